@@ -1,0 +1,76 @@
+//! Compression of sections: raw or zstd, with decompression bounded by the length that was promised.
+
+use crate::error::{Error, Result};
+
+/// How the bytes of a section are stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Codec {
+    /// As they are.
+    Raw = 0,
+    /// One zstd frame.
+    Zstd = 1,
+    /// A range of the decompressed group of small sections.
+    Grouped = 2,
+}
+
+impl Codec {
+    /// The codec of a number in a section table.
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Codec::Raw),
+            1 => Some(Codec::Zstd),
+            2 => Some(Codec::Grouped),
+            _ => None,
+        }
+    }
+}
+
+/// Compresses `bytes` into one zstd frame, or answers `None` where that would not make it smaller.
+pub fn compress(bytes: &[u8], level: i32) -> Option<Vec<u8>> {
+    let packed = zstd::bulk::compress(bytes, level).ok()?;
+    (packed.len() < bytes.len()).then_some(packed)
+}
+
+/// Decompresses one zstd frame that must give exactly `real_bytes` bytes.
+///
+/// # Errors
+/// `Corrupt` if the frame is damaged or gives another length; never allocates beyond `real_bytes`,
+/// which the caller has bounded, and never before the frame's own header agrees.
+pub fn decompress(packed: &[u8], real_bytes: usize) -> Result<Vec<u8>> {
+    match zstd::zstd_safe::get_frame_content_size(packed) {
+        Ok(Some(size)) if size == real_bytes as u64 => {}
+        _ => return Err(Error::corrupt("a compressed section does not declare its length")),
+    }
+    let mut real = Vec::new();
+    real.try_reserve_exact(real_bytes)
+        .map_err(|_| Error::corrupt("a compressed section is larger than memory"))?;
+    zstd::bulk::Decompressor::new()
+        .and_then(|mut decompressor| decompressor.decompress_to_buffer(packed, &mut real))
+        .map_err(|_| Error::corrupt("a compressed section is damaged"))?;
+    if real.len() != real_bytes {
+        return Err(Error::corrupt("a compressed section has another length than promised"));
+    }
+    Ok(real)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_trip_is_exact_and_a_wrong_length_is_corrupt() {
+        let text = b"abcabcabcabcabcabcabcabcabcabcabcabcabcabc".repeat(10);
+        let packed = compress(&text, 1).expect("repetitive text compresses");
+        assert_eq!(decompress(&packed, text.len()).unwrap(), text);
+        for wrong in [0, text.len() - 1, text.len() + 1] {
+            assert!(decompress(&packed, wrong).unwrap_err().is_corrupt());
+        }
+    }
+
+    #[test]
+    fn noise_is_left_raw() {
+        let noise: Vec<u8> = (0..64u64).flat_map(|i| crate::checksum::xxh3_64(&[], i).to_le_bytes()).collect();
+        assert_eq!(compress(&noise, 3), None);
+    }
+}

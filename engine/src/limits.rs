@@ -1,0 +1,124 @@
+//! Every limit of the store, with the reason for its value.
+//!
+//! Relations between limits are asserted at compile time, so that one cannot be moved alone.
+
+/// The unit of the index, of slot tables and of the superblock copies, in bytes.
+pub const PAGE_BYTES: usize = 4096;
+
+/// Records start at multiples of this many bytes; a location counts offsets in this unit.
+pub const RECORD_ALIGN: u64 = 64;
+
+/// Sections of cloneable records start at multiples of this many bytes of the file: the block size
+/// of ext4, XFS and btrfs on the supported platforms. `FICLONERANGE` refuses smaller steps.
+pub const BLOCK_BYTES: u64 = 4096;
+
+/// `max_size` may not be set below this: fewer than sixteen of the smallest segments evict badly.
+pub const MAX_SIZE_BYTES_MIN: u64 = 64 << 20;
+
+/// `max_size` where the caller does not say.
+pub const MAX_SIZE_BYTES_DEFAULT: u64 = 10 << 30;
+
+/// The smallest segment. Smaller ones would make more inodes than the promise allows.
+pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
+
+/// The largest segment: 22 bits of 64-byte units is all that a location can express.
+pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
+
+/// The smallest segment that tests and replays may ask for.
+pub const SEGMENT_BYTES_MIN_TEST: u64 = 64 << 10;
+
+/// A store has about this many segments: with 64, evictions collapse when one build just fits.
+pub const SEGMENTS_PER_STORE: u64 = 256;
+
+/// At most this much is preallocated ahead of the tail, in bytes.
+pub const PREALLOCATE_BYTES: u64 = 16 << 20;
+
+/// Bytes of a segment that one page of its slot table serves. 255 slots for 512 KiB suit records
+/// of 2 KiB and more; a page that fills up rolls to the next segment.
+pub const SEGMENT_BYTES_PER_TABLE_PAGE: u64 = 512 << 10;
+
+/// Segment ids only grow and have 28 bits; 2^28 segments of 4 MiB are a pebibyte written.
+pub const SEGMENT_ID_MAX: u32 = (1 << 28) - 1;
+
+/// Largest body in bytes. Larger artifacts are refused with a `Limit` error.
+pub const BODY_BYTES_MAX: u64 = 4 << 30;
+
+/// Most sections in one body.
+pub const SECTIONS_MAX: usize = 4096;
+
+/// Longest section name, in bytes: a Linux path.
+pub const SECTION_NAME_BYTES_MAX: usize = 4096;
+
+/// Longest namespace, in bytes.
+pub const NAMESPACE_BYTES_MAX: usize = 255;
+
+/// Largest head (header, namespace, section table, names, tails) of a body, in bytes.
+pub const HEAD_BYTES_MAX: u64 = 64 << 20;
+
+/// Largest section after decompression, in bytes: bounds what a hostile body can allocate.
+pub const SECTION_BYTES_MAX: u64 = 4 << 30;
+
+/// Sections up to this length are compressed together with their neighbours.
+pub const GROUPED_SECTION_BYTES_MAX: usize = 16 << 10;
+
+/// Largest group of small sections after decompression, in bytes.
+pub const GROUP_BYTES_MAX: u64 = 64 << 20;
+
+/// In cloneable records, sections of at least this length are stored raw on block boundaries.
+pub const CLONEABLE_SECTION_BYTES_MIN: usize = 16 << 10;
+
+/// Most records that one call of `put_all` may append.
+pub const PUT_ALL_RECORDS_MAX: usize = 64;
+
+/// A lock that cannot be had for this long is given up, in milliseconds: its holder is stopped.
+pub const LOCK_WAIT_MS_MAX: u64 = 50;
+
+/// A look-up that meets pages newer than its snapshot starts again this often, then misses.
+pub const INDEX_RETRIES_MAX: usize = 8;
+
+/// Deepest index tree. 100 children per page make depth 8 unreachable in 28 bits of segments.
+pub const INDEX_DEPTH_MAX: usize = 8;
+
+/// Most candidates that a look-up reads for one key. Keys are digests, so more than one entry with
+/// the same first eight bytes is a newer version of the same key, in all but made-up cases.
+pub const CANDIDATES_MAX: usize = 4096;
+
+/// Closed segments wait for a merge into the tree until there are this many of them.
+pub const UNMERGED_SEGMENTS_MERGE: u32 = 8;
+
+/// A segment stays open for late commits for this long after the tail has left it, in milliseconds.
+pub const SEAL_GRACE_MS: u64 = 2_000;
+
+/// Eviction begins when the store holds this share of `max_size`, in percent.
+pub const EVICT_START_PERCENT: u64 = 90;
+
+/// Eviction ends when the store holds this share of `max_size`, in percent.
+pub const EVICT_STOP_PERCENT: u64 = 80;
+
+/// A checkpoint is due after this many bytes of new records.
+pub const CHECKPOINT_BYTES: u64 = 64 << 20;
+
+/// A heartbeat of another boot id younger than this many seconds means another kernel.
+pub const HEARTBEAT_SECS_MAX: u64 = 60;
+
+/// A heartbeat older than this many seconds is renewed by the next writer.
+pub const HEARTBEAT_RENEW_SECS: u64 = 20;
+
+/// Recency granules per segment.
+pub const RECENCY_GRANULES: u64 = 1024;
+
+/// Segments that the recency file has room for; ids map onto it modulo this number.
+pub const RECENCY_SEGMENTS: u64 = 1024;
+
+/// Counters in the counters file.
+pub const COUNTERS: usize = 1024;
+
+/// zstd level of the compressed layout where the caller does not say.
+pub const ZSTD_LEVEL_DEFAULT: i32 = 1;
+
+const _: () = assert!(SEGMENT_BYTES_MAX / RECORD_ALIGN == 1 << 22);
+const _: () = assert!(SEGMENT_BYTES_MIN * 16 <= MAX_SIZE_BYTES_MIN);
+const _: () = assert!(EVICT_STOP_PERCENT < EVICT_START_PERCENT && EVICT_START_PERCENT < 100);
+const _: () = assert!(RECENCY_SEGMENTS >= 2 * SEGMENTS_PER_STORE);
+const _: () = assert!(HEARTBEAT_RENEW_SECS * 2 <= HEARTBEAT_SECS_MAX);
+const _: () = assert!(BLOCK_BYTES.is_multiple_of(RECORD_ALIGN));

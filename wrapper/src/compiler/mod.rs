@@ -1,0 +1,86 @@
+//! What a compiler's command line means: one declarative table of flags per compiler, and the
+//! [`Compile`] that a cacheable call is.
+//!
+//! 1. A flag that no table knows makes the call uncacheable, with its reason; nothing is guessed.
+//! 2. Every argument is either in the key, or its table row says why it need not be.
+//! 3. Every file that the call writes is in [`Compile::outputs`] or is the dependency file.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use larder_engine::SectionKind;
+
+/// Which table of flags applies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// gcc, g++ and their cross and versioned names.
+    Gcc,
+    /// clang, clang++ and their versioned names.
+    Clang,
+}
+
+/// The language of the input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Language {
+    /// C.
+    C,
+    /// C++.
+    Cpp,
+}
+
+/// The dependency file that the user asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Depfile {
+    /// Where the compiler writes it, as the compiler would name it (relative to the working
+    /// directory or absolute): `-MF`, or derived from `-o` or the input as the compiler does.
+    pub path: PathBuf,
+    /// `-MMD`: system headers are left out.
+    pub omits_system_headers: bool,
+    /// What determines the target text: `-MT`/`-MQ` options in order, or the object's path.
+    /// It is part of the key, because the stored file contains it.
+    pub target_arguments: Vec<OsString>,
+    /// `-MP`.
+    pub phony_targets: bool,
+}
+
+/// One output file besides the dependency file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Output {
+    /// What it is.
+    pub kind: SectionKind,
+    /// Where the compiler writes it.
+    pub path: PathBuf,
+    /// Whether a successful compile always writes it.
+    pub required: bool,
+}
+
+/// A call that can be cached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Compile {
+    /// Which compiler family parsed it.
+    pub family: Family,
+    /// Language of the input.
+    pub language: Language,
+    /// The input file as given.
+    pub input: PathBuf,
+    /// Every argument, response files expanded, as the real compiler gets them on a miss.
+    pub arguments: Vec<OsString>,
+    /// The arguments that count for the result, in order, each with its boundaries: without `-o`,
+    /// without dependency options, without what the table calls irrelevant; the input's path is in.
+    pub key_arguments: Vec<OsString>,
+    /// The arguments for a run with `-E` in place of `-c`, without `-o` and dependency options.
+    pub preprocess_arguments: Vec<OsString>,
+    /// Arguments that count only before preprocessing (`-D -U -I -isystem -iquote -include ...`) are
+    /// left out here: what counts beside the preprocessed text.
+    pub key_arguments_after_preprocessing: Vec<OsString>,
+    /// Whether the working directory is visible in the result (debug information and the like).
+    pub cwd_matters: bool,
+    /// Whether the user has set colours explicitly (`-fdiagnostics-color...`, `-fcolor-diagnostics`).
+    pub color_is_explicit: bool,
+    /// The dependency file, if one is asked for.
+    pub depfile: Option<Depfile>,
+    /// The object first, then every other output.
+    pub outputs: Vec<Output>,
+    /// Files named by options whose contents count (beside what the compiler reports as read).
+    pub named_inputs: Vec<PathBuf>,
+}
