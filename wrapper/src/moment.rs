@@ -121,7 +121,8 @@ fn offset_at(bytes: &[u8], secs: i64) -> Option<i64> {
     let footer = block.get(44 + times * 9 + types * 6 + chars + leap * 12 + std + utc..)?;
     let passed = transitions
         .chunks_exact(8)
-        .take_while(|time| time.try_into().is_ok_and(|time| i64::from_be_bytes(time) <= secs))
+        .map(|time| time.try_into().map_or(i64::MAX, i64::from_be_bytes))
+        .take_while(|time| *time <= secs)
         .count();
     // Behind the last transition a rule with a comma switches between summer and winter time.
     if passed == times && footer.contains(&b',') {
