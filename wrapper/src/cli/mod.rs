@@ -1,1 +1,3 @@
-//! Command lines.
+//! Command lines, one module per name that the binary answers to.
+
+pub mod larder;
