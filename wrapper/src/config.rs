@@ -79,16 +79,31 @@ pub struct Config {
     pub recache: Setting<bool>,
     /// `readonly`: ask, but store nothing.
     pub readonly: Setting<bool>,
+    /// `janitor`: who does the upkeep.
+    pub janitor: Setting<Janitor>,
     /// `log`: a file that gets a line per event; none by default.
     pub log: Setting<Option<PathBuf>>,
     /// Values that could not be used, as sentences.
     pub problems: Vec<String>,
 }
 
-/// One setting: its key in the file, its environment variable, and how a text becomes its value.
+/// Who does the upkeep that a put found due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Janitor {
+    /// A process of its own with low priority.
+    Detached,
+    /// The process that found it, after the compile.
+    Inline,
+    /// Whoever runs `larder janitor`.
+    Off,
+}
+
+/// One setting: its key in the file, its environment variable, what it does, and how a text becomes
+/// its value.
 struct Key {
     name: &'static str,
     variable: &'static str,
+    what: &'static str,
     set: fn(&mut Config, Text, Origin) -> Result<(), String>,
 }
 
@@ -117,6 +132,7 @@ const KEYS: &[Key] = &[
     Key {
         name: "dir",
         variable: "LARDER_DIR",
+        what: "the store's directory",
         set: |config, text, origin| {
             let path = text.path()?;
             if !path.is_absolute() {
@@ -129,6 +145,7 @@ const KEYS: &[Key] = &[
     Key {
         name: "max_size",
         variable: "LARDER_MAX_SIZE",
+        what: "most disk space of the store: bytes, or with k M G T, Ki Mi Gi Ti",
         set: |config, text, origin| {
             let text = text.as_str()?;
             let value = parse_size(text).ok_or_else(|| format!("\"{text}\" is no size"))?;
@@ -142,6 +159,7 @@ const KEYS: &[Key] = &[
     Key {
         name: "compression_level",
         variable: "LARDER_COMPRESSION_LEVEL",
+        what: "zstd level of new results, -50 to 22",
         set: |config, text, origin| {
             let text = text.as_str()?;
             let level = text.trim().parse().ok().filter(|level| (-50..=22).contains(level));
@@ -153,6 +171,7 @@ const KEYS: &[Key] = &[
     Key {
         name: "namespace",
         variable: "LARDER_NAMESPACE",
+        what: "results are shared only within one",
         set: |config, text, origin| {
             let value = text.as_str()?.to_owned();
             if value.len() > NAMESPACE_BYTES_MAX {
@@ -165,6 +184,7 @@ const KEYS: &[Key] = &[
     Key {
         name: "disable",
         variable: "LARDER_DISABLE",
+        what: "only run the compiler",
         set: |config, text, origin| {
             config.disable = Setting { value: text.switch()?, origin };
             Ok(())
@@ -173,6 +193,7 @@ const KEYS: &[Key] = &[
     Key {
         name: "recache",
         variable: "LARDER_RECACHE",
+        what: "ask for nothing, store everything anew",
         set: |config, text, origin| {
             config.recache = Setting { value: text.switch()?, origin };
             Ok(())
@@ -181,14 +202,31 @@ const KEYS: &[Key] = &[
     Key {
         name: "readonly",
         variable: "LARDER_READONLY",
+        what: "ask, but store nothing",
         set: |config, text, origin| {
             config.readonly = Setting { value: text.switch()?, origin };
             Ok(())
         },
     },
     Key {
+        name: "janitor",
+        variable: "LARDER_JANITOR",
+        what: "who does the upkeep: detached, inline or off",
+        set: |config, text, origin| {
+            let value = match text.as_str()? {
+                "detached" => Janitor::Detached,
+                "inline" => Janitor::Inline,
+                "off" => Janitor::Off,
+                other => return Err(format!("\"{other}\" is none of detached, inline, off")),
+            };
+            config.janitor = Setting { value, origin };
+            Ok(())
+        },
+    },
+    Key {
         name: "log",
         variable: "LARDER_LOG",
+        what: "a file that is told what happened and why",
         set: |config, text, origin| {
             config.log = Setting { value: Some(text.path()?), origin };
             Ok(())
@@ -224,6 +262,7 @@ impl Config {
             disable: Setting::default(false),
             recache: Setting::default(false),
             readonly: Setting::default(false),
+            janitor: Setting::default(Janitor::Detached),
             log: Setting::default(None),
             problems: Vec::new(),
         }
@@ -278,6 +317,17 @@ impl Config {
         }
     }
 
+    /// Notes variables that look like settings and are none.
+    pub fn check_variable_names(&mut self, names: impl Iterator<Item = OsString>) {
+        let known = |name: &str| {
+            name == "LARDER_CONFIG" || KEYS.iter().any(|key| key.variable == name)
+        };
+        let names = names.filter_map(|name| name.into_string().ok());
+        for name in names.filter(|name| name.starts_with("LARDER_") && !known(name)) {
+            self.problems.push(format!("{name} is no setting; it is ignored"));
+        }
+    }
+
     /// The settings as `name = value` lines with their origins, then the problems.
     pub fn describe(&self) -> String {
         let mut lines = String::new();
@@ -297,12 +347,20 @@ impl Config {
         line("disable", self.disable.value.to_string(), &self.disable.origin);
         line("recache", self.recache.value.to_string(), &self.recache.origin);
         line("readonly", self.readonly.value.to_string(), &self.readonly.origin);
+        let janitor = format!("{:?}", self.janitor.value).to_lowercase();
+        line("janitor", janitor, &self.janitor.origin);
         line("log", path(&self.log.value), &self.log.origin);
         for problem in &self.problems {
             lines.push_str(&format!("# {problem}\n"));
         }
         lines
     }
+}
+
+/// Every environment variable and what it does.
+pub fn describe_variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let file = ("LARDER_CONFIG", "the configuration file, instead of ~/.config/larder/larder.toml");
+    KEYS.iter().map(|key| (key.variable, key.what)).chain([file])
 }
 
 fn read_bounded(path: &Path) -> io::Result<String> {
@@ -423,10 +481,12 @@ mod tests {
         let path = dir.path().join("larder.toml");
         fs::write(&path, "max_size = \"a lot\"\ncolour = 1\nlog = [1]\n").unwrap();
         let file = path.to_str().unwrap();
-        let config = config(&[("LARDER_CONFIG", file), ("LARDER_DISABLE", "maybe")]);
+        let mut config = config(&[("LARDER_CONFIG", file), ("LARDER_DISABLE", "maybe")]);
         assert_eq!(config.max_size_bytes.value, MAX_SIZE_BYTES_DEFAULT);
         assert!(!config.disable.value);
         assert_eq!(config.problems.len(), 4, "{:?}", config.problems);
+        config.check_variable_names(["LARDER_DIRR".into(), "LARDER_LOG".into()].into_iter());
+        assert_eq!(config.problems.len(), 5, "{:?}", config.problems);
         assert!(config.describe().contains("# LARDER_DISABLE \"maybe\" is neither"));
     }
 

@@ -26,8 +26,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder_engine::checksum::{xxh3_64, xxh3_128};
-
-use crate::engine::{SharedWords, boot_id, coarse_clock_ns, file_system_magic};
+use larder_engine::env::map::SharedWords;
+use larder_engine::env::{boot_id, coarse_clock_ns, file_system_magic};
 
 /// A BLAKE3 digest.
 pub type Digest = [u8; 32];

@@ -63,9 +63,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use larder_engine::Key;
+
 use crate::compiler::{Compile, Family};
 use crate::digest::Digest;
-use crate::engine::Key;
 use crate::manifest::Input;
 
 /// Raised whenever a rule of this module or of the argument tables changes.

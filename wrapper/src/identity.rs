@@ -18,11 +18,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use larder_engine::{Entry, RecordKind, Section, SectionKind};
+use larder_engine::{Entry, RecordKind, Section, SectionKind, Store};
 
 use crate::compiler::{Compile, Family, Language};
 use crate::digest::{Digest, Digests};
-use crate::engine::Store;
 use crate::fingerprint::toolchain_key;
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};

@@ -18,14 +18,17 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, exit};
+use std::process::{Command, ExitStatus, Stdio, exit};
+
+use larder_engine::env::clock_ns;
+use larder_engine::{Budget, Key, Options, Store};
 
 use crate::compiler::Compile;
-use crate::config::Config;
+use crate::config::{Config, Janitor};
 use crate::digest::{Digest, Digests, Mentions};
-use crate::engine::{Key, Options, Store, clock_ns};
 use crate::exec;
 use crate::fingerprint::{Facts, unsupported_variable};
 use crate::identity::Toolchain;
@@ -96,13 +99,13 @@ pub fn run(program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
     });
     let call = Call { started_ns, config: &config, log: &log, compiler: &compiler, arguments };
     let session = if config.disable.value { None } else { guarded(&log, || open(&call)).flatten() };
-    if let Some(session) = &session
-        && let Some(status) = handle(session)
-    {
-        finish(session);
-        exec::end_like(status)
+    if let Some(session) = session {
+        let status = handle(&session);
+        finish(&session, &own_exe);
+        if let Some(status) = status {
+            exec::end_like(status)
+        }
     }
-    session.iter().for_each(finish);
     let name = if is_link { compiler.as_os_str() } else { program };
     exec::exec_passthrough(&compiler, name, arguments)
 }
@@ -187,8 +190,8 @@ fn count_alone(config: &Config, counter: Counter) {
     }
 }
 
-/// Writes what was counted.
-fn finish(session: &Session<'_>) {
+/// Writes what was counted, and sees to the upkeep that a put found due.
+fn finish(session: &Session<'_>, own_exe: &Path) {
     if session.store.is_read_only() {
         return;
     }
@@ -196,7 +199,32 @@ fn finish(session: &Session<'_>) {
         for (counter, count) in session.counts.borrow().iter() {
             session.store.counters().add(*counter as usize, *count);
         }
+        if session.store.maintenance_due() {
+            maintain(session, own_exe);
+        }
     });
+}
+
+fn maintain(session: &Session<'_>, own_exe: &Path) {
+    match session.call.config.janitor.value {
+        Janitor::Off => {}
+        Janitor::Detached if start_janitor(own_exe).is_ok() => {}
+        Janitor::Detached | Janitor::Inline => {
+            if let Err(error) = session.store.maintain(Budget::inline()) {
+                session.log(format_args!("upkeep failed: {error}"));
+            }
+        }
+    }
+}
+
+/// Starts `larder janitor` with low priority in a process group of its own. The shell closes what a
+/// build passes on to every child (a jobserver's pipes), so that nobody waits for the janitor.
+fn start_janitor(own_exe: &Path) -> io::Result<()> {
+    let script = "exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-; exec nice -n 19 \"$0\" janitor";
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(script).arg(own_exe).process_group(0).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map(drop)
 }
 
 /// A reader that is gone is not larder's business.

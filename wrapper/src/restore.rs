@@ -13,10 +13,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use larder_engine::SectionKind;
+use larder_engine::env::clock_ns;
+use larder_engine::{Record, SectionKind};
 
 use crate::compiler::Compile;
-use crate::engine::{Record, clock_ns};
 
 /// What a result holds for one call.
 #[derive(Debug)]

@@ -225,7 +225,7 @@ pub fn size(bytes: u64) -> String {
 /// Sets every counter to zero and remembers when.
 pub fn zero(store: &Store) {
     for (counter, ..) in COUNTERS {
-        store.counters().zero(*counter as usize);
+        store.counters().set(*counter as usize, 0);
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     store.counters().set(StatsZeroedTimestamp as usize, now);

@@ -5,12 +5,29 @@
 //! 2. Every argument is either in the key, or its table row says why it need not be.
 //! 3. Every file that the call writes is in [`Compile::outputs`] or is the dependency file.
 
+mod clang;
+mod common;
+mod flag;
+mod gcc;
+mod parse;
+mod recognise;
+mod response;
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use larder_engine::SectionKind;
 
+pub use parse::parse;
+pub use recognise::{family_of, is_compiler_name, recognise};
+
 /// Which table of flags applies.
+///
+/// Beside the family, the *name* under which a driver is called counts for the result: clang takes
+/// its target from a prefix and its language from the suffix, and both compilers print their name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {
     /// gcc, g++ and their cross and versioned names.
@@ -83,4 +100,17 @@ pub struct Compile {
     pub outputs: Vec<Output>,
     /// Files named by options whose contents count (beside what the compiler reports as read).
     pub named_inputs: Vec<PathBuf>,
+}
+
+impl Compile {
+    /// Whether `-H` names every file that the compile reads. Neither gcc nor clang traces a file
+    /// that `-include` or `-imacros` forces in, nor what such a file includes; gcc is also silent
+    /// about its own `stdc-predef.h`.
+    pub fn trace_is_complete(&self) -> bool {
+        let forces = |word: &OsString| {
+            let bytes = word.as_bytes();
+            bytes.starts_with(b"-include") || bytes.starts_with(b"-imacros")
+        };
+        !self.key_arguments.iter().any(forces)
+    }
 }

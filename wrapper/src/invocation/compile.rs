@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use larder_engine::{Entry, RecordKind, Section, SectionKind};
+use larder_engine::env::{clock_ns, coarse_clock_ns};
+use larder_engine::{Entry, Key, Put, RecordKind, Section, SectionKind};
 
 use super::lookup::{has_precompiled, read_manifest};
 use super::{Job, Session, guarded, pass_on};
 use crate::digest::{Digest, Mentions};
-use crate::engine::{Key, Put, clock_ns, coarse_clock_ns};
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{messages_state, records_arguments, result_key};
 use crate::manifest::Input;

@@ -3,13 +3,12 @@
 use std::cell::OnceCell;
 use std::path::Path;
 
-use larder_engine::{Entry, RecordKind, Section, SectionKind};
+use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
 
 use super::compile::Inputs;
 use super::{Answer, Job, Session};
 use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions, Seen};
-use crate::engine::Key;
 use crate::fingerprint::{Preprocessed, messages_state, preprocessed_key, text_decides};
 use crate::manifest::{Manifest, Variant};
 use crate::moment::moment;
