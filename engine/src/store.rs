@@ -104,11 +104,11 @@ impl Store {
     /// # Errors
     /// `Io` if the disk fails, `Corrupt` if the superblock is lost.
     pub fn get(&self, key: &Key) -> Result<Option<Record>> {
-        let record = lookup::find(&self.handle, key)?;
-        if let Some(record) = &record {
-            self.touch(record);
+        let Some(found) = lookup::find(&self.handle, key)? else { return Ok(None) };
+        if found.is_old {
+            self.handle.touch(found.record.location());
         }
-        Ok(record)
+        Ok(Some(found.record))
     }
 
     /// Whether there is a record of a key; its sections are not read.
@@ -123,12 +123,8 @@ impl Store {
     /// records that they got from a snapshot.
     pub fn touch(&self, record: &Record) {
         let Ok(block) = self.handle.superblock.read() else { return };
-        let location = record.location();
-        let middle = block.oldest_live + (block.next_segment - block.oldest_live) / 2;
-        if location.segment < middle
-            && let Some(recency) = self.handle.recency()
-        {
-            recency.touch(location);
+        if lookup::is_old(record, &(block.oldest_live..block.next_segment)) {
+            self.handle.touch(record.location());
         }
     }
 

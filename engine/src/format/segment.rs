@@ -13,7 +13,8 @@
 
 use crate::checksum::{crc32_salted, xxh3_64};
 use crate::coding::{
-    read_array, read_u16, read_u32, read_u64, write_bytes, write_u16, write_u32, write_u64,
+    read_array, read_u16, read_u32, read_u64, read_u128, write_bytes, write_u16, write_u32,
+    write_u64,
 };
 use crate::format::FORMAT_VERSION;
 use crate::key::Key;
@@ -188,15 +189,17 @@ fn slot_check(key_prefix: u64, place: u64, salt: u64) -> u64 {
 
 /// The number of slots of a page that are taken: those before the first that is all zeros.
 pub fn slots_taken(page: &[u8]) -> usize {
-    page.chunks_exact(SLOT_BYTES).take_while(|slot| slot.iter().any(|byte| *byte != 0)).count()
+    raw_slots(page).count()
 }
 
-/// The valid slots of a page, in the order of their commits.
-pub fn slots(page: &[u8], salt: u64, segment: u32) -> impl Iterator<Item = Slot> + '_ {
-    let taken = slots_taken(page);
+/// The taken slots of a page in the order of their commits, `None` for damaged ones.
+pub fn slots(page: &[u8], salt: u64, segment: u32) -> impl Iterator<Item = Option<Slot>> + '_ {
+    raw_slots(page).map(move |slot| Slot::decode(slot, salt, segment))
+}
+
+fn raw_slots(page: &[u8]) -> impl Iterator<Item = &[u8]> {
     page.chunks_exact(SLOT_BYTES)
-        .take(taken)
-        .filter_map(move |slot| Slot::decode(slot, salt, segment))
+        .take_while(|slot| read_u128(slot, SLOT_KEY).is_some_and(|bits| bits != 0))
 }
 
 /// A slot with the sequence number of its record.
@@ -302,7 +305,8 @@ mod tests {
         }
         page[SLOT_BYTES] ^= 1;
         assert_eq!(slots_taken(&page), 3);
-        assert_eq!(slots(&page, 5, 9).count(), 2);
+        assert_eq!(slots(&page, 5, 9).flatten().count(), 2);
+        assert_eq!(slots(&page, 5, 9).count(), 3);
     }
 
     #[test]

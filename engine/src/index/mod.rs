@@ -18,7 +18,7 @@ pub use merge::{Merge, MergeReport};
 
 use crate::env::{Env, File, OpenMode};
 use crate::error::Result;
-use crate::format::index::Meta;
+use crate::format::index::{METAS_READ_BYTES, Meta};
 use crate::limits::PAGE_BYTES;
 
 /// Name of the file in the store's directory.
@@ -63,7 +63,7 @@ impl Index {
     /// # Errors
     /// If the file cannot be read.
     pub fn meta(&self) -> Result<Option<Meta>> {
-        let mut pages = [0; 2 * PAGE_BYTES];
+        let mut pages = [0; METAS_READ_BYTES];
         let count = self.file.read_at(&mut pages, 0)?;
         Ok(Meta::decode(&pages[..count], &self.uuid))
     }
