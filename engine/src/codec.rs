@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn noise_is_left_raw() {
-        let noise: Vec<u8> = (0..64u64).flat_map(|i| crate::checksum::xxh3_64(&[], i).to_le_bytes()).collect();
+        let noise: Vec<u8> =
+            (0..64u64).flat_map(|i| crate::checksum::xxh3_64(&[], i).to_le_bytes()).collect();
         assert_eq!(compress(&noise, 3), None);
     }
 }

@@ -431,11 +431,9 @@ fn checked_bytes<'a>(section: &SectionInfo, stored: &'a [u8]) -> Result<Cow<'a, 
 }
 
 fn decode_section(entry: &[u8], names: &mut &[u8], tails: &mut &[u8]) -> Option<SectionInfo> {
-    let (name, rest) =
-        names.split_at_checked(usize::from(read_u16(entry, SECTION_NAME_BYTES)?))?;
+    let (name, rest) = names.split_at_checked(usize::from(read_u16(entry, SECTION_NAME_BYTES)?))?;
     *names = rest;
-    let (tail, rest) =
-        tails.split_at_checked(usize::from(read_u16(entry, SECTION_TAIL_BYTES)?))?;
+    let (tail, rest) = tails.split_at_checked(usize::from(read_u16(entry, SECTION_TAIL_BYTES)?))?;
     *tails = rest;
     Some(SectionInfo {
         kind: SectionKind::from_number(read_u8(entry, SECTION_KIND)?),
