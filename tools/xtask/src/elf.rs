@@ -1,5 +1,5 @@
-//! Whether an ELF file asks for a dynamic loader: the one fact that tells a static program, plain or
-//! position-independent, from a dynamic one.
+//! Whether an ELF file asks for a dynamic loader: the one fact that tells a static program, plain
+//! or position-independent, from a dynamic one.
 
 use crate::process::Outcome;
 

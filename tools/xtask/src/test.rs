@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, with the programs that they can use.
 //!
-//! A test whose program is missing skips itself and says so; this command installs what it can first
-//! (as root, with apt-get), and names what stays missing and what that leaves untested.
+//! A test whose program is missing skips itself and says so; this command installs what it can
+//! first (as root, with apt-get), and names what stays missing and what that leaves untested.
 
 use std::process::Command;
 

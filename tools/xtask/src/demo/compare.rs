@@ -8,8 +8,8 @@ use std::process::Output;
 
 use crate::process::Outcome;
 
-/// Compares every file of `tree` with the one in `expected`: existence, bytes, mode. Adds a sentence
-/// for each difference, and returns the number of files compared.
+/// Compares every file of `tree` with the one in `expected`: existence, bytes, mode. Adds a
+/// sentence for each difference, and returns the number of files compared.
 pub fn trees(
     expected: &Path,
     tree: &Path,

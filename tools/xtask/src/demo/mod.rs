@@ -90,7 +90,8 @@ struct Demo {
 
 impl Demo {
     fn new(wrapper: PathBuf, folder: &Path) -> Outcome<Demo> {
-        // No configuration of this user takes part: an empty configuration directory, our own store.
+        // No configuration of this user takes part: an empty configuration directory, and a store
+        // of our own.
         let config = folder.join("config");
         fs::create_dir_all(&config)?;
         let store = Store::new(wrapper, folder.join("store"), config);
@@ -135,7 +136,9 @@ impl Demo {
         let built = self.folder.join("built").join(format!("{}-{compiler}", project.name));
         let job = Job { project, sources, units: &units, compiler };
         let build = |phase: &str, cached: bool| -> Outcome<Build> {
-            job.build(&self.store, cached, self.jobs, &built.join(phase))
+            let build = job.build(&self.store, cached, self.jobs, &built.join(phase))?;
+            eprintln!("  {phase:<5} {:7.2} s", build.elapsed.as_secs_f64());
+            Ok(build)
         };
         let plain = build("plain", false)?;
         if let Some(complaint) = plain.first_failure() {

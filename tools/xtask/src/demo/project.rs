@@ -43,8 +43,8 @@ pub struct Project {
     left_out: &'static str,
 }
 
-/// All projects. Projects in Rust stand here as well once larder caches rustc; they need a `Language`
-/// of their own, because cargo and not this program knows their units.
+/// All projects. Projects in Rust stand here as well once larder caches rustc; they need a
+/// `Language` of their own, because cargo and not this program knows their units.
 pub const PROJECTS: &[Project] = &[
     Project {
         name: "zstd",
