@@ -14,7 +14,7 @@
 
 use std::borrow::Cow;
 
-use crate::checksum::{crc32, xxh3_128};
+use crate::checksum::xxh3_128;
 use crate::codec::{self, Codec};
 use crate::coding::{
     align_up, read_array, read_u8, read_u16, read_u32, read_u64, read_u128, write_bytes, write_u16,
