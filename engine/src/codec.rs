@@ -1,4 +1,5 @@
-//! Compression of sections: raw or zstd, with decompression bounded by the length that was promised.
+//! Compression of sections: raw or zstd, with decompression bounded by the length that was
+//! promised.
 
 use std::cell::RefCell;
 

@@ -1,10 +1,11 @@
 //! Looking a key up.
 //!
-//! 1. Read the superblock (which segments live) and the newest meta (which of them are in the tree).
+//! 1. Read the superblock (which segments live) and the newest meta (which of them are in the
+//!    tree).
 //! 2. Ask the slot tables of the others, then the tree: every place that may hold the key's prefix.
 //! 3. Read the records there; of those with the full key the highest sequence number wins.
-//! 4. Where a newer commit of the key may hide in damaged bytes (a slot, a page, a record), the answer
-//!    is a miss, counted: an older value is not the value of the key.
+//! 4. Where a newer commit of the key may hide in damaged bytes (a slot, a page, a record), the
+//!    answer is a miss, counted: an older value is not the value of the key.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,10 +1,10 @@
 //! Pages of the index: two metas, branches and leaves, each of 4 KiB with a checksum and the
 //! transaction that wrote it.
 //!
-//! A page is valid for a reader at transaction `t` if and only if its CRC-32 (of a meta: of its first 72
-//! bytes without the CRC) is right, its own number
-//! is the one that was asked for, and its transaction is not newer than `t`. Entries are pairs
-//! (first eight bytes of the key, packed location) in ascending order.
+//! A page is valid for a reader at transaction `t` if and only if its CRC-32 (of a meta: of its
+//! first 72 bytes without the CRC) is right, its own number is the one that was asked for, and its
+//! transaction is not newer than `t`. Entries are pairs (first eight bytes of the key, packed
+//! location) in ascending order.
 //!
 //! Of the two metas the valid one with the higher transaction counts; transaction `t` is written to
 //! page `t % 2`.

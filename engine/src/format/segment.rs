@@ -4,12 +4,13 @@
 //! store's uuid and its own id. It holds the salt of the segment's frames and slots.
 //!
 //! A slot (16 bytes) says that a record was committed. A slot is valid if and only if it is not all
-//! zeros and its 24-bit check, salted for the segment, is right. Slots of a page are filled from the
-//! front, so that the first all-zero slot ends the page. A slot is a hint: the frame is the truth.
+//! zeros and its 24-bit check, salted for the segment, is right. Slots of a page are filled from
+//! the front, so that the first all-zero slot ends the page. A slot is a hint: the frame is the
+//! truth.
 //!
 //! A footer is valid if and only if the last 64 bytes of the file are a valid trailer: magic, the
-//! segment's id, a count of entries that fits, and the right CRC-32s of entries and trailer. Its entries
-//! are those of the slots, with their sequence numbers, in order of key and sequence.
+//! segment's id, a count of entries that fits, and the right CRC-32s of entries and trailer. Its
+//! entries are those of the slots, with their sequence numbers, in order of key and sequence.
 
 use crate::checksum::{crc32_salted, xxh3_64};
 use crate::coding::{

@@ -5,8 +5,8 @@
 //! 2. its CRC-32 is that of the 88 bytes before it;
 //! 3. `oldest live` <= `next segment` <= the largest segment id.
 //!
-//! The valid copy with the higher generation counts. Generation `g` is written to copy `g % 2`, so that
-//! a torn write leaves the copy before it.
+//! The valid copy with the higher generation counts. Generation `g` is written to copy `g % 2`, so
+//! that a torn write leaves the copy before it.
 
 use crate::checksum::crc32;
 use crate::coding::{
@@ -97,8 +97,8 @@ impl Superblock {
     /// The newest valid copy of the file's bytes.
     ///
     /// # Errors
-    /// `NotAStore` if neither copy begins with the magic, `NewerFormat` if a copy has a newer format,
-    /// `Corrupt` if the magic is there but no copy is valid.
+    /// `NotAStore` if neither copy begins with the magic, `NewerFormat` if a copy has a newer
+    /// format, `Corrupt` if the magic is there but no copy is valid.
     pub fn decode(file: &[u8]) -> Result<Superblock> {
         let mut newest: Option<Superblock> = None;
         let mut seen_magic = false;

@@ -5,8 +5,8 @@
 //!    reader that starts at the newest meta sees one consistent tree.
 //! 2. A reader that is overtaken by two merges meets a page newer than its meta, and starts again.
 //! 3. The tree is a hint: every entry leads to a record that says which key it is.
-//! 4. Pages that no one of the last two trees reaches are free; that is found by walking the branches,
-//!    so there is no free list that a killed writer could leave wrong.
+//! 4. Pages that no one of the last two trees reaches are free; that is found by walking the
+//!    branches, so there is no free list that a killed writer could leave wrong.
 
 mod merge;
 mod read;
