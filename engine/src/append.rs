@@ -1,8 +1,9 @@
 //! Putting records.
 //!
-//! *Reserve*: under the tail lock, move the tail past the records. *Write*: `pwrite` the bodies, with
-//! no lock. *Commit*: under the tail lock, take sequence numbers, `pwrite` the frames, then the slots.
-//! Only then are the records there. A writer killed in between leaves a hole that nothing points to.
+//! *Reserve*: under the tail lock, move the tail past the records. *Write*: `pwrite` the bodies,
+//! with no lock. *Commit*: under the tail lock, take sequence numbers, `pwrite` the frames, then
+//! the slots. Only then are the records there. A writer killed in between leaves a hole that
+//! nothing points to.
 //!
 //! Order inside a commit: tail (the numbers are used up), frames, slots. Killed after any step, the
 //! next commit takes other numbers, and a frame without a slot is never looked for.

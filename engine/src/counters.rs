@@ -1,7 +1,7 @@
 //! Counters: statistics in a preallocated file of fixed size, added to by atomic instructions.
 //!
-//! Ids below [`ENGINE_COUNTERS_FROM`] belong to the caller, the others to the engine. A counter that
-//! cannot be kept (a read-only store, no room) is kept for this process only.
+//! Ids below [`ENGINE_COUNTERS_FROM`] belong to the caller, the others to the engine. A counter
+//! that cannot be kept (a read-only store, no room) is kept for this process only.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,9 @@
 //! Eviction: the oldest segments go, whole.
 //!
-//! 1. Begins at 90 % of `max_size`, ends at 80 %. The cost does not depend on the number of entries.
-//! 2. `oldest live` is published under the tail lock before the first file is unlinked: a reader that
-//!    holds the segment finishes, one that comes late misses.
+//! 1. Begins at 90 % of `max_size`, ends at 80 %. The cost does not depend on the number of
+//!    entries.
+//! 2. `oldest live` is published under the tail lock before the first file is unlinked: a reader
+//!    that holds the segment finishes, one that comes late misses.
 //! 3. Files below `oldest live` that a killed evictor left are unlinked by the next one.
 
 use crate::counters::EngineCounter;

@@ -9,6 +9,7 @@ use crate::env::{Env, LockTable, OpenMode};
 use crate::error::Result;
 use crate::format::superblock::Superblock;
 use crate::index::Index;
+use crate::location::Location;
 use crate::log::{Log, TailFile};
 use crate::options::Options;
 use crate::recency::Recency;
@@ -118,12 +119,19 @@ impl Handle {
     }
 
     /// The recency bits; `None` where they cannot be kept.
-    pub fn recency(&self) -> Option<&Recency> {
+    fn recency(&self) -> Option<&Recency> {
         let open = || {
             let mode = self.options.file_mode;
             Recency::open(&*self.env, &self.path, mode, self.segment_bytes).ok()
         };
         self.recency.get_or_init(|| if self.writable { open() } else { None }).as_ref()
+    }
+
+    /// Notes a hit in the recency bits, where they can be kept.
+    pub fn touch(&self, location: Location) {
+        if let Some(recency) = self.recency() {
+            recency.touch(location);
+        }
     }
 
     /// Bytes of the disk blocks of the whole store, but for one segment.

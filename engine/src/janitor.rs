@@ -1,7 +1,7 @@
 //! Upkeep, in this order: count, close, evict, seal, merge, checkpoint.
 //!
-//! One janitor at a time, under a lock that is only tried: whoever finds it taken leaves the work to its
-//! holder. Each step leaves the store whole, so a janitor may be killed anywhere.
+//! One janitor at a time, under a lock that is only tried: whoever finds it taken leaves the work
+//! to its holder. Each step leaves the store whole, so a janitor may be killed anywhere.
 
 use std::sync::atomic::Ordering;
 
@@ -18,8 +18,8 @@ use crate::rolling::{current_tail, roll};
 /// How much a call of `maintain` may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Budget {
-    /// Closes every segment that the tail has left, merges whatever is closed and makes a checkpoint if
-    /// one is due; else only what is due.
+    /// Closes every segment that the tail has left, merges whatever is closed and makes a
+    /// checkpoint if one is due; else only what is due.
     full: bool,
 }
 
@@ -118,8 +118,8 @@ pub fn checkpoint(handle: &Handle) -> Result<()> {
     make_checkpoint(handle, locks)
 }
 
-/// Close, sync the log, merge and sync the index, write and sync the watermark. Each sync is a barrier:
-/// what the next step refers to is on the disk before that step is.
+/// Close, sync the log, merge and sync the index, write and sync the watermark. Each sync is a
+/// barrier: what the next step refers to is on the disk before that step is.
 fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
     let (closed_below, durable_below) = {
         let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;

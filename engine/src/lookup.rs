@@ -1,11 +1,13 @@
 //! Looking a key up.
 //!
-//! 1. Read the superblock (which segments live) and the newest meta (which of them are in the tree).
+//! 1. Read the superblock (which segments live) and the newest meta (which of them are in the
+//!    tree).
 //! 2. Ask the slot tables of the others, then the tree: every place that may hold the key's prefix.
 //! 3. Read the records there; of those with the full key the highest sequence number wins.
-//! 4. Where a newer commit of the key may hide in damaged bytes (a slot, a page, a record), the answer
-//!    is a miss, counted: an older value is not the value of the key.
+//! 4. Where a newer commit of the key may hide in damaged bytes (a slot, a page, a record), the
+//!    answer is a miss, counted: an older value is not the value of the key.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::counters::EngineCounter;
@@ -25,21 +27,36 @@ struct Candidates {
     hidden: bool,
 }
 
+/// A record and whether it stands in the older half of the log, where a hit is worth noting.
+#[derive(Debug)]
+pub struct Found {
+    /// The record.
+    pub record: Record,
+    /// Whether its segment has grown old.
+    pub is_old: bool,
+}
+
 /// Finds the newest record of `key`.
 ///
 /// # Errors
 /// `Io` if the superblock cannot be read. What is damaged is a counted miss.
-pub fn find(handle: &Arc<Handle>, key: &Key) -> Result<Option<Record>> {
+pub fn find(handle: &Arc<Handle>, key: &Key) -> Result<Option<Found>> {
     let mut found = Candidates::default();
-    let oldest_live = candidates(handle, key, &mut found)?;
-    let newest = newest_of(handle, key, &found, oldest_live);
-    match newest {
-        Ok(record) => Ok(record.filter(|record| record.kind() != Some(RecordKind::Tombstone))),
+    let live = candidates(handle, key, &mut found)?;
+    match newest_of(handle, key, &found, live.start) {
+        Ok(record) => Ok(record
+            .filter(|record| record.kind() != Some(RecordKind::Tombstone))
+            .map(|record| Found { is_old: is_old(&record, &live), record })),
         Err(Damaged) => {
             handle.count(EngineCounter::Damaged);
             Ok(None)
         }
     }
+}
+
+/// Whether a record stands in the older half of the live segments.
+pub fn is_old(record: &Record, live: &Range<u32>) -> bool {
+    record.location().segment < live.start + (live.end - live.start) / 2
 }
 
 /// Something on the way to the newest record is damaged.
@@ -72,33 +89,34 @@ fn newest_of(
     if found.hidden { Err(Damaged) } else { Ok(newest) }
 }
 
-/// Collects the places of a key; returns the oldest live segment.
-fn candidates(handle: &Handle, key: &Key, found: &mut Candidates) -> Result<u32> {
+/// Collects the places of a key; returns the live segments.
+fn candidates(handle: &Handle, key: &Key, found: &mut Candidates) -> Result<Range<u32>> {
     let index = handle.index()?;
     let mut last_transaction = None;
     for _ in 0..INDEX_RETRIES_MAX {
         let block = handle.superblock.read()?;
+        let live = block.oldest_live..block.next_segment;
         // The meta is read before the tables: tables outlive their merge, so whatever it does not
         // have is in a table.
         let meta = index.meta()?;
         *found = Candidates::default();
-        search_tables(handle, key, meta.as_ref(), block.oldest_live, block.next_segment, found)?;
-        let Some(meta) = meta else { return Ok(block.oldest_live) };
+        search_tables(handle, key, meta.as_ref(), &live, found)?;
+        let Some(meta) = meta else { return Ok(live) };
         let mut entries = Vec::new();
         let prefix = key.prefix();
         if index.range(&meta, prefix, prefix, &mut entries)?.is_ok() {
             found.locations.extend(entries.into_iter().map(IndexEntry::location));
-            return Ok(block.oldest_live);
+            return Ok(live);
         }
         if last_transaction.replace(meta.transaction) == Some(meta.transaction) {
             // Nobody has moved on: the page itself is damaged.
             found.hidden = true;
-            return Ok(block.oldest_live);
+            return Ok(live);
         }
         handle.count(EngineCounter::Overtaken);
     }
     found.hidden = true;
-    Ok(0)
+    Ok(0..0)
 }
 
 /// Asks the slot tables of the segments that are not in the tree.
@@ -106,12 +124,11 @@ fn search_tables(
     handle: &Handle,
     key: &Key,
     meta: Option<&Meta>,
-    oldest_live: u32,
-    next_segment: u32,
+    live: &Range<u32>,
     found: &mut Candidates,
 ) -> Result<()> {
-    let first = meta.map_or(oldest_live, |meta| meta.merged_below.max(oldest_live));
-    for id in first..next_segment {
+    let first = meta.map_or(live.start, |meta| meta.merged_below.max(live.start));
+    for id in first..live.end {
         match handle.log.segment(id) {
             Ok(Some(segment)) => {
                 found.hidden |= !segment.find_slots(key, &mut found.locations)?;

@@ -1,13 +1,15 @@
 //! Closing, sealing and merging: from slot tables to the tree.
 //!
-//! 1. *Close* (under the tail lock): raise `open_from`; commits to segments below are refused from then on.
+//! 1. *Close* (under the tail lock): raise `open_from`; commits to segments below are refused from
+//!    then on.
 //! 2. *Seal*: write the footer of each closed segment, in order of keys with sequence numbers.
-//! 3. *Merge* (under the index lock): the footers' entries go into the tree in one sorted batch, durable
-//!    before it counts; the meta then says that these segments are merged.
+//! 3. *Merge* (under the index lock): the footers' entries go into the tree in one sorted batch,
+//!    durable before it counts; the meta then says that these segments are merged.
 //!
-//! Of two entries with the same full key the one with the higher sequence number stays. Keys are compared
-//! only where prefixes are equal, which for digests means the same key. A tombstone stays in the tree as
-//! long as its segment lives, so that an older record which is merged later does not come back.
+//! Of two entries with the same full key the one with the higher sequence number stays. Keys are
+//! compared only where prefixes are equal, which for digests means the same key. A tombstone stays
+//! in the tree as long as its segment lives, so that an older record which is merged later does not
+//! come back.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +26,8 @@ use crate::key::Key;
 use crate::limits::{LOCK_WAIT_MS_MAX, SEAL_GRACE_MS};
 use crate::location::Location;
 
-/// Closes every segment that the tail has left; without `force` only those that it left some time ago.
-/// Returns the id below which all are closed.
+/// Closes every segment that the tail has left; without `force` only those that it left some time
+/// ago. Returns the id below which all are closed.
 ///
 /// # Errors
 /// `Busy` if the tail lock cannot be had; `Io`.

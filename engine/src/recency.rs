@@ -1,8 +1,8 @@
 //! Recency: one bit per granule of each live segment, "hit since it grew old".
 //!
-//! The file holds, for each segment id modulo [`RECENCY_SEGMENTS`], the id and a bitmap. A slot whose
-//! id is another one is that of a segment long gone and is taken over. Bits are set with atomic
-//! instructions through a shared map; a lost bit costs a hit later, never a wrong byte.
+//! The file holds, for each segment id modulo [`RECENCY_SEGMENTS`], the id and a bitmap. A slot
+//! whose id is another one is that of a segment long gone and is taken over. Bits are set with
+//! atomic instructions through a shared map; a lost bit costs a hit later, never a wrong byte.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -81,7 +81,8 @@ impl Record {
     /// The real bytes of a section, checked and decompressed.
     ///
     /// # Errors
-    /// `Corrupt` if they are damaged: the caller takes the record as a miss. `Io` if the disk fails.
+    /// `Corrupt` if they are damaged: the caller takes the record as a miss. `Io` if the disk
+    /// fails.
     ///
     /// # Panics
     /// If there is no section of that number.

@@ -1,12 +1,12 @@
 //! Opening: making a store, joining one, and taking over one that another boot has left.
 //!
-//! 1. A directory becomes a store under the tail lock; its superblock is written last, so that a killed
-//!    maker leaves nothing that looks like a store.
-//! 2. Same boot id: the page cache is coherent, and everything with a valid frame is valid. The opener
-//!    takes `life` shared and is done.
-//! 3. Another boot id: the opener that gets `life` exclusively writes its boot id and a new epoch, which
-//!    voids the tail and closes every segment, and downgrades. The tree stands as it is; every record is
-//!    checked in full whenever it is read. Others are told to come back (`Busy`).
+//! 1. A directory becomes a store under the tail lock; its superblock is written last, so that a
+//!    killed maker leaves nothing that looks like a store.
+//! 2. Same boot id: the page cache is coherent, and everything with a valid frame is valid. The
+//!    opener takes `life` shared and is done.
+//! 3. Another boot id: the opener that gets `life` exclusively writes its boot id and a new epoch,
+//!    which voids the tail and closes every segment, and downgrades. The tree stands as it is;
+//!    every record is checked in full whenever it is read. Others are told to come back (`Busy`).
 //! 4. A heartbeat of another boot id that is younger than a minute means another kernel on the same
 //!    directory, and is refused: locks and page cache do not reach across kernels.
 
@@ -29,7 +29,8 @@ const TAG_FILE_NAME: &str = "CACHEDIR.TAG";
 
 /// See <https://bford.info/cachedir/>.
 const TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
-# This directory is a cache of larder, a store for build artifacts; it may be deleted at any time.\n";
+# This directory is a store of larder, a cache for build artifacts.\n\
+# It may be deleted at any time.\n";
 
 /// The first segment id. Zero stands for none in listings.
 const FIRST_SEGMENT: u32 = 1;
@@ -40,8 +41,8 @@ const CREATE_WAIT_MS_MAX: u64 = 2_000;
 /// Opens or makes the store at `path`.
 ///
 /// # Errors
-/// `NotAStore`, `NewerFormat`, `OtherKernel`, `Busy` (somebody is recovering it), `Corrupt` (no copy of
-/// the superblock is valid), `Limit` (an option), `Io`.
+/// `NotAStore`, `NewerFormat`, `OtherKernel`, `Busy` (somebody is recovering it), `Corrupt` (no
+/// copy of the superblock is valid), `Limit` (an option), `Io`.
 pub fn open(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Handle> {
     options.check()?;
     if options.read_only {

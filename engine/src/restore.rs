@@ -1,9 +1,10 @@
 //! Restoring a section to a file: by reflink where the record allows it, else by copying.
 //!
-//! 1. The file is written beside its final name, gets its mode, and is renamed over it: a killed restore
-//!    leaves no half file, and a file that others have linked is never changed in place.
+//! 1. The file is written beside its final name, gets its mode, and is renamed over it: a killed
+//!    restore leaves no half file, and a file that others have linked is never changed in place.
 //! 2. The section is checked before its first byte is shared or written.
-//! 3. A clone takes whole blocks only; the tail of a section stands in the head and is written after.
+//! 3. A clone takes whole blocks only; the tail of a section stands in the head and is written
+//!    after.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,8 @@ pub enum Restored {
 /// Restores a section; its permission bits are those of the section, or 0666 under the umask.
 ///
 /// # Errors
-/// `Corrupt` if the section is damaged, `Io` if the file cannot be made. The old file is then still there.
+/// `Corrupt` if the section is damaged, `Io` if the file cannot be made. The old file is then still
+/// there.
 pub fn restore(handle: &Handle, record: &Record, section: usize, path: &Path) -> Result<Restored> {
     let bytes = record.read(section)?;
     let mode = record.sections()[section].mode;

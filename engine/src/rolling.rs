@@ -1,9 +1,9 @@
 //! Where records go next: the tail, and the segments that are begun for it.
 //!
-//! 1. A tail counts only if it is valid, of this epoch and boot, and its segment can be opened; else a
-//!    new epoch begins in a new segment, and all earlier segments are closed.
-//! 2. A segment is made in this order: its file, the superblock, the tail. Killed in between, the maker
-//!    leaves a file that nobody refers to, and the next one replaces it.
+//! 1. A tail counts only if it is valid, of this epoch and boot, and its segment can be opened;
+//!    else a new epoch begins in a new segment, and all earlier segments are closed.
+//! 2. A segment is made in this order: its file, the superblock, the tail. Killed in between, the
+//!    maker leaves a file that nobody refers to, and the next one replaces it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -95,7 +95,8 @@ pub fn roll(handle: &Handle, lock: &LockGuard<'_>, tail: &Tail) -> Result<Tail> 
     Ok(rolled)
 }
 
-/// Makes the next segment, with a slot table for `table_for_bytes`, and publishes it in the superblock.
+/// Makes the next segment, with a slot table for `table_for_bytes`, and publishes it in the
+/// superblock.
 ///
 /// # Errors
 /// If the disk refuses, or the ids are used up.

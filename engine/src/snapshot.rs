@@ -1,8 +1,8 @@
 //! Snapshots: every key of the store at one moment, in order.
 //!
-//! The leaves of the tree and the slots of the unmerged segments are copied (about 16 bytes per entry);
-//! the records are read when they are asked for. A record that has been evicted in the meantime, or is
-//! damaged, is left out.
+//! The leaves of the tree and the slots of the unmerged segments are copied (about 16 bytes per
+//! entry); the records are read when they are asked for. A record that has been evicted in the
+//! meantime, or is damaged, is left out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub struct Snapshot {
 /// # Errors
 /// `Corrupt` if the index is damaged, `Io`.
 pub fn take(handle: &Arc<Handle>) -> Result<Snapshot> {
-    // Under the index lock no merge can overtake the walk. Where the lock cannot be had, several tries
-    // do as well.
+    // Under the index lock no merge can overtake the walk. Where the lock cannot be had, several
+    // tries do as well.
     let lock =
         handle.locks.as_ref().map(|locks| locks.lock(LockByte::Index, 10 * LOCK_WAIT_MS_MAX));
     for _ in 0..INDEX_RETRIES_MAX {

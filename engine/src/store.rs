@@ -48,7 +48,8 @@ pub struct Store {
 /// Sizes and counts of a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
-    /// Entries: those of the tree and those waiting to be merged, superseded ones of the latter too.
+    /// Entries: those of the tree and those waiting to be merged, superseded ones of the latter
+    /// too.
     pub entries: u64,
     /// Disk bytes of the whole directory.
     pub disk_bytes: u64,
@@ -73,9 +74,9 @@ impl Store {
     /// cannot be written is opened for reading.
     ///
     /// # Errors
-    /// `NotAStore` (the directory holds something else), `NewerFormat`, `OtherKernel`, `Busy` (another
-    /// process is recovering it), `Corrupt` (no copy of the superblock is valid), `Limit` (an option is
-    /// out of bounds), `Io`, `Full`.
+    /// `NotAStore` (the directory holds something else), `NewerFormat`, `OtherKernel`, `Busy`
+    /// (another process is recovering it), `Corrupt` (no copy of the superblock is valid), `Limit`
+    /// (an option is out of bounds), `Io`, `Full`.
     pub fn open(path: &Path, options: Options) -> Result<Store> {
         Self::open_with(Arc::new(RealEnv), path, options)
     }
@@ -98,17 +99,17 @@ impl Store {
         !self.handle.writable
     }
 
-    /// The newest record of a key; its sections are checked when they are read. What is damaged is a
-    /// counted miss.
+    /// The newest record of a key; its sections are checked when they are read. What is damaged is
+    /// a counted miss.
     ///
     /// # Errors
     /// `Io` if the disk fails, `Corrupt` if the superblock is lost.
     pub fn get(&self, key: &Key) -> Result<Option<Record>> {
-        let record = lookup::find(&self.handle, key)?;
-        if let Some(record) = &record {
-            self.touch(record);
+        let Some(found) = lookup::find(&self.handle, key)? else { return Ok(None) };
+        if found.is_old {
+            self.handle.touch(found.record.location());
         }
-        Ok(record)
+        Ok(Some(found.record))
     }
 
     /// Whether there is a record of a key; its sections are not read.
@@ -123,20 +124,16 @@ impl Store {
     /// records that they got from a snapshot.
     pub fn touch(&self, record: &Record) {
         let Ok(block) = self.handle.superblock.read() else { return };
-        let location = record.location();
-        let middle = block.oldest_live + (block.next_segment - block.oldest_live) / 2;
-        if location.segment < middle
-            && let Some(recency) = self.handle.recency()
-        {
-            recency.touch(location);
+        if lookup::is_old(record, &(block.oldest_live..block.next_segment)) {
+            self.handle.touch(record.location());
         }
     }
 
     /// Stores an entry. It is there for every process as soon as this returns [`Put::Stored`].
     ///
     /// # Errors
-    /// `Limit` if the entry is too large. `Io` once, if the disk refuses: later puts of this handle are
-    /// dropped until it is reopened.
+    /// `Limit` if the entry is too large. `Io` once, if the disk refuses: later puts of this handle
+    /// are dropped until it is reopened.
     pub fn put(&self, entry: &Entry<'_>) -> Result<Put> {
         self.put_all(std::slice::from_ref(entry))
     }
@@ -236,8 +233,8 @@ impl Store {
         self.handle.maintenance_due.load(Ordering::Relaxed)
     }
 
-    /// Seals, merges, evicts and makes checkpoints, as far as that is due. One process at a time does it,
-    /// others return at once.
+    /// Seals, merges, evicts and makes checkpoints, as far as that is due. One process at a time
+    /// does it, others return at once.
     ///
     /// # Errors
     /// `Io` if the disk refuses; the store is whole nevertheless.
@@ -253,7 +250,8 @@ impl Store {
         janitor::checkpoint(&self.handle)
     }
 
-    /// Reads everything and says what is damaged; `progress` hears of each segment (done, of how many).
+    /// Reads everything and says what is damaged; `progress` hears of each segment (done, of how
+    /// many).
     ///
     /// # Errors
     /// `Io` if the disk fails. Damage is no error.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::env::{Env, File, LockGuard, OpenMode};
 use crate::error::Result;
-use crate::format::superblock::{FILE_BYTES, Superblock};
+use crate::format::superblock::{READ_BYTES, Superblock};
 
 /// Name of the file in the store's directory.
 pub const FILE_NAME: &str = "superblock";
@@ -33,7 +33,7 @@ impl SuperblockFile {
     /// # Errors
     /// See [`Superblock::decode`].
     pub fn read(&self) -> Result<Superblock> {
-        let mut bytes = [0; FILE_BYTES];
+        let mut bytes = [0; READ_BYTES];
         let count = self.file.read_at(&mut bytes, 0)?;
         Superblock::decode(&bytes[..count])
     }

@@ -1,6 +1,7 @@
 //! Verifying: read everything and say what is damaged.
 //!
-//! Nothing is changed: a damaged record is a miss whenever it is looked up, and goes with its segment.
+//! Nothing is changed: a damaged record is a miss whenever it is looked up, and goes with its
+//! segment.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -48,8 +49,8 @@ pub struct VerifyReport {
     pub damaged: Vec<Damage>,
 }
 
-/// Reads every committed record of every live segment, and the index; `progress` hears of each segment
-/// (done, of how many).
+/// Reads every committed record of every live segment, and the index; `progress` hears of each
+/// segment (done, of how many).
 ///
 /// # Errors
 /// `Io` if the disk fails. Damage is no error.

@@ -2,9 +2,9 @@
 //! and a flag, never as a killed process.
 //!
 //! 1. Every map of this module is registered before its first byte is read.
-//! 2. A SIGBUS at an address of a registered map puts a page of zeros there, sets the map's flag and
-//!    returns: the read goes on with zeros, and checksums fail. Anything else goes to the handler that
-//!    was there before.
+//! 2. A SIGBUS at an address of a registered map puts a page of zeros there, sets the map's flag
+//!    and returns: the read goes on with zeros, and checksums fail. Anything else goes to the
+//!    handler that was there before.
 //! 3. The handler touches only atomics and `mmap`, `sigaction`: it is async-signal-safe.
 
 use std::fs::File;
@@ -36,8 +36,8 @@ static MAPS: [Registered; MAPS_MAX] = [const {
 /// Highest slot ever used, plus one: bounds the handler's search.
 static MAPS_USED: AtomicUsize = AtomicUsize::new(0);
 
-/// The handler that was there before, as two words of `libc::sigaction` behind a pointer that is set
-/// once and never freed.
+/// The handler that was there before, as two words of `libc::sigaction` behind a pointer that is
+/// set once and never freed.
 static PREVIOUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
 
 static INSTALL: Once = Once::new();
@@ -102,8 +102,9 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
         }
         slot.faulted.store(true, Ordering::Release);
         let page = address & !(PAGE_BYTES - 1);
-        // SAFETY: the page lies in a live map of ours, which is only read through volatile or atomic
-        // loads or `read_volatile`-like copies; replacing it by zeros keeps every reference valid.
+        // SAFETY: the page lies in a live map of ours, which is only read through volatile or
+        // atomic loads or `read_volatile`-like copies; replacing it by zeros keeps every reference
+        // valid.
         #[allow(unsafe_code)]
         let zeros = unsafe {
             libc::mmap(
@@ -178,8 +179,8 @@ impl Map {
         self.map.len() == 0
     }
 
-    /// Copies bytes at `offset` into `buffer`; returns how many there were. A fault of the disk or a
-    /// file cut short is an error.
+    /// Copies bytes at `offset` into `buffer`; returns how many there were. A fault of the disk or
+    /// a file cut short is an error.
     ///
     /// # Errors
     /// If this map has met a fault, now or earlier.

@@ -2,15 +2,16 @@
 //!
 //! A body is valid if and only if
 //! 1. it begins with the magic and a known format version, and its reserved bytes are zero;
-//! 2. `head bytes` = header + section table + namespace + names + tails, at most [`HEAD_BYTES_MAX`];
+//! 2. `head bytes` = header + section table + namespace + names + tails, at most
+//!    [`HEAD_BYTES_MAX`];
 //! 3. the CRC-32 of the head, without the CRC field, is the stored one;
 //! 4. every section's stored range lies between the end of the head and the end of the body, and
 //!    every grouped section's range lies within the real length of the group, which comes first;
-//! 5. the XXH3-128 of each section's stored bytes (with its tail; of its real bytes if it is grouped)
-//!    is the stored one.
+//! 5. the XXH3-128 of each section's stored bytes (with its tail; of its real bytes if it is
+//!    grouped) is the stored one.
 //!
-//! Conditions 1 to 4 are checked by [`Head::decode`], 5 by [`Head::section_bytes`] when a section is
-//! read. The key stands in the head, so a location that points to another record's body is seen.
+//! Conditions 1 to 4 are checked by [`Head::decode`], 5 by [`Head::section_bytes`] when a section
+//! is read. The key stands in the head, so a location that points to another record's body is seen.
 
 use std::borrow::Cow;
 

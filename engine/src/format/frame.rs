@@ -2,7 +2,7 @@
 //! store.
 //!
 //! A frame is valid at (segment, offset) if and only if
-//! 1. it begins with the magic and its reserved bytes are zero;
+//! 1. it begins with the magic;
 //! 2. it names that segment and that offset: detects a misdirected write and a copied segment;
 //! 3. its CRC-32, begun with the segment's random salt, is right: a cached artifact that happens to
 //!    contain a larder segment cannot pose as records.

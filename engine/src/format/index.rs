@@ -1,9 +1,10 @@
 //! Pages of the index: two metas, branches and leaves, each of 4 KiB with a checksum and the
 //! transaction that wrote it.
 //!
-//! A page is valid for a reader at transaction `t` if and only if its CRC-32 is right, its own number
-//! is the one that was asked for, and its transaction is not newer than `t`. Entries are pairs
-//! (first eight bytes of the key, packed location) in ascending order.
+//! A page is valid for a reader at transaction `t` if and only if its CRC-32 (of a meta: of its
+//! first 72 bytes without the CRC) is right, its own number is the one that was asked for, and its
+//! transaction is not newer than `t`. Entries are pairs (first eight bytes of the key, packed
+//! location) in ascending order.
 //!
 //! Of the two metas the valid one with the higher transaction counts; transaction `t` is written to
 //! page `t % 2`.
@@ -53,6 +54,9 @@ const META_UUID: usize = META_ENTRIES + 8;
 const META_END: usize = META_UUID + 16;
 
 const _: () = assert!(META_END == 72);
+
+/// What of the file has to be read to see both metas: their pages are zero behind [`META_END`].
+pub const METAS_READ_BYTES: usize = PAGE_BYTES + META_END;
 
 /// An entry of the index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -111,7 +115,7 @@ impl Meta {
         write_u64(&mut page, META_ENTRIES, self.entries);
         write_bytes(&mut page, META_UUID, &self.uuid);
         let number = self.page_number();
-        finish(&mut page, KIND_META, number, self.transaction, 0);
+        finish(&mut page, KIND_META, number, self.transaction, 0, META_END);
         page
     }
 
@@ -122,7 +126,7 @@ impl Meta {
 
     /// The newest valid meta among the first two pages of the file.
     pub fn decode(pages: &[u8], uuid: &[u8; 16]) -> Option<Meta> {
-        let metas = pages.chunks_exact(PAGE_BYTES).take(2).enumerate();
+        let metas = pages.chunks(PAGE_BYTES).take(2).enumerate();
         metas
             .filter_map(|(number, page)| Self::decode_page(page, number as u32, uuid))
             .max_by_key(|meta| meta.transaction)
@@ -157,7 +161,7 @@ pub fn encode_leaf(entries: &[IndexEntry], number: u32, transaction: u64) -> [u8
         write_u64(&mut page, at.saturating_add(8), entry.place);
         at = at.saturating_add(LEAF_ENTRY_BYTES);
     }
-    finish(&mut page, KIND_LEAF, number, transaction, entries.len() as u16);
+    finish(&mut page, KIND_LEAF, number, transaction, entries.len() as u16, PAGE_BYTES);
     page
 }
 
@@ -171,7 +175,7 @@ pub fn encode_branch(children: &[Child], number: u32, transaction: u64) -> [u8; 
         write_u32(&mut page, at.saturating_add(16), child.page);
         at = at.saturating_add(BRANCH_ENTRY_BYTES);
     }
-    finish(&mut page, KIND_BRANCH, number, transaction, children.len() as u16);
+    finish(&mut page, KIND_BRANCH, number, transaction, children.len() as u16, PAGE_BYTES);
     page
 }
 
@@ -232,22 +236,31 @@ impl<'a> BranchPage<'a> {
     }
 }
 
-fn finish(page: &mut [u8; PAGE_BYTES], kind: u8, number: u32, transaction: u64, count: u16) {
+/// Fills in the head of a page; the checksum covers the page up to `end`.
+fn finish(
+    page: &mut [u8; PAGE_BYTES],
+    kind: u8,
+    number: u32,
+    transaction: u64,
+    count: u16,
+    end: usize,
+) {
     write_u32(page, NUMBER, number);
     write_u64(page, TRANSACTION, transaction);
     write_bytes(page, KIND, &[kind, 0]);
     write_u16(page, COUNT, count);
-    let crc = page.get(NUMBER..).map_or(0, crc32);
+    let crc = page.get(NUMBER..end).map_or(0, crc32);
     write_u32(page, CRC, crc);
 }
 
 /// The count of a page, if it is valid.
 fn check(page: &[u8], kind: u8, number: u32, transaction: u64) -> Option<usize> {
-    let valid = page.len() == PAGE_BYTES
+    let end = if kind == KIND_META { META_END } else { PAGE_BYTES };
+    let valid = page.len() >= end
         && read_u8(page, KIND)? == kind
         && read_u32(page, NUMBER)? == number
         && read_u64(page, TRANSACTION)? <= transaction
-        && read_u32(page, CRC)? == crc32(page.get(NUMBER..)?);
+        && read_u32(page, CRC)? == crc32(page.get(NUMBER..end)?);
     valid.then_some(usize::from(read_u16(page, COUNT)?))
 }
 

@@ -4,16 +4,18 @@
 //! store's uuid and its own id. It holds the salt of the segment's frames and slots.
 //!
 //! A slot (16 bytes) says that a record was committed. A slot is valid if and only if it is not all
-//! zeros and its 24-bit check, salted for the segment, is right. Slots of a page are filled from the
-//! front, so that the first all-zero slot ends the page. A slot is a hint: the frame is the truth.
+//! zeros and its 24-bit check, salted for the segment, is right. Slots of a page are filled from
+//! the front, so that the first all-zero slot ends the page. A slot is a hint: the frame is the
+//! truth.
 //!
 //! A footer is valid if and only if the last 64 bytes of the file are a valid trailer: magic, the
-//! segment's id, a count of entries that fits, and the right CRC-32s of entries and trailer. Its entries
-//! are those of the slots, with their sequence numbers, in order of key and sequence.
+//! segment's id, a count of entries that fits, and the right CRC-32s of entries and trailer. Its
+//! entries are those of the slots, with their sequence numbers, in order of key and sequence.
 
 use crate::checksum::{crc32_salted, xxh3_64};
 use crate::coding::{
-    read_array, read_u16, read_u32, read_u64, write_bytes, write_u16, write_u32, write_u64,
+    read_array, read_u16, read_u32, read_u64, read_u128, write_bytes, write_u16, write_u32,
+    write_u64,
 };
 use crate::format::FORMAT_VERSION;
 use crate::key::Key;
@@ -188,15 +190,17 @@ fn slot_check(key_prefix: u64, place: u64, salt: u64) -> u64 {
 
 /// The number of slots of a page that are taken: those before the first that is all zeros.
 pub fn slots_taken(page: &[u8]) -> usize {
-    page.chunks_exact(SLOT_BYTES).take_while(|slot| slot.iter().any(|byte| *byte != 0)).count()
+    raw_slots(page).count()
 }
 
-/// The valid slots of a page, in the order of their commits.
-pub fn slots(page: &[u8], salt: u64, segment: u32) -> impl Iterator<Item = Slot> + '_ {
-    let taken = slots_taken(page);
+/// The taken slots of a page in the order of their commits, `None` for damaged ones.
+pub fn slots(page: &[u8], salt: u64, segment: u32) -> impl Iterator<Item = Option<Slot>> + '_ {
+    raw_slots(page).map(move |slot| Slot::decode(slot, salt, segment))
+}
+
+fn raw_slots(page: &[u8]) -> impl Iterator<Item = &[u8]> {
     page.chunks_exact(SLOT_BYTES)
-        .take(taken)
-        .filter_map(move |slot| Slot::decode(slot, salt, segment))
+        .take_while(|slot| read_u128(slot, SLOT_KEY).is_some_and(|bits| bits != 0))
 }
 
 /// A slot with the sequence number of its record.
@@ -302,7 +306,8 @@ mod tests {
         }
         page[SLOT_BYTES] ^= 1;
         assert_eq!(slots_taken(&page), 3);
-        assert_eq!(slots(&page, 5, 9).count(), 2);
+        assert_eq!(slots(&page, 5, 9).flatten().count(), 2);
+        assert_eq!(slots(&page, 5, 9).count(), 3);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //!
 //! Two copies of one page stand in the file `superblock`. A copy is valid if and only if
 //! 1. it begins with the magic and a known format version, and its reserved bytes are zero;
-//! 2. its CRC-32 is that of all bytes before it;
+//! 2. its CRC-32 is that of the 88 bytes before it;
 //! 3. `oldest live` <= `next segment` <= the largest segment id.
 //!
-//! The valid copy with the higher generation counts. Generation `g` is written to copy `g % 2`, so that
-//! a torn write leaves the copy before it.
+//! The valid copy with the higher generation counts. Generation `g` is written to copy `g % 2`, so
+//! that a torn write leaves the copy before it.
 
 use crate::checksum::crc32;
 use crate::coding::{
@@ -32,13 +32,16 @@ const NEXT_SEGMENT: usize = OLDEST_LIVE + 4;
 const DURABLE_BELOW: usize = NEXT_SEGMENT + 4;
 const HEARTBEAT: usize = DURABLE_BELOW + 4;
 const CREATED: usize = HEARTBEAT + 8;
-const END: usize = CREATED + 8;
-const CRC: usize = PAGE_BYTES - 4;
+const CRC: usize = CREATED + 8;
+const END: usize = CRC + 4;
 
-const _: () = assert!(END == 88 && END <= CRC);
+const _: () = assert!(END == 92);
 
 /// Length of the file in bytes: two copies.
 pub const FILE_BYTES: usize = 2 * PAGE_BYTES;
+
+/// What of the file has to be read: the second copy's page is zero behind its checksum.
+pub const READ_BYTES: usize = PAGE_BYTES + END;
 
 /// A decoded superblock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,8 +97,8 @@ impl Superblock {
     /// The newest valid copy of the file's bytes.
     ///
     /// # Errors
-    /// `NotAStore` if neither copy begins with the magic, `NewerFormat` if a copy has a newer format,
-    /// `Corrupt` if the magic is there but no copy is valid.
+    /// `NotAStore` if neither copy begins with the magic, `NewerFormat` if a copy has a newer
+    /// format, `Corrupt` if the magic is there but no copy is valid.
     pub fn decode(file: &[u8]) -> Result<Superblock> {
         let mut newest: Option<Superblock> = None;
         let mut seen_magic = false;

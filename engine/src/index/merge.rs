@@ -15,8 +15,8 @@ use crate::format::index::{
 };
 use crate::limits::{INDEX_DEPTH_MAX, PAGE_BYTES};
 
-/// Trees of up to this many leaves (about a million entries) are rewritten whole: one sequential write
-/// of 16 MiB beats a thousand scattered ones, and it keeps leaves full.
+/// Trees of up to this many leaves (about a million entries) are rewritten whole: one sequential
+/// write of 16 MiB beats a thousand scattered ones, and it keeps leaves full.
 const WHOLE_LEAVES_MAX: usize = 4096;
 
 /// Pages written by one call.
@@ -194,8 +194,8 @@ struct Allocator {
 impl Allocator {
     /// An allocator for about `wanted` pages, given the pages in use.
     ///
-    /// One run in the middle of the file is best, then the end of the file while it stays within three
-    /// times the tree, then whatever is free.
+    /// One run in the middle of the file is best, then the end of the file while it stays within
+    /// three times the tree, then whatever is free.
     fn new(used: &[u32], wanted: u32) -> Self {
         let end = used.last().map_or(FIRST_PAGE, |page| page + 1);
         let mut runs = Vec::new();

@@ -5,8 +5,8 @@
 //!    reader that starts at the newest meta sees one consistent tree.
 //! 2. A reader that is overtaken by two merges meets a page newer than its meta, and starts again.
 //! 3. The tree is a hint: every entry leads to a record that says which key it is.
-//! 4. Pages that no one of the last two trees reaches are free; that is found by walking the branches,
-//!    so there is no free list that a killed writer could leave wrong.
+//! 4. Pages that no one of the last two trees reaches are free; that is found by walking the
+//!    branches, so there is no free list that a killed writer could leave wrong.
 
 mod merge;
 mod read;
@@ -18,7 +18,7 @@ pub use merge::{Merge, MergeReport};
 
 use crate::env::{Env, File, OpenMode};
 use crate::error::Result;
-use crate::format::index::Meta;
+use crate::format::index::{METAS_READ_BYTES, Meta};
 use crate::limits::PAGE_BYTES;
 
 /// Name of the file in the store's directory.
@@ -63,7 +63,7 @@ impl Index {
     /// # Errors
     /// If the file cannot be read.
     pub fn meta(&self) -> Result<Option<Meta>> {
-        let mut pages = [0; 2 * PAGE_BYTES];
+        let mut pages = [0; METAS_READ_BYTES];
         let count = self.file.read_at(&mut pages, 0)?;
         Ok(Meta::decode(&pages[..count], &self.uuid))
     }

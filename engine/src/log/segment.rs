@@ -142,14 +142,15 @@ impl Segment {
         let mut page = [0; PAGE_BYTES];
         self.read_at(&mut page, self.header.table_page_offset(key))?;
         let prefix = key.prefix();
-        let mut valid = 0;
+        let mut all_valid = true;
         for slot in slots(&page, self.header.salt, self.id()) {
-            valid += 1;
-            if slot.key_prefix == prefix {
-                found.push(slot.location);
+            match slot {
+                Some(slot) if slot.key_prefix == prefix => found.push(slot.location),
+                Some(_) => {}
+                None => all_valid = false,
             }
         }
-        Ok(valid == slots_taken(&page))
+        Ok(all_valid)
     }
 
     /// Every valid slot of the table.
@@ -168,12 +169,15 @@ impl Segment {
         let table_bytes = u64::from(self.header.table_pages) * PAGE_BYTES as u64;
         let table = self.read_exact(table_bytes, PAGE_BYTES as u64)?;
         let mut valid = Vec::new();
-        let mut taken = 0;
+        let mut damaged = 0;
         for page in table.chunks_exact(PAGE_BYTES) {
-            taken += slots_taken(page);
-            valid.extend(slots(page, self.header.salt, self.id()));
+            for slot in slots(page, self.header.salt, self.id()) {
+                match slot {
+                    Some(slot) => valid.push(slot),
+                    None => damaged += 1,
+                }
+            }
         }
-        let damaged = taken - valid.len();
         Ok((valid, damaged))
     }
 
