@@ -3,7 +3,7 @@
 //! 1. A result has every required output, none of them empty; otherwise nothing is stored.
 //! 2. A mode is kept as 0666 or 0777: what the compiler asked for before the umask.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -12,25 +12,6 @@ use larder_engine::{Section, SectionKind};
 
 use crate::compiler::Compile;
 use crate::outcome::{Counter, Reason};
-
-/// Whether each output can be stored and restored: its path is free, or a regular file stands there.
-///
-/// # Errors
-/// `BadOutputFile` if a link, a device or the like stands at the path of an output.
-pub fn check_places(compile: &Compile) -> Result<(), Reason> {
-    let depfile = compile.depfile.iter().map(|depfile| &depfile.path);
-    for path in compile.outputs.iter().map(|output| &output.path).chain(depfile) {
-        match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_file() => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            _ => {
-                let text = format!("{} cannot be replaced by a regular file", path.display());
-                return Err(Reason::new(Counter::BadOutputFile, text));
-            }
-        }
-    }
-    Ok(())
-}
 
 /// Reads every output of `compile`.
 ///
@@ -75,7 +56,7 @@ fn read(path: &Path, kind: SectionKind) -> Result<Option<Section<'static>>, Reas
     if !metadata.is_file() {
         return Err(bad(format!("{} is no regular file", path.display())));
     }
-    let mut data = Vec::with_capacity(metadata.size() as usize);
+    let mut data = Vec::with_capacity(metadata.size() as usize + 1);
     file.read_to_end(&mut data).map_err(cannot)?;
     let mode = if metadata.mode() & 0o111 != 0 { 0o777 } else { 0o666 };
     Ok(Some(Section::new(kind, data).mode(mode)))
@@ -83,6 +64,8 @@ fn read(path: &Path, kind: SectionKind) -> Result<Option<Section<'static>>, Reas
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
 

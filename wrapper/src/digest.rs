@@ -13,9 +13,10 @@
 //!    or that a crash tore, is an unknown file. No lock is taken.
 //! 2. The boot id is part of the name of a file, so nothing outlives a reboot.
 //! 3. A file enters only if any later change must give it another name: its file system is one of
-//!    [`TRUSTED_FILE_SYSTEMS`], its ctime has a fraction of a second, and both its times lay at
-//!    least [`AGE_NS_MIN`] before the coarse clock when it was opened for hashing (a change in the
-//!    same tick could not be told apart).
+//!    [`TRUSTED_FILE_SYSTEMS`], and both its times lay at least [`AGE_NS_MIN`] before the coarse
+//!    clock when it was opened for hashing (a change in the same tick could not be told apart).
+//!    Where the ctime has no fraction of a second, the file system may keep whole seconds only, and
+//!    the age must be [`COARSE_AGE_NS_MIN`].
 //! 4. Only regular files have a digest.
 
 use std::cell::RefCell;
@@ -41,6 +42,8 @@ const CHECK_WORD: usize = SLOT_WORDS - 1;
 const WAYS: usize = 4;
 /// Two ticks of the slowest usual kernel clock (100 Hz).
 const AGE_NS_MIN: u64 = 20_000_000;
+/// Two ticks of a file system that counts seconds.
+const COARSE_AGE_NS_MIN: u64 = 2_000_000_000;
 /// Files are hashed in pieces of this size, so that a toolchain's libraries need no such memory.
 const PIECE_BYTES: usize = 1 << 20;
 /// Longest text that [`Mentions::scan`] looks for, with generous white space.
@@ -204,14 +207,15 @@ impl Digests {
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
         }
-        let (digest, mentions) = hash_reader(&file)?;
+        let (digest, mentions) = hash_reader(&file, metadata.len())?;
         let name = self.name(&metadata);
         if self.name(&file.metadata()?) != name {
             return Err(io::Error::other("the file changed while it was read"));
         }
         let seen = seen(&metadata, digest, mentions);
-        let settled = seen.changed_ns.saturating_add(AGE_NS_MIN) < opened_ns;
-        if settled && metadata.ctime_nsec() != 0 && self.is_trusted(path, &metadata) {
+        let age_ns = if metadata.ctime_nsec() == 0 { COARSE_AGE_NS_MIN } else { AGE_NS_MIN };
+        let settled = seen.changed_ns.saturating_add(age_ns) < opened_ns;
+        if settled && self.is_trusted(path, &metadata) {
             self.enter(&name, &digest, mentions);
         }
         Ok(seen)
@@ -312,10 +316,11 @@ fn time_ns(secs: i64, nanos: i64) -> u64 {
     secs.saturating_mul(1_000_000_000).saturating_add(u64::try_from(nanos).unwrap_or(0))
 }
 
-fn hash_reader(mut file: &File) -> io::Result<(Digest, Mentions)> {
+fn hash_reader(mut file: &File, bytes: u64) -> io::Result<(Digest, Mentions)> {
     let mut hasher = blake3::Hasher::new();
     let mut mentions = Mentions::default();
-    let mut buffer = Vec::new();
+    // One byte more than the file has, so that its end is seen without growing the buffer.
+    let mut buffer = Vec::with_capacity(PIECE_BYTES.min(bytes as usize + 1) + OVERLAP_BYTES);
     let mut kept = 0;
     loop {
         let read = Read::take(&mut file, PIECE_BYTES as u64).read_to_end(&mut buffer)?;

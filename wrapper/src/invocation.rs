@@ -35,7 +35,7 @@ use crate::identity::Toolchain;
 use crate::log::Log;
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};
-use crate::{capture, compiler};
+use crate::compiler;
 
 /// The exit status of a shell for a command that is not there.
 const STATUS_NOT_FOUND: i32 = 127;
@@ -265,7 +265,6 @@ impl Session<'_> {
             Reason::new(Counter::CompilerCheckFailed, text)
         })?;
         let compile = compiler::parse(family, language, self.call.arguments, &directory)?;
-        capture::check_places(&compile)?;
         let toolchain = Toolchain::of(&compile, self.call.compiler, &self.store, &self.digests)?;
         let source = self.source(&compile)?;
         let named = self.named(&compile)?;
