@@ -45,14 +45,21 @@ pub fn find_compiler(
         return Ok(as_path.to_owned());
     }
     let name = as_path.file_name().unwrap_or_default();
-    let directories = path_var.unwrap_or(OsStr::new(PATH_DEFAULT));
-    std::env::split_paths(directories)
-        .map(|directory| directory.join(name))
+    candidates(path_var.unwrap_or(OsStr::new(PATH_DEFAULT)), name)
         .find(|candidate| is_executable(candidate) && !is_cache(candidate, own_exe))
         .ok_or_else(|| {
             let text = format!("no compiler called {} is in PATH", name.display());
             Reason::new(Counter::CouldNotFindCompiler, text)
         })
+}
+
+/// The places of a name along `PATH`. An empty entry is the working directory; a bare name would be
+/// looked for once more when it is run.
+fn candidates(path_var: &OsStr, name: &OsStr) -> impl Iterator<Item = PathBuf> {
+    std::env::split_paths(path_var).map(move |directory| {
+        let is_empty = directory.as_os_str().is_empty();
+        if is_empty { Path::new(".").join(name) } else { directory.join(name) }
+    })
 }
 
 /// Whether a word of a command line is larder itself, called `larder` or by a path that leads to
@@ -290,6 +297,12 @@ mod tests {
             assert_eq!(found, Ok(house.path().join("bin/gcc")), "{}", shim.display());
         }
         assert_eq!(find("./gcc", &path, &own), Ok("./gcc".into()));
+    }
+
+    #[test]
+    fn an_empty_entry_of_path_is_the_working_directory() {
+        let found: Vec<PathBuf> = candidates(OsStr::new("/a::b"), OsStr::new("gcc")).collect();
+        assert_eq!(found, ["/a/gcc", "./gcc", "b/gcc"].map(PathBuf::from));
     }
 
     #[test]
