@@ -349,6 +349,46 @@ mod tests {
         assert!(run(Path::new("/nonexistent"), &[], &[], COLLECT).is_err());
     }
 
+    /// What the child of the tests below is to do; it is this test program, running only `child`.
+    const ROLE: &str = "LARDER_TEST_ROLE";
+
+    fn child_as(role: &str) -> Ran {
+        let this = std::env::current_exe().unwrap();
+        let arguments = ["--exact", "exec::tests::child", "--nocapture"].map(OsString::from);
+        let changes = [(OsStr::new(ROLE), Some(OsStr::new(role)))];
+        run(&this, &arguments, &changes, COLLECT).unwrap()
+    }
+
+    /// Does nothing but in a child.
+    #[test]
+    fn child() {
+        match std::env::var(ROLE).as_deref() {
+            Ok("exit") => end_like(ExitStatus::from_raw(3 << 8)),
+            Ok("signal") => end_like(ExitStatus::from_raw(11)),
+            Ok("exec") => {
+                let script = "head -c 5 /proc/$$/cmdline; echo \" $0 $1\"; exit 4";
+                let arguments = ["-c", script, "zero", "one"].map(OsString::from);
+                exec_passthrough(Path::new("/bin/sh"), OsStr::new("named"), &arguments)
+            }
+            Ok("missing") => exec_passthrough(Path::new("/nonexistent"), OsStr::new("x"), &[]),
+            _ => assert!(std::env::var_os(ROLE).is_none()),
+        }
+    }
+
+    #[test]
+    fn larder_ends_as_the_compiler_ended() {
+        assert_eq!(child_as("exit").status.code(), Some(3));
+        assert_eq!(child_as("signal").status.signal(), Some(11));
+    }
+
+    #[test]
+    fn passing_through_becomes_the_compiler() {
+        let ran = child_as("exec");
+        assert_eq!(ran.status.code(), Some(4));
+        assert!(ran.stdout.ends_with(b"named zero one\n"), "{ran:?}");
+        assert_eq!(child_as("missing").status.code(), Some(STATUS_NOT_FOUND));
+    }
+
     fn colors(family: Family, variables: &[(&str, &str)]) -> bool {
         wants_colors(family, true, |name| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
