@@ -1,4 +1,9 @@
-//! Compression of sections: raw or zstd, with decompression bounded by the length that was promised.
+//! Compression of sections: raw or zstd, with decompression bounded by the length that was
+//! promised.
+
+use std::cell::RefCell;
+
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::error::{Error, Result};
 
@@ -26,9 +31,20 @@ impl Codec {
     }
 }
 
+thread_local! {
+    // A zstd context is some hundred kilobytes to set up, and is fit for use again.
+    static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Compresses `bytes` into one zstd frame, or answers `None` where that would not make it smaller.
 pub fn compress(bytes: &[u8], level: i32) -> Option<Vec<u8>> {
-    let packed = zstd::bulk::compress(bytes, level).ok()?;
+    let packed = COMPRESSOR.with_borrow_mut(|slot| {
+        if slot.as_ref().is_none_or(|(made_for, _)| *made_for != level) {
+            *slot = Some((level, Compressor::new(level).ok()?));
+        }
+        slot.as_mut()?.1.compress(bytes).ok()
+    })?;
     (packed.len() < bytes.len()).then_some(packed)
 }
 
@@ -45,9 +61,14 @@ pub fn decompress(packed: &[u8], real_bytes: usize) -> Result<Vec<u8>> {
     let mut real = Vec::new();
     real.try_reserve_exact(real_bytes)
         .map_err(|_| Error::corrupt("a compressed section is larger than memory"))?;
-    zstd::bulk::Decompressor::new()
-        .and_then(|mut decompressor| decompressor.decompress_to_buffer(packed, &mut real))
-        .map_err(|_| Error::corrupt("a compressed section is damaged"))?;
+    DECOMPRESSOR
+        .with_borrow_mut(|slot| {
+            if slot.is_none() {
+                *slot = Decompressor::new().ok();
+            }
+            slot.as_mut()?.decompress_to_buffer(packed, &mut real).ok()
+        })
+        .ok_or_else(|| Error::corrupt("a compressed section is damaged"))?;
     if real.len() != real_bytes {
         return Err(Error::corrupt("a compressed section has another length than promised"));
     }
@@ -70,7 +91,8 @@ mod tests {
 
     #[test]
     fn noise_is_left_raw() {
-        let noise: Vec<u8> = (0..64u64).flat_map(|i| crate::checksum::xxh3_64(&[], i).to_le_bytes()).collect();
+        let noise: Vec<u8> =
+            (0..64u64).flat_map(|i| crate::checksum::xxh3_64(&[], i).to_le_bytes()).collect();
         assert_eq!(compress(&noise, 3), None);
     }
 }

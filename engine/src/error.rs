@@ -55,7 +55,9 @@ impl Error {
         Self::new(ErrorKind::Corrupt, what)
     }
 
-    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
+    /// An error from a refused call of the operating system; `what` says what was attempted.
+    /// Public for those who implement [`Env`](crate::env::Env).
+    pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         let kind = match source.kind() {
             io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
@@ -70,12 +72,14 @@ impl Error {
         error
     }
 
-    pub(crate) fn at_path(mut self, path: &Path) -> Self {
+    /// The same with the file or directory concerned, unless one is named already.
+    pub fn at_path(mut self, path: &Path) -> Self {
         self.0.path.get_or_insert_with(|| path.to_path_buf());
         self
     }
 
-    pub(crate) fn at_offset(mut self, offset: u64) -> Self {
+    /// The same with the offset in bytes, unless one is named already.
+    pub fn at_offset(mut self, offset: u64) -> Self {
         self.0.offset.get_or_insert(offset);
         self
     }
@@ -112,7 +116,16 @@ impl Error {
 
     /// Whether a file was missing.
     pub fn is_not_found(&self) -> bool {
-        self.0.source.as_ref().is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
+        self.source_kind() == Some(io::ErrorKind::NotFound)
+    }
+
+    /// Whether a file that was to be made exists already.
+    pub(crate) fn is_already_there(&self) -> bool {
+        self.source_kind() == Some(io::ErrorKind::AlreadyExists)
+    }
+
+    fn source_kind(&self) -> Option<io::ErrorKind> {
+        self.0.source.as_ref().map(io::Error::kind)
     }
 }
 

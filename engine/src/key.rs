@@ -23,7 +23,8 @@ impl Key {
         Key(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The key of a foreign entry: BLAKE3 over the layout's name, a zero byte, and the entry's name.
+    /// The key of a foreign entry: BLAKE3 over the layout's name, a zero byte, and the entry's
+    /// name.
     pub fn foreign(layout: &str, name: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(layout.as_bytes()).update(&[0]).update(name);

@@ -6,17 +6,45 @@
 
 #![deny(missing_docs)]
 
+mod append;
 pub mod checksum;
 pub mod codec;
 pub mod coding;
+mod counters;
+pub mod env;
 mod error;
+mod eviction;
 pub mod format;
+mod handle;
+mod index;
+mod janitor;
 mod key;
 pub mod limits;
 mod location;
+mod log;
+mod lookup;
+mod merging;
 mod options;
+mod recency;
+mod record;
+mod recovery;
+mod restore;
+mod rolling;
+mod snapshot;
+mod store;
+mod superblock;
+mod transfer;
+mod verify;
 
+pub use append::{DropReason, Put};
+pub use counters::{Counters, ENGINE_COUNTERS_FROM, EngineCounter};
 pub use error::{Error, ErrorKind, Result};
 pub use format::body::{Entry, Head, RecordKind, Section, SectionInfo, SectionKind};
+pub use janitor::{Budget, Maintained};
 pub use key::{KEY_BYTES, Key};
 pub use options::{Options, ReadMode, RecordLayout};
+pub use record::Record;
+pub use restore::Restored;
+pub use snapshot::Snapshot;
+pub use store::{Stats, Store};
+pub use verify::{Damage, VerifyReport};

@@ -109,8 +109,8 @@ impl Options {
         self
     }
 
-    /// Permission bits of files that are made, default 0600 (directories get matching execute bits).
-    /// Widen them only for a store whose users trust each other.
+    /// Permission bits of files that are made, default 0600 (directories get matching execute
+    /// bits). Widen them only for a store whose users trust each other.
     pub fn file_mode(mut self, mode: u32) -> Self {
         self.file_mode = mode & 0o666;
         self

@@ -1,6 +1,7 @@
 //! How a call ended, and the statistics counters that stand for it.
 //!
-//! Counter ids are ccache's where ccache has one (see docs/statistics.md); larder's own begin at 128.
+//! Counter ids are ccache's where ccache has one (see docs/statistics.md); larder's own begin at
+//! 128.
 
 /// A statistics counter; the number is its place in the store's counters and its id on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,19 +2,20 @@
 //!
 //! A body is valid if and only if
 //! 1. it begins with the magic and a known format version, and its reserved bytes are zero;
-//! 2. `head bytes` = header + section table + namespace + names + tails, at most [`HEAD_BYTES_MAX`];
+//! 2. `head bytes` = header + section table + namespace + names + tails, at most
+//!    [`HEAD_BYTES_MAX`];
 //! 3. the CRC-32 of the head, without the CRC field, is the stored one;
 //! 4. every section's stored range lies between the end of the head and the end of the body, and
 //!    every grouped section's range lies within the real length of the group, which comes first;
-//! 5. the XXH3-128 of each section's stored bytes (with its tail; of its real bytes if it is grouped)
-//!    is the stored one.
+//! 5. the XXH3-128 of each section's stored bytes (with its tail; of its real bytes if it is
+//!    grouped) is the stored one.
 //!
-//! Conditions 1 to 4 are checked by [`Head::decode`], 5 by [`Head::section_bytes`] when a section is
-//! read. The key stands in the head, so a location that points to another record's body is seen.
+//! Conditions 1 to 4 are checked by [`Head::decode`], 5 by [`Head::section_bytes`] when a section
+//! is read. The key stands in the head, so a location that points to another record's body is seen.
 
 use std::borrow::Cow;
 
-use crate::checksum::{crc32, xxh3_128};
+use crate::checksum::xxh3_128;
 use crate::codec::{self, Codec};
 use crate::coding::{
     align_up, read_array, read_u8, read_u16, read_u32, read_u64, read_u128, write_bytes, write_u16,
@@ -431,11 +432,9 @@ fn checked_bytes<'a>(section: &SectionInfo, stored: &'a [u8]) -> Result<Cow<'a, 
 }
 
 fn decode_section(entry: &[u8], names: &mut &[u8], tails: &mut &[u8]) -> Option<SectionInfo> {
-    let (name, rest) =
-        names.split_at_checked(usize::from(read_u16(entry, SECTION_NAME_BYTES)?))?;
+    let (name, rest) = names.split_at_checked(usize::from(read_u16(entry, SECTION_NAME_BYTES)?))?;
     *names = rest;
-    let (tail, rest) =
-        tails.split_at_checked(usize::from(read_u16(entry, SECTION_TAIL_BYTES)?))?;
+    let (tail, rest) = tails.split_at_checked(usize::from(read_u16(entry, SECTION_TAIL_BYTES)?))?;
     *tails = rest;
     Some(SectionInfo {
         kind: SectionKind::from_number(read_u8(entry, SECTION_KIND)?),

@@ -1,1 +1,95 @@
-//! (being written)
+//! Frames: 64 bytes in front of each body that say where the record stands. They never leave the
+//! store.
+//!
+//! A frame is valid at (segment, offset) if and only if
+//! 1. it begins with the magic;
+//! 2. it names that segment and that offset: detects a misdirected write and a copied segment;
+//! 3. its CRC-32, begun with the segment's random salt, is right: a cached artifact that happens to
+//!    contain a larder segment cannot pose as records.
+
+use crate::checksum::crc32_salted;
+use crate::coding::{read_u32, read_u64, write_u32, write_u64};
+
+const MAGIC_VALUE: u32 = u32::from_le_bytes(*b"LRDF");
+
+const MAGIC: usize = 0;
+const SEGMENT: usize = MAGIC + 4;
+const OFFSET: usize = SEGMENT + 4;
+const SEQUENCE: usize = OFFSET + 8;
+const BODY_BYTES: usize = SEQUENCE + 8;
+const RESERVED: usize = BODY_BYTES + 8;
+const CRC: usize = RESERVED + 28;
+
+/// Length of a frame in bytes; the body follows at once.
+pub const FRAME_BYTES: usize = CRC + 4;
+
+const _: () = assert!(FRAME_BYTES == 64);
+
+/// A decoded frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// The segment that it stands in.
+    pub segment: u32,
+    /// Its own offset there in bytes.
+    pub offset: u64,
+    /// Orders the commits of a store; the highest one of a key wins.
+    pub sequence: u64,
+    /// Length of the body in bytes.
+    pub body_bytes: u64,
+}
+
+impl Frame {
+    /// The bytes, with a checksum salted for the segment.
+    pub fn encode(&self, salt: u64) -> [u8; FRAME_BYTES] {
+        let mut bytes = [0; FRAME_BYTES];
+        write_u32(&mut bytes, MAGIC, MAGIC_VALUE);
+        write_u32(&mut bytes, SEGMENT, self.segment);
+        write_u64(&mut bytes, OFFSET, self.offset);
+        write_u64(&mut bytes, SEQUENCE, self.sequence);
+        write_u64(&mut bytes, BODY_BYTES, self.body_bytes);
+        let crc = bytes.get(..CRC).map_or(0, |head| crc32_salted(salt, head));
+        write_u32(&mut bytes, CRC, crc);
+        bytes
+    }
+
+    /// The frame that stands at `offset` of `segment`, `None` if none does.
+    pub fn decode(bytes: &[u8], salt: u64, segment: u32, offset: u64) -> Option<Frame> {
+        let frame = Frame {
+            segment: read_u32(bytes, SEGMENT)?,
+            offset: read_u64(bytes, OFFSET)?,
+            sequence: read_u64(bytes, SEQUENCE)?,
+            body_bytes: read_u64(bytes, BODY_BYTES)?,
+        };
+        let valid = read_u32(bytes, MAGIC)? == MAGIC_VALUE
+            && read_u32(bytes, CRC)? == crc32_salted(salt, bytes.get(..CRC)?)
+            && frame.segment == segment
+            && frame.offset == offset;
+        valid.then_some(frame)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_valid_only_where_it_was_written() {
+        let frame = Frame { segment: 7, offset: 640, sequence: 3, body_bytes: 100 };
+        let bytes = frame.encode(99);
+        assert_eq!(Frame::decode(&bytes, 99, 7, 640), Some(frame));
+        assert_eq!(Frame::decode(&bytes, 98, 7, 640), None);
+        assert_eq!(Frame::decode(&bytes, 99, 8, 640), None);
+        assert_eq!(Frame::decode(&bytes, 99, 7, 704), None);
+        assert_eq!(Frame::decode(&bytes[..63], 99, 7, 640), None);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        let bytes = Frame { segment: 7, offset: 640, sequence: 3, body_bytes: 100 }.encode(99);
+        for bit in 0..FRAME_BYTES * 8 {
+            let mut torn = bytes;
+            torn[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Frame::decode(&torn, 99, 7, 640), None, "bit {bit}");
+        }
+    }
+}

@@ -4,6 +4,12 @@
 //! 2. A decoder answers `None` (or `Corrupt`) for anything but a valid structure and never panics.
 //! 3. Only this folder knows an offset; offsets are sums of the fields before, asserted in size.
 
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
+#![cfg_attr(
+    test,
+    allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)
+)]
+
 pub mod body;
 pub mod frame;
 pub mod index;

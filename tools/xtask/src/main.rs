@@ -1,1 +1,51 @@
-fn main() {}
+//! Automation of the workspace: `cargo xtask COMMAND`.
+//!
+//! 1. Every command works from a clean clone with cargo and a C compiler; what else is missing is
+//!    named, and left out.
+//! 2. A command writes below the target directory only.
+
+mod demo;
+mod dist;
+mod elf;
+mod process;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  demo [--keep] [--json]     compile a C and a C++ project through larder, cold and warm, and
+                             compare every file with a build without larder
+                               --keep  leave the store and the built trees in target/demo
+                               --json  print the result as one JSON object
+  test [--no-install] [ARG]  install what the tests can use (as root, with apt-get), then run
+                             every test; the ARGs go to `cargo test`
+  dist                       build the release binaries into target/dist
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.split_first() {
+        Some((command, rest)) => match command.as_str() {
+            "demo" => demo::run(rest),
+            "test" => test::run(rest),
+            "dist" => dist::run(rest),
+            "help" | "--help" | "-h" => {
+                print!("{USAGE}");
+                Ok(true)
+            }
+            other => Err(format!("there is no command `{other}`\n\n{USAGE}").into()),
+        },
+        None => Err(format!("a command is missing\n\n{USAGE}").into()),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

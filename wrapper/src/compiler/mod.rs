@@ -87,12 +87,13 @@ pub struct Compile {
     pub key_arguments: Vec<OsString>,
     /// The arguments for a run with `-E` in place of `-c`, without `-o` and dependency options.
     pub preprocess_arguments: Vec<OsString>,
-    /// Arguments that count only before preprocessing (`-D -U -I -isystem -iquote -include ...`) are
-    /// left out here: what counts beside the preprocessed text.
+    /// Arguments that count only before preprocessing (`-D -U -I -isystem -iquote -include ...`)
+    /// are left out here: what counts beside the preprocessed text.
     pub key_arguments_after_preprocessing: Vec<OsString>,
     /// Whether the working directory is visible in the result (debug information and the like).
     pub cwd_matters: bool,
-    /// Whether the user has set colours explicitly (`-fdiagnostics-color...`, `-fcolor-diagnostics`).
+    /// Whether the user has set colours explicitly (`-fdiagnostics-color...`,
+    /// `-fcolor-diagnostics`).
     pub color_is_explicit: bool,
     /// The dependency file, if one is asked for.
     pub depfile: Option<Depfile>,

@@ -1,0 +1,289 @@
+//! Putting records.
+//!
+//! *Reserve*: under the tail lock, move the tail past the records. *Write*: `pwrite` the bodies,
+//! with no lock. *Commit*: under the tail lock, take sequence numbers, `pwrite` the frames, then
+//! the slots. Only then are the records there. A writer killed in between leaves a hole that
+//! nothing points to.
+//!
+//! Order inside a commit: tail (the numbers are used up), frames, slots. Killed after any step, the
+//! next commit takes other numbers, and a frame without a slot is never looked for.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::counters::EngineCounter;
+use crate::env::{LockByte, LockGuard, LockTable};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::frame::{FRAME_BYTES, Frame};
+use crate::format::segment::table_pages;
+use crate::format::tail::Tail;
+use crate::handle::Handle;
+use crate::key::Key;
+use crate::limits::{
+    BLOCK_BYTES, EVICT_START_PERCENT, HEARTBEAT_RENEW_SECS, LOCK_WAIT_MS_MAX, PAGE_BYTES,
+    PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX,
+};
+use crate::location::Location;
+use crate::log::Segment;
+use crate::rolling::{add_segment, current_tail, live_segment, roll};
+
+/// What became of a put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Put {
+    /// It is committed.
+    Stored,
+    /// It is not stored, and nothing else has changed.
+    Dropped(DropReason),
+}
+
+/// Why a put was dropped. A cache goes on without it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The tail lock could not be had within 50 ms.
+    Busy,
+    /// `max_size`, the file system or a quota has no room.
+    Full,
+    /// The segment was closed before the commit, twice in a row.
+    Closed,
+    /// An earlier write of this handle failed; it writes no more until it is reopened.
+    Poisoned,
+    /// The store cannot be written.
+    ReadOnly,
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DropReason::Busy => "the store is locked by a process that does not go on",
+            DropReason::Full => "there is no room",
+            DropReason::Closed => "its segment was closed before the commit",
+            DropReason::Poisoned => "an earlier write failed",
+            DropReason::ReadOnly => "the store is read-only",
+        })
+    }
+}
+
+/// A body on its way into the log.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// Its key.
+    pub key: Key,
+    /// Its kind, as a number.
+    pub kind: u8,
+    /// Whether its large sections must stand on block boundaries of the file.
+    pub cloneable: bool,
+    /// Its bytes.
+    pub body: Cow<'a, [u8]>,
+}
+
+/// Room in a segment.
+struct Reservation {
+    segment: Arc<Segment>,
+    epoch: u32,
+    /// Offset of each record.
+    offsets: Vec<u64>,
+    /// Blocks to reserve ahead, if this reservation went into a new stretch of the segment.
+    preallocate: Option<(u64, u64)>,
+}
+
+enum Attempt {
+    Committed,
+    /// The segment was closed, or its table has no room: a new reservation may do.
+    Again,
+}
+
+/// Appends records next to each other, in one commit.
+///
+/// # Errors
+/// `Limit` if they are too large together. A failing disk poisons the handle and is an error once,
+/// later puts are dropped.
+pub fn append(handle: &Handle, records: &[Outgoing<'_>]) -> Result<Put> {
+    let dropped = |counter, reason| {
+        handle.count(counter);
+        Ok(Put::Dropped(reason))
+    };
+    let Some(locks) = handle.locks.as_ref().filter(|_| handle.writable) else {
+        return Ok(Put::Dropped(DropReason::ReadOnly));
+    };
+    if handle.is_poisoned() {
+        return dropped(EngineCounter::DroppedPoisoned, DropReason::Poisoned);
+    }
+    for _ in 0..2 {
+        match attempt(handle, locks, records) {
+            Ok(Attempt::Committed) => {
+                handle.counters().add(EngineCounter::Puts.id(), records.len() as u64);
+                return Ok(Put::Stored);
+            }
+            Ok(Attempt::Again) => {}
+            Err(error) if error.is_busy() => {
+                return dropped(EngineCounter::DroppedBusy, DropReason::Busy);
+            }
+            Err(error) if error.is_full() => {
+                handle.maintenance_due.store(true, Ordering::Relaxed);
+                return dropped(EngineCounter::DroppedFull, DropReason::Full);
+            }
+            Err(error) => {
+                if error.kind() != ErrorKind::Limit {
+                    handle.poisoned.store(true, Ordering::Relaxed);
+                }
+                return Err(error);
+            }
+        }
+    }
+    dropped(EngineCounter::DroppedClosed, DropReason::Closed)
+}
+
+fn attempt(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Result<Attempt> {
+    let reservation = reserve(handle, locks, records)?;
+    if let Some((offset, bytes)) = reservation.preallocate {
+        // Without room for what lies ahead, the write itself may still succeed.
+        let _ = reservation.segment.preallocate(offset, bytes);
+    }
+    for (record, offset) in records.iter().zip(&reservation.offsets) {
+        reservation.segment.write_at(&record.body, offset + FRAME_BYTES as u64)?;
+    }
+    commit(handle, locks, records, &reservation)
+}
+
+/// Offsets of the records if the first may stand at `start` or later, and the end of the last.
+fn lay_out(records: &[Outgoing<'_>], start: u64) -> (Vec<u64>, u64) {
+    let mut end = start;
+    let offsets = records
+        .iter()
+        .map(|record| {
+            let offset = if record.cloneable {
+                // The body, not its frame, begins on a block.
+                (end + FRAME_BYTES as u64).next_multiple_of(BLOCK_BYTES) - FRAME_BYTES as u64
+            } else {
+                end.next_multiple_of(RECORD_ALIGN)
+            };
+            end = offset + FRAME_BYTES as u64 + record.body.len() as u64;
+            offset
+        })
+        .collect();
+    (offsets, end.next_multiple_of(RECORD_ALIGN))
+}
+
+fn reserve(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Result<Reservation> {
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    let mut tail = current_tail(handle, &lock)?;
+    renew_heartbeat(handle, &lock)?;
+    let (mut offsets, mut end) = lay_out(records, tail.offset);
+    let bytes = end - tail.offset;
+    check_room(handle, &tail, bytes)?;
+    if bytes > handle.segment_bytes / 2 {
+        return reserve_own_segment(handle, &lock, tail, records);
+    }
+    if end > handle.segment_bytes {
+        tail = roll(handle, &lock, &tail)?;
+        (offsets, end) = lay_out(records, tail.offset);
+    }
+    let preallocate = stretch(handle, tail.offset, end);
+    let segment = live_segment(handle, tail.active)?;
+    tail.offset = end;
+    tail.written_bytes += bytes;
+    handle.tail()?.write(&lock, &tail)?;
+    Ok(Reservation { segment, epoch: tail.epoch, offsets, preallocate })
+}
+
+/// The stretch that is to be reserved, if `start..end` enters a new one.
+fn stretch(handle: &Handle, start: u64, end: u64) -> Option<(u64, u64)> {
+    let step = PREALLOCATE_BYTES.min(handle.segment_bytes);
+    let (from, to) = (start.div_ceil(step), end.div_ceil(step));
+    if !handle.options.preallocate || from == to {
+        return None;
+    }
+    let until = (to * step).min(handle.segment_bytes);
+    until.checked_sub(start).filter(|bytes| *bytes > 0).map(|bytes| (start, bytes))
+}
+
+/// Drops a reservation that would pass `max_size`, and notes when eviction is due.
+fn check_room(handle: &Handle, tail: &Tail, bytes: u64) -> Result<()> {
+    let ahead =
+        if handle.options.preallocate { PREALLOCATE_BYTES.min(handle.segment_bytes) } else { 0 };
+    let used = tail.other_bytes + (tail.offset + ahead).min(handle.segment_bytes) + bytes;
+    let max = handle.options.max_size_bytes;
+    if used > max / 100 * EVICT_START_PERCENT {
+        handle.maintenance_due.store(true, Ordering::Relaxed);
+    }
+    if used > max {
+        return Err(Error::new(ErrorKind::Full, "the store has reached its max_size"));
+    }
+    Ok(())
+}
+
+/// Records too large to share a segment get one of their own; the tail stays where it is.
+fn reserve_own_segment(
+    handle: &Handle,
+    lock: &LockGuard<'_>,
+    mut tail: Tail,
+    records: &[Outgoing<'_>],
+) -> Result<Reservation> {
+    let pages = u64::from(table_pages(PAGE_BYTES as u64));
+    let (offsets, end) = lay_out(records, (pages + 1) * PAGE_BYTES as u64);
+    let last = offsets.last().copied().unwrap_or(0);
+    if last >= SEGMENT_BYTES_MAX {
+        return Err(Error::new(ErrorKind::Limit, "records put together are too large"));
+    }
+    let segment = add_segment(handle, lock, PAGE_BYTES as u64)?;
+    segment.set_len(end)?;
+    tail.other_bytes += end;
+    tail.written_bytes += end;
+    handle.tail()?.write(lock, &tail)?;
+    Ok(Reservation { segment, epoch: tail.epoch, offsets, preallocate: None })
+}
+
+fn renew_heartbeat(handle: &Handle, lock: &LockGuard<'_>) -> Result<()> {
+    let now = handle.env.now_secs();
+    if now.abs_diff(handle.heartbeat_secs.load(Ordering::Relaxed)) < HEARTBEAT_RENEW_SECS {
+        return Ok(());
+    }
+    let mut block = handle.superblock.read()?;
+    if now.abs_diff(block.heartbeat_secs) >= HEARTBEAT_RENEW_SECS {
+        block = handle.superblock.change(lock, |block| block.heartbeat_secs = now)?;
+    }
+    handle.heartbeat_secs.store(block.heartbeat_secs, Ordering::Relaxed);
+    Ok(())
+}
+
+fn commit(
+    handle: &Handle,
+    locks: &LockTable,
+    records: &[Outgoing<'_>],
+    reservation: &Reservation,
+) -> Result<Attempt> {
+    let segment = &reservation.segment;
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    let Some(mut tail) = handle.tail()?.read()? else { return Ok(Attempt::Again) };
+    if tail.epoch != reservation.epoch || segment.id() < tail.open_from {
+        return Ok(Attempt::Again);
+    }
+    let first_sequence = tail.next_sequence;
+    tail.next_sequence += records.len() as u64;
+    handle.tail()?.write(&lock, &tail)?;
+    let mut slots = Vec::with_capacity(records.len());
+    for (index, (record, offset)) in records.iter().zip(&reservation.offsets).enumerate() {
+        let body_bytes = record.body.len() as u64;
+        let frame = Frame {
+            segment: segment.id(),
+            offset: *offset,
+            sequence: first_sequence + index as u64,
+            body_bytes,
+        };
+        segment.write_at(&frame.encode(segment.header.salt), *offset)?;
+        let record_bytes = FRAME_BYTES as u64 + body_bytes;
+        let location = Location::new(segment.id(), *offset, record_bytes, record.kind);
+        slots.push((record.key, location));
+    }
+    if segment.add_slots(&lock, &slots)? {
+        return Ok(Attempt::Committed);
+    }
+    if segment.id() == tail.active {
+        roll(handle, &lock, &tail)?;
+    }
+    Ok(Attempt::Again)
+}

@@ -1,0 +1,186 @@
+//! The only door to files, locks, clocks and randomness: the seam for fault injection.
+//!
+//! 1. Everything above this module reaches the operating system through [`Env`] and [`File`].
+//! 2. Reads and writes name their offset; there is no file position to share.
+//! 3. A read returns what there is: a file that ends early is a short read, never an error.
+//! 4. Nothing here retries, caches or interprets; errors carry the path and what was attempted.
+
+mod lock;
+pub mod map;
+mod real;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use lock::{LockByte, LockGuard, LockTable, Sharing};
+pub use real::{RealEnv, boot_id, clock_ns, coarse_clock_ns, file_system_magic};
+
+use crate::error::Result;
+use map::{Map, SharedWords};
+
+/// How a file is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenMode {
+    /// Must exist; only reads.
+    Read,
+    /// Must exist; reads and writes.
+    Write,
+    /// Made if missing, with these permission bits (subject to the umask).
+    Create(u32),
+    /// Made; an error if it exists.
+    CreateNew(u32),
+}
+
+/// Sizes of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FileSizes {
+    /// Length in bytes.
+    pub len_bytes: u64,
+    /// Bytes of the disk blocks that it occupies.
+    pub disk_bytes: u64,
+}
+
+/// An open file.
+pub trait File: Send + Sync + fmt::Debug {
+    /// Reads at `offset` until `buffer` is full or the file ends; returns the bytes read.
+    ///
+    /// # Errors
+    /// Any but an early end of the file.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
+
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// If not all could be written; how much was is unknown.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
+
+    /// Length and disk usage.
+    ///
+    /// # Errors
+    /// If the file cannot be asked.
+    fn sizes(&self) -> Result<FileSizes>;
+
+    /// Cuts or extends the file.
+    ///
+    /// # Errors
+    /// If that is refused.
+    fn set_len(&self, len_bytes: u64) -> Result<()>;
+
+    /// Waits until what was written is on the disk (`fdatasync`).
+    ///
+    /// # Errors
+    /// If the disk reports a failure; what is durable is then unknown.
+    fn sync(&self) -> Result<()>;
+
+    /// Reserves disk blocks beyond the end of the file without making it longer. Where the file
+    /// system cannot, this does nothing.
+    ///
+    /// # Errors
+    /// If there is no room.
+    fn preallocate(&self, offset: u64, bytes: u64) -> Result<()>;
+
+    /// Maps the first `bytes` of the file for reading.
+    ///
+    /// # Errors
+    /// If the file cannot be mapped.
+    fn map(&self, bytes: usize) -> Result<Map>;
+
+    /// Maps the file as shared words, extending it with zeros to that length first.
+    ///
+    /// # Errors
+    /// If there is no room or the file cannot be mapped.
+    fn map_words(&self, words: usize) -> Result<SharedWords>;
+
+    /// Tries to take an open-file-description lock on one byte; `false` if somebody has it.
+    ///
+    /// # Errors
+    /// If the file system knows no locks.
+    fn try_lock(&self, byte: u64, sharing: Sharing) -> Result<bool>;
+
+    /// Gives a lock back. Failures are ignored: closing the file drops it anyway.
+    fn unlock(&self, byte: u64);
+
+    /// Makes `bytes` of the file at `to_offset` share blocks with `source` (`FICLONERANGE`).
+    ///
+    /// # Errors
+    /// If the file system cannot; the caller copies.
+    fn clone_from(
+        &self,
+        source: &dyn File,
+        from_offset: u64,
+        bytes: u64,
+        to_offset: u64,
+    ) -> Result<()>;
+
+    /// The descriptor, for `clone_from` of the same implementation.
+    fn descriptor(&self) -> Option<i32> {
+        None
+    }
+}
+
+/// Files, clock and randomness.
+pub trait Env: Send + Sync + fmt::Debug {
+    /// Opens a file. Links are followed for the store's directory, never for a file in it.
+    ///
+    /// # Errors
+    /// If it is refused.
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
+
+    /// Makes a directory and those above it with these permission bits; fine if it is there.
+    ///
+    /// # Errors
+    /// If it is refused.
+    fn create_dir(&self, path: &Path, mode: u32) -> Result<()>;
+
+    /// Names in a directory, in no particular order.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn list(&self, path: &Path) -> Result<Vec<String>>;
+
+    /// Unlinks a file.
+    ///
+    /// # Errors
+    /// If it is refused or the file is missing.
+    fn remove(&self, path: &Path) -> Result<()>;
+
+    /// Renames a file over another.
+    ///
+    /// # Errors
+    /// If it is refused.
+    fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Sets permission bits.
+    ///
+    /// # Errors
+    /// If it is refused.
+    fn set_mode(&self, path: &Path, mode: u32) -> Result<()>;
+
+    /// Sizes of a file that is not open.
+    ///
+    /// # Errors
+    /// If it is missing.
+    fn sizes(&self, path: &Path) -> Result<FileSizes>;
+
+    /// Waits until names made or removed in a directory are on the disk.
+    ///
+    /// # Errors
+    /// If the disk reports a failure.
+    fn sync_dir(&self, path: &Path) -> Result<()>;
+
+    /// Identifies the running kernel since its start.
+    fn boot_id(&self) -> [u8; 16];
+
+    /// Seconds since 1970.
+    fn now_secs(&self) -> u64;
+
+    /// Milliseconds of a clock that never goes back.
+    fn monotonic_ms(&self) -> u64;
+
+    /// Waits.
+    fn sleep_us(&self, microseconds: u64);
+
+    /// A random number.
+    fn random(&self) -> u64;
+}

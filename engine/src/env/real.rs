@@ -1,0 +1,334 @@
+//! The environment of a running program: the operating system's files, clock and randomness.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::map::{Map, SharedWords};
+use super::{Env, File, FileSizes, OpenMode, Sharing};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealEnv;
+
+#[derive(Debug)]
+struct RealFile {
+    file: fs::File,
+    path: PathBuf,
+    writable: bool,
+}
+
+impl RealFile {
+    fn error(&self, what: &str, source: io::Error) -> Error {
+        Error::io(what, source).at_path(&self.path)
+    }
+}
+
+impl File for RealFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.error("cannot read", error).at_offset(offset)),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.file
+            .write_all_at(bytes, offset)
+            .map_err(|error| self.error("cannot write", error).at_offset(offset))
+    }
+
+    fn sizes(&self) -> Result<FileSizes> {
+        let metadata = self.file.metadata().map_err(|error| self.error("cannot stat", error))?;
+        Ok(sizes_of(&metadata))
+    }
+
+    fn set_len(&self, len_bytes: u64) -> Result<()> {
+        self.file.set_len(len_bytes).map_err(|error| self.error("cannot resize", error))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|error| self.error("cannot sync", error))
+    }
+
+    fn preallocate(&self, offset: u64, bytes: u64) -> Result<()> {
+        match allocate(&self.file, libc::FALLOC_FL_KEEP_SIZE, offset, bytes) {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+            other => other.map_err(|error| self.error("cannot reserve disk blocks", error)),
+        }
+    }
+
+    fn map(&self, bytes: usize) -> Result<Map> {
+        Map::new(&self.file, bytes).map_err(|error| self.error("cannot map", error))
+    }
+
+    fn map_words(&self, words: usize) -> Result<SharedWords> {
+        let bytes = (words * size_of::<u64>()) as u64;
+        let len_bytes = self.sizes()?.len_bytes;
+        if len_bytes < bytes {
+            // Every block is reserved now, because a store into a hole on a full disk would be a
+            // signal instead of an error.
+            match allocate(&self.file, 0, 0, bytes) {
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                    let zeros = vec![0; (bytes - len_bytes) as usize];
+                    self.write_at(&zeros, len_bytes)?;
+                }
+                other => other.map_err(|error| self.error("cannot reserve disk blocks", error))?,
+            }
+        }
+        SharedWords::new(&self.file, words, self.writable)
+            .map_err(|error| self.error("cannot map", error))
+    }
+
+    fn try_lock(&self, byte: u64, sharing: Sharing) -> Result<bool> {
+        let kind = match sharing {
+            Sharing::Shared => libc::F_RDLCK,
+            Sharing::Exclusive => libc::F_WRLCK,
+        };
+        match set_lock(&self.file, byte, kind) {
+            Ok(()) => Ok(true),
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::EAGAIN) | Some(libc::EACCES)) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(self.error("cannot lock", error)),
+        }
+    }
+
+    fn unlock(&self, byte: u64) {
+        let _ = set_lock(&self.file, byte, libc::F_UNLCK);
+    }
+
+    fn clone_from(
+        &self,
+        source: &dyn File,
+        from_offset: u64,
+        bytes: u64,
+        to_offset: u64,
+    ) -> Result<()> {
+        let Some(descriptor) = source.descriptor() else {
+            return Err(Error::new(ErrorKind::Io, "the source of a clone is no real file"));
+        };
+        let range = libc::file_clone_range {
+            src_fd: i64::from(descriptor),
+            src_offset: from_offset,
+            src_length: bytes,
+            dest_offset: to_offset,
+        };
+        // SAFETY: both descriptors are open for the call and `range` is a valid argument of it.
+        #[allow(unsafe_code)]
+        let code = unsafe { libc::ioctl(self.file.as_raw_fd(), libc::FICLONERANGE, &range) };
+        result(code).map_err(|error| self.error("cannot clone", error))
+    }
+
+    fn descriptor(&self) -> Option<i32> {
+        Some(self.file.as_raw_fd())
+    }
+}
+
+impl Env for RealEnv {
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
+        open(path, mode).map(|file| Arc::new(file) as Arc<dyn File>)
+    }
+
+    fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(path)
+            .map_err(|error| Error::io("cannot make the directory", error).at_path(path))
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<String>> {
+        let fail = |error| Error::io("cannot list the directory", error).at_path(path);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path).map_err(fail)? {
+            // A name that is not UTF-8 is none of ours.
+            names.extend(entry.map_err(fail)?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        fs::remove_file(path).map_err(|error| Error::io("cannot remove", error).at_path(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to).map_err(|error| Error::io("cannot rename", error).at_path(from))
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(|error| Error::io("cannot set the mode", error).at_path(path))
+    }
+
+    fn sizes(&self, path: &Path) -> Result<FileSizes> {
+        let metadata = fs::symlink_metadata(path)
+            .map_err(|error| Error::io("cannot stat", error).at_path(path))?;
+        Ok(sizes_of(&metadata))
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<()> {
+        fs::File::open(path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| Error::io("cannot sync the directory", error).at_path(path))
+    }
+
+    fn boot_id(&self) -> [u8; 16] {
+        boot_id()
+    }
+
+    fn now_secs(&self) -> u64 {
+        clock_ns() / 1_000_000_000
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        clock(libc::CLOCK_MONOTONIC) / 1_000_000
+    }
+
+    fn sleep_us(&self, microseconds: u64) {
+        std::thread::sleep(Duration::from_micros(microseconds));
+    }
+
+    fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        // SAFETY: the buffer is valid for its length.
+        #[allow(unsafe_code)]
+        let count = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+        assert_eq!(count, 8, "the kernel always has eight random bytes");
+        u64::from_le_bytes(bytes)
+    }
+}
+
+/// Opens a file of the store. `O_NOFOLLOW`: no file of a store is a link.
+fn open(path: &Path, mode: OpenMode) -> Result<RealFile> {
+    let writable = mode != OpenMode::Read;
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(writable).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    match mode {
+        OpenMode::Read | OpenMode::Write => {}
+        OpenMode::Create(bits) => {
+            options.create(true).mode(bits);
+        }
+        OpenMode::CreateNew(bits) => {
+            options.create_new(true).mode(bits);
+        }
+    }
+    match options.open(path) {
+        Ok(file) => Ok(RealFile { file, path: path.to_path_buf(), writable }),
+        Err(error) => Err(Error::io("cannot open", error).at_path(path)),
+    }
+}
+
+/// Opens a file of shared words of this user, see [`SharedWords::open`].
+pub(super) fn open_words(path: &Path, words: usize, mode: u32) -> Result<SharedWords> {
+    let file = open(path, OpenMode::Create(mode))?;
+    let metadata = file.file.metadata().map_err(|error| file.error("cannot stat", error))?;
+    // SAFETY: the call has no preconditions.
+    #[allow(unsafe_code)]
+    let user = unsafe { libc::geteuid() };
+    if !metadata.is_file() || metadata.uid() != user {
+        return Err(
+            Error::new(ErrorKind::ReadOnly, "the file belongs to another user").at_path(path)
+        );
+    }
+    file.map_words(words)
+}
+
+fn sizes_of(metadata: &fs::Metadata) -> FileSizes {
+    FileSizes { len_bytes: metadata.len(), disk_bytes: metadata.blocks() * 512 }
+}
+
+fn result(code: i32) -> io::Result<()> {
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn allocate(file: &fs::File, flags: i32, offset: u64, bytes: u64) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the call.
+    #[allow(unsafe_code)]
+    let code = unsafe {
+        libc::fallocate64(file.as_raw_fd(), flags, offset as libc::off64_t, bytes as libc::off64_t)
+    };
+    result(code)
+}
+
+/// Sets or drops an open-file-description lock on one byte, without waiting.
+fn set_lock(file: &fs::File, byte: u64, kind: i32) -> io::Result<()> {
+    // SAFETY: all fields of `flock` are integers, for which zero is valid.
+    #[allow(unsafe_code)]
+    let mut lock: libc::flock64 = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock.l_start = byte as libc::off64_t;
+    lock.l_len = 1;
+    // SAFETY: the descriptor is open and `lock` is valid for the call.
+    #[allow(unsafe_code)]
+    let code = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) };
+    result(code)
+}
+
+/// Identifies the running kernel since its start; zeros where /proc is missing.
+pub fn boot_id() -> [u8; 16] {
+    static BOOT_ID: OnceLock<[u8; 16]> = OnceLock::new();
+    *BOOT_ID.get_or_init(|| {
+        let mut text = [0; 64];
+        let count = fs::File::open("/proc/sys/kernel/random/boot_id")
+            .and_then(|file| file.read_at(&mut text, 0))
+            .unwrap_or(0);
+        let mut id = [0; 16];
+        let digits: Vec<u8> = text[..count]
+            .iter()
+            .filter_map(|c| (*c as char).to_digit(16))
+            .map(|d| d as u8)
+            .collect();
+        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair[0] << 4 | pair[1];
+        }
+        id
+    })
+}
+
+fn clock(which: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for the call.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::clock_gettime(which, &mut time);
+    }
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The real-time clock in nanoseconds since 1970.
+pub fn clock_ns() -> u64 {
+    clock(libc::CLOCK_REALTIME)
+}
+
+/// The coarse real-time clock, from which the kernel takes file times, in nanoseconds since 1970.
+pub fn coarse_clock_ns() -> u64 {
+    clock(libc::CLOCK_REALTIME_COARSE)
+}
+
+/// The magic number of the file system that holds `path` (`statfs`), `None` if it cannot be asked.
+pub fn file_system_magic(path: &Path) -> Option<i64> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: all fields are integers; the path is terminated and `info` valid for the call.
+    #[allow(unsafe_code)]
+    unsafe {
+        let mut info: libc::statfs = std::mem::zeroed();
+        (libc::statfs(path.as_ptr(), &mut info) == 0).then_some(info.f_type as i64)
+    }
+}

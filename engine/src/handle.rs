@@ -1,0 +1,173 @@
+//! What an open store consists of. The processes above work on it; it has no decisions of its own.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::counters::{Counters, EngineCounter};
+use crate::env::{Env, LockTable, OpenMode};
+use crate::error::Result;
+use crate::format::superblock::Superblock;
+use crate::index::Index;
+use crate::location::Location;
+use crate::log::{Log, TailFile};
+use crate::options::Options;
+use crate::recency::Recency;
+use crate::superblock::SuperblockFile;
+
+/// An open store.
+#[derive(Debug)]
+pub struct Handle {
+    /// The environment.
+    pub env: Arc<dyn Env>,
+    /// The directory.
+    pub path: PathBuf,
+    /// How it was opened.
+    pub options: Options,
+    /// Whether this handle may write.
+    pub writable: bool,
+    /// The store's uuid.
+    pub uuid: [u8; 16],
+    /// Size of a segment in bytes.
+    pub segment_bytes: u64,
+    /// Lock bytes; `None` for a store that cannot be written and knows no locks.
+    pub locks: Option<LockTable>,
+    /// The superblock.
+    pub superblock: SuperblockFile,
+    /// The segments.
+    pub log: Log,
+    /// When a writer was last seen, as far as this handle knows.
+    pub heartbeat_secs: AtomicU64,
+    /// The epoch, as far as this handle knows.
+    pub epoch: AtomicU32,
+    /// Set after a write failed: this handle writes no more.
+    pub poisoned: AtomicBool,
+    /// Set when a put saw work for the janitor.
+    pub maintenance_due: AtomicBool,
+    tail: OnceLock<TailFile>,
+    index: OnceLock<Index>,
+    counters: OnceLock<Counters>,
+    recency: OnceLock<Option<Recency>>,
+}
+
+impl Handle {
+    /// Puts the parts together. The lazily opened ones cost nothing until they are used.
+    pub fn new(
+        env: Arc<dyn Env>,
+        path: PathBuf,
+        options: Options,
+        writable: bool,
+        locks: Option<LockTable>,
+        superblock: SuperblockFile,
+        block: &Superblock,
+    ) -> Self {
+        let log = Log::new(env.clone(), &path, block.uuid, writable, options.read_mode);
+        Handle {
+            writable,
+            uuid: block.uuid,
+            segment_bytes: u64::from(block.segment_bytes),
+            locks,
+            superblock,
+            log,
+            heartbeat_secs: AtomicU64::new(block.heartbeat_secs),
+            epoch: AtomicU32::new(block.epoch),
+            poisoned: AtomicBool::new(false),
+            maintenance_due: AtomicBool::new(false),
+            tail: OnceLock::new(),
+            index: OnceLock::new(),
+            counters: OnceLock::new(),
+            recency: OnceLock::new(),
+            env,
+            path,
+            options,
+        }
+    }
+
+    /// The mode for opening files of this store.
+    pub fn open_mode(&self) -> OpenMode {
+        if self.writable { OpenMode::Create(self.options.file_mode) } else { OpenMode::Read }
+    }
+
+    /// The tail.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn tail(&self) -> Result<&TailFile> {
+        get_or_try_init(&self.tail, || TailFile::open(&*self.env, &self.path, self.open_mode()))
+    }
+
+    /// The index.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn index(&self) -> Result<&Index> {
+        get_or_try_init(&self.index, || {
+            Index::open(&*self.env, &self.path, self.uuid, self.open_mode())
+        })
+    }
+
+    /// The counters.
+    pub fn counters(&self) -> &Counters {
+        self.counters.get_or_init(|| {
+            Counters::open(&*self.env, &self.path, self.options.file_mode, self.writable)
+        })
+    }
+
+    /// Counts something that the engine did or met.
+    pub fn count(&self, counter: EngineCounter) {
+        self.counters().count(counter);
+    }
+
+    /// The recency bits; `None` where they cannot be kept.
+    fn recency(&self) -> Option<&Recency> {
+        let open = || {
+            let mode = self.options.file_mode;
+            Recency::open(&*self.env, &self.path, mode, self.segment_bytes).ok()
+        };
+        self.recency.get_or_init(|| if self.writable { open() } else { None }).as_ref()
+    }
+
+    /// Notes a hit in the recency bits, where they can be kept.
+    pub fn touch(&self, location: Location) {
+        if let Some(recency) = self.recency() {
+            recency.touch(location);
+        }
+    }
+
+    /// Bytes of the disk blocks of the whole store, but for one segment.
+    ///
+    /// # Errors
+    /// If a directory cannot be read.
+    pub fn disk_bytes(&self, except: Option<u32>) -> Result<u64> {
+        let files: u64 = self
+            .env
+            .list(&self.path)?
+            .iter()
+            .filter(|name| *name != crate::log::DIRECTORY_NAME)
+            .filter_map(|name| self.env.sizes(&self.path.join(name)).ok())
+            .map(|sizes| sizes.disk_bytes)
+            .sum();
+        let segments: u64 = self
+            .log
+            .ids()?
+            .into_iter()
+            .filter(|id| Some(*id) != except)
+            .map(|id| self.log.sizes(id).disk_bytes)
+            .sum();
+        // The two directories themselves.
+        Ok(files + segments + 2 * crate::limits::PAGE_BYTES as u64)
+    }
+
+    /// Whether puts are dropped because a write failed.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Relaxed)
+    }
+}
+
+fn get_or_try_init<T>(cell: &OnceLock<T>, init: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = init()?;
+    Ok(cell.get_or_init(|| value))
+}

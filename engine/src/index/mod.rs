@@ -1,0 +1,78 @@
+//! The index: a copy-on-write B+tree in one file, read without locks and written by one merge at a
+//! time.
+//!
+//! 1. A committed page is never changed while it belongs to one of the last two transactions, so a
+//!    reader that starts at the newest meta sees one consistent tree.
+//! 2. A reader that is overtaken by two merges meets a page newer than its meta, and starts again.
+//! 3. The tree is a hint: every entry leads to a record that says which key it is.
+//! 4. Pages that no one of the last two trees reaches are free; that is found by walking the
+//!    branches, so there is no free list that a killed writer could leave wrong.
+
+mod merge;
+mod read;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use merge::{Merge, MergeReport};
+
+use crate::env::{Env, File, OpenMode};
+use crate::error::Result;
+use crate::format::index::{METAS_READ_BYTES, Meta};
+use crate::limits::PAGE_BYTES;
+
+/// Name of the file in the store's directory.
+pub const FILE_NAME: &str = "index";
+
+/// The index of a store.
+#[derive(Debug)]
+pub struct Index {
+    file: Arc<dyn File>,
+    uuid: [u8; 16],
+}
+
+impl Index {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// If it is missing or refused.
+    pub fn open(env: &dyn Env, store: &Path, uuid: [u8; 16], mode: OpenMode) -> Result<Self> {
+        Ok(Index { file: env.open(&store.join(FILE_NAME), mode)?, uuid })
+    }
+
+    /// Makes the index of a new store, with an empty tree.
+    ///
+    /// # Errors
+    /// If a write fails.
+    pub fn create(
+        env: &dyn Env,
+        store: &Path,
+        uuid: [u8; 16],
+        mode: OpenMode,
+        merged_below: u32,
+    ) -> Result<()> {
+        let file = env.open(&store.join(FILE_NAME), mode)?;
+        let meta =
+            Meta { uuid, transaction: 1, depth: 0, root: 0, pages: 2, merged_below, entries: 0 };
+        file.set_len(0)?;
+        file.write_at(&meta.encode(), u64::from(meta.page_number()) * PAGE_BYTES as u64)
+    }
+
+    /// The newest valid meta, `None` if the index is new or lost.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn meta(&self) -> Result<Option<Meta>> {
+        let mut pages = [0; METAS_READ_BYTES];
+        let count = self.file.read_at(&mut pages, 0)?;
+        Ok(Meta::decode(&pages[..count], &self.uuid))
+    }
+
+    /// Bytes of the disk blocks that the file occupies.
+    ///
+    /// # Errors
+    /// If the file cannot be asked.
+    pub fn disk_bytes(&self) -> Result<u64> {
+        Ok(self.file.sizes()?.disk_bytes)
+    }
+}

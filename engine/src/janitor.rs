@@ -1,0 +1,179 @@
+//! Upkeep, in this order: count, close, evict, seal, merge, checkpoint.
+//!
+//! One janitor at a time, under a lock that is only tried: whoever finds it taken leaves the work
+//! to its holder. Each step leaves the store whole, so a janitor may be killed anywhere.
+
+use std::sync::atomic::Ordering;
+
+use crate::counters::EngineCounter;
+use crate::env::{LockByte, LockTable};
+use crate::error::Result;
+use crate::eviction;
+use crate::format::tail::Tail;
+use crate::handle::Handle;
+use crate::limits::{CHECKPOINT_BYTES, LOCK_WAIT_MS_MAX, UNMERGED_SEGMENTS_MERGE};
+use crate::merging;
+use crate::rolling::{current_tail, roll};
+
+/// How much a call of `maintain` may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// Closes every segment that the tail has left, merges whatever is closed and makes a
+    /// checkpoint if one is due; else only what is due.
+    full: bool,
+}
+
+impl Budget {
+    /// What is due and cannot wait: for a process that has something else to do.
+    pub fn inline() -> Self {
+        Budget { full: false }
+    }
+
+    /// Everything that can be done.
+    pub fn full() -> Self {
+        Budget { full: true }
+    }
+}
+
+/// What a call of `maintain` did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Maintained {
+    /// Whether another janitor was at work, and nothing was done.
+    pub busy: bool,
+    /// Segments evicted.
+    pub segments_evicted: u64,
+    /// Disk bytes freed by that.
+    pub bytes_evicted: u64,
+    /// Whether segments were merged into the tree.
+    pub merged: bool,
+    /// Whether a checkpoint was made.
+    pub checkpointed: bool,
+}
+
+/// Does what is due.
+///
+/// # Errors
+/// `Io` if the disk refuses; the store is whole nevertheless.
+pub fn maintain(handle: &Handle, budget: Budget) -> Result<Maintained> {
+    let mut done = Maintained::default();
+    let Some(locks) = handle.locks.as_ref().filter(|_| handle.writable) else { return Ok(done) };
+    let _janitor = match locks.lock(LockByte::Janitor, 0) {
+        Ok(lock) => lock,
+        Err(error) if error.is_busy() => return Ok(Maintained { busy: true, ..done }),
+        Err(error) => return Err(error),
+    };
+    handle.maintenance_due.store(false, Ordering::Relaxed);
+    count(handle, locks)?;
+    let evicted = eviction::evict(handle, locks)?;
+    (done.segments_evicted, done.bytes_evicted) = (evicted.segments, evicted.bytes);
+    if budget.full {
+        eviction::sweep(handle)?;
+    }
+    let tail = close(handle, locks, budget.full)?;
+    let block = handle.superblock.read()?;
+    let meta = handle.index()?.meta()?;
+    let first = merging::first_unmerged(meta.as_ref(), &block);
+    merging::seal(handle, first, tail.open_from)?;
+    let unmerged = tail.open_from.saturating_sub(first);
+    if meta.is_none() || unmerged >= UNMERGED_SEGMENTS_MERGE || (budget.full && unmerged > 0) {
+        done.merged = merging::merge(handle, tail.open_from)?.is_some();
+    }
+    if budget.full && tail.written_bytes >= CHECKPOINT_BYTES {
+        make_checkpoint(handle, locks)?;
+        done.checkpointed = true;
+    }
+    Ok(done)
+}
+
+/// Counts the disk blocks of the store afresh: the tail's own sum drifts when processes are killed.
+fn count(handle: &Handle, locks: &LockTable) -> Result<()> {
+    let before = {
+        let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+        current_tail(handle, &lock)?
+    };
+    // Counted without the lock; a tail that rolled meanwhile has a better sum than this one.
+    let other_bytes = handle.disk_bytes(Some(before.active))?;
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    let tail = current_tail(handle, &lock)?;
+    if tail.active == before.active && tail.other_bytes == before.other_bytes {
+        handle.tail()?.write(&lock, &Tail { other_bytes, ..tail })?;
+    }
+    Ok(())
+}
+
+fn close(handle: &Handle, locks: &LockTable, force: bool) -> Result<Tail> {
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    let tail = current_tail(handle, &lock)?;
+    let open_from = merging::close(handle, &lock, &tail, force)?;
+    Ok(Tail { open_from, ..tail })
+}
+
+/// Makes everything durable that is committed now.
+///
+/// # Errors
+/// `Busy` if a janitor is at work, `Io`.
+pub fn checkpoint(handle: &Handle) -> Result<()> {
+    let Some(locks) = handle.locks.as_ref().filter(|_| handle.writable) else { return Ok(()) };
+    let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
+    make_checkpoint(handle, locks)
+}
+
+/// Close, sync the log, merge and sync the index, write and sync the watermark. Each sync is a
+/// barrier: what the next step refers to is on the disk before that step is.
+fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
+    let (closed_below, durable_below) = {
+        let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+        let mut tail = current_tail(handle, &lock)?;
+        let active = crate::rolling::live_segment(handle, tail.active)?;
+        if tail.offset > active.header.data_start() {
+            tail = roll(handle, &lock, &tail)?;
+        }
+        let closed_below = merging::close(handle, &lock, &tail, true)?;
+        (closed_below, handle.superblock.read()?.durable_below)
+    };
+    merging::seal(handle, durable_below, closed_below)?;
+    for id in durable_below..closed_below {
+        if let Ok(Some(segment)) = handle.log.segment(id) {
+            segment.sync()?;
+        }
+    }
+    handle.env.sync_dir(&handle.path.join(crate::log::DIRECTORY_NAME))?;
+    merging::merge(handle, closed_below)?;
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    handle.superblock.change(&lock, |block| {
+        block.durable_below = block.durable_below.max(closed_below);
+    })?;
+    if let Some(tail) = handle.tail()?.read()? {
+        handle.tail()?.write(&lock, &Tail { written_bytes: 0, ..tail })?;
+    }
+    drop(lock);
+    handle.superblock.sync()?;
+    handle.env.sync_dir(&handle.path)?;
+    handle.count(EngineCounter::Checkpoints);
+    Ok(())
+}
+
+/// Drops every record.
+///
+/// # Errors
+/// `Busy` if a janitor is at work, `Io`.
+pub fn clear(handle: &Handle) -> Result<()> {
+    let Some(locks) = handle.locks.as_ref().filter(|_| handle.writable) else {
+        return Err(crate::error::Error::new(
+            crate::error::ErrorKind::ReadOnly,
+            "the store cannot be written",
+        ));
+    };
+    let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
+    let closed_below = {
+        let lock = locks.lock(LockByte::Tail, 20 * LOCK_WAIT_MS_MAX)?;
+        let tail = current_tail(handle, &lock)?;
+        let tail = roll(handle, &lock, &tail)?;
+        let first = handle.superblock.read()?.oldest_live;
+        eviction::drop_below(handle, &lock, &tail, first, tail.active)?;
+        tail.active
+    };
+    eviction::sweep(handle)?;
+    merging::merge(handle, closed_below)?;
+    count(handle, locks)
+}

@@ -1,0 +1,144 @@
+//! The log: segments by id, and the tail that says where the next record goes.
+//!
+//! 1. Ids only grow; a segment file is made once, appended to, sealed once, and unlinked.
+//! 2. A segment that is missing is no error: it was evicted, and everything in it is a miss.
+//! 3. Opened segments are kept per handle, so that a reader of an unlinked one can finish.
+
+mod segment;
+mod tail;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub use segment::{RecordHead, Segment};
+pub use tail::TailFile;
+
+use crate::env::{Env, File, FileSizes, OpenMode};
+use crate::error::{Error, Result};
+use crate::format::segment::{HEADER_BYTES, SegmentHeader};
+use crate::options::ReadMode;
+
+/// Name of the directory of segments in the store's directory.
+pub const DIRECTORY_NAME: &str = "log";
+
+/// The segments of a store.
+#[derive(Debug)]
+pub struct Log {
+    env: Arc<dyn Env>,
+    directory: PathBuf,
+    uuid: [u8; 16],
+    open_mode: OpenMode,
+    read_mode: ReadMode,
+    segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+}
+
+impl Log {
+    /// The log of the store at `store`.
+    pub fn new(
+        env: Arc<dyn Env>,
+        store: &Path,
+        uuid: [u8; 16],
+        writable: bool,
+        read_mode: ReadMode,
+    ) -> Self {
+        Log {
+            env,
+            directory: store.join(DIRECTORY_NAME),
+            uuid,
+            open_mode: if writable { OpenMode::Write } else { OpenMode::Read },
+            read_mode,
+            segments: RwLock::default(),
+        }
+    }
+
+    fn path(&self, id: u32) -> PathBuf {
+        self.directory.join(format!("{id:08}.seg"))
+    }
+
+    /// A segment, `None` if its file is missing.
+    ///
+    /// # Errors
+    /// `Corrupt` if its header is not valid, `Io` if it cannot be read.
+    pub fn segment(&self, id: u32) -> Result<Option<Arc<Segment>>> {
+        let open = self.segments.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if open.is_some() {
+            return Ok(open);
+        }
+        let path = self.path(id);
+        let file = match self.env.open(&path, self.open_mode) {
+            Ok(file) => file,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = [0; HEADER_BYTES];
+        let count = file.read_at(&mut bytes, 0)?;
+        let header = SegmentHeader::decode(&bytes[..count], id, &self.uuid)
+            .ok_or_else(|| Error::corrupt("the header of a segment is damaged").at_path(&path))?;
+        Ok(Some(self.keep(header, file)))
+    }
+
+    /// Makes a segment file; one that a killed maker left is replaced.
+    ///
+    /// # Errors
+    /// If it is refused or there is no room.
+    pub fn create(&self, header: SegmentHeader, file_mode: u32) -> Result<Arc<Segment>> {
+        let path = self.path(header.id);
+        let make = || self.env.open(&path, OpenMode::CreateNew(file_mode));
+        let file = match make() {
+            Err(error) if error.is_already_there() => {
+                self.env.remove(&path)?;
+                make()?
+            }
+            other => other?,
+        };
+        file.write_at(&header.encode(), 0)?;
+        Ok(self.keep(header, file))
+    }
+
+    fn keep(&self, header: SegmentHeader, file: Arc<dyn File>) -> Arc<Segment> {
+        let segment = Arc::new(Segment::new(header, file, self.read_mode));
+        let mut open = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        open.entry(header.id).or_insert(segment).clone()
+    }
+
+    /// Unlinks a segment; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub fn remove(&self, id: u32) -> Result<()> {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        match self.env.remove(&self.path(id)) {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Forgets the opened segments below `id`, so that their disk blocks can be freed.
+    pub fn forget_below(&self, id: u32) {
+        let mut open = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        if open.first_key_value().is_some_and(|(first, _)| *first < id) {
+            *open = open.split_off(&id);
+        }
+    }
+
+    /// The ids of the segment files that exist, ascending.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn ids(&self) -> Result<Vec<u32>> {
+        let mut ids: Vec<u32> = self
+            .env
+            .list(&self.directory)?
+            .iter()
+            .filter_map(|name| name.strip_suffix(".seg")?.parse().ok())
+            .collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Sizes of a segment file, zero if it is gone.
+    pub fn sizes(&self, id: u32) -> FileSizes {
+        self.env.sizes(&self.path(id)).unwrap_or_default()
+    }
+}

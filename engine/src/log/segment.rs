@@ -1,0 +1,318 @@
+//! One segment file: its slot table, its records, its footer.
+//!
+//! A record is read in this order: frame (does it stand here?), head (which key is it?), sections
+//! (are the bytes right?). What fails any of these is `Corrupt`, which callers count as a miss.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::env::map::Map;
+use crate::env::{File, FileSizes, LockGuard};
+use crate::error::{Error, Result};
+use crate::format::body::{self, Head};
+use crate::format::frame::{FRAME_BYTES, Frame};
+use crate::format::segment::{
+    FooterEntry, SLOT_BYTES, SLOTS_PER_PAGE, SegmentHeader, Slot, TRAILER_BYTES, decode_footer,
+    encode_footer, footer_range, slots, slots_taken,
+};
+use crate::key::Key;
+use crate::limits::{PAGE_BYTES, RECORD_ALIGN};
+use crate::location::{Location, class_bytes};
+use crate::options::ReadMode;
+
+/// Records up to this length are read in one piece; of larger ones, this much.
+const READ_AHEAD_BYTES: u64 = 1 << 20;
+
+/// What follows a head that did not fit into the first read.
+const HEAD_READ_BYTES: u64 = 64 << 10;
+
+/// A segment of the log.
+#[derive(Debug)]
+pub struct Segment {
+    /// The header.
+    pub header: SegmentHeader,
+    file: Arc<dyn File>,
+    read_mode: ReadMode,
+    map: OnceLock<Option<Map>>,
+}
+
+/// A record whose frame and head are valid, with the bytes that came along.
+#[derive(Debug)]
+pub struct RecordHead {
+    /// The frame.
+    pub frame: Frame,
+    /// The head of the body.
+    pub head: Head,
+    /// The beginning of the body, at least its head.
+    pub prefix: Vec<u8>,
+}
+
+impl Segment {
+    /// A segment whose header has been read.
+    pub fn new(header: SegmentHeader, file: Arc<dyn File>, read_mode: ReadMode) -> Self {
+        Segment { header, file, read_mode, map: OnceLock::new() }
+    }
+
+    /// Id of the segment.
+    pub fn id(&self) -> u32 {
+        self.header.id
+    }
+
+    /// Reads at `offset`, through the map where one is wanted and reaches far enough.
+    ///
+    /// # Errors
+    /// If the disk does.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        if self.read_mode == ReadMode::Map
+            && let Some(map) = self.map.get_or_init(|| self.make_map())
+            && offset + buffer.len() as u64 <= map.len() as u64
+        {
+            return map
+                .copy_to(buffer, offset)
+                .map_err(|error| Error::io("cannot read a mapped segment", error));
+        }
+        self.file.read_at(buffer, offset)
+    }
+
+    /// A map of the file as long as it is now; only of sealed segments, which grow no more.
+    fn make_map(&self) -> Option<Map> {
+        let len_bytes = self.file.sizes().ok()?.len_bytes;
+        self.footer_range(len_bytes).ok()??;
+        self.file.map(usize::try_from(len_bytes).ok()?).ok()
+    }
+
+    fn read_exact(&self, bytes: u64, offset: u64) -> Result<Vec<u8>> {
+        let mut buffer = vec![0; bytes as usize];
+        let count = self.read_at(&mut buffer, offset)?;
+        buffer.truncate(count);
+        Ok(buffer)
+    }
+
+    /// Writes at `offset`.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.file.write_at(bytes, offset)
+    }
+
+    /// Reserves disk blocks.
+    ///
+    /// # Errors
+    /// If there is no room.
+    pub fn preallocate(&self, offset: u64, bytes: u64) -> Result<()> {
+        self.file.preallocate(offset, bytes)
+    }
+
+    /// Extends the file to `len_bytes`.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub fn set_len(&self, len_bytes: u64) -> Result<()> {
+        self.file.set_len(len_bytes)
+    }
+
+    /// Waits until the segment is on the disk.
+    ///
+    /// # Errors
+    /// If the disk reports a failure.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync()
+    }
+
+    /// Length and disk usage.
+    ///
+    /// # Errors
+    /// If the file cannot be asked.
+    pub fn sizes(&self) -> Result<FileSizes> {
+        self.file.sizes()
+    }
+
+    /// The file itself, to clone ranges out of it.
+    pub fn file(&self) -> &dyn File {
+        &*self.file
+    }
+
+    /// Collects the slots of the key's table page that have the key's prefix, oldest first. Answers
+    /// whether every taken slot of the page is valid: if not, one of them may be a newer commit of
+    /// this key, and no older record may be believed.
+    ///
+    /// # Errors
+    /// If the page cannot be read.
+    pub fn find_slots(&self, key: &Key, found: &mut Vec<Location>) -> Result<bool> {
+        let mut page = [0; PAGE_BYTES];
+        self.read_at(&mut page, self.header.table_page_offset(key))?;
+        let prefix = key.prefix();
+        let mut all_valid = true;
+        for slot in slots(&page, self.header.salt, self.id()) {
+            match slot {
+                Some(slot) if slot.key_prefix == prefix => found.push(slot.location),
+                Some(_) => {}
+                None => all_valid = false,
+            }
+        }
+        Ok(all_valid)
+    }
+
+    /// Every valid slot of the table.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub fn all_slots(&self) -> Result<Vec<Slot>> {
+        Ok(self.count_slots()?.0)
+    }
+
+    /// Every valid slot of the table, and the number of damaged ones.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub fn count_slots(&self) -> Result<(Vec<Slot>, usize)> {
+        let table_bytes = u64::from(self.header.table_pages) * PAGE_BYTES as u64;
+        let table = self.read_exact(table_bytes, PAGE_BYTES as u64)?;
+        let mut valid = Vec::new();
+        let mut damaged = 0;
+        for page in table.chunks_exact(PAGE_BYTES) {
+            for slot in slots(page, self.header.salt, self.id()) {
+                match slot {
+                    Some(slot) => valid.push(slot),
+                    None => damaged += 1,
+                }
+            }
+        }
+        Ok((valid, damaged))
+    }
+
+    /// Adds slots, all of them or none; `false` if a page of the table has no room for its share.
+    ///
+    /// # Errors
+    /// If the disk does; some slots may then be there.
+    pub fn add_slots(&self, _lock: &LockGuard<'_>, records: &[(Key, Location)]) -> Result<bool> {
+        let mut places: Vec<(u64, usize)> = Vec::with_capacity(records.len());
+        let mut page = [0; PAGE_BYTES];
+        for (key, _) in records {
+            let page_offset = self.header.table_page_offset(key);
+            let planned = places.iter().filter(|(page, _)| *page == page_offset).count();
+            page.fill(0);
+            self.file.read_at(&mut page, page_offset)?;
+            let index = slots_taken(&page) + planned;
+            if index >= SLOTS_PER_PAGE {
+                return Ok(false);
+            }
+            places.push((page_offset, index));
+        }
+        for ((key, location), (page_offset, index)) in records.iter().zip(places) {
+            let slot = Slot { key_prefix: key.prefix(), location: *location };
+            let offset = page_offset + (index * SLOT_BYTES) as u64;
+            self.file.write_at(&slot.encode(self.header.salt), offset)?;
+        }
+        Ok(true)
+    }
+
+    /// Reads the frame and the head of the record at `location`, and what a single read of its
+    /// estimated length brings.
+    ///
+    /// # Errors
+    /// `Corrupt` if no valid record stands there.
+    pub fn record(&self, location: Location) -> Result<RecordHead> {
+        let wanted = class_bytes(location.class).clamp(PAGE_BYTES as u64, READ_AHEAD_BYTES);
+        self.record_with(location, wanted)
+    }
+
+    /// The same with as little reading as the head needs.
+    ///
+    /// # Errors
+    /// See [`Segment::record`].
+    pub fn record_head(&self, location: Location) -> Result<RecordHead> {
+        self.record_with(location, PAGE_BYTES as u64)
+    }
+
+    fn record_with(&self, location: Location, wanted: u64) -> Result<RecordHead> {
+        let offset = location.offset();
+        let damaged = |what| Error::corrupt(what).at_offset(offset);
+        let mut bytes = self.read_exact(wanted, offset)?;
+        let frame = Frame::decode(&bytes, self.header.salt, self.id(), offset)
+            .ok_or_else(|| damaged("no record stands at a location"))?;
+        bytes.drain(..FRAME_BYTES);
+        let (head_bytes, body_bytes) =
+            body::lengths(&bytes).ok_or_else(|| damaged("a record has no body"))?;
+        if body_bytes != frame.body_bytes {
+            return Err(damaged("a frame and its body disagree about the length"));
+        }
+        if head_bytes > bytes.len() as u64 {
+            let more = head_bytes.next_multiple_of(HEAD_READ_BYTES).min(body_bytes);
+            bytes = self.read_exact(more, offset + FRAME_BYTES as u64)?;
+        }
+        bytes.truncate(body_bytes as usize);
+        let head = Head::decode(&bytes).map_err(|error| error.at_offset(offset))?;
+        Ok(RecordHead { frame, head, prefix: bytes })
+    }
+
+    /// The sequence number of the record at `location`, `None` if no valid frame stands there.
+    pub fn sequence(&self, location: Location) -> Option<u64> {
+        let offset = location.offset();
+        let bytes = self.read_exact(FRAME_BYTES as u64, offset).ok()?;
+        Frame::decode(&bytes, self.header.salt, self.id(), offset).map(|frame| frame.sequence)
+    }
+
+    fn footer_range(&self, len_bytes: u64) -> Result<Option<(u64, u64, Vec<u8>)>> {
+        let Some(trailer_at) = len_bytes.checked_sub(TRAILER_BYTES as u64) else {
+            return Ok(None);
+        };
+        let mut trailer = vec![0; TRAILER_BYTES];
+        let count = self.file.read_at(&mut trailer, trailer_at)?;
+        let range = footer_range(&trailer[..count], self.id(), len_bytes, self.header.salt);
+        Ok(range.map(|(entries_at, bytes)| (entries_at, bytes, trailer)))
+    }
+
+    /// Whether the segment has a footer.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn is_sealed(&self) -> Result<bool> {
+        Ok(self.footer_range(self.sizes()?.len_bytes)?.is_some())
+    }
+
+    /// The entries of the footer, or where there is none or it is damaged, those of the slot table
+    /// with the sequence numbers of their frames.
+    ///
+    /// # Errors
+    /// If the disk does.
+    pub fn entries(&self) -> Result<Vec<FooterEntry>> {
+        if let Some((entries_at, bytes, trailer)) = self.footer_range(self.sizes()?.len_bytes)? {
+            let packed = self.read_exact(bytes, entries_at)?;
+            if let Some(entries) = decode_footer(&packed, &trailer, self.id(), self.header.salt) {
+                return Ok(entries);
+            }
+        }
+        self.table_entries()
+    }
+
+    fn table_entries(&self) -> Result<Vec<FooterEntry>> {
+        let mut entries: Vec<FooterEntry> = self
+            .all_slots()?
+            .into_iter()
+            .filter_map(|slot| {
+                let sequence = self.sequence(slot.location)?;
+                Some(FooterEntry { key_prefix: slot.key_prefix, sequence, location: slot.location })
+            })
+            .collect();
+        entries.sort_unstable();
+        Ok(entries)
+    }
+
+    /// Writes the footer of a closed segment and gives back what was reserved beyond it. A segment
+    /// that has a footer is left as it is.
+    ///
+    /// # Errors
+    /// If the disk refuses; the segment is then as usable as before.
+    pub fn seal(&self) -> Result<()> {
+        if self.is_sealed()? {
+            return Ok(());
+        }
+        let entries = self.table_entries()?;
+        let len_bytes = self.sizes()?.len_bytes.max(self.header.data_start());
+        let entries_at = len_bytes.next_multiple_of(RECORD_ALIGN);
+        let footer = encode_footer(&entries, self.id(), entries_at, self.header.salt);
+        self.write_at(&footer, entries_at)?;
+        self.file.set_len(entries_at + footer.len() as u64)
+    }
+}

@@ -1,0 +1,199 @@
+//! Closing, sealing and merging: from slot tables to the tree.
+//!
+//! 1. *Close* (under the tail lock): raise `open_from`; commits to segments below are refused from
+//!    then on.
+//! 2. *Seal*: write the footer of each closed segment, in order of keys with sequence numbers.
+//! 3. *Merge* (under the index lock): the footers' entries go into the tree in one sorted batch,
+//!    durable before it counts; the meta then says that these segments are merged.
+//!
+//! Of two entries with the same full key the one with the higher sequence number stays. Keys are
+//! compared only where prefixes are equal, which for digests means the same key. A tombstone stays
+//! in the tree as long as its segment lives, so that an older record which is merged later does not
+//! come back.
+
+use std::collections::BTreeMap;
+
+use crate::counters::EngineCounter;
+use crate::env::{LockByte, LockGuard};
+use crate::error::Result;
+use crate::format::index::{IndexEntry, Meta};
+use crate::format::segment::FooterEntry;
+use crate::format::superblock::Superblock;
+use crate::format::tail::Tail;
+use crate::handle::Handle;
+use crate::index::{Index, Merge, MergeReport};
+use crate::key::Key;
+use crate::limits::{LOCK_WAIT_MS_MAX, SEAL_GRACE_MS};
+use crate::location::Location;
+
+/// Closes every segment that the tail has left; without `force` only those that it left some time
+/// ago. Returns the id below which all are closed.
+///
+/// # Errors
+/// `Busy` if the tail lock cannot be had; `Io`.
+pub fn close(handle: &Handle, tail_lock: &LockGuard<'_>, tail: &Tail, force: bool) -> Result<u32> {
+    let now = handle.env.monotonic_ms();
+    let mut open_from = tail.open_from;
+    while open_from < tail.active {
+        // The tail left a segment when the next one was made.
+        let left_at = match handle.log.segment(open_from + 1) {
+            Ok(Some(next)) => next.header.created_ms,
+            _ => 0,
+        };
+        if !force && now < left_at.saturating_add(SEAL_GRACE_MS) {
+            break;
+        }
+        open_from += 1;
+    }
+    if open_from != tail.open_from {
+        handle.tail()?.write(tail_lock, &Tail { open_from, ..*tail })?;
+    }
+    Ok(open_from)
+}
+
+/// Seals the closed segments that are not merged yet; a damaged one is left alone.
+///
+/// # Errors
+/// `Io` if the disk refuses.
+pub fn seal(handle: &Handle, from: u32, closed_below: u32) -> Result<()> {
+    for id in from..closed_below {
+        match handle.log.segment(id) {
+            Ok(Some(segment)) => segment.seal()?,
+            Ok(None) => {}
+            Err(error) if error.is_corrupt() => handle.count(EngineCounter::Damaged),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The first segment that is not in the tree.
+pub fn first_unmerged(meta: Option<&Meta>, block: &Superblock) -> u32 {
+    meta.map_or(block.oldest_live, |meta| meta.merged_below.max(block.oldest_live))
+}
+
+/// Merges all segments below `closed_below` into the tree; rebuilds it if it is lost or damaged.
+///
+/// # Errors
+/// `Busy` if another merge is under way; `Io`.
+pub fn merge(handle: &Handle, closed_below: u32) -> Result<Option<MergeReport>> {
+    let Some(locks) = &handle.locks else { return Ok(None) };
+    let lock = locks.lock(LockByte::Index, LOCK_WAIT_MS_MAX)?;
+    let index = handle.index()?;
+    let block = handle.superblock.read()?;
+    let report = match index.meta()? {
+        Some(meta) if meta.merged_below >= closed_below => return Ok(None),
+        Some(meta) => {
+            let from = first_unmerged(Some(&meta), &block);
+            match merge_range(handle, index, &lock, &block, from..closed_below, false) {
+                Err(error) if error.is_corrupt() => {
+                    rebuild(handle, index, &lock, &block, closed_below)?
+                }
+                other => other?,
+            }
+        }
+        None => rebuild(handle, index, &lock, &block, closed_below)?,
+    };
+    handle.count(EngineCounter::Merges);
+    Ok(Some(report))
+}
+
+fn rebuild(
+    handle: &Handle,
+    index: &Index,
+    lock: &LockGuard<'_>,
+    block: &Superblock,
+    closed_below: u32,
+) -> Result<MergeReport> {
+    handle.count(EngineCounter::Rebuilds);
+    let first = block.oldest_live;
+    merge_range(handle, index, lock, block, first..closed_below.max(first), true)
+}
+
+fn merge_range(
+    handle: &Handle,
+    index: &Index,
+    lock: &LockGuard<'_>,
+    block: &Superblock,
+    segments: std::ops::Range<u32>,
+    replace: bool,
+) -> Result<MergeReport> {
+    let merged_below = segments.end;
+    let newest = batch(handle, segments)?;
+    let entries: Vec<IndexEntry> = newest.iter().map(|entry| index_entry(*entry)).collect();
+    let keep = |entry: IndexEntry| {
+        entry.location().segment >= block.oldest_live && !is_superseded(handle, entry, &newest)
+    };
+    let merge = Merge {
+        batch: &entries,
+        merged_below,
+        keep: &keep,
+        replace,
+        first_transaction: handle.env.now_secs() << 20,
+    };
+    index.merge(lock, &merge)
+}
+
+fn index_entry(entry: FooterEntry) -> IndexEntry {
+    IndexEntry { key_prefix: entry.key_prefix, place: entry.location.pack() }
+}
+
+/// The entries of the segments in the order of the tree, without those that a newer one of the same
+/// batch supersedes.
+fn batch(handle: &Handle, segments: std::ops::Range<u32>) -> Result<Vec<FooterEntry>> {
+    let mut entries = Vec::new();
+    for id in segments {
+        match handle.log.segment(id) {
+            Ok(Some(segment)) => entries.extend(segment.entries()?),
+            Ok(None) => {}
+            Err(error) if error.is_corrupt() => handle.count(EngineCounter::Damaged),
+            Err(error) => return Err(error),
+        }
+    }
+    entries.sort_unstable();
+    let mut kept = Vec::with_capacity(entries.len());
+    for group in entries.chunk_by(|a, b| a.key_prefix == b.key_prefix) {
+        match group {
+            [only] => kept.push(*only),
+            _ => kept.extend(newest_of_group(handle, group)),
+        }
+    }
+    kept.sort_unstable_by_key(|entry| index_entry(*entry));
+    Ok(kept)
+}
+
+/// Of entries with one prefix: the newest of each full key, and those whose key cannot be read.
+fn newest_of_group(handle: &Handle, group: &[FooterEntry]) -> Vec<FooterEntry> {
+    let mut newest: BTreeMap<Key, FooterEntry> = BTreeMap::new();
+    let mut kept = Vec::new();
+    for entry in group {
+        match key_at(handle, entry.location) {
+            // A group is in order of sequence numbers: later ones replace earlier ones.
+            Some((key, _)) => drop(newest.insert(key, *entry)),
+            None => kept.push(*entry),
+        }
+    }
+    kept.extend(newest.into_values());
+    kept
+}
+
+/// The full key and the sequence number of a record, `None` if it is damaged or gone.
+fn key_at(handle: &Handle, location: Location) -> Option<(Key, u64)> {
+    let segment = handle.log.segment(location.segment).ok()??;
+    let record = segment.record_head(location).ok()?;
+    Some((record.head.key, record.frame.sequence))
+}
+
+/// Whether the batch has a newer record of the same key as an entry of the tree.
+fn is_superseded(handle: &Handle, old: IndexEntry, batch: &[FooterEntry]) -> bool {
+    let start = batch.partition_point(|entry| entry.key_prefix < old.key_prefix);
+    let mut same = batch[start..].iter().take_while(|e| e.key_prefix == old.key_prefix).peekable();
+    if same.peek().is_none() {
+        return false;
+    }
+    let Some((old_key, old_sequence)) = key_at(handle, old.location()) else { return false };
+    same.any(|entry| {
+        entry.sequence > old_sequence
+            && key_at(handle, entry.location).is_some_and(|(key, _)| key == old_key)
+    })
+}

@@ -1,0 +1,154 @@
+//! A record that was found: its head has been checked, its sections are checked when they are read.
+
+use std::sync::Arc;
+
+use crate::counters::EngineCounter;
+use crate::error::{Error, Result};
+use crate::format::body::{Head, RecordKind, SectionInfo};
+use crate::format::frame::FRAME_BYTES;
+use crate::handle::Handle;
+use crate::key::Key;
+use crate::location::Location;
+use crate::log::{RecordHead, Segment};
+
+/// A stored record: its head has been checked, its sections are checked when they are read.
+#[derive(Debug)]
+pub struct Record {
+    handle: Arc<Handle>,
+    segment: Arc<Segment>,
+    location: Location,
+    record: RecordHead,
+}
+
+impl Record {
+    pub(crate) fn new(
+        handle: &Arc<Handle>,
+        segment: Arc<Segment>,
+        location: Location,
+        record: RecordHead,
+    ) -> Self {
+        Record { handle: handle.clone(), segment, location, record }
+    }
+
+    /// The key.
+    pub fn key(&self) -> Key {
+        self.record.head.key
+    }
+
+    /// What the record is; `None` if this version does not know the kind.
+    pub fn kind(&self) -> Option<RecordKind> {
+        RecordKind::from_number(self.record.head.kind)
+    }
+
+    /// When it was made, in seconds since 1970.
+    pub fn created_secs(&self) -> u64 {
+        self.record.head.created_secs
+    }
+
+    /// The namespace, empty by default.
+    pub fn namespace(&self) -> &str {
+        &self.record.head.namespace
+    }
+
+    /// The sections.
+    pub fn sections(&self) -> &[SectionInfo] {
+        &self.record.head.sections
+    }
+
+    /// The decoded head.
+    pub fn head(&self) -> &Head {
+        &self.record.head
+    }
+
+    /// The sequence number of its commit: higher is newer.
+    pub fn sequence(&self) -> u64 {
+        self.record.frame.sequence
+    }
+
+    pub(crate) fn location(&self) -> Location {
+        self.location
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Offset of the body in its segment in bytes.
+    pub(crate) fn body_offset(&self) -> u64 {
+        self.location.offset() + FRAME_BYTES as u64
+    }
+
+    /// The real bytes of a section, checked and decompressed.
+    ///
+    /// # Errors
+    /// `Corrupt` if they are damaged: the caller takes the record as a miss. `Io` if the disk
+    /// fails.
+    ///
+    /// # Panics
+    /// If there is no section of that number.
+    pub fn read(&self, section: usize) -> Result<Vec<u8>> {
+        let head = &self.record.head;
+        let info = &head.sections[section];
+        let (offset, bytes) = head.stored_range(info);
+        let end = (offset + bytes) as usize;
+        match self.record.prefix.get(offset as usize..end) {
+            Some(stored) => head.section_bytes(info, stored).map(|real| real.into_owned()),
+            None => {
+                let stored = self.read_body(offset, bytes)?;
+                head.section_bytes(info, &stored).map(|real| real.into_owned())
+            }
+        }
+        .map_err(|error| self.damaged(error.at_offset(self.body_offset() + offset)))
+    }
+
+    /// Counts damage on its way to the caller.
+    fn damaged(&self, error: Error) -> Error {
+        if error.is_corrupt() {
+            self.handle.count(EngineCounter::Damaged);
+        }
+        error
+    }
+
+    /// The whole body as it is stored, with every section checked.
+    ///
+    /// # Errors
+    /// See [`Record::read`].
+    pub fn body(&self) -> Result<Vec<u8>> {
+        let body = self.stored_body()?;
+        if body.len() as u64 != self.record.head.body_bytes {
+            let error = Error::corrupt("a record is cut short").at_offset(self.body_offset());
+            return Err(self.damaged(error));
+        }
+        check_body(&body).map_err(|error| self.damaged(error))?;
+        Ok(body)
+    }
+
+    /// The body as it is stored, unchecked and perhaps cut short.
+    pub(crate) fn stored_body(&self) -> Result<Vec<u8>> {
+        self.read_body(0, self.record.head.body_bytes)
+    }
+
+    fn read_body(&self, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        let mut stored = vec![0; bytes as usize];
+        let count = self.segment.read_at(&mut stored, self.body_offset() + offset)?;
+        stored.truncate(count);
+        Ok(stored)
+    }
+}
+
+/// Checks a whole body, head and sections, and returns its head.
+///
+/// # Errors
+/// `Corrupt` if anything about it is wrong.
+pub fn check_body(body: &[u8]) -> Result<Head> {
+    let head = Head::decode(body)?;
+    if head.body_bytes != body.len() as u64 {
+        return Err(Error::corrupt("a body has another length than it says"));
+    }
+    for section in &head.sections {
+        let (offset, bytes) = head.stored_range(section);
+        let stored = body.get(offset as usize..(offset + bytes) as usize).unwrap_or_default();
+        head.section_bytes(section, stored)?;
+    }
+    Ok(head)
+}

@@ -1,0 +1,226 @@
+//! Opening: making a store, joining one, and taking over one that another boot has left.
+//!
+//! 1. A directory becomes a store under the tail lock; its superblock is written last, so that a
+//!    killed maker leaves nothing that looks like a store.
+//! 2. Same boot id: the page cache is coherent, and everything with a valid frame is valid. The
+//!    opener takes `life` shared and is done.
+//! 3. Another boot id: the opener that gets `life` exclusively writes its boot id and a new epoch,
+//!    which voids the tail and closes every segment, and downgrades. The tree stands as it is;
+//!    every record is checked in full whenever it is read. Others are told to come back (`Busy`).
+//! 4. A heartbeat of another boot id that is younger than a minute means another kernel on the same
+//!    directory, and is refused: locks and page cache do not reach across kernels.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::counters::EngineCounter;
+use crate::env::{Env, LockByte, LockTable, OpenMode};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::superblock::Superblock;
+use crate::handle::Handle;
+use crate::index::{self, Index};
+use crate::limits::HEARTBEAT_SECS_MAX;
+use crate::log;
+use crate::options::Options;
+use crate::superblock::{self, SuperblockFile};
+
+const LOCK_FILE_NAME: &str = "lock";
+const TAG_FILE_NAME: &str = "CACHEDIR.TAG";
+
+/// See <https://bford.info/cachedir/>.
+const TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
+# This directory is a store of larder, a cache for build artifacts.\n\
+# It may be deleted at any time.\n";
+
+/// The first segment id. Zero stands for none in listings.
+const FIRST_SEGMENT: u32 = 1;
+
+/// How long the makers of one store wait for each other.
+const CREATE_WAIT_MS_MAX: u64 = 2_000;
+
+/// Opens or makes the store at `path`.
+///
+/// # Errors
+/// `NotAStore`, `NewerFormat`, `OtherKernel`, `Busy` (somebody is recovering it), `Corrupt` (no
+/// copy of the superblock is valid), `Limit` (an option), `Io`.
+pub fn open(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Handle> {
+    options.check()?;
+    if options.read_only {
+        return open_read_only(env, path, options);
+    }
+    match open_writable(env.clone(), path, &options) {
+        Err(error) if error.kind() == ErrorKind::ReadOnly => {
+            // Where reading does not work either, the first error says more.
+            open_read_only(env, path, options).map_err(|second| match second.is_not_found() {
+                true => error,
+                false => second,
+            })
+        }
+        other => other,
+    }
+}
+
+fn open_read_only(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Handle> {
+    let superblock = SuperblockFile::open(&*env, path, OpenMode::Read)?;
+    let block = superblock.read().map_err(|error| error.at_path(path))?;
+    // Whoever only reads needs no lock: everything that is read is checked.
+    Ok(Handle::new(env, path.to_path_buf(), options, false, None, superblock, &block))
+}
+
+fn open_writable(env: Arc<dyn Env>, path: &Path, options: &Options) -> Result<Handle> {
+    let superblock = match SuperblockFile::open(&*env, path, OpenMode::Write) {
+        Ok(superblock) if !superblock.is_empty()? => superblock,
+        Err(error) if !error.is_not_found() && !is_no_directory(&error) => return Err(error),
+        _ => create(&env, path, options)?,
+    };
+    let locks = lock_table(&env, path, options)?;
+    let block = join(&env, path, &superblock, &locks)?;
+    let handle = Handle::new(
+        env,
+        path.to_path_buf(),
+        options.clone(),
+        true,
+        Some(locks),
+        superblock,
+        &block.superblock,
+    );
+    if block.recovered {
+        handle.count(EngineCounter::Recoveries);
+    }
+    Ok(handle)
+}
+
+/// Whether a part of a path is a file.
+fn is_no_directory(error: &Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<std::io::Error>())
+        .is_some_and(|source| source.kind() == std::io::ErrorKind::NotADirectory)
+}
+
+fn lock_table(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<LockTable> {
+    let mode = OpenMode::Create(options.file_mode);
+    Ok(LockTable::new(env.clone(), env.open(&path.join(LOCK_FILE_NAME), mode)?))
+}
+
+struct Joined {
+    superblock: Superblock,
+    recovered: bool,
+}
+
+/// Takes `life`, recovering the store if another boot has left it.
+fn join(
+    env: &Arc<dyn Env>,
+    path: &Path,
+    superblock: &SuperblockFile,
+    locks: &LockTable,
+) -> Result<Joined> {
+    let busy = || Error::new(ErrorKind::Busy, "another process recovers the store").at_path(path);
+    let mut recovered = false;
+    for _ in 0..3 {
+        let block = superblock.read().map_err(|error| error.at_path(path))?;
+        if block.boot_id == env.boot_id() {
+            if !locks.share_life()? {
+                return Err(busy());
+            }
+            return Ok(Joined { superblock: block, recovered });
+        }
+        if env.now_secs().abs_diff(block.heartbeat_secs) < HEARTBEAT_SECS_MAX {
+            return Err(Error::new(
+                ErrorKind::OtherKernel,
+                "another kernel used the store within the last minute",
+            )
+            .at_path(path));
+        }
+        if locks.seize_life()? {
+            let lock = locks.lock(LockByte::Tail, CREATE_WAIT_MS_MAX)?;
+            superblock.change(&lock, |block| {
+                block.boot_id = env.boot_id();
+                block.epoch += 1;
+                block.heartbeat_secs = env.now_secs();
+            })?;
+            recovered = true;
+        }
+    }
+    Err(busy())
+}
+
+/// Makes a store in a directory that is missing, empty, or was left by a killed maker.
+fn create(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<SuperblockFile> {
+    let not_a_store = |what: &str| Error::new(ErrorKind::NotAStore, what.to_string()).at_path(path);
+    if !options.create {
+        return Err(not_a_store("there is no store"));
+    }
+    let directory_mode = directory_mode(options.file_mode);
+    if let Err(error) = env.create_dir(path, directory_mode) {
+        return Err(match error.is_already_there() || is_no_directory(&error) {
+            true => not_a_store("the path of the store is not a directory"),
+            false => error,
+        });
+    }
+    if let Some(name) = env.list(path)?.iter().find(|name| !is_ours(name)) {
+        let what = format!("the directory holds `{name}`, which is not a part of a store");
+        return Err(not_a_store(&what));
+    }
+    let locks = lock_table(env, path, options)?;
+    let lock = locks.lock(LockByte::Tail, CREATE_WAIT_MS_MAX)?;
+    let file_mode = OpenMode::Create(options.file_mode);
+    let superblock = SuperblockFile::open(&**env, path, file_mode)?;
+    if !superblock.is_empty()? {
+        // Another maker was faster.
+        return Ok(superblock);
+    }
+    env.open(&path.join(TAG_FILE_NAME), file_mode)?.write_at(TAG, 0)?;
+    let log = path.join(log::DIRECTORY_NAME);
+    env.create_dir(&log, directory_mode)?;
+    for name in env.list(&log)? {
+        env.remove(&log.join(name))?;
+    }
+    let [uuid_low, uuid_high] = [env.random(), env.random()];
+    let mut uuid = [0; 16];
+    uuid[..8].copy_from_slice(&uuid_low.to_le_bytes());
+    uuid[8..].copy_from_slice(&uuid_high.to_le_bytes());
+    Index::create(&**env, path, uuid, file_mode, FIRST_SEGMENT)?;
+    let now = env.now_secs();
+    superblock.create(
+        &lock,
+        Superblock {
+            segment_bytes: options.new_segment_bytes() as u32,
+            generation: 0,
+            uuid,
+            boot_id: env.boot_id(),
+            epoch: 1,
+            oldest_live: FIRST_SEGMENT,
+            next_segment: FIRST_SEGMENT,
+            durable_below: FIRST_SEGMENT,
+            heartbeat_secs: now,
+            created_secs: now,
+        },
+    )?;
+    Ok(superblock)
+}
+
+/// Directories can be searched by those who may read their files.
+fn directory_mode(file_mode: u32) -> u32 {
+    file_mode | (file_mode & 0o444) >> 2
+}
+
+fn is_ours(name: &str) -> bool {
+    const NAMES: &[&str] =
+        &[LOCK_FILE_NAME, TAG_FILE_NAME, log::DIRECTORY_NAME, "tail", "recency", "counters"];
+    NAMES.contains(&name)
+        || name == superblock::FILE_NAME
+        || name == index::FILE_NAME
+        || name.starts_with("digests-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_follow_the_mode_of_files() {
+        assert_eq!(directory_mode(0o600), 0o700);
+        assert_eq!(directory_mode(0o660), 0o770);
+        assert_eq!(directory_mode(0o664), 0o775);
+    }
+}

@@ -1,0 +1,126 @@
+//! Snapshots: every key of the store at one moment, in order.
+//!
+//! The leaves of the tree and the slots of the unmerged segments are copied (about 16 bytes per
+//! entry); the records are read when they are asked for. A record that has been evicted in the
+//! meantime, or is damaged, is left out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::counters::EngineCounter;
+use crate::env::LockByte;
+use crate::error::{Error, Result};
+use crate::format::body::RecordKind;
+use crate::format::index::IndexEntry;
+use crate::handle::Handle;
+use crate::key::{KEY_BYTES, Key};
+use crate::limits::{INDEX_RETRIES_MAX, LOCK_WAIT_MS_MAX};
+use crate::record::Record;
+
+/// The entries of a store at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    handle: Arc<Handle>,
+    entries: Vec<IndexEntry>,
+}
+
+/// Takes a snapshot.
+///
+/// # Errors
+/// `Corrupt` if the index is damaged, `Io`.
+pub fn take(handle: &Arc<Handle>) -> Result<Snapshot> {
+    // Under the index lock no merge can overtake the walk. Where the lock cannot be had, several
+    // tries do as well.
+    let lock =
+        handle.locks.as_ref().map(|locks| locks.lock(LockByte::Index, 10 * LOCK_WAIT_MS_MAX));
+    for _ in 0..INDEX_RETRIES_MAX {
+        let block = handle.superblock.read()?;
+        let meta = handle.index()?.meta()?;
+        let mut entries = Vec::new();
+        if let Some(meta) = &meta
+            && handle.index()?.range(meta, 0, u64::MAX, &mut entries)?.is_err()
+        {
+            continue;
+        }
+        let first = meta.map_or(block.oldest_live, |meta| meta.merged_below.max(block.oldest_live));
+        for id in first..block.next_segment {
+            match handle.log.segment(id) {
+                Ok(Some(segment)) => entries.extend(segment.all_slots()?.into_iter().map(|slot| {
+                    IndexEntry { key_prefix: slot.key_prefix, place: slot.location.pack() }
+                })),
+                Ok(None) => {}
+                Err(error) if error.is_corrupt() => handle.count(EngineCounter::Damaged),
+                Err(error) => return Err(error),
+            }
+        }
+        drop(lock);
+        entries.retain(|entry| entry.location().segment >= block.oldest_live);
+        entries.sort_unstable();
+        entries.dedup();
+        return Ok(Snapshot { handle: handle.clone(), entries });
+    }
+    Err(Error::corrupt("the index is damaged; `larder janitor` rebuilds it").at_path(&handle.path))
+}
+
+impl Snapshot {
+    /// Number of entries, superseded ones and tombstones that are not merged yet included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The newest record of each key, in the order of keys.
+    pub fn iter(&self) -> impl Iterator<Item = Record> + '_ {
+        self.records(&self.entries)
+    }
+
+    /// The newest record of each key that begins with `prefix`, in the order of keys.
+    pub fn prefix<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = Record> + 'a {
+        let bound = |fill: u8| {
+            let mut bytes = [fill; KEY_BYTES];
+            let count = prefix.len().min(KEY_BYTES);
+            bytes[..count].copy_from_slice(&prefix[..count]);
+            Key::from_bytes(bytes).prefix()
+        };
+        let (low, high) = (bound(0), bound(0xff));
+        let start = self.entries.partition_point(|entry| entry.key_prefix < low);
+        let end = self.entries.partition_point(|entry| entry.key_prefix <= high);
+        self.records(&self.entries[start..end])
+            .filter(move |record| record.key().as_bytes().starts_with(prefix))
+    }
+
+    fn records<'a>(&'a self, entries: &'a [IndexEntry]) -> impl Iterator<Item = Record> + 'a {
+        entries
+            .chunk_by(|a, b| a.key_prefix == b.key_prefix)
+            .flat_map(|group| self.newest_of_group(group))
+    }
+
+    /// The newest record of each key among entries with one prefix.
+    fn newest_of_group(&self, group: &[IndexEntry]) -> Vec<Record> {
+        let mut newest: BTreeMap<Key, Record> = BTreeMap::new();
+        for entry in group {
+            let Some(record) = self.record(*entry) else { continue };
+            let older = newest.get(&record.key());
+            if older.is_none_or(|older| older.sequence() < record.sequence()) {
+                newest.insert(record.key(), record);
+            }
+        }
+        newest.into_values().filter(|record| record.kind() != Some(RecordKind::Tombstone)).collect()
+    }
+
+    fn record(&self, entry: IndexEntry) -> Option<Record> {
+        let location = entry.location();
+        let segment = self.handle.log.segment(location.segment).ok()??;
+        match segment.record(location) {
+            Ok(record) => Some(Record::new(&self.handle, segment, location, record)),
+            Err(_) => {
+                self.handle.count(EngineCounter::Damaged);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The store as its users see it. Decides when the processes below run; each method is a few lines.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::append::{self, Outgoing, Put};
+use crate::counters::{Counters, EngineCounter};
+use crate::env::{Env, RealEnv};
+use crate::error::{Error, ErrorKind, Result};
+use crate::eviction;
+use crate::format::body::{Entry, RecordKind};
+use crate::handle::Handle;
+use crate::janitor::{self, Budget, Maintained};
+use crate::key::Key;
+use crate::limits::PUT_ALL_RECORDS_MAX;
+use crate::lookup;
+use crate::merging;
+use crate::options::Options;
+use crate::record::Record;
+use crate::recovery;
+use crate::restore::{self, Restored};
+use crate::snapshot::{self, Snapshot};
+use crate::transfer;
+use crate::verify::{self, VerifyReport};
+
+/// An open store. Any number of processes and threads may have one open at once.
+///
+/// ```
+/// use larder_engine::{Entry, Key, Options, Put, RecordKind, Section, SectionKind, Store};
+///
+/// let directory = tempfile::tempdir()?;
+/// let store = Store::open(&directory.path().join("store"), Options::new())?;
+/// let key = Key::of(b"gcc -c x.c");
+/// let object = Section::new(SectionKind::Object, b"\x7fELF...".as_slice()).mode(0o644);
+/// assert_eq!(store.put(&Entry::new(key, RecordKind::Result, vec![object]))?, Put::Stored);
+///
+/// let record = store.get(&key)?.expect("just stored");
+/// assert_eq!(record.read(0)?, b"\x7fELF...");
+/// assert!(store.get(&Key::of(b"something else"))?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Store {
+    handle: Arc<Handle>,
+}
+
+/// Sizes and counts of a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Entries: those of the tree and those waiting to be merged, superseded ones of the latter
+    /// too.
+    pub entries: u64,
+    /// Disk bytes of the whole directory.
+    pub disk_bytes: u64,
+    /// Disk bytes of the index.
+    pub index_bytes: u64,
+    /// Bound of `disk_bytes`.
+    pub max_size_bytes: u64,
+    /// Size of a segment in bytes.
+    pub segment_bytes: u64,
+    /// Live segments.
+    pub segments: u64,
+    /// Live segments that are not in the tree.
+    pub unmerged_segments: u64,
+    /// Bytes reserved since the last checkpoint.
+    pub bytes_since_checkpoint: u64,
+    /// When the store was made, in seconds since 1970.
+    pub created_secs: u64,
+}
+
+impl Store {
+    /// Opens the store at `path`, making it if the directory is missing or empty. A directory that
+    /// cannot be written is opened for reading.
+    ///
+    /// # Errors
+    /// `NotAStore` (the directory holds something else), `NewerFormat`, `OtherKernel`, `Busy`
+    /// (another process is recovering it), `Corrupt` (no copy of the superblock is valid), `Limit`
+    /// (an option is out of bounds), `Io`, `Full`.
+    pub fn open(path: &Path, options: Options) -> Result<Store> {
+        Self::open_with(Arc::new(RealEnv), path, options)
+    }
+
+    /// The same in another environment, for tests that inject faults.
+    ///
+    /// # Errors
+    /// See [`Store::open`].
+    pub fn open_with(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Store> {
+        Ok(Store { handle: Arc::new(recovery::open(env, path, options)?) })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.handle.path
+    }
+
+    /// Whether puts are dropped because the store cannot be written.
+    pub fn is_read_only(&self) -> bool {
+        !self.handle.writable
+    }
+
+    /// The newest record of a key; its sections are checked when they are read. What is damaged is
+    /// a counted miss.
+    ///
+    /// # Errors
+    /// `Io` if the disk fails, `Corrupt` if the superblock is lost.
+    pub fn get(&self, key: &Key) -> Result<Option<Record>> {
+        let Some(found) = lookup::find(&self.handle, key)? else { return Ok(None) };
+        if found.is_old {
+            self.handle.touch(found.record.location());
+        }
+        Ok(Some(found.record))
+    }
+
+    /// Whether there is a record of a key; its sections are not read.
+    ///
+    /// # Errors
+    /// See [`Store::get`].
+    pub fn contains(&self, key: &Key) -> Result<bool> {
+        Ok(lookup::find(&self.handle, key)?.is_some())
+    }
+
+    /// Notes a hit, so that eviction may keep the record. `get` does it; callers need it only for
+    /// records that they got from a snapshot.
+    pub fn touch(&self, record: &Record) {
+        let Ok(block) = self.handle.superblock.read() else { return };
+        if lookup::is_old(record, &(block.oldest_live..block.next_segment)) {
+            self.handle.touch(record.location());
+        }
+    }
+
+    /// Stores an entry. It is there for every process as soon as this returns [`Put::Stored`].
+    ///
+    /// # Errors
+    /// `Limit` if the entry is too large. `Io` once, if the disk refuses: later puts of this handle
+    /// are dropped until it is reopened.
+    pub fn put(&self, entry: &Entry<'_>) -> Result<Put> {
+        self.put_all(std::slice::from_ref(entry))
+    }
+
+    /// Stores entries next to each other in one commit: one cold read brings them all.
+    ///
+    /// # Errors
+    /// See [`Store::put`]; `Limit` too for none or more than 64 entries.
+    pub fn put_all(&self, entries: &[Entry<'_>]) -> Result<Put> {
+        if entries.is_empty() || entries.len() > PUT_ALL_RECORDS_MAX {
+            return Err(Error::new(ErrorKind::Limit, "put_all takes 1 to 64 entries"));
+        }
+        let outgoing: Vec<Outgoing<'_>> = entries
+            .iter()
+            .map(|entry| transfer::outgoing(&self.handle, entry))
+            .collect::<Result<_>>()?;
+        append::append(&self.handle, &outgoing)
+    }
+
+    /// Stores a body that comes from another store, byte for byte, after checking all of it.
+    ///
+    /// # Errors
+    /// `Corrupt` if anything about it is wrong; see [`Store::put`].
+    pub fn put_body(&self, body: &[u8]) -> Result<Put> {
+        append::append(&self.handle, &[transfer::incoming(body)?])
+    }
+
+    /// Removes a key. The space comes back when its segment is evicted.
+    ///
+    /// # Errors
+    /// See [`Store::put`].
+    pub fn remove(&self, key: &Key) -> Result<Put> {
+        self.put(&Entry::new(*key, RecordKind::Tombstone, Vec::new()))
+    }
+
+    /// Restores a section to a file: written beside, given its mode, renamed.
+    ///
+    /// # Errors
+    /// `Corrupt` if the section is damaged, `Io` if the file cannot be made.
+    ///
+    /// # Panics
+    /// If the record has no section of that number.
+    pub fn restore(&self, record: &Record, section: usize, path: &Path) -> Result<Restored> {
+        restore::restore(&self.handle, record, section, path)
+    }
+
+    /// Every key at this moment.
+    ///
+    /// # Errors
+    /// `Corrupt` if the index is damaged, `Io`.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        snapshot::take(&self.handle)
+    }
+
+    /// Counters of the store: ids below 512 are the caller's, see [`EngineCounter`] for the others.
+    pub fn counters(&self) -> &Counters {
+        self.handle.counters()
+    }
+
+    /// The engine's counters by name.
+    pub fn engine_counters(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let counters = self.counters();
+        EngineCounter::ALL.iter().map(|counter| (counter.name(), counters.get(counter.id())))
+    }
+
+    /// Sizes and counts.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn stats(&self) -> Result<Stats> {
+        let handle = &self.handle;
+        let block = handle.superblock.read()?;
+        let meta = handle.index()?.meta()?;
+        let first = merging::first_unmerged(meta.as_ref(), &block);
+        let mut unmerged_entries = 0;
+        for id in first..block.next_segment {
+            if let Ok(Some(segment)) = handle.log.segment(id) {
+                unmerged_entries += segment.all_slots()?.len() as u64;
+            }
+        }
+        let tail = handle.tail().and_then(|tail| tail.read()).unwrap_or_default();
+        Ok(Stats {
+            entries: meta.map_or(0, |meta| meta.entries) + unmerged_entries,
+            disk_bytes: handle.disk_bytes(None)?,
+            index_bytes: handle.index()?.disk_bytes()?,
+            max_size_bytes: handle.options.max_size_bytes,
+            segment_bytes: handle.segment_bytes,
+            segments: u64::from(block.next_segment - block.oldest_live),
+            unmerged_segments: u64::from(block.next_segment.saturating_sub(first)),
+            bytes_since_checkpoint: tail.map_or(0, |tail| tail.written_bytes),
+            created_secs: block.created_secs,
+        })
+    }
+
+    /// Whether a put of this handle saw work for [`Store::maintain`].
+    pub fn maintenance_due(&self) -> bool {
+        self.handle.maintenance_due.load(Ordering::Relaxed)
+    }
+
+    /// Seals, merges, evicts and makes checkpoints, as far as that is due. One process at a time
+    /// does it, others return at once.
+    ///
+    /// # Errors
+    /// `Io` if the disk refuses; the store is whole nevertheless.
+    pub fn maintain(&self, budget: Budget) -> Result<Maintained> {
+        janitor::maintain(&self.handle, budget)
+    }
+
+    /// Makes everything durable that is committed now: for machines that are switched off.
+    ///
+    /// # Errors
+    /// `Busy` if another process maintains the store, `Io`.
+    pub fn checkpoint(&self) -> Result<()> {
+        janitor::checkpoint(&self.handle)
+    }
+
+    /// Reads everything and says what is damaged; `progress` hears of each segment (done, of how
+    /// many).
+    ///
+    /// # Errors
+    /// `Io` if the disk fails. Damage is no error.
+    pub fn verify(&self, progress: impl FnMut(u64, u64)) -> Result<VerifyReport> {
+        verify::verify(&self.handle, progress)
+    }
+
+    /// Drops every record. Counters stay.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Busy` if another process maintains the store, `Io`.
+    pub fn clear(&self) -> Result<()> {
+        janitor::clear(&self.handle)
+    }
+
+    /// Disk bytes as the tail knows them: cheaper and less exact than [`Store::stats`].
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn used_bytes(&self) -> Result<u64> {
+        let tail = self.handle.tail()?.read()?;
+        Ok(tail.map_or(0, |tail| eviction::used_bytes(&self.handle, &tail)))
+    }
+}

@@ -1,0 +1,86 @@
+//! The superblock on disk: read at any time, written only under the tail lock.
+//!
+//! Every change is written to both copies, one after the other, with ascending generations: a torn
+//! or damaged copy then loses nothing that the other does not have.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::env::{Env, File, LockGuard, OpenMode};
+use crate::error::Result;
+use crate::format::superblock::{READ_BYTES, Superblock};
+
+/// Name of the file in the store's directory.
+pub const FILE_NAME: &str = "superblock";
+
+/// The file.
+#[derive(Debug)]
+pub struct SuperblockFile {
+    file: Arc<dyn File>,
+}
+
+impl SuperblockFile {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// If it is missing or refused.
+    pub fn open(env: &dyn Env, store: &Path, mode: OpenMode) -> Result<Self> {
+        Ok(SuperblockFile { file: env.open(&store.join(FILE_NAME), mode)? })
+    }
+
+    /// The newest valid copy.
+    ///
+    /// # Errors
+    /// See [`Superblock::decode`].
+    pub fn read(&self) -> Result<Superblock> {
+        let mut bytes = [0; READ_BYTES];
+        let count = self.file.read_at(&mut bytes, 0)?;
+        Superblock::decode(&bytes[..count])
+    }
+
+    /// Whether nothing was ever written.
+    ///
+    /// # Errors
+    /// If the file cannot be asked.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.file.sizes()?.len_bytes == 0)
+    }
+
+    /// Changes both copies; the guard shows that the tail lock is held.
+    ///
+    /// # Errors
+    /// If a write fails; at least one copy is then still valid.
+    pub fn change(
+        &self,
+        _tail_lock: &LockGuard<'_>,
+        change: impl FnOnce(&mut Superblock),
+    ) -> Result<Superblock> {
+        let mut block = self.read()?;
+        change(&mut block);
+        self.write(block)
+    }
+
+    /// Writes the first superblock of a new store.
+    ///
+    /// # Errors
+    /// If a write fails.
+    pub fn create(&self, _tail_lock: &LockGuard<'_>, block: Superblock) -> Result<Superblock> {
+        self.write(block)
+    }
+
+    fn write(&self, mut block: Superblock) -> Result<Superblock> {
+        for _ in 0..2 {
+            block.generation += 1;
+            self.file.write_at(&block.encode(), block.copy_offset())?;
+        }
+        Ok(block)
+    }
+
+    /// Waits until it is on the disk.
+    ///
+    /// # Errors
+    /// If the disk reports a failure.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync()
+    }
+}

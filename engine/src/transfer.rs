@@ -1,0 +1,41 @@
+//! Bodies in and out: encoding entries for the log, and taking whole bodies from elsewhere.
+//!
+//! A body from elsewhere is checked in full (head, sections, decompression within limits) before it
+//! touches the log.
+
+use std::borrow::Cow;
+
+use crate::append::Outgoing;
+use crate::error::Result;
+use crate::format::body::{self, Entry};
+use crate::handle::Handle;
+use crate::record::check_body;
+
+/// Encodes an entry as the store's options say.
+///
+/// # Errors
+/// `Limit` if the entry is outside the limits.
+pub fn outgoing<'a>(handle: &Handle, entry: &Entry<'_>) -> Result<Outgoing<'a>> {
+    let created_secs = entry.created_secs.unwrap_or_else(|| handle.env.now_secs());
+    let options = &handle.options;
+    let body = body::encode(entry, created_secs, options.layout, options.zstd_level)?;
+    let cloneable = options.layout == crate::options::RecordLayout::Cloneable;
+    Ok(Outgoing { key: entry.key, kind: entry.kind as u8, cloneable, body: Cow::Owned(body) })
+}
+
+/// Checks a body that comes from elsewhere.
+///
+/// # Errors
+/// `Corrupt` if anything about it is wrong, `NewerFormat`.
+pub fn incoming(body: &[u8]) -> Result<Outgoing<'_>> {
+    let head = check_body(body)?;
+    if head.kind >= 64 {
+        return Err(crate::error::Error::corrupt("a body has an impossible kind"));
+    }
+    Ok(Outgoing {
+        key: head.key,
+        kind: head.kind,
+        cloneable: head.cloneable,
+        body: Cow::Borrowed(body),
+    })
+}

@@ -1,0 +1,114 @@
+//! `cargo xtask dist`: the release binaries, in target/dist.
+//!
+//! The wrapper is static: its start is part of every hit, and a static one starts in three quarters
+//! of the time. It is built with an explicit `--target`, so that the flag reaches the program and
+//! never the proc macros and build scripts, which must stay dynamic.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::process::{self, Outcome};
+use crate::{elf, workspace};
+
+/// One binary to build.
+struct Binary {
+    package: &'static str,
+    name: &'static str,
+    linking: Linking,
+}
+
+/// How a binary finds its C library.
+#[derive(PartialEq, Eq)]
+enum Linking {
+    /// Everything inside; checked after the build.
+    Static,
+    /// Through the loader: for binaries that resolve names, which a static glibc cannot do well.
+    #[expect(dead_code, reason = "larder-agent and larder-tools will be dynamic")]
+    Dynamic,
+}
+
+/// Every binary of a release. `larder-agent` and `larder-tools` join it as `Dynamic`.
+const BINARIES: &[Binary] =
+    &[Binary { package: "larder", name: "larder", linking: Linking::Static }];
+
+/// Builds all binaries and prints their sizes.
+pub fn run(arguments: &[String]) -> Outcome<bool> {
+    if let Some(argument) = arguments.first() {
+        return Err(format!("`dist` takes no argument, not even `{argument}`").into());
+    }
+    for binary in BINARIES {
+        let path = build(binary)?;
+        let bytes = fs::metadata(&path)?.len();
+        let linking = if binary.linking == Linking::Static { "static" } else { "dynamic" };
+        println!("{:<14} {:>7.2} MiB  {linking}  {}", binary.name, mib(bytes), path.display());
+    }
+    Ok(true)
+}
+
+/// Builds the wrapper as a release has it; returns its path.
+pub fn wrapper() -> Outcome<PathBuf> {
+    build(&BINARIES[0])
+}
+
+fn build(binary: &Binary) -> Outcome<PathBuf> {
+    let triple = workspace::host_triple()?;
+    let target_dir = workspace::target_dir()?;
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--release", "--locked", "--target", &triple]);
+    cargo.args(["--package", binary.package, "--bin", binary.name]);
+    if binary.linking == Linking::Static {
+        // RUSTFLAGS would hide the variable of the target: hand its contents on through that.
+        let inherited = std::env::var("RUSTFLAGS").unwrap_or_default();
+        cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        cargo.env(flags_variable(&triple), format!("{inherited} -C target-feature=+crt-static"));
+    }
+    process::run(&mut cargo)?;
+
+    let dist = target_dir.join("dist");
+    fs::create_dir_all(&dist)?;
+    let built = target_dir.join(&triple).join("release").join(binary.name);
+    let path = dist.join(binary.name);
+    // Beside and renamed, so that a binary that is running now is replaced, not written into.
+    let beside = dist.join(format!(".{}.new", binary.name));
+    fs::copy(&built, &beside)?;
+    fs::rename(&beside, &path)?;
+    if binary.linking == Linking::Static {
+        check_static(&path)?;
+    }
+    Ok(path)
+}
+
+/// The variable that gives rustc flags for one target: `CARGO_TARGET_<TRIPLE>_RUSTFLAGS`.
+fn flags_variable(triple: &str) -> String {
+    format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace(['-', '.'], "_"))
+}
+
+fn check_static(path: &Path) -> Outcome<()> {
+    if elf::has_interpreter(&fs::read(path)?)? {
+        return Err(format!("{} names a loader: it is not static", path.display()).into());
+    }
+    Ok(())
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / (1024.0 * 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_variable_is_the_one_that_cargo_reads() {
+        let name = flags_variable("x86_64-unknown-linux-gnu");
+        assert_eq!(name, "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS");
+    }
+
+    #[test]
+    fn a_dynamic_binary_is_refused() {
+        if cfg!(all(target_os = "linux", target_env = "gnu", not(target_feature = "crt-static"))) {
+            let error = check_static(&std::env::current_exe().unwrap()).unwrap_err();
+            assert!(error.to_string().ends_with("it is not static"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `cargo xtask test`: every test, with the programs that they can use.
+//!
+//! A test whose program is missing skips itself and says so; this command installs what it can
+//! first (as root, with apt-get), and names what stays missing and what that leaves untested.
+
+use std::process::Command;
+
+use crate::process::{self, Outcome};
+use crate::workspace;
+
+/// A program that tests use.
+struct Need {
+    program: &'static str,
+    /// The Debian package that has it.
+    package: &'static str,
+    /// What stays untested without it.
+    without: &'static str,
+}
+
+/// Test servers join this list with the tiers that they test.
+const NEEDS: &[Need] = &[
+    Need { program: "gcc", package: "gcc", without: "compiles of C with gcc" },
+    Need { program: "g++", package: "g++", without: "compiles of C++ with gcc" },
+    Need { program: "clang", package: "clang", without: "compiles of C with clang" },
+    Need { program: "clang++", package: "clang", without: "compiles of C++ with clang" },
+    Need { program: "cmake", package: "cmake", without: "builds with a compiler launcher" },
+    Need { program: "ninja", package: "ninja-build", without: "builds under ninja" },
+    Need { program: "make", package: "make", without: "builds under make" },
+];
+
+/// Installs, reports and runs.
+pub fn run(arguments: &[String]) -> Outcome<bool> {
+    let (own, passed): (Vec<_>, Vec<_>) = arguments.iter().partition(|a| *a == "--no-install");
+    let missing = missing();
+    if !missing.is_empty() && own.is_empty() {
+        install(&missing);
+    }
+    report();
+    // Unit, integration and documentation tests of every package; one failure hides no other.
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(passed);
+    process::succeeds(&mut cargo)
+}
+
+fn missing() -> Vec<&'static Need> {
+    NEEDS.iter().filter(|need| process::find(need.program).is_none()).collect()
+}
+
+/// Tries each package by itself, so that one that does not exist here keeps no other away.
+fn install(missing: &[&Need]) {
+    if process::find("apt-get").is_none() {
+        eprintln!("nothing is installed: there is no apt-get on this machine");
+        return;
+    }
+    if !is_root() {
+        eprintln!("nothing is installed: only root can use apt-get");
+        return;
+    }
+    if !apt_get(&["update", "--quiet"]) {
+        eprintln!("the package lists could not be renewed; trying with the old ones");
+    }
+    let mut packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+    packages.dedup();
+    for package in packages {
+        apt_get(&["install", "--quiet", "--yes", "--no-install-recommends", package]);
+    }
+}
+
+fn apt_get(arguments: &[&str]) -> bool {
+    let mut command = Command::new("apt-get");
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    process::succeeds(&mut command).unwrap_or(false)
+}
+
+/// Whether we are root, as the kernel says it of this process.
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    ids.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
+}
+
+fn report() {
+    eprintln!("programs that the tests use:");
+    for need in NEEDS {
+        match process::find(need.program) {
+            Some(path) => eprintln!("  {:<8} {}", need.program, path.display()),
+            None => eprintln!("  {:<8} MISSING: skips {}", need.program, need.without),
+        }
+    }
+}
