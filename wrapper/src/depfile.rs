@@ -292,7 +292,12 @@ mod tests {
         }
     }
 
-    const NOISY: [(&str, &str); 4] = [
+    const NOISY: [(&str, &str); 5] = [
+        (
+            "t.cc",
+            "#include <map>\n#include \"sub dir/m.h\"\n#include <iostream>\n\
+             int f(int x) { int y; if (x = 1) return 0; std::map<int, int> m; }\n",
+        ),
         (
             "t.c",
             "#include <stdio.h>\n#include \"sub dir/m.h\"\n#warning . fake.h\n\
@@ -313,13 +318,15 @@ mod tests {
                 for (name, text) in NOISY {
                     fs::write(directory.path().join(name), text).unwrap();
                 }
-                check_stripping(compiler, family, color, directory.path());
+                for source in ["t.c", "t.cc"] {
+                    check_stripping(compiler, family, &[color, source], directory.path());
+                }
             }
         }
     }
 
-    fn check_stripping(compiler: &str, family: Family, color: &str, directory: &Path) {
-        let plain = ["-Wall", "-Wextra", color, "-c", "t.c", "-MD", "-MF", "deps"];
+    fn check_stripping(compiler: &str, family: Family, special: &[&str], directory: &Path) {
+        let plain = [&["-Wall", "-Wextra", "-c", "-MD", "-MF", "deps"], special].concat();
         let Some(without) = run(compiler, &plain, directory) else { return };
         let with = run(compiler, &[&plain[..], &["-H"]].concat(), directory).unwrap();
         assert_ne!(with.stderr, without.stderr);

@@ -45,14 +45,21 @@ pub fn find_compiler(
         return Ok(as_path.to_owned());
     }
     let name = as_path.file_name().unwrap_or_default();
-    let directories = path_var.unwrap_or(OsStr::new(PATH_DEFAULT));
-    std::env::split_paths(directories)
-        .map(|directory| directory.join(name))
+    candidates(path_var.unwrap_or(OsStr::new(PATH_DEFAULT)), name)
         .find(|candidate| is_executable(candidate) && !is_cache(candidate, own_exe))
         .ok_or_else(|| {
             let text = format!("no compiler called {} is in PATH", name.display());
             Reason::new(Counter::CouldNotFindCompiler, text)
         })
+}
+
+/// The places of a name along `PATH`. An empty entry is the working directory; a bare name would be
+/// looked for once more when it is run.
+fn candidates(path_var: &OsStr, name: &OsStr) -> impl Iterator<Item = PathBuf> {
+    std::env::split_paths(path_var).map(move |directory| {
+        let is_empty = directory.as_os_str().is_empty();
+        if is_empty { Path::new(".").join(name) } else { directory.join(name) }
+    })
 }
 
 /// Whether a word of a command line is larder itself, called `larder` or by a path that leads to
@@ -293,6 +300,12 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_entry_of_path_is_the_working_directory() {
+        let found: Vec<PathBuf> = candidates(OsStr::new("/a::b"), OsStr::new("gcc")).collect();
+        assert_eq!(found, ["/a/gcc", "./gcc", "b/gcc"].map(PathBuf::from));
+    }
+
+    #[test]
     fn a_renamed_larder_is_known_by_its_inode() {
         let (house, path, _) = house();
         let renamed = house.path().join("bin/cache");
@@ -334,6 +347,46 @@ mod tests {
     fn a_signal_is_reported_as_it_was() {
         assert_eq!(shell("kill -9 $$").status.signal(), Some(9));
         assert!(run(Path::new("/nonexistent"), &[], &[], COLLECT).is_err());
+    }
+
+    /// What the child of the tests below is to do; it is this test program, running only `child`.
+    const ROLE: &str = "LARDER_TEST_ROLE";
+
+    fn child_as(role: &str) -> Ran {
+        let this = std::env::current_exe().unwrap();
+        let arguments = ["--exact", "exec::tests::child", "--nocapture"].map(OsString::from);
+        let changes = [(OsStr::new(ROLE), Some(OsStr::new(role)))];
+        run(&this, &arguments, &changes, COLLECT).unwrap()
+    }
+
+    /// Does nothing but in a child.
+    #[test]
+    fn child() {
+        match std::env::var(ROLE).as_deref() {
+            Ok("exit") => end_like(ExitStatus::from_raw(3 << 8)),
+            Ok("signal") => end_like(ExitStatus::from_raw(11)),
+            Ok("exec") => {
+                let script = "head -c 5 /proc/$$/cmdline; echo \" $0 $1\"; exit 4";
+                let arguments = ["-c", script, "zero", "one"].map(OsString::from);
+                exec_passthrough(Path::new("/bin/sh"), OsStr::new("named"), &arguments)
+            }
+            Ok("missing") => exec_passthrough(Path::new("/nonexistent"), OsStr::new("x"), &[]),
+            _ => assert!(std::env::var_os(ROLE).is_none()),
+        }
+    }
+
+    #[test]
+    fn larder_ends_as_the_compiler_ended() {
+        assert_eq!(child_as("exit").status.code(), Some(3));
+        assert_eq!(child_as("signal").status.signal(), Some(11));
+    }
+
+    #[test]
+    fn passing_through_becomes_the_compiler() {
+        let ran = child_as("exec");
+        assert_eq!(ran.status.code(), Some(4));
+        assert!(ran.stdout.ends_with(b"named zero one\n"), "{ran:?}");
+        assert_eq!(child_as("missing").status.code(), Some(STATUS_NOT_FOUND));
     }
 
     fn colors(family: Family, variables: &[(&str, &str)]) -> bool {

@@ -28,11 +28,13 @@ pub const LLVM_WORDS: &[&str] = &[
     "-inlinehint-threshold=",
     "-instcombine-lower-dbg-declare=",
     "-slp-threshold=",
+    "-split-threshold-for-reg-with-hint=",
     "-unroll-threshold=",
     "-x86-asm-syntax=",
 ];
 
-/// The rows, sorted by spelling.
+/// The rows, sorted by spelling. (`-fcrash-diagnostics` writes only when a compile fails, and a
+/// failed compile is not stored.)
 #[rustfmt::skip]
 pub const FLAGS: &[Flag] = &[
     row("--analyze", Joined, NO_OBJECT, "--analyze"),
@@ -70,8 +72,10 @@ pub const FLAGS: &[Flag] = &[
     row("-fansi-escape-codes", Exact, Keyed, "-fansi-escape-codes"),
     row("-fapinotes", Joined, MODULES, "-fapinotes-modules"),
     row("-fbuild-session", Joined, MODULES, "-fbuild-session-file=f"),
+    row("-fbuiltin-module-map", Exact, MODULES, "-fbuiltin-module-map"),
+    row("-fcodegen-data", Joined, PROFILE, "-fcodegen-data-generate"),
     row("-fcolor-diagnostics", Exact, Color, "-fcolor-diagnostics"),
-    row("-fcrash-diagnostics", Joined, SIDE_OUTPUT, "-fcrash-diagnostics-dir=d"),
+    row("-fcrash-diagnostics", Joined, Keyed, "-fcrash-diagnostics-dir=d"),
     row("-fcuda", Joined, OFFLOAD, "-fcuda-rdc"),
     row("-fcxx-modules", Exact, MODULES, "-fcxx-modules"),
     row("-fdebug-compilation-dir", Separate, Keyed, "-fdebug-compilation-dir ."),
@@ -80,10 +84,13 @@ pub const FLAGS: &[Flag] = &[
     row("-fembed-", Joined, RECORDS, "-fembed-bitcode"),
     row("-fhip", Joined, OFFLOAD, "-fhip-new-launch-api"),
     row("-fimplicit-module", Joined, MODULES, "-fimplicit-modules"),
+    row("-fmemory-profile", Joined, PROFILE, "-fmemory-profile=d"),
+    row("-fminimize-whitespace", Exact, PREPROCESSES, "-fminimize-whitespace"),
     row("-fno-integrated-as", Exact, NOT_HANDLED, "-fno-integrated-as"),
     row("-fopenmp-host-ir-file-path", Joined, OFFLOAD, "-fopenmp-host-ir-file-path"),
     row("-fopenmp-targets=", Joined, OFFLOAD, "-fopenmp-targets=x86_64"),
     row("-foptimization-record", Joined, SIDE_OUTPUT, "-foptimization-record-file=f"),
+    row("-forder-file-instrumentation", Exact, PROFILE, "-forder-file-instrumentation"),
     row("-fpass-plugin", Joined, PLUGIN, "-fpass-plugin=p.so"),
     row("-fprebuilt-", Joined, MODULES, "-fprebuilt-module-path=d"),
     row("-fproc-stat-report", Joined, MEASURES, "-fproc-stat-report=f"),
@@ -95,6 +102,8 @@ pub const FLAGS: &[Flag] = &[
     row("-fsanitize-coverage-ignorelist=", Joined, NamedFile, "-fsanitize-coverage-ignorelist=f"),
     row("-fsanitize-coverage-whitelist=", Joined, NamedFile, "-fsanitize-coverage-whitelist=f"),
     row("-fsanitize-system-ignorelist=", Joined, NamedFile, "-fsanitize-system-ignorelist=f"),
+    row("-fsystem-module", Exact, MODULES, "-fsystem-module"),
+    row("-fuse-line-directives", Exact, PREPROCESSES, "-fuse-line-directives"),
     row("-fxray-always-instrument=", Joined, NamedFile, "-fxray-always-instrument=f"),
     row("-fxray-attr-list=", Joined, NamedFile, "-fxray-attr-list=f"),
     row("-fxray-never-instrument=", Joined, NamedFile, "-fxray-never-instrument=f"),
@@ -104,6 +113,7 @@ pub const FLAGS: &[Flag] = &[
     row("-gmodules", Exact, MODULES, "-gmodules"),
     row("-grecord-command-line", Exact, RECORDS, "-grecord-command-line"),
     row("-iframework", Either, PreprocessorOnly, "-iframework frameworks"),
+    row("-iframeworkwithsysroot", Either, PreprocessorOnly, "-iframeworkwithsysroot f"),
     row("-index-", Joined, SIDE_OUTPUT, "-index-store-path"),
     row("-integrated-as", Exact, Keyed, "-integrated-as"),
     row("-isystem-after", Either, PreprocessorOnly, "-isystem-after late"),

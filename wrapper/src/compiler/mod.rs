@@ -103,6 +103,17 @@ pub struct Compile {
     pub named_inputs: Vec<PathBuf>,
 }
 
+/// Options beside debug information and LTO that make blanks or comments visible in the result; one
+/// that ends in `*` stands for all that begin so.
+const SHOW_BLANKS_OR_COMMENTS: [&[u8]; 6] = [
+    b"-W",
+    b"-Wdocumentation*",
+    b"-Weverything",
+    b"-Wextra",
+    b"-Wimplicit-fallthrough*",
+    b"-fsanitize*",
+];
+
 impl Compile {
     /// Whether `-H` names every file that the compile reads. Neither gcc nor clang traces a file
     /// that `-include` or `-imacros` forces in, nor what such a file includes; gcc is also silent
@@ -113,5 +124,21 @@ impl Compile {
             bytes.starts_with(b"-include") || bytes.starts_with(b"-imacros")
         };
         !self.key_arguments.iter().any(forces)
+    }
+
+    /// Whether two sources with the same preprocessed text give the same object, and the same
+    /// messages if there are none. Preprocessing drops comments and blanks within lines, so it says
+    /// too little where columns (debug information, LTO, sanitizers) or comments (warnings about
+    /// falling through, documentation) show in the result. A result with messages is never served
+    /// by preprocessed text: they may point into the definition of a macro, which is not in it.
+    pub fn preprocessed_text_suffices(&self) -> bool {
+        let shows_more = |word: &OsString| {
+            let bytes = word.as_bytes();
+            SHOW_BLANKS_OR_COMMENTS.iter().any(|option| match option.strip_suffix(b"*") {
+                Some(start) => bytes.starts_with(start),
+                None => bytes == *option,
+            })
+        };
+        !self.cwd_matters && !self.key_arguments.iter().any(shows_more)
     }
 }

@@ -326,6 +326,114 @@ fn forced_headers_make_the_trace_incomplete() {
     assert!(!good("-c t.c -imacros a.h").trace_is_complete());
 }
 
+#[test]
+fn preprocessed_text_says_too_little_where_columns_or_comments_show() {
+    assert!(good("-c t.c -O2 -Wall -g -g0").preprocessed_text_suffices());
+    for line in ["-g", "-flto", "-fsanitize=undefined", "-Wextra", "-W", "-Wimplicit-fallthrough=3"]
+    {
+        assert!(!good(&format!("-c t.c {line}")).preprocessed_text_suffices(), "{line}");
+    }
+}
+
+/// The story: with `-g` the columns of tokens are in the object, and with `-Wextra` a comment
+/// silences gcc; neither is in the preprocessed text.
+#[test]
+fn the_real_compilers_show_what_preprocessing_hides() {
+    for (_, compiler) in FAMILIES {
+        let root = place();
+        let objects: Vec<_> = ["int f(void) { return 1; }", "int f(void) {   return   1; }"]
+            .iter()
+            .filter_map(|text| {
+                fs::write(root.path().join("t.c"), text).unwrap();
+                let run = |line: &str| {
+                    let mut command = Command::new(compiler);
+                    command.args(words(line)).current_dir(root.path()).output().ok()
+                };
+                run("-g -c t.c -o t.o")?;
+                Some((run("-E t.c")?.stdout, fs::read(root.path().join("t.o")).unwrap()))
+            })
+            .collect();
+        let [(text, object), (other_text, other_object)] = &objects[..] else {
+            println!("skipped: no {compiler}");
+            continue;
+        };
+        assert_eq!(text, other_text, "{compiler}");
+        assert_ne!(object, other_object, "{compiler}");
+    }
+}
+
+/// What build systems make of one source: automake, CMake, meson, the Linux kernel with gcc and
+/// clang, Debian packages, bazel, cargo's cc, chromium.
+const EVERYDAY: [(Family, &str); 10] = [
+    (
+        Family::Gcc,
+        "-DHAVE_CONFIG_H -I. -I.. -I../lib -g -O2 -MT t.o -MD -MP -MF d.x/t.Tpo -c -o t.o t.c",
+    ),
+    (
+        Family::Gcc,
+        "-DX_EXPORTS -Iinclude -isystem /opt/include -O3 -DNDEBUG -std=gnu++17 -fPIC \
+         -fvisibility=hidden -flto=auto -fno-fat-lto-objects -MD -MT d.x/t.cc.o -MF d.x/t.cc.o.d \
+         -o d.x/t.cc.o -c t.cc",
+    ),
+    (
+        Family::Gcc,
+        "-It.p -I. -fdiagnostics-color=always -D_FILE_OFFSET_BITS=64 -Wall -Winvalid-pch -std=c11 \
+         -O2 -g -fPIC -pthread -MD -MQ t.c.o -MF t.c.o.d -o t.c.o -c t.c",
+    ),
+    (
+        Family::Gcc,
+        "-Wp,-MMD,d.x/.t.o.d -nostdinc -I./include -include ./kconfig.h -D__KERNEL__ \
+         -fmacro-prefix-map=./= -Wall -Werror=strict-prototypes -std=gnu11 -mno-sse -m64 \
+         -falign-jumps=1 -mpreferred-stack-boundary=3 -mtune=generic -mcmodel=kernel \
+         -mindirect-branch=thunk-extern -mfunction-return=thunk-extern -mrecord-mcount -mfentry \
+         -fno-delete-null-pointer-checks --param=allow-store-data-races=0 -Wframe-larger-than=2048 \
+         -fconserve-stack -Wa,--noexecstack -DKBUILD_MODNAME=\"t\" -c -o d.x/t.o t.c",
+    ),
+    (
+        Family::Clang,
+        "-Wp,-MMD,d.x/.t.o.d -nostdinc -D__KERNEL__ --target=x86_64-linux-gnu -fintegrated-as \
+         -Werror=unknown-warning-option -Qunused-arguments -mstack-alignment=8 -mllvm \
+         -inline-threshold=600 -c -o d.x/t.o t.c",
+    ),
+    (
+        Family::Gcc,
+        "-g -O2 -ffile-prefix-map=/build/x=. -fstack-protector-strong -Wformat \
+         -Werror=format-security -Wdate-time -D_FORTIFY_SOURCE=2 -c t.c -o t.o",
+    ),
+    (
+        Family::Gcc,
+        "-U_FORTIFY_SOURCE -Wunused-but-set-parameter -fno-omit-frame-pointer -std=c++14 -MD -MF \
+         t.pic.d -frandom-seed=t.pic.o -fPIC -iquote . -iquote d.x -fno-canonical-system-headers \
+         -Wno-builtin-macro-redefined -D__DATE__=\"redacted\" -c t.cc -o t.pic.o",
+    ),
+    (Family::Gcc, "-O3 -ffunction-sections -fdata-sections -fPIC -m64 -w -o d.x/1-t.o -c t.c"),
+    (
+        Family::Clang,
+        "-MMD -MF t.o.d -DX -I../.. -fno-ident -fno-strict-aliasing -fcolor-diagnostics -pthread \
+         -fcrash-diagnostics-dir=../crashes -mllvm -instcombine-lower-dbg-declare=0 -m64 \
+         -ffile-compilation-dir=. -no-canonical-prefixes -ftrivial-auto-var-init=pattern \
+         -fno-exceptions -gdwarf-4 -g2 -nostdinc++ -isystem../libc++/include --sysroot=../root \
+         -std=c++20 -c t.cc -o t.o",
+    ),
+    (Family::Clang, "-stdlib=libc++ -O2 -x c++ -c t.cc -o t.o -Wl,-O1 -L. -lm"),
+];
+
+#[test]
+fn everyday_command_lines_are_taken() {
+    let root = place();
+    for (family, line) in EVERYDAY {
+        let compile = parse(family, None, &words(line), root.path())
+            .unwrap_or_else(|reason| panic!("{}: {line}", reason.text));
+        assert!(root.path().join(object(&compile)).parent().unwrap().is_dir());
+        let asks = line.contains("-MD") || line.contains("-MMD");
+        assert_eq!(compile.depfile.is_some(), asks, "{line}");
+        for word in ["-o", "-MF", "-MD", "-MMD", "-MT", "-MQ", "-MP"] {
+            let lists = [&compile.key_arguments, &compile.preprocess_arguments];
+            assert!(lists.iter().all(|list| !list.iter().any(|found| found == word)), "{word}");
+        }
+    }
+}
+
 /// Odd names of outputs; each is tried with the real compilers, which must put the object and the
 /// dependency file where the parser says, and nothing else anywhere.
 const OUTPUTS: [&str; 16] = [
