@@ -45,7 +45,8 @@ fn missing(path: &Path) -> Reason {
 /// The file as a section, `None` if there is none.
 fn read(path: &Path, kind: SectionKind) -> Result<Option<Section<'static>>, Reason> {
     let bad = |text: String| Reason::new(Counter::BadOutputFile, text);
-    let open = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let open =
+        File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
     let mut file = match open {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -319,9 +319,8 @@ impl Config {
 
     /// Notes variables that look like settings and are none.
     pub fn check_variable_names(&mut self, names: impl Iterator<Item = OsString>) {
-        let known = |name: &str| {
-            name == "LARDER_CONFIG" || KEYS.iter().any(|key| key.variable == name)
-        };
+        let known =
+            |name: &str| name == "LARDER_CONFIG" || KEYS.iter().any(|key| key.variable == name);
         let names = names.filter_map(|name| name.into_string().ok());
         for name in names.filter(|name| name.starts_with("LARDER_") && !known(name)) {
             self.problems.push(format!("{name} is no setting; it is ignored"));

@@ -274,8 +274,20 @@ fn hash_rows(
 /// elsewhere, even ones that were not there when the manifest was written.
 fn searches_relative_paths(compile: &Compile) -> bool {
     const OPTIONS: &[&str] = &[
-        "-I", "-iquote", "-isystem", "-idirafter", "-include", "-imacros", "-iprefix",
-        "-iwithprefix", "-iwithprefixbefore", "-isysroot", "--sysroot=", "--sysroot", "-B", "-F",
+        "-I",
+        "-iquote",
+        "-isystem",
+        "-idirafter",
+        "-include",
+        "-imacros",
+        "-iprefix",
+        "-iwithprefix",
+        "-iwithprefixbefore",
+        "-isysroot",
+        "--sysroot=",
+        "--sysroot",
+        "-B",
+        "-F",
     ];
     let relative = |path: &[u8]| !path.starts_with(b"/");
     let mut arguments = compile.arguments.iter().map(|argument| argument.as_bytes());
@@ -298,9 +310,20 @@ fn searches_relative_paths(compile: &Compile) -> bool {
 pub fn text_decides(compile: &Compile) -> bool {
     let exceptions = ["-g0", "-fsanitize=none"];
     let visible = [
-        "-g", "-fsanitize", "--coverage", "-coverage", "-fprofile", "-ftest-coverage",
-        "-fcoverage-mapping", "-fdebug", "-frecord", "-imacros", "-save-temps", "-fopt-info",
-        "-Rpass", "-fsave-optimization-record",
+        "-g",
+        "-fsanitize",
+        "--coverage",
+        "-coverage",
+        "-fprofile",
+        "-ftest-coverage",
+        "-fcoverage-mapping",
+        "-fdebug",
+        "-frecord",
+        "-imacros",
+        "-save-temps",
+        "-fopt-info",
+        "-Rpass",
+        "-fsave-optimization-record",
     ];
     let judged = ["-W", "-Wextra", "-Weverything", "-pedantic", "--pedantic", "-pedantic-errors"];
     let judged_families = ["-Wimplicit-fallthrough", "-Wdocumentation", "-Wunused-macros"];
@@ -313,14 +336,24 @@ pub fn text_decides(compile: &Compile) -> bool {
     })
 }
 
-/// Whether the call's own arguments end up in the result, so that larder may not add any.
-pub fn records_arguments(compile: &Compile) -> bool {
-    let options = ["-frecord-", "-grecord-"];
+/// Whether dependency options or colours that larder adds would end up in the result: clang records
+/// whole command lines. (gcc leaves these options out, measured with 12.)
+pub fn records_additions(compile: &Compile) -> bool {
     compile.family == Family::Clang
         && (env::var_os("RC_DEBUG_OPTIONS").is_some()
-            || compile.arguments.iter().any(|argument| {
-                options.iter().any(|option| argument.as_bytes().starts_with(option.as_bytes()))
-            }))
+            || has_option(compile, &["-frecord-", "-grecord-"]))
+}
+
+/// Whether an added `-H` would end up in the result: gcc names it in debug information.
+pub fn records_trace(compile: &Compile) -> bool {
+    let visible = compile.cwd_matters || has_option(compile, &["-g", "-frecord-"]);
+    records_additions(compile) || (compile.family == Family::Gcc && visible)
+}
+
+fn has_option(compile: &Compile, starts: &[&str]) -> bool {
+    compile.arguments.iter().any(|argument| {
+        starts.iter().any(|start| argument.as_bytes().starts_with(start.as_bytes()))
+    })
 }
 
 /// A hasher of fields, each with its length before it.

@@ -31,8 +31,18 @@ const MAGIC: &[u8; 4] = b"LTC1";
 const LOADER_CACHE: &str = "/etc/ld.so.cache";
 /// Objects of the C library: they do not change what a compiler writes.
 const C_LIBRARY: &[&str] = &[
-    "libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "ld-linux", "ld64", "libmvec.so",
-    "linux-vdso", "ld-musl", "libresolv.so", "libutil.so",
+    "libc.so",
+    "libm.so",
+    "libdl.so",
+    "libpthread.so",
+    "librt.so",
+    "ld-linux",
+    "ld64",
+    "libmvec.so",
+    "linux-vdso",
+    "ld-musl",
+    "libresolv.so",
+    "libutil.so",
 ];
 /// A toolchain has some dozens of parts; more is a damaged record.
 const PARTS_MAX: usize = 1024;
@@ -174,7 +184,8 @@ fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Too
         let answer = ask(compiler, &format!("-print-prog-name={proper}"))?;
         let path = program(answer).ok_or_else(|| format!("the driver finds no {proper}"))?;
         programs.push(path);
-        files.extend(ask(compiler, "-print-file-name=specs").ok().filter(|path| path.is_absolute()));
+        files
+            .extend(ask(compiler, "-print-file-name=specs").ok().filter(|path| path.is_absolute()));
     } else {
         files.extend(configuration_files(compiler)?);
     }

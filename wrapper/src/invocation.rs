@@ -12,6 +12,7 @@
 
 mod compile;
 mod lookup;
+mod precompiled;
 
 use std::cell::RefCell;
 use std::env;
@@ -26,6 +27,7 @@ use std::process::{Command, ExitStatus, Stdio, exit};
 use larder_engine::env::clock_ns;
 use larder_engine::{Budget, Key, Options, Store};
 
+use crate::compiler;
 use crate::compiler::Compile;
 use crate::config::{Config, Janitor};
 use crate::digest::{Digest, Digests, Mentions};
@@ -35,7 +37,6 @@ use crate::identity::Toolchain;
 use crate::log::Log;
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};
-use crate::compiler;
 
 /// The exit status of a shell for a command that is not there.
 const STATUS_NOT_FOUND: i32 = 127;

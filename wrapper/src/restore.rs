@@ -78,7 +78,10 @@ pub fn write(restorable: &Restorable) -> io::Result<()> {
     for file in &restorable.files {
         beside.push(Beside::write(file)?);
     }
-    beside.into_iter().zip(&restorable.files).try_for_each(|(beside, file)| beside.rename(&file.path))
+    beside
+        .into_iter()
+        .zip(&restorable.files)
+        .try_for_each(|(beside, file)| beside.rename(&file.path))
 }
 
 /// A complete file under a name of its own, removed unless it is renamed.
@@ -136,8 +139,12 @@ mod tests {
     use super::*;
 
     fn restorable(path: &Path, data: &str) -> Restorable {
-        let pending =
-            |path: &Path| Pending { path: path.into(), mode: 0o666, keeps_mode: false, data: data.into() };
+        let pending = |path: &Path| Pending {
+            path: path.into(),
+            mode: 0o666,
+            keeps_mode: false,
+            data: data.into(),
+        };
         Restorable { files: vec![pending(path)], stdout: Vec::new(), stderr: Vec::new() }
     }
 

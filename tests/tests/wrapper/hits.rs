@@ -27,7 +27,11 @@ fn everyday_calls_are_byte_identical_cold_and_warm() {
             &["-c", "a.c", "-o", "a.o", "-MMD"],
             &["-c", "a.c", "-o", "a.o", "-MMD", "-MP", "-MF", "other.d", "-MT", "target"],
             &["-c", "a.c", "-o", "a.o", "-MD", "-MQ", "$x", "-Wall"],
-            &["-c", "a.c", "-o", "a.o", "-Wp,-MMD,wp.d"],
+            &["-c", "a.c", "-o", "b.o", "-MMD", "-MF", "wp.d"],
+            &["-c", "a.c", "-o", "b.o", "-Wp,-MMD,wp.d"],
+            &["-c", "a.c", "-o", "b.o", "-Wp,-MD,wp.d"],
+            &["-g", "-c", "a.c", "-o", "a.o", "-MMD", "-DWITH_DEBUG"],
+            &["-g3", "-c", "a.c", "-o", "a.o", "-DWITH_DEBUG"],
             &["-c", "a.c", "-o", "a.o", "-include", "h.h", "-MMD", "-I."],
             &["-std=c11", "-DX=1", "-UY", "-fPIC", "-m64", "-c", "a.c", "-o", "b.o"],
         ];
@@ -44,7 +48,8 @@ fn cpp_sources_and_their_drivers_are_cached() {
             continue;
         }
         let sandbox = Sandbox::new();
-        sandbox.write("a.cc", "#include <vector>\nint f() { return std::vector<int>(3).size(); }\n");
+        sandbox
+            .write("a.cc", "#include <vector>\nint f() { return std::vector<int>(3).size(); }\n");
         sandbox.check_cached(compiler, &["-c", "a.cc", "-o", "a.o", "-O1", "-std=c++17", "-MD"]);
     }
 }

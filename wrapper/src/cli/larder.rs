@@ -29,7 +29,11 @@ const COMMANDS: &[Command] = &[
     ("stats", "show hits, misses and the size of the store (--json: for programs)", show_stats),
     ("zero", "set the statistics to zero", zero),
     ("clear", "remove everything from the store", clear),
-    ("config", "show the settings, where each comes from, and what is wrong with them", show_config),
+    (
+        "config",
+        "show the settings, where each comes from, and what is wrong with them",
+        show_config,
+    ),
     ("verify", "read the whole store and report damage", verify),
     ("janitor", "do the upkeep that is due: merge, evict, checkpoint", janitor),
     ("checkpoint", "make the store safe against a power cut, now", checkpoint),

@@ -26,7 +26,8 @@ fn the_table_of_the_module_is_the_list_that_is_hashed() {
             keys => documented.push((name, keys)),
         }
     }
-    let mut hashed: Vec<_> = INPUTS.iter().map(|(name, keys, _)| (name.to_string(), *keys)).collect();
+    let mut hashed: Vec<_> =
+        INPUTS.iter().map(|(name, keys, _)| (name.to_string(), *keys)).collect();
     hashed.extend(ENVIRONMENT.iter().map(|(name, keys)| (name.to_string(), *keys)));
     assert_eq!(documented, hashed);
     for name in TOOLCHAIN_VARIABLES {

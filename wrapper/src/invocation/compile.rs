@@ -19,11 +19,12 @@ use std::time::Duration;
 use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{Entry, Key, Put, RecordKind, Section, SectionKind};
 
-use super::lookup::{has_precompiled, read_manifest};
+use super::lookup::read_manifest;
+use super::precompiled;
 use super::{Job, Session, guarded, pass_on};
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
-use crate::fingerprint::{messages_state, records_arguments, result_key};
+use crate::fingerprint::{messages_state, records_additions, records_trace, result_key};
 use crate::manifest::Input;
 use crate::moment::moment;
 use crate::outcome::{Counter, Reason};
@@ -58,7 +59,8 @@ pub(super) fn run_and_store(
     session.wait_for_start();
     let capture = Capture { stdout: Stream::Collect, stderr: Stream::Collect };
     let ran = exec::run(session.call.compiler, &arguments, &[], capture);
-    let mut ran = ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
+    let mut ran =
+        ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
     let traced = match listing {
         Listing::Trace => guarded(session.call.log, || take_trace(job, &mut ran)).flatten(),
         _ => None,
@@ -84,13 +86,15 @@ pub(super) fn run_and_store(
 /// where nothing before them can take them for its value.
 fn prepare(session: &Session<'_>, job: &Job) -> io::Result<(Listing, Vec<OsString>)> {
     let mut arguments = Vec::with_capacity(session.call.arguments.len() + 4);
-    if job.colored {
+    if job.colored && !records_additions(&job.compile) {
         arguments.push(exec::color_argument(job.compile.family).into());
     }
     let listing = match &job.compile.depfile {
         Some(depfile) if !depfile.omits_system_headers => Listing::Own(depfile.path.clone()),
-        _ if records_arguments(&job.compile) => Listing::Afterwards,
-        Some(_) if !job.compile.trace_is_complete() => Listing::Afterwards,
+        _ if records_additions(&job.compile) => Listing::Afterwards,
+        Some(_) if records_trace(&job.compile) || !job.compile.trace_is_complete() => {
+            Listing::Afterwards
+        }
         Some(_) => {
             arguments.push("-H".into());
             Listing::Trace
@@ -209,6 +213,7 @@ impl Inputs {
         for path in files {
             inputs.look_at(session, path)?;
         }
+        precompiled::check_source(&job.compile)?;
         let source = inputs.list.iter().find(|input| input.path == job.compile.input);
         if source.is_none_or(|input| input.digest != job.source) {
             return Err(modified(&job.compile.input, "is not what it was"));
@@ -224,10 +229,7 @@ impl Inputs {
 
     fn look_at(&mut self, session: &Session<'_>, path: &Path) -> Result<(), Reason> {
         let seen = look_before(session, path)?;
-        if has_precompiled(path) {
-            let text = format!("{} has a precompiled form", path.display());
-            return Err(Reason::new(Counter::CouldNotUsePrecompiledHeader, text));
-        }
+        precompiled::check(path)?;
         self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
         self.mentions = self.mentions.union(seen.mentions);
         self.mtimes_secs.push(seen.mtime_secs);

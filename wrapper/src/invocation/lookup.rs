@@ -1,7 +1,6 @@
 //! Asking the store: manifest, variants, result; then the preprocessed text.
 
 use std::cell::OnceCell;
-use std::path::Path;
 
 use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
 
@@ -85,9 +84,9 @@ fn fitting<'a>(session: &Session<'_>, job: &Job, manifest: &'a Manifest) -> Opti
     let messages = messages_state(job.colored);
     manifest.newest_first().find(|variant| {
         (variant.messages == 0 || variant.messages == messages)
-            && manifest.inputs_of(variant).all(|(path, digest)| {
-                look(path).is_some_and(|seen| seen.digest == *digest)
-            })
+            && manifest
+                .inputs_of(variant)
+                .all(|(path, digest)| look(path).is_some_and(|seen| seen.digest == *digest))
             && is_the_moment(session, job, variant, || {
                 manifest.inputs_of(variant).filter_map(|(path, _)| Some(look(path)?.mtime_secs))
             })
@@ -219,15 +218,4 @@ impl Text {
 
 fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part == word)
-}
-
-/// Whether a precompiled header stands beside a header: the compiler may have read it instead, and
-/// no list would name it.
-pub(super) fn has_precompiled(path: &Path) -> bool {
-    ["gch", "pch"].iter().any(|suffix| {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(".");
-        name.push(suffix);
-        Path::new(&name).exists()
-    })
 }
