@@ -401,7 +401,8 @@ pub fn parse_switch(text: &str) -> Option<bool> {
     }
 }
 
-/// A size in bytes: a decimal number, perhaps with a fraction, and a suffix; see the module's rule 3.
+/// A size in bytes: a decimal number, perhaps with a fraction, and a suffix; see the module's
+/// rule 3.
 pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

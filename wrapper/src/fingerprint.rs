@@ -344,10 +344,11 @@ pub fn records_additions(compile: &Compile) -> bool {
             || has_option(compile, &["-frecord-", "-grecord-"]))
 }
 
-/// Whether an added `-H` would end up in the result: gcc names it in debug information.
+/// Whether an added `-H` would end up in an output: gcc names it in debug information, and clang
+/// then lists system headers in spite of `-MMD` (measured with 12 and 14).
 pub fn records_trace(compile: &Compile) -> bool {
-    let visible = compile.cwd_matters || has_option(compile, &["-g", "-frecord-"]);
-    records_additions(compile) || (compile.family == Family::Gcc && visible)
+    let clang = compile.family == Family::Clang;
+    clang || compile.cwd_matters || has_option(compile, &["-g", "-frecord-"])
 }
 
 fn has_option(compile: &Compile, starts: &[&str]) -> bool {

@@ -1,8 +1,8 @@
 //! Which toolchain it is: the contents of every program and library that takes part in a compile.
 //!
-//! 1. The parts are the driver, for gcc the compiler proper (`cc1`, `cc1plus`) and a specs file, the
-//!    assembler, clang's configuration files, and the shared objects of each, without the C library
-//!    and the loader. The linker takes no part in `-c`.
+//! 1. The parts are the driver, for gcc the compiler proper (`cc1`, `cc1plus`) and a specs file,
+//!    the assembler, clang's configuration files, and the shared objects of each, without the C
+//!    library and the loader. The linker takes no part in `-c`.
 //! 2. They are found once by asking the driver and the loader, and remembered in the store under
 //!    driver (path and contents) and the variables that decide what it would find. A hit compares
 //!    the remembered parts with the files through the digest cache and runs nothing.
@@ -98,7 +98,8 @@ impl Toolchain {
     fn new(parts: Vec<Input>, witnesses: Vec<Input>, facts: Asked) -> Toolchain {
         let mut hasher = blake3::Hasher::new();
         for part in &parts {
-            // The name tells parts apart; where they stand does not matter beyond the driver's path.
+            // The name tells parts apart; where they stand does not matter beyond the driver's
+            // path.
             let name = part.path.file_name().unwrap_or_default().as_bytes();
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name).update(&part.digest);
         }

@@ -6,9 +6,9 @@
 //!    fits, the preprocessed text. A hit restores and ends here, having started no process.
 //! 3. [`compile`]: run the compiler, pass its messages and status on, and only then store.
 //!
-//! Whatever fails before step 3, a panic included, ends in the compiler's own `exec`; whatever fails
-//! after the compiler has run costs no more than the record. So the compiler runs at most once, and
-//! its messages are never mixed with larder's: those go to the log.
+//! Whatever fails before step 3, a panic included, ends in the compiler's own `exec`; whatever
+//! fails after the compiler has run costs no more than the record. So the compiler runs at most
+//! once, and its messages are never mixed with larder's: those go to the log.
 
 mod compile;
 mod lookup;

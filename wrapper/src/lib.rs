@@ -1,9 +1,11 @@
-//! The compiler wrapper on the larder store; the binary `larder` is a call of [`cli::larder::main`].
+//! The compiler wrapper on the larder store; the binary `larder` is a call of
+//! [`cli::larder::main`].
 //!
 //! Data flows one way: [`cli`] dispatches, [`invocation`] handles one compile with the help of
-//! [`identity`] (which compiler), [`compiler`] (what arguments mean), [`fingerprint`] and [`moment`]
-//! (keys), [`manifest`] (what was read before), [`capture`] and [`restore`] (outputs in and out),
-//! [`digest`] (contents of files), [`exec`] and [`depfile`] (the real compiler and what it reports).
+//! [`identity`] (which compiler), [`compiler`] (what arguments mean), [`fingerprint`] and
+//! [`moment`] (keys), [`manifest`] (what was read before), [`capture`] and [`restore`] (outputs
+//! in and out), [`digest`] (contents of files), [`exec`] and [`depfile`] (the real compiler and
+//! what it reports).
 
 #![deny(missing_docs)]
 

@@ -94,7 +94,8 @@ impl Beside {
         if pending.keeps_mode
             && let Ok(old) = fs::symlink_metadata(&pending.path)
         {
-            // Compilers write a dependency file in place; one that they could not write is an error.
+            // Compilers write a dependency file in place; one that they could not write is an
+            // error.
             if old.permissions().mode() & 0o200 == 0 {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }

@@ -82,7 +82,7 @@ fn a_killed_hit_leaves_the_old_object_or_the_new_one() {
         assert!(found == expected || found == b"old", "{} bytes", found.len());
     }
     let left = sandbox.compile("gcc", CALL);
-    assert_eq!(left.files["a.o"].1, expected);
+    assert_eq!(left.files["a.o"].bytes, expected);
 }
 
 #[test]
@@ -105,7 +105,8 @@ fn an_input_edited_during_the_compile_is_not_stored() {
     sandbox.write("a.c", &text);
     let call = ["-O2", "-c", "a.c", "-o", "a.o"];
     let mut child = sandbox.command(larder_binary()).arg("gcc").args(call).spawn().unwrap();
-    // Whenever the edit comes, before the compiler reads the header or after: the next call is right.
+    // Whenever the edit comes, before the compiler reads the header or after: the next call is
+    // right.
     std::thread::sleep(Duration::from_millis(300));
     sandbox.write("h.h", "#define VALUE 2\n");
     assert!(child.wait().unwrap().success());
@@ -138,7 +139,7 @@ fn outputs_that_are_links_or_devices_are_the_compilers_business() {
     let link_is_kept = fs::symlink_metadata(sandbox.path("a.o")).unwrap().is_symlink();
     let object = fs::read(sandbox.path("a.o")).unwrap();
     let expected = sandbox.plain("gcc", CALL);
-    assert_eq!(object, expected.files["a.o"].1);
+    assert_eq!(object, expected.files["a.o"].bytes);
     // as replaces a file of some length and writes an empty one in place.
     assert!(link_is_kept || fs::read(sandbox.path("target")).unwrap().is_empty());
     assert!(sandbox.larder(&["gcc", "-c", "a.c", "-o", "/dev/null"]).status.success());

@@ -7,6 +7,7 @@ mod hits;
 mod interface;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,23 @@ struct Left {
     status: Option<i32>,
     stdout: String,
     stderr: String,
-    files: BTreeMap<String, (u32, Vec<u8>)>,
+    files: BTreeMap<String, Contents>,
+}
+
+/// Mode and bytes of a file; shown as text where they are text.
+#[derive(Clone, PartialEq, Eq)]
+struct Contents {
+    mode: u32,
+    bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::str::from_utf8(&self.bytes) {
+            Ok(text) => write!(f, "{:o} {text:?}", self.mode),
+            Err(_) => write!(f, "{:o} {} bytes", self.mode, self.bytes.len()),
+        }
+    }
 }
 
 impl Sandbox {
@@ -124,11 +141,11 @@ impl Sandbox {
         self.output_names().iter().for_each(|name| fs::remove_file(self.path(name)).unwrap());
     }
 
-    fn outputs(&self) -> BTreeMap<String, (u32, Vec<u8>)> {
+    fn outputs(&self) -> BTreeMap<String, Contents> {
         let read = |name: String| {
             let path = self.path(&name);
             let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
-            (name, (mode, fs::read(path).unwrap_or_default()))
+            (name, Contents { mode, bytes: fs::read(path).unwrap_or_default() })
         };
         self.output_names().into_iter().map(read).collect()
     }

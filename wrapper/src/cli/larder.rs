@@ -130,7 +130,9 @@ fn help() -> String {
     for (name, what, _) in COMMANDS {
         text.push_str(&format!("  {name:<12}{what}\n"));
     }
-    text.push_str("\nsettings (in the environment, or without LARDER_ and in small letters in larder.toml):\n");
+    text.push_str(
+        "\nsettings (in the environment; without LARDER_ and in small letters in larder.toml):\n",
+    );
     for (variable, what) in config::describe_variables() {
         text.push_str(&format!("  {variable:<26}{what}\n"));
     }

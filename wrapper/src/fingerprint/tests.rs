@@ -71,10 +71,10 @@ fn sample() -> Sample {
         toolchain: [1; 32],
         compiler: "/usr/bin/gcc".into(),
         compile,
-        directory: "/work".into(),
+        directory: "/here".into(),
         source: [2; 32],
         named: Vec::new(),
-        variables: vec![("PWD".into(), "/work".into())],
+        variables: vec![("PWD".into(), "/here".into())],
         text: [3; 32],
         files: vec!["/s/a.c".into()],
     }
@@ -110,7 +110,7 @@ fn difference(one: &Sample, other: &Sample) -> u8 {
         (direct_key(&facts), preprocessed_key(&facts, &preprocessed))
     };
     let (one, other) = (keys(one), keys(other));
-    u8::from(one.0 != other.0) * DIRECT | u8::from(one.1 != other.1) * PREPROCESSED
+    (u8::from(one.0 != other.0) * DIRECT) | (u8::from(one.1 != other.1) * PREPROCESSED)
 }
 
 #[track_caller]
@@ -207,11 +207,12 @@ fn a_result_key_covers_inputs_moment_and_messages() {
     let direct = Key::of(b"direct");
     let input = Input { path: "a.h".into(), digest: [1; 32] };
     let other = Input { digest: [2; 32], ..input.clone() };
+    let one = std::slice::from_ref(&input);
     let keys = BTreeSet::from([
-        result_key(&direct, &[input.clone()], &[0; 32], 0),
+        result_key(&direct, one, &[0; 32], 0),
         result_key(&direct, &[other], &[0; 32], 0),
-        result_key(&direct, &[input.clone()], &[1; 32], 0),
-        result_key(&direct, &[input], &[0; 32], messages_state(false)),
+        result_key(&direct, one, &[1; 32], 0),
+        result_key(&direct, one, &[0; 32], messages_state(false)),
         result_key(&direct, &[], &[0; 32], 0),
     ]);
     assert_eq!(keys.len(), 5);

@@ -1,11 +1,11 @@
 //! Running the compiler on a miss, and storing what it made.
 //!
-//! **Inputs that change around the compile.** T0 is the fine clock at the start of this process. The
-//! compiler starts only when the coarse clock, from which the kernel takes file times, has passed
-//! T0. So whatever is written after the compiler began to read has mtime or ctime at or after T0,
-//! while sources that were just generated lie before it. Afterwards every input is looked at: if one
-//! is not older than T0, is no regular file, or the source is not what its digest said, nothing is
-//! stored.
+//! **Inputs that change around the compile.** T0 is the fine clock at the start of this process.
+//! The compiler starts only when the coarse clock, from which the kernel takes file times, has
+//! passed T0. So whatever is written after the compiler began to read has mtime or ctime at or
+//! after T0, while sources that were just generated lie before it. Afterwards every input is
+//! looked at: if one is not older than T0, is no regular file, or the source is not what its
+//! digest said, nothing is stored.
 
 use std::collections::HashSet;
 use std::ffi::OsString;

@@ -1,9 +1,9 @@
 //! Precompiled headers that a compile may have read.
 //!
-//! When gcc reads `x.h.gch` in place of `x.h`, its dependency file names neither of them, nor what
-//! they include (measured with 12); only `-H` tells. So nothing is stored if one stands where it may
-//! have been read. gcc looks for one only for what the source itself includes and for `-include`,
-//! not inside other headers; clang only for `-include`.
+//! When gcc reads `x.h.gch` in place of `x.h`, its dependency file names neither of them, nor
+//! what they include (measured with 12); only `-H` tells. So nothing is stored if one stands
+//! where it may have been read. gcc looks for one only for what the source itself includes and
+//! for `-include`, not inside other headers; clang only for `-include`.
 //!
 //! Not seen: a precompiled form of a header whose name a macro gives, or beside a header in the
 //! compiler's own directories that no list names.
