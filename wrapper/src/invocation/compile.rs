@@ -126,16 +126,28 @@ fn files_read(
     let cannot = |error: io::Error| {
         Reason::new(Counter::InternalError, format!("cannot read the list of inputs: {error}"))
     };
-    let listed = match (listing, traced) {
-        (Listing::Own(path), _) => depfile::parse(&fs::read(path).map_err(cannot)?),
-        (Listing::Injected(list), _) => depfile::parse(&list.read().map_err(cannot)?),
+    let (listed, is_depfile) = match (listing, traced) {
+        (Listing::Own(path), _) => (depfile::parse(&fs::read(path).map_err(cannot)?), true),
+        (Listing::Injected(list), _) => (depfile::parse(&list.read().map_err(cannot)?), true),
         // A dependency file names the preincluded headers, the trace does not.
-        (_, Some(files)) => job.toolchain.preincluded.iter().cloned().chain(files).collect(),
-        (_, None) => list_afterwards(session, job).map_err(cannot)?,
+        (_, Some(files)) => {
+            (job.toolchain.preincluded.iter().cloned().chain(files).collect(), false)
+        }
+        (_, None) => (list_afterwards(session, job).map_err(cannot)?, true),
     };
+    // A list that was not understood would look like a compile that read no header.
+    if is_depfile && !names(&listed, &job.compile.input) {
+        return Err(Reason::new(Counter::InternalError, "the list of inputs lacks the source"));
+    }
     let mut known = HashSet::new();
     let source = std::iter::once(job.compile.input.clone());
     Ok(source.chain(listed).filter(|path| known.insert(path.clone())).collect())
+}
+
+/// Whether `listed` has `source`; gcc leaves out a leading `./`.
+pub(super) fn names(listed: &[PathBuf], source: &Path) -> bool {
+    let plain = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_path_buf();
+    listed.iter().any(|path| plain(path) == plain(source))
 }
 
 fn list_afterwards(session: &Session<'_>, job: &Job) -> io::Result<Vec<PathBuf>> {

@@ -208,6 +208,9 @@ impl Text {
             return Err("the text asks for its columns".to_owned());
         }
         let files = crate::depfile::parse(&list.read().map_err(|error| error.to_string())?);
+        if !super::compile::names(&files, &job.compile.input) {
+            return Err("the list of inputs lacks the source".to_owned());
+        }
         let inputs = Inputs::look(session, job, &files).map_err(|reason| reason.text)?;
         let text: Digest = *blake3::hash(&ran.stdout).as_bytes();
         let preprocessed = Preprocessed { text: &text, files: &files };
