@@ -5,12 +5,29 @@
 //! 2. Every argument is either in the key, or its table row says why it need not be.
 //! 3. Every file that the call writes is in [`Compile::outputs`] or is the dependency file.
 
+mod clang;
+mod common;
+mod flag;
+mod gcc;
+mod parse;
+mod recognise;
+mod response;
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use larder_engine::SectionKind;
 
+pub use parse::parse;
+pub use recognise::{family_of, is_compiler_name, recognise};
+
 /// Which table of flags applies.
+///
+/// Beside the family, the *name* under which a driver is called counts for the result: clang takes
+/// its target from a prefix and its language from the suffix, and both compilers print their name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {
     /// gcc, g++ and their cross and versioned names.
@@ -84,4 +101,44 @@ pub struct Compile {
     pub outputs: Vec<Output>,
     /// Files named by options whose contents count (beside what the compiler reports as read).
     pub named_inputs: Vec<PathBuf>,
+}
+
+/// Options beside debug information and LTO that make blanks or comments visible in the result; one
+/// that ends in `*` stands for all that begin so.
+const SHOW_BLANKS_OR_COMMENTS: [&[u8]; 6] = [
+    b"-W",
+    b"-Wdocumentation*",
+    b"-Weverything",
+    b"-Wextra",
+    b"-Wimplicit-fallthrough*",
+    b"-fsanitize*",
+];
+
+impl Compile {
+    /// Whether `-H` names every file that the compile reads. Neither gcc nor clang traces a file
+    /// that `-include` or `-imacros` forces in, nor what such a file includes; gcc is also silent
+    /// about its own `stdc-predef.h`.
+    pub fn trace_is_complete(&self) -> bool {
+        let forces = |word: &OsString| {
+            let bytes = word.as_bytes();
+            bytes.starts_with(b"-include") || bytes.starts_with(b"-imacros")
+        };
+        !self.key_arguments.iter().any(forces)
+    }
+
+    /// Whether two sources with the same preprocessed text give the same object, and the same
+    /// messages if there are none. Preprocessing drops comments and blanks within lines, so it says
+    /// too little where columns (debug information, LTO, sanitizers) or comments (warnings about
+    /// falling through, documentation) show in the result. A result with messages is never served
+    /// by preprocessed text: they may point into the definition of a macro, which is not in it.
+    pub fn preprocessed_text_suffices(&self) -> bool {
+        let shows_more = |word: &OsString| {
+            let bytes = word.as_bytes();
+            SHOW_BLANKS_OR_COMMENTS.iter().any(|option| match option.strip_suffix(b"*") {
+                Some(start) => bytes.starts_with(start),
+                None => bytes == *option,
+            })
+        };
+        !self.cwd_matters && !self.key_arguments.iter().any(shows_more)
+    }
 }

@@ -1,0 +1,168 @@
+//! Which compiler a name or a file is.
+//!
+//! 1. A name alone decides nothing harmful: before anything is cached, [`family_of`] looks at the
+//!    file behind the name.
+//! 2. A script is never taken for a compiler, whatever it is called: it may add arguments that
+//!    larder does not see.
+//! 3. `cc` and `c++` are what their links lead to; where that is not known, nothing is cached.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::{Family, Language};
+
+/// The first bytes of an executable that is no script.
+const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
+
+/// What the stem of a compiler's name says: the family, if the name tells it, and the language that
+/// the driver gives to a file called `.c`, where that is not C.
+const STEMS: &[(&[u8], Option<Family>, Option<Language>)] = &[
+    (b"c++", None, Some(Language::Cpp)),
+    (b"cc", None, None),
+    (b"clang", Some(Family::Clang), None),
+    (b"clang++", Some(Family::Clang), Some(Language::Cpp)),
+    (b"g++", Some(Family::Gcc), Some(Language::Cpp)),
+    (b"gcc", Some(Family::Gcc), None),
+];
+
+/// The family and default language that a program's name tells; `None` for `cc` and `c++`, which
+/// may be either, and for every other program.
+pub fn recognise(name: &OsStr) -> Option<(Family, Option<Language>)> {
+    let (family, language) = stem_of(name)?;
+    Some((family?, language))
+}
+
+/// Whether a program of this name may be a compiler: whether a link of this name to larder means
+/// that it stands for one.
+pub fn is_compiler_name(name: &OsStr) -> bool {
+    stem_of(name).is_some()
+}
+
+/// The family and default language of the program at a path. The family is that of the file behind
+/// all links, the language that of the name in the path: `g++` stays C++ when it leads to clang.
+pub fn family_of(program: &Path) -> Option<(Family, Option<Language>)> {
+    let (_, language) = stem_of(program.file_name()?)?;
+    let real_path = program.canonicalize().ok()?;
+    let (family, _) = recognise(real_path.file_name()?)?;
+    let mut magic = [0; ELF_MAGIC.len()];
+    File::open(&real_path).ok()?.read_exact(&mut magic).ok()?;
+    (magic == ELF_MAGIC).then_some((family, language))
+}
+
+/// Takes `aarch64-linux-gnu-gcc-12.2` apart: a target with a hyphen, a stem, a version.
+fn stem_of(name: &OsStr) -> Option<(Option<Family>, Option<Language>)> {
+    let name = without_version(name.as_bytes());
+    let (_, family, language) = STEMS.iter().find(|(stem, ..)| {
+        name.strip_suffix(*stem).is_some_and(|target| target.is_empty() || is_target(target))
+    })?;
+    Some((*family, *language))
+}
+
+/// Whether this is a target prefix, its last hyphen included. `c89-` and `c99-` are not: those are
+/// Debian's scripts around gcc. A file name has no slash.
+fn is_target(prefix: &[u8]) -> bool {
+    let Some(target) = prefix.strip_suffix(b"-") else { return false };
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    !target.is_empty() && target.iter().all(allowed) && target != b"c89" && target != b"c99"
+}
+
+/// The name without a trailing `-12` or `-12.2.0`.
+fn without_version(name: &[u8]) -> &[u8] {
+    let Some(hyphen) = name.iter().rposition(|&byte| byte == b'-') else { return name };
+    let version = &name[hyphen + 1..];
+    let is_version = version.first().is_some_and(u8::is_ascii_digit)
+        && version.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    if is_version { &name[..hyphen] } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn named(name: &str) -> Option<(Family, Option<Language>)> {
+        recognise(OsStr::new(name))
+    }
+
+    #[test]
+    fn plain_versioned_and_cross_names_are_recognised() {
+        for name in ["gcc", "gcc-12", "gcc-12.2.0", "x86_64-linux-gnu-gcc-12", "avr-gcc"] {
+            assert_eq!(named(name), Some((Family::Gcc, None)), "{name}");
+        }
+        for name in ["g++", "g++-12.2", "aarch64-linux-gnu-g++", "x86_64-w64-mingw32-g++-12"] {
+            assert_eq!(named(name), Some((Family::Gcc, Some(Language::Cpp))), "{name}");
+        }
+        assert_eq!(named("clang-14"), Some((Family::Clang, None)));
+        assert_eq!(named("clang++-14"), Some((Family::Clang, Some(Language::Cpp))));
+    }
+
+    #[test]
+    fn other_programs_are_not_recognised() {
+        for name in [
+            "",
+            "gcc-ar",
+            "gcc-ar-12",
+            "clang-cl",
+            "clang-format",
+            "clang-cpp-14",
+            "colorgcc",
+            "nvcc",
+            "c99-gcc",
+            "c89-gcc",
+            "gccgo",
+            "-gcc",
+            "12",
+            "gcc-",
+            "ld",
+            "tcc",
+            "rustc",
+            "my gcc-gcc",
+        ] {
+            assert_eq!(named(name), None, "{name}");
+            assert!(!is_compiler_name(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn cc_is_a_compiler_whose_name_does_not_tell_which() {
+        for name in ["cc", "c++", "arm-none-eabi-cc"] {
+            assert_eq!(named(name), None, "{name}");
+            assert!(is_compiler_name(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn cc_is_what_its_links_lead_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = directory.path().join("clang-14");
+        std::fs::write(&real, b"\x7fELF and so on").unwrap();
+        let alternative = directory.path().join("alternative");
+        symlink("clang-14", &alternative).unwrap();
+        symlink("alternative", directory.path().join("c++")).unwrap();
+        assert_eq!(
+            family_of(&directory.path().join("c++")),
+            Some((Family::Clang, Some(Language::Cpp)))
+        );
+        assert_eq!(family_of(&alternative), None);
+    }
+
+    #[test]
+    fn scripts_and_strangers_with_a_compilers_name_are_unknown() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("gcc");
+        std::fs::write(&script, "#!/bin/sh\nexec gcc -O3 \"$@\"\n").unwrap();
+        assert_eq!(family_of(&script), None);
+        std::fs::write(directory.path().join("distcc"), b"\x7fELF").unwrap();
+        let link = directory.path().join("g++");
+        symlink("distcc", &link).unwrap();
+        assert_eq!(family_of(&link), None);
+        let plain = directory.path().join("cc");
+        std::fs::write(&plain, b"\x7fELF").unwrap();
+        assert_eq!(family_of(&plain), None);
+        assert_eq!(family_of(&directory.path().join("clang")), None);
+    }
+}

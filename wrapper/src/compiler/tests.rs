@@ -1,0 +1,493 @@
+//! Tests of the tables and of the parser: what each option does to the key, and where the real
+//! compilers put their outputs.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::flag::{Class, find};
+use super::parse::tables;
+use super::{Compile, Family, Language, clang, common, gcc, parse};
+use crate::outcome::Counter;
+
+const FAMILIES: [(Family, &str); 2] = [(Family::Gcc, "gcc"), (Family::Clang, "clang")];
+
+/// A directory with sources, and subdirectories.
+fn place() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path();
+    for name in ["t.c", "u.c", "t.cc", "noext", "a.b.c", "t.s", "t.i", "t.h", "t.m"] {
+        fs::write(root.join(name), "int x;\n").unwrap();
+    }
+    fs::create_dir_all(root.join("d.x/sub")).unwrap();
+    fs::write(root.join("d.x/v.c"), "int x;\n").unwrap();
+    place
+}
+
+fn words(line: &str) -> Vec<OsString> {
+    line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect()
+}
+
+fn parsed_in(root: &Path, family: Family, line: &str) -> Result<Compile, Counter> {
+    parse(family, None, &words(line), root).map_err(|reason| reason.counter)
+}
+
+fn parsed(line: &str) -> Result<Compile, Counter> {
+    parsed_in(place().path(), Family::Gcc, line)
+}
+
+fn good(line: &str) -> Compile {
+    parsed(line).unwrap_or_else(|counter| panic!("{line}: {counter:?}"))
+}
+
+fn refusal(line: &str) -> Counter {
+    match parsed(line) {
+        Ok(_) => panic!("{line} is taken"),
+        Err(counter) => counter,
+    }
+}
+
+fn object(compile: &Compile) -> &Path {
+    &compile.outputs[0].path
+}
+
+#[test]
+fn tables_are_sorted_and_name_each_flag_once() {
+    for table in [common::FLAGS, gcc::FLAGS, clang::FLAGS] {
+        for pair in table.windows(2) {
+            assert!(pair[0].spelling < pair[1].spelling, "{}", pair[1].spelling);
+        }
+    }
+    for flag in gcc::FLAGS.iter().chain(clang::FLAGS) {
+        let is_common = common::FLAGS.iter().any(|row| row.spelling == flag.spelling);
+        assert!(!is_common, "{} is common too", flag.spelling);
+    }
+    for words in [common::ASSEMBLER_WORDS, clang::FRONT_END_WORDS, clang::LLVM_WORDS] {
+        assert!(words.is_sorted());
+    }
+}
+
+#[test]
+fn each_row_does_to_its_example_what_its_class_says() {
+    let place = place();
+    for (family, _) in FAMILIES {
+        for flag in tables(family).into_iter().flatten() {
+            let example = words(flag.example);
+            let uses = |word: &&OsString| {
+                find(tables(family), word.as_encoded_bytes())
+                    .is_some_and(|found| found.spelling == flag.spelling)
+            };
+            assert!(
+                example.iter().find(uses).is_some(),
+                "{} hides {}",
+                flag.example,
+                flag.spelling
+            );
+            let verdict = parsed_in(place.path(), family, &format!("-c t.c {}", flag.example));
+            check_verdict(flag.class, &example, verdict, flag.spelling);
+        }
+    }
+}
+
+/// Whether an example stands in the key, in the key after preprocessing, and among the arguments of
+/// the preprocessor.
+fn shares(compile: &Compile, example: &[OsString]) -> [bool; 3] {
+    let lists = [
+        &compile.key_arguments,
+        &compile.key_arguments_after_preprocessing,
+        &compile.preprocess_arguments,
+    ];
+    lists.map(|list| list.windows(example.len()).any(|part| part == example))
+}
+
+fn check_verdict(
+    class: Class,
+    example: &[OsString],
+    verdict: Result<Compile, Counter>,
+    spelling: &str,
+) {
+    if let Class::Uncached(counter, _) = class {
+        assert_eq!(verdict, Err(counter), "{spelling}");
+        return;
+    }
+    let compile = verdict.unwrap_or_else(|counter| panic!("{spelling}: {counter:?}"));
+    let expected = match class {
+        Class::LaterStage | Class::AssemblerWords | Class::Compile => [true, true, false],
+        Class::PreprocessorOnly | Class::PreprocessorWords => [true, false, true],
+        Class::Irrelevant | Class::Object | Class::Dependency(_) => [false, false, false],
+        _ => [true, true, true],
+    };
+    assert_eq!(shares(&compile, example), expected, "{spelling}");
+    match class {
+        Class::Object => assert_eq!(object(&compile), "other.o"),
+        Class::Dependency(_) => assert!(compile.depfile.is_some(), "{spelling}"),
+        Class::DebugOn | Class::ShowsDirectory => assert!(compile.cwd_matters, "{spelling}"),
+        Class::DebugOff => assert!(!compile.cwd_matters),
+        Class::Color => assert!(compile.color_is_explicit, "{spelling}"),
+        Class::NamedFile => assert_eq!(compile.named_inputs, [PathBuf::from("f")]),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_key_keeps_order_and_boundaries() {
+    let compile = good("-c -DA=1 -I inc -O2 t.c -o x.o -pipe -MD -MF x.d -Wall");
+    assert_eq!(compile.key_arguments, words("-c -DA=1 -I inc -O2 t.c -Wall"));
+    assert_eq!(compile.key_arguments_after_preprocessing, words("-c -O2 t.c -Wall"));
+    assert_eq!(compile.preprocess_arguments, words("-E -DA=1 -I inc -O2 t.c -Wall"));
+    assert_eq!(compile.arguments.len(), 13);
+    assert_ne!(good("-c t.c -D AB").key_arguments, good("-c t.c -DAB").key_arguments);
+    assert_ne!(good("-c t.c -O1 -O2").key_arguments, good("-c t.c -O2 -O1").key_arguments);
+    let spaced = [OsString::from("-c"), "t.c".into(), "-DA=x y".into()];
+    let key = parse(Family::Gcc, None, &spaced, place().path()).unwrap().key_arguments;
+    assert_eq!(key, spaced);
+}
+
+#[test]
+fn the_last_object_wins_and_the_default_stands_in_the_working_directory() {
+    assert_eq!(object(&good("-c t.c -o a.o -ob.o")), "b.o");
+    assert_eq!(object(&good("-c d.x/v.c")), "v.o");
+    assert_eq!(object(&good("-c a.b.c")), "a.b.o");
+    assert_eq!(object(&good("-c -x c noext")), "noext.o");
+}
+
+#[test]
+fn the_language_follows_x_and_the_suffix_and_the_driver() {
+    assert_eq!(good("-c t.c").language, Language::C);
+    assert_eq!(good("-c t.cc").language, Language::Cpp);
+    assert_eq!(good("-x c++ -c t.c").language, Language::Cpp);
+    assert_eq!(good("-x c++ -x none -c t.c").language, Language::C);
+    assert_eq!(good("-c t.c -x c++").language, Language::C);
+    let root = place();
+    let by_driver = parse(Family::Gcc, Some(Language::Cpp), &words("-c t.c"), root.path());
+    assert_eq!(by_driver.unwrap().language, Language::Cpp);
+    for line in ["-c t.s", "-c t.i", "-c t.m", "-c noext", "-x assembler -c t.c"] {
+        assert_eq!(refusal(line), Counter::UnsupportedSourceLanguage, "{line}");
+    }
+    for line in ["-c t.h", "-x c-header -c t.c"] {
+        assert_eq!(refusal(line), Counter::CouldNotUsePrecompiledHeader, "{line}");
+    }
+}
+
+#[test]
+fn calls_that_make_no_single_object_are_told_apart() {
+    for (line, counter) in [
+        ("t.o -o t", Counter::CalledForLink),
+        ("t.c -o t -march=native", Counter::CalledForLink),
+        ("conftest.c -lm", Counter::AutoconfTest),
+        ("-E conftest.c", Counter::CalledForPreprocessing),
+        ("-c -MM t.c", Counter::CalledForPreprocessing),
+        ("-c t.c u.c", Counter::MultipleSourceFiles),
+        ("-c", Counter::NoInputFile),
+        ("-c -xc -", Counter::NoInputFile),
+        ("-c none.c", Counter::NoInputFile),
+        ("-c d.x/sub -xc", Counter::UnsupportedSourceLanguage),
+        ("-c -xc d.x/sub", Counter::BadInputFile),
+        ("-v", Counter::UnsupportedCompilerOption),
+        ("-c t.c --unheard-of", Counter::UnsupportedCompilerOption),
+        ("-c t.c -o", Counter::BadCompilerArguments),
+        ("-c @t.h", Counter::MultipleSourceFiles),
+    ] {
+        assert_eq!(refusal(line), counter, "{line}");
+    }
+}
+
+#[test]
+fn outputs_that_are_no_regular_files_are_refused() {
+    for line in [
+        "-c t.c -o /dev/null",
+        "-c t.c -o none/t.o",
+        "-c t.c -o t.c",
+        "-c t.c -o d.x",
+        "-c t.c -o x.d -MD",
+        "-c t.c -MD -MF /dev/null",
+        "-c t.c -MD -MF ./t.o",
+        "-c t.c -MD -MF none/t.d",
+        "-c t.c -o ..",
+    ] {
+        assert_eq!(refusal(line), Counter::BadOutputFile, "{line}");
+    }
+    assert_eq!(refusal("-c t.c -o -"), Counter::OutputToStdout);
+    assert_eq!(refusal("-c t.c -MD -MF -"), Counter::OutputToStdout);
+    let root = place();
+    std::os::unix::fs::symlink("elsewhere", root.path().join("t.o")).unwrap();
+    assert_eq!(parsed_in(root.path(), Family::Gcc, "-c t.c"), Err(Counter::BadOutputFile));
+}
+
+#[test]
+fn mmd_wins_over_md_and_targets_are_kept_in_order() {
+    for (line, omits) in [("-MD", false), ("-MMD", true), ("-MD -MMD", true), ("-MMD -MD", true)] {
+        let compile = good(&format!("-c t.c -o d.x/t.o {line}"));
+        let depfile = compile.depfile.unwrap();
+        assert_eq!(depfile.omits_system_headers, omits, "{line}");
+        assert_eq!(depfile.target_arguments, words("d.x/t.o"));
+        assert!(!depfile.phony_targets);
+    }
+    let depfile = good("-c t.c -MP -MD -MT a -MQb").depfile.unwrap();
+    assert_eq!(depfile.target_arguments, words("-MT a -MQb"));
+    assert!(depfile.phony_targets);
+    assert_eq!(good("-c t.c").depfile, None);
+    for line in ["-c t.c -MF x", "-c t.c -MT x", "-c t.c -MP"] {
+        assert_eq!(refusal(line), Counter::BadCompilerArguments, "{line}");
+    }
+}
+
+#[test]
+fn preprocessor_words_name_a_dependency_file_or_define_macros() {
+    let compile = good("-c t.c -o d.x/t.o -Wp,-MMD,d.x/.t.o.d");
+    let depfile = compile.depfile.unwrap();
+    assert_eq!(depfile.path, Path::new("d.x/.t.o.d"));
+    assert!(depfile.omits_system_headers);
+    assert_eq!(compile.key_arguments, words("-c t.c"));
+    assert_eq!(compile.preprocess_arguments, words("-E t.c"));
+    let compile = good("-c t.c -Wp,-U_F,-D_F=3");
+    assert_eq!(compile.key_arguments, words("-c t.c -Wp,-U_F,-D_F=3"));
+    for line in [
+        "-c t.c -Wp,-MD,x -MF y",
+        "-c t.c -Wp,-MD,x -MD",
+        "-c t.c -Wp,-MD,x -Wp,-MD,y",
+        "-c t.c -Wp,-MD,x -MT y",
+        "-c t.c -Wp,-MD",
+        "-c t.c -Wp,-MD,x,-MT,y",
+        "-c t.c -Wp,-D,X",
+        "-c t.c -Wp,-P",
+        "-c t.c -Wp,-D",
+        "-c t.c -Wp,",
+    ] {
+        assert_eq!(refusal(line), Counter::UnsupportedCompilerOption, "{line}");
+    }
+}
+
+#[test]
+fn the_working_directory_matters_by_the_last_debug_option() {
+    for (line, matters) in [
+        ("-O2", false),
+        ("-g", true),
+        ("-g -g0", false),
+        ("-g0 -ggdb3", true),
+        ("-gdwarf-4", true),
+        ("-g1", true),
+        ("-gz", false),
+        ("-gno-column-info", false),
+        ("-g0 -gdwarf-4", true),
+        ("-flto", true),
+        ("-flto -fno-lto", true),
+        ("-g -fdebug-prefix-map=/a=b", true),
+        ("-ffile-prefix-map=/a=b", false),
+    ] {
+        assert_eq!(good(&format!("-c t.c {line}")).cwd_matters, matters, "{line}");
+    }
+    assert_eq!(refusal("-c t.c -g -gsplit-dwarf"), Counter::UnsupportedCompilerOption);
+}
+
+#[test]
+fn only_a_decided_color_is_explicit() {
+    for (line, explicit) in [
+        ("", false),
+        ("-fdiagnostics-color=auto", false),
+        ("-fdiagnostics-color", true),
+        ("-fdiagnostics-color=never", true),
+        ("-fdiagnostics-color=always -fdiagnostics-color=auto", false),
+    ] {
+        assert_eq!(good(&format!("-c t.c {line}")).color_is_explicit, explicit, "{line}");
+    }
+}
+
+#[test]
+fn words_for_the_assembler_are_cached_only_where_they_are_harmless() {
+    for line in ["-Wa,--noexecstack", "-Wa,-mrelax-relocations=no,--64", "-Wa,-march=armv7-a"] {
+        assert!(parsed(&format!("-c t.c {line}")).is_ok(), "{line}");
+    }
+    for line in ["-Wa,-a=t.lst", "-Wa,--noexecstack,-ahls", "-Wa,", "-Wa,-I,x", "-Xassembler -a"] {
+        let line = format!("-c t.c {line}");
+        assert_eq!(refusal(&line), Counter::UnsupportedCompilerOption, "{line}");
+    }
+    let root = place();
+    for line in ["-c t.c -mllvm -stats", "-c t.c -Xclang -load", "-c t.c -mllvm"] {
+        assert!(parsed_in(root.path(), Family::Clang, line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn a_tool_beside_a_prefix_counts() {
+    let root = place();
+    fs::write(root.path().join("d.x/as"), "").unwrap();
+    fs::write(root.path().join("d.x/cross-cc1"), "").unwrap();
+    let compile = parsed_in(root.path(), Family::Gcc, "-c t.c -Bd.x/ -B d.x/cross-").unwrap();
+    assert_eq!(compile.named_inputs, [PathBuf::from("d.x/as"), "d.x/cross-cc1".into()]);
+    assert!(good("-c t.c -Bd.x").named_inputs.is_empty());
+}
+
+#[test]
+fn forced_headers_make_the_trace_incomplete() {
+    assert!(good("-c t.c -Iinclude -isystem x").trace_is_complete());
+    assert!(!good("-c t.c -include a.h").trace_is_complete());
+    assert!(!good("-c t.c -imacros a.h").trace_is_complete());
+}
+
+#[test]
+fn preprocessed_text_says_too_little_where_columns_or_comments_show() {
+    assert!(good("-c t.c -O2 -Wall -g -g0").preprocessed_text_suffices());
+    for line in ["-g", "-flto", "-fsanitize=undefined", "-Wextra", "-W", "-Wimplicit-fallthrough=3"]
+    {
+        assert!(!good(&format!("-c t.c {line}")).preprocessed_text_suffices(), "{line}");
+    }
+}
+
+/// The story: with `-g` the columns of tokens are in the object, and with `-Wextra` a comment
+/// silences gcc; neither is in the preprocessed text.
+#[test]
+fn the_real_compilers_show_what_preprocessing_hides() {
+    for (_, compiler) in FAMILIES {
+        let root = place();
+        let objects: Vec<_> = ["int f(void) { return 1; }", "int f(void) {   return   1; }"]
+            .iter()
+            .filter_map(|text| {
+                fs::write(root.path().join("t.c"), text).unwrap();
+                let run = |line: &str| {
+                    let mut command = Command::new(compiler);
+                    command.args(words(line)).current_dir(root.path()).output().ok()
+                };
+                run("-g -c t.c -o t.o")?;
+                Some((run("-E t.c")?.stdout, fs::read(root.path().join("t.o")).unwrap()))
+            })
+            .collect();
+        let [(text, object), (other_text, other_object)] = &objects[..] else {
+            println!("skipped: no {compiler}");
+            continue;
+        };
+        assert_eq!(text, other_text, "{compiler}");
+        assert_ne!(object, other_object, "{compiler}");
+    }
+}
+
+/// What build systems make of one source: automake, CMake, meson, the Linux kernel with gcc and
+/// clang, Debian packages, bazel, cargo's cc, chromium.
+const EVERYDAY: [(Family, &str); 10] = [
+    (
+        Family::Gcc,
+        "-DHAVE_CONFIG_H -I. -I.. -I../lib -g -O2 -MT t.o -MD -MP -MF d.x/t.Tpo -c -o t.o t.c",
+    ),
+    (
+        Family::Gcc,
+        "-DX_EXPORTS -Iinclude -isystem /opt/include -O3 -DNDEBUG -std=gnu++17 -fPIC \
+         -fvisibility=hidden -flto=auto -fno-fat-lto-objects -MD -MT d.x/t.cc.o -MF d.x/t.cc.o.d \
+         -o d.x/t.cc.o -c t.cc",
+    ),
+    (
+        Family::Gcc,
+        "-It.p -I. -fdiagnostics-color=always -D_FILE_OFFSET_BITS=64 -Wall -Winvalid-pch -std=c11 \
+         -O2 -g -fPIC -pthread -MD -MQ t.c.o -MF t.c.o.d -o t.c.o -c t.c",
+    ),
+    (
+        Family::Gcc,
+        "-Wp,-MMD,d.x/.t.o.d -nostdinc -I./include -include ./kconfig.h -D__KERNEL__ \
+         -fmacro-prefix-map=./= -Wall -Werror=strict-prototypes -std=gnu11 -mno-sse -m64 \
+         -falign-jumps=1 -mpreferred-stack-boundary=3 -mtune=generic -mcmodel=kernel \
+         -mindirect-branch=thunk-extern -mfunction-return=thunk-extern -mrecord-mcount -mfentry \
+         -fno-delete-null-pointer-checks --param=allow-store-data-races=0 -Wframe-larger-than=2048 \
+         -fconserve-stack -Wa,--noexecstack -DKBUILD_MODNAME=\"t\" -c -o d.x/t.o t.c",
+    ),
+    (
+        Family::Clang,
+        "-Wp,-MMD,d.x/.t.o.d -nostdinc -D__KERNEL__ --target=x86_64-linux-gnu -fintegrated-as \
+         -Werror=unknown-warning-option -Qunused-arguments -mstack-alignment=8 -mllvm \
+         -inline-threshold=600 -c -o d.x/t.o t.c",
+    ),
+    (
+        Family::Gcc,
+        "-g -O2 -ffile-prefix-map=/build/x=. -fstack-protector-strong -Wformat \
+         -Werror=format-security -Wdate-time -D_FORTIFY_SOURCE=2 -c t.c -o t.o",
+    ),
+    (
+        Family::Gcc,
+        "-U_FORTIFY_SOURCE -Wunused-but-set-parameter -fno-omit-frame-pointer -std=c++14 -MD -MF \
+         t.pic.d -frandom-seed=t.pic.o -fPIC -iquote . -iquote d.x -fno-canonical-system-headers \
+         -Wno-builtin-macro-redefined -D__DATE__=\"redacted\" -c t.cc -o t.pic.o",
+    ),
+    (Family::Gcc, "-O3 -ffunction-sections -fdata-sections -fPIC -m64 -w -o d.x/1-t.o -c t.c"),
+    (
+        Family::Clang,
+        "-MMD -MF t.o.d -DX -I../.. -fno-ident -fno-strict-aliasing -fcolor-diagnostics -pthread \
+         -fcrash-diagnostics-dir=../crashes -mllvm -instcombine-lower-dbg-declare=0 -m64 \
+         -ffile-compilation-dir=. -no-canonical-prefixes -ftrivial-auto-var-init=pattern \
+         -fno-exceptions -gdwarf-4 -g2 -nostdinc++ -isystem../libc++/include --sysroot=../root \
+         -std=c++20 -c t.cc -o t.o",
+    ),
+    (Family::Clang, "-stdlib=libc++ -O2 -x c++ -c t.cc -o t.o -Wl,-O1 -L. -lm"),
+];
+
+#[test]
+fn everyday_command_lines_are_taken() {
+    let root = place();
+    for (family, line) in EVERYDAY {
+        let compile = parse(family, None, &words(line), root.path())
+            .unwrap_or_else(|reason| panic!("{}: {line}", reason.text));
+        assert!(root.path().join(object(&compile)).parent().unwrap().is_dir());
+        let asks = line.contains("-MD") || line.contains("-MMD");
+        assert_eq!(compile.depfile.is_some(), asks, "{line}");
+        for word in ["-o", "-MF", "-MD", "-MMD", "-MT", "-MQ", "-MP"] {
+            let lists = [&compile.key_arguments, &compile.preprocess_arguments];
+            assert!(lists.iter().all(|list| !list.iter().any(|found| found == word)), "{word}");
+        }
+    }
+}
+
+/// Odd names of outputs; each is tried with the real compilers, which must put the object and the
+/// dependency file where the parser says, and nothing else anywhere.
+const OUTPUTS: [&str; 16] = [
+    "-c t.c -MD",
+    "-c d.x/v.c -MD",
+    "-c a.b.c -MD",
+    "-c -x c noext -MD",
+    "-c t.c -MD -o foo",
+    "-c t.c -MD -o a.b.o",
+    "-c t.c -MD -o d.x/foo",
+    "-c t.c -MD -o d.x/sub/.o",
+    "-c t.c -MD -o .hidden",
+    "-c t.c -MD -o ..o",
+    "-c t.c -MMD -MD -o d.x/sub/../z",
+    "-c t.c -MD -MF deps -o x.o",
+    "-c t.c -MD -MF one -MFtwo",
+    "-c t.c -o x.o -oy.o",
+    "-c t.c -Wp,-MD,deps -o x.o",
+    "-c t.c -MD -o foo.",
+];
+
+#[test]
+fn the_real_compilers_write_where_the_parser_says() {
+    for (family, compiler) in FAMILIES {
+        for line in OUTPUTS {
+            let root = place();
+            let before = files(root.path());
+            let Ok(ran) =
+                Command::new(compiler).args(words(line)).current_dir(root.path()).output()
+            else {
+                println!("skipped: no {compiler}");
+                break;
+            };
+            assert!(ran.status.success(), "{compiler} {line}: {ran:?}");
+            let mut written = files(root.path());
+            written.retain(|file| !before.contains(file));
+            let compile = parsed_in(root.path(), family, line).unwrap();
+            let said = compile.outputs.iter().map(|output| &output.path);
+            let said = said.chain(compile.depfile.as_ref().map(|depfile| &depfile.path));
+            let mut said: Vec<PathBuf> =
+                said.map(|path| root.path().join(path).canonicalize().expect(line)).collect();
+            said.sort();
+            assert_eq!(said, written, "{compiler} {line}");
+        }
+    }
+}
+
+/// Every file below a directory.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory.canonicalize().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
