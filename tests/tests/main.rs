@@ -2,3 +2,4 @@
 //! a regression test opens with the story of its bug.
 
 mod tidy;
+mod wrapper;
