@@ -153,7 +153,7 @@ mod tests {
         let counters = Counters::open(&RealEnv, dir.path(), 0o600, false);
         counters.count(EngineCounter::Damaged);
         assert_eq!(counters.get(EngineCounter::Damaged.id()), 1);
-        assert!(!dir.path().join(FILE_NAME).exists());
+        assert!(RealEnv.sizes(&dir.path().join(FILE_NAME)).is_err());
     }
 
     #[test]

@@ -1,0 +1,96 @@
+//! Timing whole processes side by side: A, B, A, B, ... in one run, so that a drift of the machine's
+//! speed meets both.
+
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// One command that is measured.
+pub struct Candidate {
+    /// Name in the table.
+    pub name: String,
+    /// Makes the command afresh for each run.
+    pub command: Box<dyn Fn() -> Command>,
+    /// Runs before each timed run, untimed.
+    pub before: Box<dyn Fn()>,
+}
+
+/// Times of one candidate in milliseconds, sorted.
+pub struct Times {
+    /// Name in the table.
+    pub name: String,
+    /// One entry per run.
+    pub milliseconds: Vec<f64>,
+}
+
+impl Times {
+    /// The median.
+    pub fn median(&self) -> f64 {
+        self.milliseconds[self.milliseconds.len() / 2]
+    }
+}
+
+/// Runs each candidate `warm_up` times untimed, then all in turn `runs` times.
+///
+/// # Panics
+/// If a command cannot be started or fails: its time would mean nothing.
+pub fn compare(candidates: &[Candidate], warm_up: usize, runs: usize) -> Vec<Times> {
+    let mut times: Vec<Times> = candidates
+        .iter()
+        .map(|candidate| Times { name: candidate.name.clone(), milliseconds: Vec::new() })
+        .collect();
+    for round in 0..warm_up + runs {
+        for (candidate, times) in candidates.iter().zip(&mut times) {
+            (candidate.before)();
+            let mut command = (candidate.command)();
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let start = Instant::now();
+            let status = command.status().expect("the command starts");
+            let elapsed = start.elapsed();
+            assert!(status.success(), "{} failed", candidate.name);
+            if round >= warm_up {
+                times.milliseconds.push(elapsed.as_secs_f64() * 1e3);
+            }
+        }
+    }
+    for times in &mut times {
+        times.milliseconds.sort_by(f64::total_cmp);
+    }
+    times
+}
+
+/// A table: minimum, median and maximum, and the median's ratio to that of the first candidate.
+pub fn table(times: &[Times]) -> String {
+    let mut text = String::from("| command | min ms | median ms | max ms | first / this |\n");
+    text.push_str("|---|---|---|---|---|\n");
+    let first = times.first().map_or(1.0, Times::median);
+    for times in times {
+        let (min, max) = (times.milliseconds[0], times.milliseconds[times.milliseconds.len() - 1]);
+        let ratio = first / times.median();
+        let median = times.median();
+        let name = &times.name;
+        let _ = writeln!(text, "| {name} | {min:.2} | {median:.2} | {max:.2} | {ratio:.2} |");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slower_command_has_a_larger_median() {
+        let candidate = |name: &str, seconds: &'static str| Candidate {
+            name: name.into(),
+            command: Box::new(move || {
+                let mut command = Command::new("sleep");
+                command.arg(seconds);
+                command
+            }),
+            before: Box::new(|| {}),
+        };
+        let times = compare(&[candidate("short", "0"), candidate("long", "0.2")], 0, 2);
+        assert!(times[1].median() >= 200.0);
+        assert!(table(&times).lines().count() == 4);
+    }
+}
