@@ -120,6 +120,12 @@ impl Beside {
     }
 
     fn rename(mut self, path: &Path) -> io::Result<()> {
+        // ext4 writes a file out at once when it replaces another. The compiler, too, unlinks its old
+        // object first, and whoever is killed in between finds no object rather than a wrong one.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         fs::rename(&self.0, path)?;
         self.0.clear();
         Ok(())
