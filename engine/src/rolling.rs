@@ -118,8 +118,8 @@ pub fn add_segment(
         created_ms: handle.env.monotonic_ms(),
         epoch: block.epoch,
     };
-    let segment = handle.log.create(header, handle.options.file_mode)?;
+    handle.log.create(header, handle.options.file_mode)?;
     handle.superblock.change(lock, |block| block.next_segment += 1)?;
     handle.count(EngineCounter::SegmentsMade);
-    Ok(segment)
+    live_segment(handle, header.id)
 }
