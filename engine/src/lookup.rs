@@ -111,6 +111,8 @@ fn candidates(handle: &Handle, key: &Key, found: &mut Candidates) -> Result<Rang
     for _ in 0..INDEX_RETRIES_MAX {
         let block = handle.superblock.read()?;
         let live = block.oldest_live..block.next_segment;
+        // Others may have evicted; an open file of theirs would keep its disk blocks.
+        handle.log.forget_below(live.start);
         // The meta is read before the tables: tables outlive their merge, so whatever it does not
         // have is in a table.
         let meta = index.meta()?;
