@@ -93,7 +93,11 @@ fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintain
     let first = merging::first_unmerged(meta.as_ref(), &block);
     merging::seal(handle, first, tail.open_from)?;
     let unmerged = tail.open_from.saturating_sub(first);
-    if meta.is_none() || unmerged >= UNMERGED_SEGMENTS_MERGE || (budget.full && unmerged > 0) {
+    if budget.full && merging::is_damaged(handle)? {
+        merging::repair(handle, tail.open_from)?;
+        done.merged = true;
+    } else if meta.is_none() || unmerged >= UNMERGED_SEGMENTS_MERGE || (budget.full && unmerged > 0)
+    {
         done.merged = merging::merge(handle, tail.open_from)?.is_some();
     }
     if done.merged {

@@ -73,7 +73,15 @@ fn open_writable(env: Arc<dyn Env>, path: &Path, options: &Options) -> Result<Ha
         Err(error) if !error.is_not_found() && !is_no_directory(&error) => return Err(error),
         _ => create(&env, path, options)?,
     };
-    let locks = lock_table(&env, path, options)?;
+    let locks = match env.open(&path.join(LOCK_FILE_NAME), OpenMode::Write) {
+        Ok(file) => LockTable::new(env.clone(), file),
+        Err(error) if error.is_not_found() => {
+            // Nothing is made beside a superblock that is none.
+            superblock.read().map_err(|error| error.at_path(path))?;
+            lock_table(&env, path, options)?
+        }
+        Err(error) => return Err(error),
+    };
     let block = join(&env, path, &superblock, &locks)?;
     let handle = Handle::new(
         env,
