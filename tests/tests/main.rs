@@ -3,3 +3,4 @@
 
 mod engine;
 mod tidy;
+mod wrapper;

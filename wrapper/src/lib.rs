@@ -1,6 +1,29 @@
-//! The compiler wrapper of larder.
+//! The compiler wrapper on the larder store; the binary `larder` is a call of
+//! [`cli::larder::main`].
+//!
+//! Data flows one way: [`cli`] dispatches, [`invocation`] handles one compile with the help of
+//! [`identity`] (which compiler), [`compiler`] (what arguments mean), [`fingerprint`] and
+//! [`moment`] (keys), [`manifest`] (what was read before), [`capture`] and [`restore`] (outputs
+//! in and out), [`digest`] (contents of files), [`exec`] and [`depfile`] (the real compiler and
+//! what it reports).
 
+#![deny(missing_docs)]
+
+pub mod cli;
+pub mod invocation;
+
+pub mod capture;
 pub mod compiler;
+pub mod fingerprint;
+pub mod identity;
+pub mod manifest;
+pub mod moment;
+pub mod restore;
+
+pub mod config;
 pub mod depfile;
+pub mod digest;
 pub mod exec;
+pub mod log;
 pub mod outcome;
+pub mod stats;

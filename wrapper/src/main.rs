@@ -1,2 +1,5 @@
-//! larder.
-fn main() {}
+//! The binary `larder`; see [`larder::cli::larder`].
+
+fn main() -> ! {
+    larder::cli::larder::main()
+}

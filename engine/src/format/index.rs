@@ -55,7 +55,7 @@ const META_END: usize = META_UUID + 16;
 
 const _: () = assert!(META_END == 72);
 
-/// What of the file has to be read to see both metas: their pages are zero behind [`META_END`].
+/// What of the file has to be read to see both metas: their pages are zero behind their fields.
 pub const METAS_READ_BYTES: usize = PAGE_BYTES + META_END;
 
 /// An entry of the index.
@@ -63,7 +63,7 @@ pub const METAS_READ_BYTES: usize = PAGE_BYTES + META_END;
 pub struct IndexEntry {
     /// First eight bytes of the key, big-endian.
     pub key_prefix: u64,
-    /// Packed [`Location`].
+    /// Packed location.
     pub place: u64,
 }
 

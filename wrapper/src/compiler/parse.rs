@@ -359,7 +359,7 @@ impl Dependencies {
         let by_words = self.by_preprocessor_words.pop();
         let refines = self.file.is_some() || !self.targets.is_empty() || self.phony_targets;
         let asks = self.all || self.without_system_headers;
-        let target_arguments =
+        let mut target_arguments =
             if self.targets.is_empty() { vec![object.into()] } else { self.targets };
         let (path, omits_system_headers) = match by_words {
             // gcc and clang disagree about which of two requests wins, and about the target.
@@ -367,7 +367,11 @@ impl Dependencies {
                 let text = "dependencies are asked for with -Wp, and once more";
                 return refuse(Counter::UnsupportedCompilerOption, text);
             }
-            Some(found) => found,
+            Some(found) => {
+                // gcc then derives the target from the input, clang from the object.
+                target_arguments.insert(0, "-Wp".into());
+                found
+            }
             // In whatever order they stand, -MMD wins over -MD in both compilers.
             None if asks => {
                 let derived = || object.with_file_name(derived_name(object, "d"));

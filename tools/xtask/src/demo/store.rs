@@ -75,16 +75,30 @@ fn bytes_on_disk(folder: &Path) -> Outcome<u64> {
 #[derive(Default, Debug, PartialEq, Eq)]
 pub struct Counters(BTreeMap<String, u64>);
 
-/// Ids that do not count calls of a compiler, or only break down one that does.
-const NOT_CALLS: &[&str] = &["direct_cache_miss", "preprocessed_cache_miss", "cleanups_performed"];
+/// Hits and misses: the outcomes that the table shows.
+const SHOWN: &[&str] = &["direct_cache_hit", "preprocessed_cache_hit", "cache_miss"];
+
+/// Ids, or their beginnings, that count no calls of a compiler or break down one that does.
+const NOT_CALLS: &[&str] = &[
+    "direct_cache_miss",
+    "preprocessed_cache_miss",
+    "cleanups_performed",
+    "stats_",
+    "local_storage_",
+    "engine_",
+    "store_",
+];
+
+/// Ids that begin like others above, but tell of calls that went uncached.
+const STORE_TROUBLE: &[&str] = &["store_unavailable", "store_dropped", "store_corrupt"];
 
 impl Counters {
     /// Reads the object that `larder stats --json` prints; what is no number is passed over.
     pub fn parse(text: &str) -> Outcome<Counters> {
         let value: Value = serde_json::from_str(text)?;
         let object = value.as_object().ok_or("`larder stats --json` printed no object")?;
-        for id in ["direct_cache_hit", "preprocessed_cache_hit", "cache_miss"] {
-            if !object.get(id).is_some_and(Value::is_u64) {
+        for id in SHOWN {
+            if !object.get(*id).is_some_and(Value::is_u64) {
                 return Err(format!("`larder stats --json` has no `{id}`").into());
             }
         }
@@ -115,15 +129,9 @@ impl Counters {
 
     /// Every other outcome of a call with its count: why calls were neither hits nor misses.
     pub fn others(&self) -> Vec<(&str, u64)> {
-        let plain = ["direct_cache_hit", "preprocessed_cache_hit", "cache_miss"];
         let is_other = |id: &str| {
-            !plain.contains(&id)
-                && !NOT_CALLS.contains(&id)
-                && !id.starts_with("local_storage")
-                && !id.starts_with("stats_")
-                && !id.starts_with("files_in_cache")
-                && !id.starts_with("cache_size")
-                && !id.ends_with("_timestamp")
+            let is_no_call = NOT_CALLS.iter().any(|beginning| id.starts_with(beginning));
+            !SHOWN.contains(&id) && (!is_no_call || STORE_TROUBLE.contains(&id))
         };
         let all = self.0.iter().map(|(id, n)| (id.as_str(), *n));
         all.filter(|(id, _)| is_other(id)).collect()
@@ -139,13 +147,14 @@ mod tests {
         let read = |direct: u64, misses: u64, disabled: u64| {
             Counters::parse(&format!(
                 r#"{{"direct_cache_hit": {direct}, "preprocessed_cache_hit": 1,
-                     "cache_miss": {misses}, "disabled": {disabled}, "store": {{"path": "x"}}}}"#
+                     "cache_miss": {misses}, "disabled": {disabled}, "engine_puts": {disabled},
+                     "store_corrupt": {disabled}, "store_path": "x"}}"#
             ))
             .unwrap()
         };
         let delta = read(7, 5, 2).since(&read(3, 5, 1));
         assert_eq!((delta.hits(), delta.misses()), (4, 0));
-        assert_eq!(delta.others(), [("disabled", 1)]);
+        assert_eq!(delta.others(), [("disabled", 1), ("store_corrupt", 1)]);
     }
 
     #[test]

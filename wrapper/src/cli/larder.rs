@@ -1,0 +1,219 @@
+//! `larder`: a compiler launcher with a few commands for people.
+//!
+//! 1. Called by a link named like a compiler, larder is that compiler.
+//! 2. The first argument is a command if it is one of [`COMMANDS`]; any other word is a compiler. A
+//!    compiler that is named like a command is given by its path.
+//! 3. Wrong use ends with status 2 and says what would be right.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::Path;
+use std::process::exit;
+
+use larder_engine::{Budget, Store};
+
+use crate::compiler::is_compiler_name;
+use crate::config::{self, Config};
+use crate::exec::is_larder;
+use crate::invocation::{self, open_store};
+use crate::stats::{self, Report};
+
+const STATUS_FAILED: i32 = 1;
+const STATUS_WRONG_USE: i32 = 2;
+
+/// A command: its name, what it does in a line, and the function.
+type Command = (&'static str, &'static str, fn(&[OsString]) -> Result<(), Failure>);
+
+const COMMANDS: &[Command] = &[
+    ("stats", "show hits, misses and the size of the store (--json: for programs)", show_stats),
+    ("zero", "set the statistics to zero", zero),
+    ("clear", "remove everything from the store", clear),
+    (
+        "config",
+        "show the settings, where each comes from, and what is wrong with them",
+        show_config,
+    ),
+    ("verify", "read the whole store and report damage", verify),
+    ("janitor", "do the upkeep that is due: merge, evict, checkpoint", janitor),
+    ("checkpoint", "make the store safe against a power cut, now", checkpoint),
+];
+
+/// Why a command ended.
+enum Failure {
+    WrongUse(String),
+    Failed(String),
+}
+
+impl From<larder_engine::Error> for Failure {
+    fn from(error: larder_engine::Error) -> Failure {
+        Failure::Failed(error.to_string())
+    }
+}
+
+/// Runs the binary.
+pub fn main() -> ! {
+    let mut arguments = env::args_os();
+    let called = arguments.next().unwrap_or_default();
+    let arguments: Vec<OsString> = arguments.collect();
+    let name = Path::new(&called).file_name().unwrap_or_default();
+    if is_compiler_name(name) {
+        invocation::run(name, &arguments, true);
+    }
+    let arguments = without_own_name(&arguments);
+    let Some((first, rest)) = arguments.split_first() else {
+        end(Err(Failure::WrongUse("no compiler and no command is given".to_owned())))
+    };
+    match first.to_str() {
+        Some("--help" | "-h" | "help") => end(print(&help())),
+        Some("--version" | "-V") => end(print(&version())),
+        Some(option) if option.starts_with('-') => {
+            end(Err(Failure::WrongUse(format!("there is no option {option}"))))
+        }
+        Some("") => end(Err(Failure::WrongUse("the compiler's name is empty".to_owned()))),
+        word => match COMMANDS.iter().find(|(name, ..)| Some(*name) == word) {
+            Some((_, _, run)) => end(run(rest)),
+            None => invocation::run(first, rest, false),
+        },
+    }
+}
+
+/// `larder larder gcc` is one wrapper.
+fn without_own_name(arguments: &[OsString]) -> &[OsString] {
+    let own_exe = match arguments {
+        [first, ..] if first.as_encoded_bytes().ends_with(b"larder") => {
+            env::current_exe().unwrap_or_default()
+        }
+        _ => return arguments,
+    };
+    let count = arguments.iter().take_while(|word| is_larder(word, &own_exe)).count();
+    &arguments[count..]
+}
+
+fn end(result: Result<(), Failure>) -> ! {
+    match result {
+        Ok(()) => exit(0),
+        Err(Failure::Failed(text)) => {
+            eprintln!("larder: {text}");
+            exit(STATUS_FAILED)
+        }
+        Err(Failure::WrongUse(text)) => {
+            eprintln!("larder: {text}; `larder --help` shows what there is");
+            exit(STATUS_WRONG_USE)
+        }
+    }
+}
+
+/// A reader that is gone is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn version() -> String {
+    format!("larder {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+fn help() -> String {
+    let mut text = String::from(
+        "larder keeps what compilers make and hands it out when the same would be made again.\n\
+         \n\
+         usage:\n\
+         \x20 larder COMPILER ARGUMENTS    compile, or restore what a compile has made before\n\
+         \x20 larder COMMAND               see below\n\
+         \n\
+         A link to larder that is named gcc, g++, clang, clang++, cc or c++ is that compiler.\n\
+         In a build: make CC=\"larder gcc\", or cmake -DCMAKE_C_COMPILER_LAUNCHER=larder.\n\
+         \n\
+         commands:\n",
+    );
+    for (name, what, _) in COMMANDS {
+        text.push_str(&format!("  {name:<12}{what}\n"));
+    }
+    text.push_str(
+        "\nsettings (in the environment; without LARDER_ and in small letters in larder.toml):\n",
+    );
+    for (variable, what) in config::describe_variables() {
+        text.push_str(&format!("  {variable:<26}{what}\n"));
+    }
+    text
+}
+
+fn no_arguments(arguments: &[OsString]) -> Result<(), Failure> {
+    match arguments.first() {
+        None => Ok(()),
+        Some(word) => Err(Failure::WrongUse(format!("{} is one word too many", word.display()))),
+    }
+}
+
+fn open() -> Result<Store, Failure> {
+    let config = Config::load();
+    let missing = "neither LARDER_DIR nor HOME is set";
+    let path = config.dir.value.as_deref().ok_or_else(|| Failure::Failed(missing.to_owned()))?;
+    Ok(open_store(&config, path)?)
+}
+
+/// A store for a command that changes it.
+fn open_writable() -> Result<Store, Failure> {
+    let store = open()?;
+    if store.is_read_only() {
+        return Err(Failure::Failed(format!("{} is read-only", store.path().display())));
+    }
+    Ok(store)
+}
+
+fn show_stats(arguments: &[OsString]) -> Result<(), Failure> {
+    let json = match arguments {
+        [] => false,
+        [word] if word == OsStr::new("--json") => true,
+        _ => return Err(Failure::WrongUse("stats takes nothing but --json".to_owned())),
+    };
+    let report = Report::read(&open()?)?;
+    print(&if json { report.json() } else { report.text() })
+}
+
+fn zero(arguments: &[OsString]) -> Result<(), Failure> {
+    no_arguments(arguments)?;
+    stats::zero(&open_writable()?);
+    print("the statistics are zero\n")
+}
+
+fn clear(arguments: &[OsString]) -> Result<(), Failure> {
+    no_arguments(arguments)?;
+    let store = open_writable()?;
+    store.clear()?;
+    print(&format!("{} is empty\n", store.path().display()))
+}
+
+fn show_config(arguments: &[OsString]) -> Result<(), Failure> {
+    no_arguments(arguments)?;
+    let mut config = Config::load();
+    config.check_variable_names(env::vars_os().map(|(name, _)| name));
+    print(&config.describe())
+}
+
+fn verify(arguments: &[OsString]) -> Result<(), Failure> {
+    no_arguments(arguments)?;
+    let report = open()?.verify(|_, _| {})?;
+    let (records, bytes) = (report.records, stats::size(report.bytes));
+    let mut text = format!("{records} records, {bytes}, {} damaged\n", report.damaged.len());
+    report.damaged.iter().for_each(|damage| text.push_str(&format!("  {damage}\n")));
+    print(&text)?;
+    if report.damaged.is_empty() { Ok(()) } else { exit(STATUS_FAILED) }
+}
+
+fn janitor(arguments: &[OsString]) -> Result<(), Failure> {
+    no_arguments(arguments)?;
+    let done = open_writable()?.maintain(Budget::full())?;
+    if done.busy {
+        return print("another janitor is at work\n");
+    }
+    let freed = stats::size(done.bytes_evicted);
+    print(&format!("{} segments evicted, {freed} freed\n", done.segments_evicted))
+}
+
+fn checkpoint(arguments: &[OsString]) -> Result<(), Failure> {
+    no_arguments(arguments)?;
+    open_writable()?.checkpoint()?;
+    print("everything that is in the store would survive a power cut\n")
+}

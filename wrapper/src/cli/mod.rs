@@ -1,0 +1,3 @@
+//! Command lines, one module per name that the binary answers to.
+
+pub mod larder;

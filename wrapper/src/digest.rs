@@ -1,0 +1,433 @@
+//! Digests of files, remembered between processes so that a hit reads no unchanged header.
+//!
+//! The table is a file of shared words, one per user and store: [`SLOTS`] slots of eight words,
+//!
+//! | words | what |
+//! |---|---|
+//! | 0-1 | XXH3-128 of boot id, device, inode, size, mtime and ctime |
+//! | 2-5 | BLAKE3 of the contents |
+//! | 6 | what the contents mention, [`Mentions`] |
+//! | 7 | XXH3-64 of the words before it |
+//!
+//! 1. A slot counts if and only if its check word fits, so a slot that two processes wrote at once,
+//!    or that a crash tore, is an unknown file. No lock is taken.
+//! 2. The boot id is part of the name of a file, so nothing outlives a reboot.
+//! 3. A file enters only if any later change must give it another name: its file system is one of
+//!    [`TRUSTED_FILE_SYSTEMS`], and both its times lay at least [`AGE_NS_MIN`] before the coarse
+//!    clock when it was opened for hashing (a change in the same tick could not be told apart).
+//!    Where the ctime has no fraction of a second, the file system may keep whole seconds only, and
+//!    the age must be [`COARSE_AGE_NS_MIN`].
+//! 4. Only regular files have a digest.
+
+use std::cell::RefCell;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use larder_engine::checksum::{xxh3_64, xxh3_128};
+use larder_engine::env::map::SharedWords;
+use larder_engine::env::{boot_id, coarse_clock_ns, file_system_magic};
+
+/// A BLAKE3 digest.
+pub type Digest = [u8; 32];
+
+/// Slots of the table: twice the files of a large tree. One slot is 64 bytes, so this is 4 MiB of
+/// disk; a table that is too small only hashes more.
+const SLOTS: usize = 1 << 16;
+const SLOT_WORDS: usize = 8;
+const CHECK_WORD: usize = SLOT_WORDS - 1;
+/// Slots that one name may stand in.
+const WAYS: usize = 4;
+/// Two ticks of the slowest usual kernel clock (100 Hz).
+const AGE_NS_MIN: u64 = 20_000_000;
+/// Two ticks of a file system that counts seconds.
+const COARSE_AGE_NS_MIN: u64 = 2_000_000_000;
+/// Files are hashed in pieces of this size, so that a toolchain's libraries need no such memory.
+const PIECE_BYTES: usize = 1 << 20;
+/// Longest text that [`Mentions::scan`] looks for, with generous white space.
+const OVERLAP_BYTES: usize = 256;
+
+/// `statfs` magic numbers of file systems that give every change a new ctime and do not hand out
+/// inode numbers twice for the same time: ext2/3/4, XFS, btrfs, tmpfs, overlayfs, F2FS.
+const TRUSTED_FILE_SYSTEMS: &[i64] =
+    &[0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0xF2F5_2010];
+
+/// What the contents of a file mention that a digest of the contents does not cover.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Mentions(u8);
+
+impl Mentions {
+    /// `__TIME__`.
+    pub const TIME: Mentions = Mentions(1);
+    /// `__DATE__`.
+    pub const DATE: Mentions = Mentions(2);
+    /// `__TIMESTAMP__`.
+    pub const TIMESTAMP: Mentions = Mentions(4);
+    /// `.incbin`, `.include`, `#embed`, `__has_embed` or `GCC dependency`: another file may be read
+    /// that no dependency list names.
+    pub const HIDDEN_INPUT: Mentions = Mentions(8);
+
+    /// Whether any of `other` is mentioned.
+    pub fn any(self, other: Mentions) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// What either mentions.
+    pub fn union(self, other: Mentions) -> Mentions {
+        Mentions(self.0 | other.0)
+    }
+
+    /// As a byte.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The inverse of [`Mentions::bits`]; unknown bits are kept, so that they compare unequal.
+    pub fn from_bits(bits: u8) -> Mentions {
+        Mentions(bits)
+    }
+
+    /// What `text` mentions, in comments and strings too: in doubt it counts.
+    pub fn scan(text: &[u8]) -> Mentions {
+        let mut found = Mentions::default();
+        for (at, byte) in text.iter().enumerate() {
+            match byte {
+                b'_' | b'.' | b'#' | b'G' | b'%' | b'?' => {
+                    found = found.union(mention_at(&text[at..]))
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// What is mentioned by the word that `text` begins with.
+fn mention_at(text: &[u8]) -> Mentions {
+    const WORDS: &[(&[u8], Mentions)] = &[
+        (b"__TIME__", Mentions::TIME),
+        (b"__DATE__", Mentions::DATE),
+        (b"__TIMESTAMP__", Mentions::TIMESTAMP),
+        (b"__has_embed", Mentions::HIDDEN_INPUT),
+    ];
+    match text {
+        [b'_', b'_', ..] => {
+            let word = WORDS.iter().find(|(word, _)| text.starts_with(word));
+            word.map_or(Mentions::default(), |(_, mentions)| *mentions)
+        }
+        [b'.', rest @ ..] if starts_with_word(rest, b"incbin") || is_assembler_include(rest) => {
+            Mentions::HIDDEN_INPUT
+        }
+        // The digraph and the trigraph of `#` included.
+        [b'#', rest @ ..] | [b'%', b':', rest @ ..] | [b'?', b'?', b'=', rest @ ..]
+            if starts_with_word(skip_blanks(rest), b"embed") =>
+        {
+            Mentions::HIDDEN_INPUT
+        }
+        [b'G', b'C', b'C', rest @ ..] if starts_with_word(skip_blanks(rest), b"dependency") => {
+            Mentions::HIDDEN_INPUT
+        }
+        _ => Mentions::default(),
+    }
+}
+
+/// Assemblers ignore case in directives.
+fn starts_with_word(text: &[u8], word: &[u8]) -> bool {
+    text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
+/// The assembler demands a quoted name, perhaps in the next string literal; a member called
+/// `include` is something else.
+fn is_assembler_include(text: &[u8]) -> bool {
+    const WORD: &[u8] = b"include";
+    starts_with_word(text, WORD)
+        && matches!(skip_blanks(&text[WORD.len()..]), [b'"' | b'\'' | b'%' | b'\\', ..])
+}
+
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\\' | b'\r' | b'\n' | 0x0b | 0x0c);
+    let end = text.iter().take(OVERLAP_BYTES / 2).take_while(|byte| blank(byte)).count();
+    &text[end..]
+}
+
+/// What is known of a regular file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// BLAKE3 of its contents.
+    pub digest: Digest,
+    /// What its contents mention.
+    pub mentions: Mentions,
+    /// The later of mtime and ctime, in nanoseconds since 1970.
+    pub changed_ns: u64,
+    /// mtime in seconds since 1970, as `__TIMESTAMP__` shows it.
+    pub mtime_secs: i64,
+}
+
+/// The digest cache of one process.
+pub struct Digests {
+    table: Option<SharedWords>,
+    boot: [u8; 16],
+    /// (device, whether its file system is trusted) of the devices met so far.
+    devices: RefCell<Vec<(u64, bool)>>,
+}
+
+impl Digests {
+    /// The table at `path`, made if it is missing. Without one every file is hashed.
+    pub fn open(path: Option<&Path>) -> Digests {
+        let boot = boot_id();
+        // Without a boot id nothing would end with a reboot.
+        let table = path.filter(|_| boot != [0; 16]).and_then(|path| {
+            let words = SharedWords::open(path, SLOTS * SLOT_WORDS, 0o600).ok()?;
+            (words.words().len() >= SLOTS * SLOT_WORDS).then_some(words)
+        });
+        Digests { table, boot, devices: RefCell::default() }
+    }
+
+    /// Digest and times of the regular file at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, is no regular file, or changes while it is read.
+    pub fn look(&self, path: &Path) -> io::Result<Seen> {
+        let metadata = path.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
+        }
+        match self.find(&self.name(&metadata)) {
+            Some((digest, mentions)) => Ok(seen(&metadata, digest, mentions)),
+            None => self.hash(path),
+        }
+    }
+
+    fn hash(&self, path: &Path) -> io::Result<Seen> {
+        let opened_ns = coarse_clock_ns();
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
+        }
+        let (digest, mentions) = hash_reader(&file, metadata.len())?;
+        let name = self.name(&metadata);
+        if self.name(&file.metadata()?) != name {
+            return Err(io::Error::other("the file changed while it was read"));
+        }
+        let seen = seen(&metadata, digest, mentions);
+        let age_ns = if metadata.ctime_nsec() == 0 { COARSE_AGE_NS_MIN } else { AGE_NS_MIN };
+        let settled = seen.changed_ns.saturating_add(age_ns) < opened_ns;
+        if settled && self.is_trusted(path, &metadata) {
+            self.enter(&name, &digest, mentions);
+        }
+        Ok(seen)
+    }
+
+    fn is_trusted(&self, path: &Path, metadata: &Metadata) -> bool {
+        let mut devices = self.devices.borrow_mut();
+        if let Some((_, trusted)) = devices.iter().find(|(device, _)| *device == metadata.dev()) {
+            return *trusted;
+        }
+        let trusted =
+            file_system_magic(path).is_some_and(|magic| TRUSTED_FILE_SYSTEMS.contains(&magic));
+        devices.push((metadata.dev(), trusted));
+        trusted
+    }
+
+    /// Words 0 and 1 of a file's slot.
+    fn name(&self, metadata: &Metadata) -> [u64; 2] {
+        let mut bytes = [0; 16 + 7 * 8];
+        bytes[..16].copy_from_slice(&self.boot);
+        let words = [
+            metadata.dev(),
+            metadata.ino(),
+            metadata.size(),
+            metadata.mtime() as u64,
+            metadata.mtime_nsec() as u64,
+            metadata.ctime() as u64,
+            metadata.ctime_nsec() as u64,
+        ];
+        for (place, word) in bytes[16..].chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        let hash = xxh3_128(&bytes);
+        [hash as u64, (hash >> 64) as u64]
+    }
+
+    /// The slots that a name may stand in.
+    fn slots(&self, name: &[u64; 2]) -> impl Iterator<Item = &[AtomicU64]> {
+        let words = self.table.as_ref().map_or(&[][..], |table| table.words());
+        let first = (name[0] as usize % SLOTS) / WAYS * WAYS;
+        let group = words.get(first * SLOT_WORDS..(first + WAYS) * SLOT_WORDS).unwrap_or(&[]);
+        group.chunks_exact(SLOT_WORDS)
+    }
+
+    fn find(&self, name: &[u64; 2]) -> Option<(Digest, Mentions)> {
+        let slot = self.slots(name).find(|slot| {
+            slot[0].load(Ordering::Relaxed) == name[0] && slot[1].load(Ordering::Relaxed) == name[1]
+        })?;
+        let mut words = [0; SLOT_WORDS];
+        for (word, shared) in words.iter_mut().zip(slot) {
+            *word = shared.load(Ordering::Relaxed);
+        }
+        if words[..2] != name[..] || words[CHECK_WORD] != check_word(&words) {
+            return None;
+        }
+        let mut digest = [0; 32];
+        for (place, word) in digest.chunks_exact_mut(8).zip(&words[2..6]) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        Some((digest, Mentions::from_bits(words[6] as u8)))
+    }
+
+    /// Takes the first empty slot, else one chosen by the name.
+    fn enter(&self, name: &[u64; 2], digest: &Digest, mentions: Mentions) {
+        let mut words = [0; SLOT_WORDS];
+        words[..2].copy_from_slice(name);
+        for (word, bytes) in words[2..6].iter_mut().zip(digest.chunks_exact(8)) {
+            *word = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+        }
+        words[6] = u64::from(mentions.bits());
+        words[CHECK_WORD] = check_word(&words);
+        let free = |slot: &&[AtomicU64]| slot[0].load(Ordering::Relaxed) == 0;
+        let slot = self.slots(name).find(free);
+        let slot = slot.or_else(|| self.slots(name).nth(name[1] as usize % WAYS));
+        for (shared, word) in slot.into_iter().flatten().zip(words) {
+            shared.store(word, Ordering::Relaxed);
+        }
+    }
+}
+
+fn check_word(words: &[u64; SLOT_WORDS]) -> u64 {
+    let mut bytes = [0; CHECK_WORD * 8];
+    for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    xxh3_64(&bytes, 0)
+}
+
+fn seen(metadata: &Metadata, digest: Digest, mentions: Mentions) -> Seen {
+    let mtime_ns = time_ns(metadata.mtime(), metadata.mtime_nsec());
+    let ctime_ns = time_ns(metadata.ctime(), metadata.ctime_nsec());
+    Seen { digest, mentions, changed_ns: mtime_ns.max(ctime_ns), mtime_secs: metadata.mtime() }
+}
+
+/// Nanoseconds since 1970; times before it count as 1970, times beyond 2554 as the end.
+fn time_ns(secs: i64, nanos: i64) -> u64 {
+    let secs = u64::try_from(secs).unwrap_or(0);
+    secs.saturating_mul(1_000_000_000).saturating_add(u64::try_from(nanos).unwrap_or(0))
+}
+
+fn hash_reader(mut file: &File, bytes: u64) -> io::Result<(Digest, Mentions)> {
+    let mut hasher = blake3::Hasher::new();
+    let mut mentions = Mentions::default();
+    // One byte more than the file has, so that its end is seen without growing the buffer.
+    let mut buffer = Vec::with_capacity(PIECE_BYTES.min(bytes as usize + 1) + OVERLAP_BYTES);
+    let mut kept = 0;
+    loop {
+        let read = Read::take(&mut file, PIECE_BYTES as u64).read_to_end(&mut buffer)?;
+        hasher.update(&buffer[kept..]);
+        mentions = mentions.union(Mentions::scan(&buffer));
+        if read < PIECE_BYTES {
+            return Ok((*hasher.finalize().as_bytes(), mentions));
+        }
+        buffer.drain(..buffer.len() - OVERLAP_BYTES);
+        kept = buffer.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    fn scan(text: &str) -> Mentions {
+        Mentions::scan(text.as_bytes())
+    }
+
+    #[test]
+    fn what_a_digest_does_not_cover_is_found() {
+        assert_eq!(scan("int x; // nothing\n#include <x>\n"), Mentions::default());
+        assert_eq!(scan("set.include(x); set.include (x)"), Mentions::default());
+        assert_eq!(scan("a __DATE__ b"), Mentions::DATE);
+        assert_eq!(scan("__TIMESTAMP__"), Mentions::TIMESTAMP);
+        assert_eq!(scan("___TIME__ __DATE__"), Mentions::TIME.union(Mentions::DATE));
+        for hidden in [
+            "asm(\".incbin \\\"x\\\"\")",
+            "asm(\".include \" NAME)",
+            "asm(\".INCLUDE \\\"x\\\"\")",
+            "#embed <x>",
+            "#  \\\n embed \"x\"",
+            "%: embed <x>",
+            "#if __has_embed(<x>)",
+            "#pragma GCC  dependency \"x\"",
+        ] {
+            assert_eq!(scan(hidden), Mentions::HIDDEN_INPUT, "{hidden}");
+        }
+    }
+
+    #[test]
+    fn a_word_across_two_pieces_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large");
+        let mut text = vec![b' '; PIECE_BYTES - 4];
+        text.extend_from_slice(b"__DATE__");
+        text.resize(2 * PIECE_BYTES, b'x');
+        fs::write(&path, &text).unwrap();
+        let seen = Digests::open(None).look(&path).unwrap();
+        assert_eq!(seen.digest, *blake3::hash(&text).as_bytes());
+        assert_eq!(seen.mentions, Mentions::DATE);
+    }
+
+    #[test]
+    fn a_settled_file_is_remembered_and_a_torn_slot_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("header.h");
+        fs::write(&path, "int x;").unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        let digests = Digests::open(Some(&dir.path().join("digests")));
+        let first = digests.look(&path).unwrap();
+        let name = digests.name(&path.metadata().unwrap());
+        assert_eq!(digests.find(&name), Some((first.digest, first.mentions)));
+        assert_eq!(digests.look(&path).unwrap(), first);
+        let slot = digests.slots(&name).find(|slot| slot[0].load(Ordering::Relaxed) != 0).unwrap();
+        slot[3].fetch_xor(1, Ordering::Relaxed);
+        assert_eq!(digests.find(&name), None);
+        assert_eq!(digests.look(&path).unwrap(), first);
+    }
+
+    #[test]
+    fn a_young_file_is_hashed_afresh_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("header.h");
+        let digests = Digests::open(Some(&dir.path().join("digests")));
+        for round in 0..50 {
+            fs::write(&path, format!("{:03}", round)).unwrap();
+            let expected = *blake3::hash(format!("{:03}", round).as_bytes()).as_bytes();
+            assert_eq!(digests.look(&path).unwrap().digest, expected);
+        }
+    }
+
+    #[test]
+    fn a_changed_file_with_its_old_mtime_is_another_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("header.h");
+        let digests = Digests::open(Some(&dir.path().join("digests")));
+        let past = SystemTime::now() - Duration::from_secs(1000);
+        let write = |text: &str| {
+            fs::write(&path, text).unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
+            std::thread::sleep(Duration::from_millis(40));
+            digests.look(&path).unwrap().digest
+        };
+        assert_ne!(write("one"), write("two"));
+    }
+
+    #[test]
+    fn only_regular_files_have_a_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        let digests = Digests::open(None);
+        assert!(digests.look(dir.path()).is_err());
+        assert!(digests.look(Path::new("/dev/null")).is_err());
+        assert!(digests.look(&dir.path().join("missing")).is_err());
+    }
+}

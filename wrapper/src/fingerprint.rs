@@ -1,0 +1,413 @@
+//! Keys: what a result is a function of.
+//!
+//! The *direct key* leads to a manifest, the *preprocessed key* to a result by the text that the
+//! preprocessor made, the *result key* (direct key, digests of all inputs, what the time macros
+//! saw, terminal if there were messages) is where a result stands. Every field is hashed with its
+//! name and its length, so that no two lists of fields give the same bytes. The rows below are the
+//! rows of [`INPUTS`] and [`ENVIRONMENT`], in their order; a test compares them.
+//!
+//! | input | direct | preprocessed | why |
+//! |---|---|---|---|
+//! | scheme | yes | yes | keys of another version of these rules must not meet |
+//! | namespace | yes | yes | results are shared only within one |
+//! | toolchain | yes | yes | contents of driver, compiler, assembler, libraries (see `identity`) |
+//! | compiler path | yes | yes | the driver finds headers beside itself; its name selects a mode |
+//! | family and language | yes | yes | decide how arguments are understood |
+//! | arguments | yes | no | everything that `compiler` does not call irrelevant |
+//! | arguments after preprocessing | no | yes | what still counts when the text is made |
+//! | working directory | yes | yes | only where debug information or the like shows it, and, for the direct key, where a relative path is searched |
+//! | source | yes | no | digest of the input file |
+//! | named files | yes | yes | digests of files that options name |
+//! | outputs | yes | yes | kinds of the files asked for |
+//! | dependency file | yes | yes | target text, `-MP` and `-MMD` shape the stored file |
+//! | text | no | yes | digest of the preprocessed text with its line markers |
+//! | files read | no | yes | only with a dependency file: the names in it, which the text need not show |
+//! | `LANG` | yes | yes | language of messages |
+//! | `LANGUAGE` | yes | yes | language of messages |
+//! | `LC_ALL` | yes | yes | language of messages, quotation marks |
+//! | `LC_CTYPE` | yes | yes | quotation marks |
+//! | `LC_MESSAGES` | yes | yes | language of messages |
+//! | `CPATH` | yes | no | searched for headers |
+//! | `C_INCLUDE_PATH` | yes | no | searched for headers |
+//! | `CPLUS_INCLUDE_PATH` | yes | no | searched for headers |
+//! | `OBJC_INCLUDE_PATH` | yes | no | searched for headers |
+//! | `OBJCPLUS_INCLUDE_PATH` | yes | no | searched for headers |
+//! | `GCC_EXEC_PREFIX` | yes | yes | moves the whole toolchain |
+//! | `GCC_COMPARE_DEBUG` | yes | yes | compiles twice and compares |
+//! | `GCC_EXTRA_DIAGNOSTIC_OUTPUT` | yes | yes | adds to the messages |
+//! | `SOURCE_DATE_EPOCH` | yes | yes | the value of `__DATE__` and `__TIME__` |
+//! | `CCC_OVERRIDE_OPTIONS` | yes | yes | clang edits its arguments by it |
+//! | `CLANG_NO_DEFAULT_CONFIG` | yes | yes | clang leaves its configuration file out |
+//! | `RC_DEBUG_OPTIONS` | yes | yes | clang writes its arguments into debug information |
+//! | `SDKROOT` | yes | yes | clang searches it for headers |
+//! | `PWD` | no | no | part of the row "working directory": compilers believe it if it names the current one |
+//! | `PATH` | no | no | part of the toolchain: decides which assembler is found |
+//! | `COMPILER_PATH` | no | no | part of the toolchain |
+//! | `LD_LIBRARY_PATH` | no | no | part of the toolchain: decides which libraries are loaded |
+//! | `LD_PRELOAD` | no | no | part of the toolchain |
+//! | `LD_AUDIT` | no | no | part of the toolchain |
+//! | `TZ` | no | no | only what the time macros show counts, see `moment` |
+//! | `GCC_COLORS` | no | no | counts only where messages were coloured, see [`messages_state`] |
+//! | `TERM` | no | no | decides only whether colours are asked for |
+//! | `TMPDIR` | no | no | names of temporary files reach no output |
+//! | `LIBRARY_PATH` | no | no | searched by the linker only |
+//! | `DEPENDENCIES_OUTPUT` | no | no | another output file: such a call is not cached, see [`unsupported_variable`] |
+//! | umask | no | no | applied when an output is restored |
+//! | path of the object | no | no | where the result goes; where it is visible `compiler` puts it into the arguments |
+//! | path of the dependency file | no | no | where the result goes |
+//! | `MALLOC_*`, `GLIBC_TUNABLES`, limits, priority | no | no | change how the compiler runs, not what it makes |
+//! | a new header in an earlier search directory | no | no | not yet: DESIGN 4.4 |
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use larder_engine::Key;
+
+use crate::compiler::{Compile, Family};
+use crate::digest::Digest;
+use crate::manifest::Input;
+
+/// Raised whenever a rule of this module or of the argument tables changes.
+const SCHEME: u32 = 1;
+
+const DIRECT: u8 = 1;
+const PREPROCESSED: u8 = 2;
+const BOTH: u8 = DIRECT | PREPROCESSED;
+
+/// What the keys of one compile are made of.
+pub struct Facts<'a> {
+    /// The configured namespace.
+    pub namespace: &'a str,
+    /// Identity of the toolchain.
+    pub toolchain: &'a Digest,
+    /// The compiler that would run.
+    pub compiler: &'a Path,
+    /// The call.
+    pub compile: &'a Compile,
+    /// The working directory.
+    pub directory: &'a Path,
+    /// Digest of the source; zeros until it is known, the preprocessed key has no use for it.
+    pub source: Digest,
+    /// Files named by options.
+    pub named: &'a [Input],
+    /// The environment.
+    pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+/// What only the preprocessed key has.
+pub struct Preprocessed<'a> {
+    /// Digest of the text.
+    pub text: &'a Digest,
+    /// Every file that the preprocessor read, in its order.
+    pub files: &'a [PathBuf],
+}
+
+type Write = fn(&mut Fields, &Facts<'_>, Option<&Preprocessed<'_>>);
+
+/// The rows of the table that are not environment variables: name, keys, and what is hashed.
+const INPUTS: &[(&str, u8, Write)] = &[
+    ("scheme", BOTH, |fields, _, _| fields.number(u64::from(SCHEME))),
+    ("namespace", BOTH, |fields, facts, _| fields.bytes(facts.namespace.as_bytes())),
+    ("toolchain", BOTH, |fields, facts, _| fields.bytes(facts.toolchain)),
+    ("compiler path", BOTH, |fields, facts, _| fields.text(facts.compiler.as_os_str())),
+    ("family and language", BOTH, |fields, facts, _| {
+        fields.number(facts.compile.family as u64);
+        fields.number(facts.compile.language as u64);
+    }),
+    ("arguments", DIRECT, |fields, facts, _| fields.texts(&facts.compile.key_arguments)),
+    ("arguments after preprocessing", PREPROCESSED, |fields, facts, _| {
+        fields.texts(&facts.compile.key_arguments_after_preprocessing);
+    }),
+    ("working directory", BOTH, |fields, facts, preprocessed| {
+        if facts.compile.cwd_matters {
+            fields.text(facts.directory.as_os_str());
+            fields.text(&(facts.variable)("PWD").unwrap_or_default());
+        } else if preprocessed.is_none() && searches_relative_paths(facts.compile) {
+            fields.text(facts.directory.as_os_str());
+        }
+    }),
+    ("source", DIRECT, |fields, facts, _| fields.bytes(&facts.source)),
+    ("named files", BOTH, |fields, facts, _| fields.inputs(facts.named)),
+    ("outputs", BOTH, |fields, facts, _| {
+        for output in &facts.compile.outputs {
+            fields.number(output.kind as u64);
+        }
+    }),
+    ("dependency file", BOTH, |fields, facts, _| {
+        if let Some(depfile) = &facts.compile.depfile {
+            fields.number(u64::from(depfile.omits_system_headers));
+            fields.number(u64::from(depfile.phony_targets));
+            fields.texts(&depfile.target_arguments);
+        }
+    }),
+    ("text", PREPROCESSED, |fields, _, preprocessed| {
+        preprocessed.iter().for_each(|preprocessed| fields.bytes(preprocessed.text));
+    }),
+    ("files read", PREPROCESSED, |fields, facts, preprocessed| {
+        if facts.compile.depfile.is_some() {
+            let files = preprocessed.iter().flat_map(|preprocessed| preprocessed.files);
+            files.for_each(|file| fields.text(file.as_os_str()));
+        }
+    }),
+];
+
+/// The rows of the table that are environment variables.
+const ENVIRONMENT: &[(&str, u8)] = &[
+    ("LANG", BOTH),
+    ("LANGUAGE", BOTH),
+    ("LC_ALL", BOTH),
+    ("LC_CTYPE", BOTH),
+    ("LC_MESSAGES", BOTH),
+    ("CPATH", DIRECT),
+    ("C_INCLUDE_PATH", DIRECT),
+    ("CPLUS_INCLUDE_PATH", DIRECT),
+    ("OBJC_INCLUDE_PATH", DIRECT),
+    ("OBJCPLUS_INCLUDE_PATH", DIRECT),
+    ("GCC_EXEC_PREFIX", BOTH),
+    ("GCC_COMPARE_DEBUG", BOTH),
+    ("GCC_EXTRA_DIAGNOSTIC_OUTPUT", BOTH),
+    ("SOURCE_DATE_EPOCH", BOTH),
+    ("CCC_OVERRIDE_OPTIONS", BOTH),
+    ("CLANG_NO_DEFAULT_CONFIG", BOTH),
+    ("RC_DEBUG_OPTIONS", BOTH),
+    ("SDKROOT", BOTH),
+];
+
+/// Variables that make the compiler write more than the arguments say.
+const UNSUPPORTED_VARIABLES: &[&str] = &[
+    "DEPENDENCIES_OUTPUT",
+    "SUNPRO_DEPENDENCIES",
+    "CC_PRINT_OPTIONS",
+    "CC_PRINT_HEADERS",
+    "CC_LOG_DIAGNOSTICS",
+    "CC_PRINT_PROC_STAT",
+    "CC_PRINT_INTERNAL_STAT",
+];
+
+/// A variable that is set and with which no call is cached.
+pub fn unsupported_variable() -> Option<&'static str> {
+    UNSUPPORTED_VARIABLES.iter().copied().find(|name| env::var_os(name).is_some())
+}
+
+/// Where the manifest of this call stands.
+pub fn direct_key(facts: &Facts<'_>) -> Key {
+    hash_rows("direct", DIRECT, facts, None)
+}
+
+/// Where the alias of this call's result stands.
+pub fn preprocessed_key(facts: &Facts<'_>, preprocessed: &Preprocessed<'_>) -> Key {
+    hash_rows("preprocessed", PREPROCESSED, facts, Some(preprocessed))
+}
+
+/// Where a result stands.
+pub fn result_key(direct: &Key, inputs: &[Input], moment: &Digest, messages: u64) -> Key {
+    let mut fields = Fields::new("result");
+    fields.bytes(direct.as_bytes());
+    fields.inputs(inputs);
+    fields.bytes(moment);
+    fields.number(messages);
+    fields.key()
+}
+
+/// The state of the terminal that shapes messages; never 0.
+pub fn messages_state(colored: bool) -> u64 {
+    let mut fields = Fields::new("messages");
+    fields.number(u64::from(colored));
+    if colored {
+        fields.variable(env::var_os("GCC_COLORS"));
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&fields.key().as_bytes()[..8]);
+    u64::from_le_bytes(first).max(1)
+}
+
+/// Where the toolchain of a driver is remembered.
+pub fn toolchain_key(compile: &Compile, compiler: &Path, driver: &Digest) -> Key {
+    let mut fields = Fields::new("toolchain");
+    fields.number(u64::from(SCHEME));
+    fields.number(compile.family as u64);
+    fields.number(compile.language as u64);
+    fields.text(compiler.as_os_str());
+    fields.bytes(driver);
+    for name in TOOLCHAIN_VARIABLES {
+        fields.variable(env::var_os(name));
+    }
+    fields.key()
+}
+
+/// Variables that decide which programs and libraries a driver uses.
+pub const TOOLCHAIN_VARIABLES: &[&str] = &[
+    "PATH",
+    "COMPILER_PATH",
+    "GCC_EXEC_PREFIX",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "LD_AUDIT",
+    "CLANG_NO_DEFAULT_CONFIG",
+];
+
+fn hash_rows(
+    kind: &str,
+    keys: u8,
+    facts: &Facts<'_>,
+    preprocessed: Option<&Preprocessed<'_>>,
+) -> Key {
+    let mut fields = Fields::new(kind);
+    for (name, row_keys, write) in INPUTS {
+        if row_keys & keys != 0 {
+            fields.bytes(name.as_bytes());
+            write(&mut fields, facts, preprocessed);
+        }
+    }
+    for (name, row_keys) in ENVIRONMENT {
+        if row_keys & keys != 0 {
+            fields.bytes(name.as_bytes());
+            fields.variable((facts.variable)(name));
+        }
+    }
+    fields.key()
+}
+
+/// Whether headers are searched from the working directory, so that the same call may find others
+/// elsewhere, even ones that were not there when the manifest was written.
+fn searches_relative_paths(compile: &Compile) -> bool {
+    const OPTIONS: &[&str] = &[
+        "-I",
+        "-iquote",
+        "-isystem",
+        "-idirafter",
+        "-include",
+        "-imacros",
+        "-iprefix",
+        "-iwithprefix",
+        "-iwithprefixbefore",
+        "-isysroot",
+        "--sysroot=",
+        "--sysroot",
+        "-B",
+        "-F",
+    ];
+    let relative = |path: &[u8]| !path.starts_with(b"/");
+    let mut arguments = compile.arguments.iter().map(|argument| argument.as_bytes());
+    let mut found = relative(compile.input.as_os_str().as_bytes());
+    while let Some(argument) = arguments.next() {
+        found |= OPTIONS.iter().any(|option| match argument.strip_prefix(option.as_bytes()) {
+            Some(b"") => arguments.clone().next().is_some_and(relative),
+            Some(path) => relative(path),
+            None => false,
+        });
+    }
+    found
+}
+
+/// Whether two calls with the same text and the same remaining arguments must give the same result.
+///
+/// The text keeps lines but not columns, and it has no comments. So it does not decide where
+/// columns are visible (debug information, sanitizers, coverage) or where comments or macros are
+/// judged by the compiler itself.
+pub fn text_decides(compile: &Compile) -> bool {
+    let exceptions = ["-g0", "-fsanitize=none"];
+    let visible = [
+        "-g",
+        "-fsanitize",
+        "--coverage",
+        "-coverage",
+        "-fprofile",
+        "-ftest-coverage",
+        "-fcoverage-mapping",
+        "-fdebug",
+        "-frecord",
+        "-imacros",
+        "-save-temps",
+        "-fopt-info",
+        "-Rpass",
+        "-fsave-optimization-record",
+    ];
+    let judged = ["-W", "-Wextra", "-Weverything", "-pedantic", "--pedantic", "-pedantic-errors"];
+    let judged_families = ["-Wimplicit-fallthrough", "-Wdocumentation", "-Wunused-macros"];
+    let starts = |list: &[&str], text: &str| list.iter().any(|option| text.starts_with(option));
+    !compile.arguments.iter().any(|argument| {
+        let text = argument.to_string_lossy();
+        let text = text.as_ref();
+        !exceptions.contains(&text)
+            && (starts(&visible, text) || judged.contains(&text) || starts(&judged_families, text))
+    })
+}
+
+/// Whether dependency options or colours that larder adds would end up in the result: clang records
+/// whole command lines. (gcc leaves these options out, measured with 12.)
+pub fn records_additions(compile: &Compile) -> bool {
+    compile.family == Family::Clang
+        && (env::var_os("RC_DEBUG_OPTIONS").is_some()
+            || has_option(compile, &["-frecord-", "-grecord-"]))
+}
+
+/// Whether an added `-H` would end up in an output: gcc names it in debug information, and clang
+/// then lists system headers in spite of `-MMD` (measured with 12 and 14).
+pub fn records_trace(compile: &Compile) -> bool {
+    let clang = compile.family == Family::Clang;
+    clang || compile.cwd_matters || has_option(compile, &["-g", "-frecord-"])
+}
+
+fn has_option(compile: &Compile, starts: &[&str]) -> bool {
+    compile.arguments.iter().any(|argument| {
+        starts.iter().any(|start| argument.as_bytes().starts_with(start.as_bytes()))
+    })
+}
+
+/// A hasher of fields, each with its length before it.
+struct Fields(blake3::Hasher);
+
+impl Fields {
+    fn new(kind: &str) -> Fields {
+        let mut fields = Fields(blake3::Hasher::new());
+        fields.bytes(b"larder");
+        fields.bytes(kind.as_bytes());
+        fields
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    }
+
+    fn number(&mut self, number: u64) {
+        self.bytes(&number.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &OsStr) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn texts(&mut self, texts: &[OsString]) {
+        self.number(texts.len() as u64);
+        texts.iter().for_each(|text| self.text(text));
+    }
+
+    fn inputs(&mut self, inputs: &[Input]) {
+        self.number(inputs.len() as u64);
+        for input in inputs {
+            self.text(input.path.as_os_str());
+            self.bytes(&input.digest);
+        }
+    }
+
+    /// An empty value is not the same as none.
+    fn variable(&mut self, value: Option<OsString>) {
+        match value {
+            Some(value) => {
+                self.number(1);
+                self.text(&value);
+            }
+            None => self.number(0),
+        }
+    }
+
+    fn key(self) -> Key {
+        Key::from_bytes(*self.0.finalize().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! Each input of the table changes the keys that it is in, and no others.
+
+use std::collections::BTreeSet;
+
+use larder_engine::SectionKind;
+
+use super::*;
+use crate::compiler::{Depfile, Language, Output};
+
+#[test]
+fn the_table_of_the_module_is_the_list_that_is_hashed() {
+    let source = include_str!("../fingerprint.rs");
+    let rows = source.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let mut documented = Vec::new();
+    let mut left_out = BTreeSet::new();
+    for row in rows.filter(|row| !row.starts_with("input |")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let name = cells[0].trim_matches('`').to_owned();
+        let yes = |cell: &str, bit| match cell {
+            "yes" => bit,
+            "no" => 0,
+            _ => panic!("{row}"),
+        };
+        match yes(cells[1], DIRECT) | yes(cells[2], PREPROCESSED) {
+            0 => drop(left_out.insert(name)),
+            keys => documented.push((name, keys)),
+        }
+    }
+    let mut hashed: Vec<_> =
+        INPUTS.iter().map(|(name, keys, _)| (name.to_string(), *keys)).collect();
+    hashed.extend(ENVIRONMENT.iter().map(|(name, keys)| (name.to_string(), *keys)));
+    assert_eq!(documented, hashed);
+    for name in TOOLCHAIN_VARIABLES {
+        let named = left_out.contains(*name) || hashed.iter().any(|(hashed, _)| hashed == name);
+        assert!(named, "{name} is not in the table");
+    }
+}
+
+/// Facts that a test can change.
+#[derive(Clone)]
+struct Sample {
+    namespace: String,
+    toolchain: Digest,
+    compiler: PathBuf,
+    compile: Compile,
+    directory: PathBuf,
+    source: Digest,
+    named: Vec<Input>,
+    variables: Vec<(String, String)>,
+    text: Digest,
+    files: Vec<PathBuf>,
+}
+
+fn sample() -> Sample {
+    let compile = Compile {
+        family: Family::Gcc,
+        language: Language::C,
+        input: "/s/a.c".into(),
+        arguments: vec!["-c".into(), "/s/a.c".into(), "-I/i".into()],
+        key_arguments: vec!["-c".into(), "/s/a.c".into(), "-I/i".into()],
+        preprocess_arguments: vec!["/s/a.c".into()],
+        key_arguments_after_preprocessing: vec!["-c".into()],
+        cwd_matters: false,
+        color_is_explicit: false,
+        depfile: None,
+        outputs: vec![Output { kind: SectionKind::Object, path: "a.o".into(), required: true }],
+        named_inputs: Vec::new(),
+    };
+    Sample {
+        namespace: String::new(),
+        toolchain: [1; 32],
+        compiler: "/usr/bin/gcc".into(),
+        compile,
+        directory: "/here".into(),
+        source: [2; 32],
+        named: Vec::new(),
+        variables: vec![("PWD".into(), "/here".into())],
+        text: [3; 32],
+        files: vec!["/s/a.c".into()],
+    }
+}
+
+fn depfile() -> Depfile {
+    Depfile {
+        path: "a.d".into(),
+        omits_system_headers: false,
+        target_arguments: vec!["a.o".into()],
+        phony_targets: false,
+    }
+}
+
+/// The bits of the keys that differ.
+fn difference(one: &Sample, other: &Sample) -> u8 {
+    let keys = |sample: &Sample| {
+        let variable = |name: &str| {
+            let found = sample.variables.iter().rev().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.into())
+        };
+        let facts = Facts {
+            namespace: &sample.namespace,
+            toolchain: &sample.toolchain,
+            compiler: &sample.compiler,
+            compile: &sample.compile,
+            directory: &sample.directory,
+            source: sample.source,
+            named: &sample.named,
+            variable: &variable,
+        };
+        let preprocessed = Preprocessed { text: &sample.text, files: &sample.files };
+        (direct_key(&facts), preprocessed_key(&facts, &preprocessed))
+    };
+    let (one, other) = (keys(one), keys(other));
+    (u8::from(one.0 != other.0) * DIRECT) | (u8::from(one.1 != other.1) * PREPROCESSED)
+}
+
+#[track_caller]
+fn check(expected: u8, base: &Sample, change: impl FnOnce(&mut Sample)) {
+    let mut changed = base.clone();
+    change(&mut changed);
+    assert_eq!(difference(base, &changed), expected);
+}
+
+#[test]
+fn each_input_changes_its_keys_and_no_others() {
+    let base = sample();
+    check(0, &base, |_| {});
+    check(BOTH, &base, |s| s.namespace = "n".into());
+    check(BOTH, &base, |s| s.toolchain = [9; 32]);
+    check(BOTH, &base, |s| s.compiler = "/opt/bin/gcc".into());
+    check(BOTH, &base, |s| s.compile.family = Family::Clang);
+    check(BOTH, &base, |s| s.compile.language = Language::Cpp);
+    check(DIRECT, &base, |s| s.compile.key_arguments.push("-DX".into()));
+    check(PREPROCESSED, &base, |s| s.compile.key_arguments_after_preprocessing.push("-O2".into()));
+    check(DIRECT, &base, |s| s.source = [9; 32]);
+    check(PREPROCESSED, &base, |s| s.text = [9; 32]);
+    let named = Input { path: "spec".into(), digest: [4; 32] };
+    check(BOTH, &base, |s| s.named.push(named));
+    let dwarf = Output { kind: SectionKind::DwarfObject, path: "a.dwo".into(), required: true };
+    check(BOTH, &base, |s| s.compile.outputs.push(dwarf));
+}
+
+#[test]
+fn the_shape_of_a_dependency_file_counts_and_its_place_does_not() {
+    let mut base = sample();
+    check(BOTH, &base, |s| s.compile.depfile = Some(depfile()));
+    check(0, &base, |s| s.files.push("/s/empty.h".into()));
+    base.compile.depfile = Some(depfile());
+    check(PREPROCESSED, &base, |s| s.files.push("/s/empty.h".into()));
+    let change = |change: fn(&mut Depfile)| {
+        move |sample: &mut Sample| change(sample.compile.depfile.as_mut().unwrap())
+    };
+    check(BOTH, &base, change(|depfile| depfile.target_arguments.push("b".into())));
+    check(BOTH, &base, change(|depfile| depfile.phony_targets = true));
+    check(BOTH, &base, change(|depfile| depfile.omits_system_headers = true));
+    check(0, &base, change(|depfile| depfile.path = "elsewhere.d".into()));
+}
+
+#[test]
+fn the_directory_counts_where_it_can_be_seen() {
+    let mut base = sample();
+    let elsewhere = |sample: &mut Sample| sample.directory = "/elsewhere".into();
+    check(0, &base, elsewhere);
+    check(0, &base, |s| s.variables.push(("PWD".into(), "/link".into())));
+    base.compile.arguments.push("-Iinclude".into());
+    check(DIRECT, &base, elsewhere);
+    base.compile.cwd_matters = true;
+    check(BOTH, &base, elsewhere);
+    check(BOTH, &base, |s| s.variables.push(("PWD".into(), "/link".into())));
+    let mut separate = sample();
+    separate.compile.arguments.extend(["-isystem".into(), "x".into()]);
+    check(DIRECT, &separate, elsewhere);
+    let mut relative = sample();
+    relative.compile.input = "a.c".into();
+    check(DIRECT, &relative, elsewhere);
+}
+
+#[test]
+fn each_variable_changes_its_keys_and_no_others() {
+    let base = sample();
+    for (name, keys) in ENVIRONMENT {
+        check(*keys, &base, |s| s.variables.push((name.to_string(), String::new())));
+        check(*keys, &base, |s| s.variables.push((name.to_string(), "x".into())));
+    }
+    for name in ["TMPDIR", "TERM", "MALLOC_ARENA_MAX", "LIBRARY_PATH", "GCC_COLORS", "TZ"] {
+        check(0, &base, |s| s.variables.push((name.into(), "x".into())));
+    }
+}
+
+#[test]
+fn paths_of_outputs_do_not_count() {
+    let base = sample();
+    check(0, &base, |s| s.compile.outputs[0].path = "elsewhere.o".into());
+}
+
+#[test]
+fn fields_do_not_run_into_each_other() {
+    let base = sample();
+    let mut one = base.clone();
+    let mut other = base;
+    one.compile.key_arguments = vec!["-DA".into(), "B".into()];
+    other.compile.key_arguments = vec!["-DAB".into()];
+    assert_eq!(difference(&one, &other), DIRECT);
+}
+
+#[test]
+fn a_result_key_covers_inputs_moment_and_messages() {
+    let direct = Key::of(b"direct");
+    let input = Input { path: "a.h".into(), digest: [1; 32] };
+    let other = Input { digest: [2; 32], ..input.clone() };
+    let one = std::slice::from_ref(&input);
+    let keys = BTreeSet::from([
+        result_key(&direct, one, &[0; 32], 0),
+        result_key(&direct, &[other], &[0; 32], 0),
+        result_key(&direct, one, &[1; 32], 0),
+        result_key(&direct, one, &[0; 32], messages_state(false)),
+        result_key(&direct, &[], &[0; 32], 0),
+    ]);
+    assert_eq!(keys.len(), 5);
+    assert_ne!(messages_state(true), messages_state(false));
+}
+
+#[test]
+fn the_text_does_not_decide_where_columns_or_comments_are_seen() {
+    let with = |argument: &str| {
+        let mut sample = sample();
+        sample.compile.arguments.push(argument.into());
+        text_decides(&sample.compile)
+    };
+    for option in ["-O2", "-Wall", "-g0", "-DX"] {
+        assert!(with(option), "{option}");
+    }
+    for option in ["-g", "-ggdb3", "-fsanitize=undefined", "--coverage", "-Wextra", "-imacros"] {
+        assert!(!with(option), "{option}");
+    }
+}

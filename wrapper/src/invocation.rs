@@ -1,0 +1,337 @@
+//! One compile: asked for in the store, else run and stored.
+//!
+//! 1. Find the real compiler; parse the arguments; what cannot be cached is handed to the compiler
+//!    by `exec`, and its reason is counted.
+//! 2. [`lookup`]: direct key, manifest, variants, result; where a manifest is known but no variant
+//!    fits, the preprocessed text. A hit restores and ends here, having started no process.
+//! 3. [`compile`]: run the compiler, pass its messages and status on, and only then store.
+//!
+//! Whatever fails before step 3, a panic included, ends in the compiler's own `exec`; whatever
+//! fails after the compiler has run costs no more than the record. So the compiler runs at most
+//! once, and its messages are never mixed with larder's: those go to the log.
+
+mod compile;
+mod lookup;
+mod precompiled;
+
+use std::cell::RefCell;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio, exit};
+
+use larder_engine::env::clock_ns;
+use larder_engine::{Budget, Key, Options, Store};
+
+use crate::compiler;
+use crate::compiler::Compile;
+use crate::config::{Config, Janitor};
+use crate::digest::{Digest, Digests, Mentions};
+use crate::exec;
+use crate::fingerprint::{Facts, unsupported_variable};
+use crate::identity::Toolchain;
+use crate::log::Log;
+use crate::manifest::Input;
+use crate::outcome::{Counter, Reason};
+
+/// The exit status of a shell for a command that is not there.
+const STATUS_NOT_FOUND: i32 = 127;
+
+/// What is known of the call before its arguments are understood.
+struct Call<'a> {
+    /// The fine clock when this process began to care, the T0 of `compile`.
+    started_ns: u64,
+    config: &'a Config,
+    log: &'a Log,
+    compiler: &'a Path,
+    arguments: &'a [OsString],
+}
+
+/// A call with its store.
+struct Session<'a> {
+    call: &'a Call<'a>,
+    store: Store,
+    digests: Digests,
+    counts: RefCell<Vec<(Counter, u64)>>,
+}
+
+/// A cacheable call and everything that its keys are made of.
+struct Job {
+    compile: Compile,
+    directory: PathBuf,
+    toolchain: Toolchain,
+    source: Digest,
+    /// What the arguments mention; the inputs add theirs.
+    mentions: Mentions,
+    named: Vec<Input>,
+    direct: Key,
+    colored: bool,
+}
+
+/// What a look-up found.
+enum Answer {
+    /// The outputs stand; these are the messages.
+    Hit { stdout: Vec<u8>, stderr: Vec<u8> },
+    /// The compiler has to run; its result may get this preprocessed key.
+    Miss { job: Box<Job>, alias: Option<Key> },
+    /// The compiler has to run, and its result is not stored.
+    Uncached(Reason),
+}
+
+/// Runs `larder PROGRAM ARGUMENTS` and ends this process. `is_link` tells that larder was called by
+/// a link named like the compiler.
+pub fn run(program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
+    let started_ns = clock_ns();
+    let config = Config::load();
+    let log = Log::new(config.log.value.clone());
+    for problem in &config.problems {
+        log.line(format_args!("configuration: {problem}"));
+    }
+    let own_exe = env::current_exe().unwrap_or_default();
+    let found = exec::find_compiler(program, env::var_os("PATH").as_deref(), &own_exe);
+    let compiler = found.unwrap_or_else(|reason| {
+        count_alone(&config, reason.counter);
+        eprintln!("larder: {}", reason.text);
+        exit(STATUS_NOT_FOUND)
+    });
+    let call = Call { started_ns, config: &config, log: &log, compiler: &compiler, arguments };
+    let session = if config.disable.value { None } else { guarded(&log, || open(&call)).flatten() };
+    if let Some(session) = session {
+        let status = handle(&session);
+        finish(&session, &own_exe);
+        if let Some(status) = status {
+            exec::end_like(status)
+        }
+    }
+    let name = if is_link { compiler.as_os_str() } else { program };
+    exec::exec_passthrough(&compiler, name, arguments)
+}
+
+/// The status that this process is to end with; `None` if the compiler has yet to run.
+fn handle(session: &Session<'_>) -> Option<ExitStatus> {
+    let log = session.call.log;
+    match guarded(log, || lookup::answer(session)) {
+        Some(Answer::Hit { stdout, stderr }) => {
+            pass_on(&stdout, &stderr);
+            Some(ExitStatus::default())
+        }
+        Some(Answer::Miss { job, alias }) => compile::run_and_store(session, &job, alias),
+        Some(Answer::Uncached(reason)) => {
+            session.give_up(&reason);
+            None
+        }
+        None => {
+            session.count(Counter::InternalError);
+            None
+        }
+    }
+}
+
+/// The one place where a panic ends: larder must never break a build.
+fn guarded<T>(log: &Log, work: impl FnOnce() -> T) -> Option<T> {
+    // The default hook would write to the compiler's stderr.
+    panic::set_hook(Box::new(|_| {}));
+    panic::catch_unwind(AssertUnwindSafe(work))
+        .map_err(|payload| {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+            log.line(format_args!("internal error: {}", text.unwrap_or("a panic")));
+        })
+        .ok()
+}
+
+fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
+    let path = call.config.dir.value.as_deref().or_else(|| {
+        call.log.line(format_args!("no store: neither LARDER_DIR nor HOME is set"));
+        None
+    })?;
+    match open_store(call.config, path) {
+        Ok(store) => {
+            let table = digest_table(path);
+            let digests = Digests::open(table.as_deref());
+            Some(Session { call, store, digests, counts: RefCell::default() })
+        }
+        Err(error) => {
+            call.log.line(format_args!("cannot open the store: {error}"));
+            None
+        }
+    }
+}
+
+/// Opens the store as the configuration says.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn open_store(config: &Config, path: &Path) -> larder_engine::Result<Store> {
+    let options = Options::new()
+        .max_size_bytes(config.max_size_bytes.value)
+        .zstd_level(config.compression_level.value)
+        .read_only(config.readonly.value);
+    Store::open(path, options)
+}
+
+/// One table per user: members of a shared store need not trust each other's digests.
+fn digest_table(store: &Path) -> Option<PathBuf> {
+    let user = std::fs::metadata("/proc/self").ok()?.uid();
+    Some(store.join(format!("digests-{user}")))
+}
+
+/// Counts where there is no session.
+fn count_alone(config: &Config, counter: Counter) {
+    if let Some(path) = config.dir.value.as_deref()
+        && !config.disable.value
+        && let Ok(store) = open_store(config, path)
+        && !store.is_read_only()
+    {
+        store.counters().add(counter as usize, 1);
+    }
+}
+
+/// Writes what was counted, and sees to the upkeep that a put found due.
+fn finish(session: &Session<'_>, own_exe: &Path) {
+    if session.store.is_read_only() {
+        return;
+    }
+    guarded(session.call.log, || {
+        for (counter, count) in session.counts.borrow().iter() {
+            session.store.counters().add(*counter as usize, *count);
+        }
+        if session.store.maintenance_due() {
+            maintain(session, own_exe);
+        }
+    });
+}
+
+fn maintain(session: &Session<'_>, own_exe: &Path) {
+    match session.call.config.janitor.value {
+        Janitor::Off => {}
+        Janitor::Detached if start_janitor(own_exe).is_ok() => {}
+        Janitor::Detached | Janitor::Inline => {
+            if let Err(error) = session.store.maintain(Budget::inline()) {
+                session.log(format_args!("upkeep failed: {error}"));
+            }
+        }
+    }
+}
+
+/// Starts `larder janitor` with low priority in a process group of its own. The shell closes what a
+/// build passes on to every child (a jobserver's pipes), so that nobody waits for the janitor.
+fn start_janitor(own_exe: &Path) -> io::Result<()> {
+    let script = "exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-; exec nice -n 19 \"$0\" janitor";
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(script).arg(own_exe).process_group(0).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map(drop)
+}
+
+/// A reader that is gone is not larder's business.
+fn pass_on(stdout: &[u8], stderr: &[u8]) {
+    let _ = io::stdout().lock().write_all(stdout).and_then(|()| io::stdout().flush());
+    let _ = io::stderr().lock().write_all(stderr);
+}
+
+impl Session<'_> {
+    fn count(&self, counter: Counter) {
+        self.count_many(counter, 1);
+    }
+
+    fn count_many(&self, counter: Counter, count: u64) {
+        self.counts.borrow_mut().push((counter, count));
+    }
+
+    fn log(&self, text: std::fmt::Arguments<'_>) {
+        self.call.log.line(text);
+    }
+
+    fn give_up(&self, reason: &Reason) {
+        self.count(reason.counter);
+        self.log(format_args!("{:?}: {}", reason.counter, reason.text));
+    }
+
+    /// Understands the call.
+    fn job(&self) -> Result<Job, Reason> {
+        if let Some(name) = unsupported_variable() {
+            let text = format!("{name} is set");
+            return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
+        }
+        let directory = env::current_dir().map_err(|error| {
+            Reason::new(Counter::InternalError, format!("no working directory: {error}"))
+        })?;
+        let (family, language) = compiler::family_of(self.call.compiler).ok_or_else(|| {
+            let text = format!("{} is no known compiler", self.call.compiler.display());
+            Reason::new(Counter::CompilerCheckFailed, text)
+        })?;
+        let compile = compiler::parse(family, language, self.call.arguments, &directory)?;
+        let toolchain = Toolchain::of(&compile, self.call.compiler, &self.store, &self.digests)?;
+        let source = self.source(&compile)?;
+        let named = self.named(&compile)?;
+        let colored = wants_colors(&compile);
+        let mut mentions = Mentions::default();
+        for argument in &compile.arguments {
+            mentions = mentions.union(Mentions::scan(argument.as_encoded_bytes()));
+        }
+        let mut job = Job {
+            compile,
+            directory,
+            toolchain,
+            source,
+            mentions,
+            named,
+            direct: Key::of(b""),
+            colored,
+        };
+        job.direct = self.facts(&job, crate::fingerprint::direct_key);
+        Ok(job)
+    }
+
+    fn source(&self, compile: &Compile) -> Result<Digest, Reason> {
+        let seen = self.digests.look(&compile.input).map_err(|error| {
+            let text = format!("cannot read {}: {error}", compile.input.display());
+            Reason::new(Counter::BadInputFile, text)
+        })?;
+        if seen.mentions.any(Mentions::HIDDEN_INPUT) {
+            return Err(hidden_input(&compile.input));
+        }
+        Ok(seen.digest)
+    }
+
+    fn named(&self, compile: &Compile) -> Result<Vec<Input>, Reason> {
+        let look = |path: &PathBuf| match self.digests.look(path) {
+            Ok(seen) => Ok(Input { path: path.clone(), digest: seen.digest }),
+            Err(error) => {
+                let text = format!("cannot read {}: {error}", path.display());
+                Err(Reason::new(Counter::ErrorHashingExtraFile, text))
+            }
+        };
+        compile.named_inputs.iter().map(look).collect()
+    }
+
+    /// Calls `work` with the facts of `job`.
+    fn facts<T>(&self, job: &Job, work: impl FnOnce(&Facts<'_>) -> T) -> T {
+        work(&Facts {
+            namespace: &self.call.config.namespace.value,
+            toolchain: &job.toolchain.identity,
+            compiler: self.call.compiler,
+            compile: &job.compile,
+            directory: &job.directory,
+            source: job.source,
+            named: &job.named,
+            variable: &|name| env::var_os(name),
+        })
+    }
+}
+
+fn hidden_input(path: &Path) -> Reason {
+    let text = format!("{} may read files that are not listed", path.display());
+    Reason::new(Counter::UnsupportedCodeDirective, text)
+}
+
+fn wants_colors(compile: &Compile) -> bool {
+    use std::io::IsTerminal;
+    !compile.color_is_explicit
+        && exec::wants_colors(compile.family, io::stderr().is_terminal(), |name| env::var_os(name))
+}

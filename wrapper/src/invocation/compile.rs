@@ -1,0 +1,331 @@
+//! Running the compiler on a miss, and storing what it made.
+//!
+//! **Inputs that change around the compile.** T0 is the fine clock at the start of this process.
+//! The compiler starts only when the coarse clock, from which the kernel takes file times, has
+//! passed T0. So whatever is written after the compiler began to read has mtime or ctime at or
+//! after T0, while sources that were just generated lie before it. Afterwards every input is
+//! looked at: if one is not older than T0, is no regular file, or the source is not what its
+//! digest said, nothing is stored.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use larder_engine::env::{clock_ns, coarse_clock_ns};
+use larder_engine::{Entry, Key, Put, RecordKind, Section, SectionKind};
+
+use super::lookup::read_manifest;
+use super::precompiled;
+use super::{Job, Session, guarded, pass_on};
+use crate::digest::{Digest, Mentions};
+use crate::exec::{self, Capture, Ran, Stream};
+use crate::fingerprint::{messages_state, records_additions, records_trace, result_key};
+use crate::manifest::Input;
+use crate::moment::moment;
+use crate::outcome::{Counter, Reason};
+use crate::{capture, depfile};
+
+/// The coarse clock ticks every 1 to 10 ms; if it stands still for longer, the clock was set back,
+/// and waiting does not help. The inputs' times then prevent storing.
+const WAIT_NS_MAX: u64 = 50_000_000;
+
+/// How larder learns what the compiler reads.
+enum Listing {
+    /// The user's own dependency file names everything.
+    Own(PathBuf),
+    /// A dependency file for larder alone.
+    Injected(Scratch),
+    /// `-H`, because the user's dependency file leaves system headers out.
+    Trace,
+    /// A run of the preprocessor afterwards.
+    Afterwards,
+}
+
+/// Runs the compiler, passes on what it says, and stores what it made. `None` if it did not start.
+pub(super) fn run_and_store(
+    session: &Session<'_>,
+    job: &Job,
+    alias: Option<Key>,
+) -> Option<ExitStatus> {
+    let prepared = guarded(session.call.log, || prepare(session, job))?;
+    let (listing, arguments) = prepared
+        .map_err(|error| session.log(format_args!("cannot prepare the compile: {error}")))
+        .ok()?;
+    session.wait_for_start();
+    let capture = Capture { stdout: Stream::Collect, stderr: Stream::Collect };
+    let ran = exec::run(session.call.compiler, &arguments, &[], capture);
+    let mut ran =
+        ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
+    let traced = match listing {
+        Listing::Trace => guarded(session.call.log, || take_trace(job, &mut ran)).flatten(),
+        _ => None,
+    };
+    pass_on(&ran.stdout, &ran.stderr);
+    if !ran.status.success() {
+        session.count(Counter::CompileFailed);
+        return Some(ran.status);
+    }
+    let stored = guarded(session.call.log, || {
+        let files = files_read(session, job, &listing, traced)?;
+        store(session, job, alias, &files, &ran)
+    });
+    match stored {
+        Some(Ok(())) => session.count(Counter::CacheMiss),
+        Some(Err(reason)) => session.give_up(&reason),
+        None => session.count(Counter::InternalError),
+    }
+    Some(ran.status)
+}
+
+/// How to list the inputs, and the arguments that make the compiler do so. Additions come first,
+/// where nothing before them can take them for its value.
+fn prepare(session: &Session<'_>, job: &Job) -> io::Result<(Listing, Vec<OsString>)> {
+    let mut arguments = Vec::with_capacity(session.call.arguments.len() + 4);
+    if job.colored && !records_additions(&job.compile) {
+        arguments.push(exec::color_argument(job.compile.family).into());
+    }
+    let listing = match &job.compile.depfile {
+        Some(depfile) if !depfile.omits_system_headers => Listing::Own(depfile.path.clone()),
+        _ if records_additions(&job.compile) => Listing::Afterwards,
+        Some(_) if records_trace(&job.compile) || !job.compile.trace_is_complete() => {
+            Listing::Afterwards
+        }
+        Some(_) => {
+            arguments.push("-H".into());
+            Listing::Trace
+        }
+        None => {
+            let list = Scratch::new()?;
+            arguments.extend(["-MD".into(), "-MF".into(), list.path().into()]);
+            Listing::Injected(list)
+        }
+    };
+    arguments.extend_from_slice(session.call.arguments);
+    Ok((listing, arguments))
+}
+
+/// Takes what `-H` added out of stderr, also if the compile failed.
+fn take_trace(job: &Job, ran: &mut Ran) -> Option<Vec<PathBuf>> {
+    let trace = depfile::parse_include_trace(job.compile.family, &ran.stderr)?;
+    ran.stderr = trace.rest;
+    Some(trace.files)
+}
+
+/// Every file that the compiler read, as it named them.
+fn files_read(
+    session: &Session<'_>,
+    job: &Job,
+    listing: &Listing,
+    traced: Option<Vec<PathBuf>>,
+) -> Result<Vec<PathBuf>, Reason> {
+    let cannot = |error: io::Error| {
+        Reason::new(Counter::InternalError, format!("cannot read the list of inputs: {error}"))
+    };
+    let (listed, is_depfile) = match (listing, traced) {
+        (Listing::Own(path), _) => (depfile::parse(&fs::read(path).map_err(cannot)?), true),
+        (Listing::Injected(list), _) => (depfile::parse(&list.read().map_err(cannot)?), true),
+        // A dependency file names the preincluded headers, the trace does not.
+        (_, Some(files)) => {
+            (job.toolchain.preincluded.iter().cloned().chain(files).collect(), false)
+        }
+        (_, None) => (list_afterwards(session, job).map_err(cannot)?, true),
+    };
+    // A list that was not understood would look like a compile that read no header.
+    if is_depfile && !names(&listed, &job.compile.input) {
+        return Err(Reason::new(Counter::InternalError, "the list of inputs lacks the source"));
+    }
+    let mut known = HashSet::new();
+    let source = std::iter::once(job.compile.input.clone());
+    Ok(source.chain(listed).filter(|path| known.insert(path.clone())).collect())
+}
+
+/// Whether `listed` has `source`; gcc leaves out a leading `./`.
+pub(super) fn names(listed: &[PathBuf], source: &Path) -> bool {
+    let plain = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_path_buf();
+    listed.iter().any(|path| plain(path) == plain(source))
+}
+
+fn list_afterwards(session: &Session<'_>, job: &Job) -> io::Result<Vec<PathBuf>> {
+    let list = Scratch::new()?;
+    let mut arguments: Vec<OsString> = vec!["-M".into(), "-MF".into(), list.path().into()];
+    arguments.extend(job.compile.preprocess_arguments.iter().cloned());
+    let capture = Capture { stdout: Stream::Discard, stderr: Stream::Discard };
+    let ran = exec::run(session.call.compiler, &arguments, &[], capture)?;
+    if !ran.status.success() {
+        return Err(io::Error::other(format!("the preprocessor ended with {}", ran.status)));
+    }
+    Ok(depfile::parse(&list.read()?))
+}
+
+fn store(
+    session: &Session<'_>,
+    job: &Job,
+    alias: Option<Key>,
+    files: &[PathBuf],
+    ran: &Ran,
+) -> Result<(), Reason> {
+    let inputs = Inputs::look(session, job, files)?;
+    if inputs.mentions.any(Mentions::HIDDEN_INPUT) {
+        return Err(super::hidden_input(&job.compile.input));
+    }
+    let moment = inputs.moment(session, job).ok_or_else(|| {
+        let text = format!("{} shows the time", job.compile.input.display());
+        Reason::new(Counter::UnsupportedCodeDirective, text)
+    })?;
+    let mut sections = capture::collect(&job.compile)?;
+    for (kind, text) in [(SectionKind::Stdout, &ran.stdout), (SectionKind::Stderr, &ran.stderr)] {
+        if !text.is_empty() {
+            sections.push(Section::new(kind, &text[..]));
+        }
+    }
+    if session.call.config.readonly.value || session.store.is_read_only() {
+        return Ok(());
+    }
+    let messages = if ran.stderr.is_empty() { 0 } else { messages_state(job.colored) };
+    let result = result_key(&job.direct, &inputs.list, &moment, messages);
+    // Read again, because another process may have added to it during the compile.
+    let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
+    manifest.add(result, messages, (inputs.mentions, moment), &inputs.list);
+    let manifest = Section::new(SectionKind::Manifest, manifest.encode());
+    let mut entries = vec![
+        Entry::new(job.direct, RecordKind::Manifest, vec![manifest]),
+        Entry::new(result, RecordKind::Result, sections),
+    ];
+    // Source lines in messages show what the preprocessed text does not.
+    if let Some(alias) = alias.filter(|_| messages == 0) {
+        let section = Section::new(SectionKind::AliasKey, &result.as_bytes()[..]);
+        entries.push(Entry::new(alias, RecordKind::Alias, vec![section]));
+    }
+    session.count(Counter::LocalStorageMiss);
+    session.put(&entries);
+    Ok(())
+}
+
+/// The inputs of one run, as they were before it.
+pub(super) struct Inputs {
+    pub(super) list: Vec<Input>,
+    pub(super) mentions: Mentions,
+    mtimes_secs: Vec<i64>,
+}
+
+impl Inputs {
+    /// Looks at `files` after a run; see the module documentation.
+    pub(super) fn look(
+        session: &Session<'_>,
+        job: &Job,
+        files: &[PathBuf],
+    ) -> Result<Inputs, Reason> {
+        let mut inputs =
+            Inputs { list: Vec::new(), mentions: job.mentions, mtimes_secs: Vec::new() };
+        for path in files {
+            inputs.look_at(session, path)?;
+        }
+        precompiled::check_source(&job.compile)?;
+        let source = inputs.list.iter().find(|input| input.path == job.compile.input);
+        if source.is_none_or(|input| input.digest != job.source) {
+            return Err(modified(&job.compile.input, "is not what it was"));
+        }
+        for named in &job.named {
+            let now = look_before(session, &named.path)?;
+            if now.digest != named.digest {
+                return Err(modified(&named.path, "is not what it was"));
+            }
+        }
+        Ok(inputs)
+    }
+
+    fn look_at(&mut self, session: &Session<'_>, path: &Path) -> Result<(), Reason> {
+        let seen = look_before(session, path)?;
+        precompiled::check(path)?;
+        self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
+        self.mentions = self.mentions.union(seen.mentions);
+        self.mtimes_secs.push(seen.mtime_secs);
+        Ok(())
+    }
+
+    /// What the time macros showed; `None` if that is not known, midnight during the run included.
+    pub(super) fn moment(&self, session: &Session<'_>, job: &Job) -> Option<Digest> {
+        let honoured = job.toolchain.epoch_is_honoured;
+        let at = |now_ns| moment(self.mentions, honoured, now_ns, self.mtimes_secs.iter().copied());
+        let before = at(session.call.started_ns)?;
+        (self.mentions == Mentions::default() || at(clock_ns()) == Some(before)).then_some(before)
+    }
+}
+
+/// What a file is, if it was the same when the run began.
+fn look_before(session: &Session<'_>, path: &Path) -> Result<crate::digest::Seen, Reason> {
+    let seen = session.digests.look(path).map_err(|error| modified(path, &error.to_string()))?;
+    if seen.changed_ns >= session.call.started_ns {
+        return Err(modified(path, "changed during the compile"));
+    }
+    Ok(seen)
+}
+
+fn modified(path: &Path, what: &str) -> Reason {
+    Reason::new(Counter::ModifiedInputFile, format!("{}: {what}", path.display()))
+}
+
+impl Session<'_> {
+    /// Waits until file times of new writes must lie at or after T0.
+    pub(super) fn wait_for_start(&self) {
+        let begun_ns = clock_ns();
+        while coarse_clock_ns() < self.call.started_ns
+            && clock_ns().saturating_sub(begun_ns) < WAIT_NS_MAX
+        {
+            std::thread::sleep(Duration::from_micros(500));
+        }
+    }
+
+    /// Stores entries; a refusal is counted and logged.
+    pub(super) fn put(&self, entries: &[Entry<'_>]) {
+        match self.store.put_all(entries) {
+            Ok(Put::Stored) => self.count_many(Counter::LocalStorageWrite, entries.len() as u64),
+            Ok(Put::Dropped(why)) => {
+                self.count(Counter::StoreDropped);
+                self.log(format_args!("not stored: {why}"));
+            }
+            Err(error) => {
+                self.count(Counter::StoreUnavailable);
+                self.log(format_args!("not stored: {error}"));
+            }
+        }
+    }
+}
+
+/// An empty file of larder's own for the compiler to write to; it goes when this is dropped.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn new() -> io::Result<Scratch> {
+        let directory = std::env::temp_dir();
+        let mut number = clock_ns();
+        loop {
+            let path = directory.join(format!("larder-{}-{number:x}.d", std::process::id()));
+            match File::options().write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(_) => return Ok(Scratch(path)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn read(&self) -> io::Result<Vec<u8>> {
+        fs::read(&self.0)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Whoever empties the directory of temporary files may have been faster.
+        let _ = fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,224 @@
+//! Asking the store: manifest, variants, result; then the preprocessed text.
+
+use std::cell::OnceCell;
+
+use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
+
+use super::compile::Inputs;
+use super::{Answer, Job, Session};
+use crate::compiler::Compile;
+use crate::digest::{Digest, Mentions, Seen};
+use crate::fingerprint::{Preprocessed, messages_state, preprocessed_key, text_decides};
+use crate::manifest::{Manifest, Variant};
+use crate::moment::moment;
+use crate::outcome::Counter;
+use crate::restore;
+
+pub(super) fn answer(session: &Session<'_>) -> Answer {
+    let job = match session.job() {
+        Ok(job) => Box::new(job),
+        Err(reason) => return Answer::Uncached(reason),
+    };
+    if session.call.config.recache.value {
+        session.count(Counter::Recache);
+        return Answer::Miss { job, alias: None };
+    }
+    let Some(manifest) = read_manifest(session, &job.direct) else {
+        session.count(Counter::LocalStorageReadMiss);
+        session.count(Counter::DirectCacheMiss);
+        session.log(format_args!("no manifest for {}", job.compile.input.display()));
+        return Answer::Miss { job, alias: None };
+    };
+    session.count(Counter::LocalStorageReadHit);
+    if let Some(variant) = fitting(session, &job, &manifest) {
+        if let Some(answer) = restored(session, &job.compile, &variant.result) {
+            session.count(Counter::DirectCacheHit);
+            session.log(format_args!("direct hit for {}", job.compile.input.display()));
+            return answer;
+        }
+        session.count(Counter::DirectCacheMiss);
+        return Answer::Miss { job, alias: None };
+    }
+    session.count(Counter::DirectCacheMiss);
+    session.log(format_args!("no variant fits for {}", job.compile.input.display()));
+    if !text_decides(&job.compile) {
+        return Answer::Miss { job, alias: None };
+    }
+    by_text(session, job)
+}
+
+pub(super) fn read_manifest(session: &Session<'_>, key: &Key) -> Option<Manifest> {
+    let bytes = read_section(session, key, RecordKind::Manifest, SectionKind::Manifest)?;
+    Manifest::decode(&bytes)
+}
+
+/// The section of a record that has to be of this kind; damage is logged and counts as absence.
+fn read_section(
+    session: &Session<'_>,
+    key: &Key,
+    kind: RecordKind,
+    section: SectionKind,
+) -> Option<Vec<u8>> {
+    let read = || -> larder_engine::Result<Option<Vec<u8>>> {
+        let Some(record) = session.store.get(key)? else { return Ok(None) };
+        let at = record.sections().iter().position(|info| info.kind == Some(section));
+        match at {
+            Some(at) if record.kind() == Some(kind) => record.read(at).map(Some),
+            _ => Ok(None),
+        }
+    };
+    read().unwrap_or_else(|error| {
+        session.log(format_args!("cannot read a record: {error}"));
+        session.count(Counter::StoreCorrupt);
+        None
+    })
+}
+
+/// The newest variant that fits; each file of the manifest is looked at once at most.
+fn fitting<'a>(session: &Session<'_>, job: &Job, manifest: &'a Manifest) -> Option<&'a Variant> {
+    let seen: Vec<OnceCell<Option<Seen>>> = vec![OnceCell::new(); manifest.paths().len()];
+    let look = |path: usize| -> Option<&Seen> {
+        let look = || session.digests.look(manifest.paths().get(path)?).ok();
+        seen.get(path)?.get_or_init(look).as_ref()
+    };
+    let messages = messages_state(job.colored);
+    manifest.newest_first().find(|variant| {
+        (variant.messages == 0 || variant.messages == messages)
+            && manifest
+                .inputs_of(variant)
+                .all(|(path, digest)| look(path).is_some_and(|seen| seen.digest == *digest))
+            && is_the_moment(session, job, variant, || {
+                manifest.inputs_of(variant).filter_map(|(path, _)| Some(look(path)?.mtime_secs))
+            })
+    })
+}
+
+fn is_the_moment<I: Iterator<Item = i64>>(
+    session: &Session<'_>,
+    job: &Job,
+    variant: &Variant,
+    mtimes_secs: impl FnOnce() -> I,
+) -> bool {
+    let honoured = job.toolchain.epoch_is_honoured;
+    let now = moment(variant.mentions, honoured, session.call.started_ns, mtimes_secs());
+    now == Some(variant.moment)
+}
+
+/// Restores the result at `key`; `None` if it is missing, damaged or cannot be written.
+fn restored(session: &Session<'_>, compile: &Compile, key: &Key) -> Option<Answer> {
+    let record = session.store.get(key).unwrap_or_else(|error| {
+        session.log(format_args!("cannot read a result: {error}"));
+        session.count(Counter::StoreCorrupt);
+        None
+    });
+    let Some(record) = record.filter(|record| record.kind() == Some(RecordKind::Result)) else {
+        session.count(Counter::LocalStorageReadMiss);
+        session.count(Counter::LocalStorageMiss);
+        return None;
+    };
+    session.count(Counter::LocalStorageReadHit);
+    let Some(restorable) = restore::read(&record, compile) else {
+        session.count(Counter::StoreCorrupt);
+        session.count(Counter::LocalStorageMiss);
+        session.log(format_args!("a result is damaged or lacks an output"));
+        return None;
+    };
+    if let Err(error) = restore::write(&restorable) {
+        session.count(Counter::BadOutputFile);
+        session.log(format_args!("cannot restore: {error}"));
+        return None;
+    }
+    session.count(Counter::LocalStorageHit);
+    Some(Answer::Hit { stdout: restorable.stdout, stderr: restorable.stderr })
+}
+
+/// Runs the preprocessor and asks for the text that it makes.
+fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
+    let text = match Text::make(session, &job) {
+        Ok(text) => text,
+        Err(why) => {
+            session.log(format_args!("no preprocessed text: {why}"));
+            return Answer::Miss { job, alias: None };
+        }
+    };
+    if text.inputs.mentions.any(Mentions::HIDDEN_INPUT) {
+        return Answer::Uncached(super::hidden_input(&job.compile.input));
+    }
+    let result = read_section(session, &text.key, RecordKind::Alias, SectionKind::AliasKey)
+        .and_then(|bytes| Some(Key::from_bytes(bytes.try_into().ok()?)));
+    let Some(result) = result else {
+        session.count(Counter::LocalStorageReadMiss);
+        session.count(Counter::PreprocessedCacheMiss);
+        return Answer::Miss { job, alias: Some(text.key) };
+    };
+    match restored(session, &job.compile, &result) {
+        Some(answer) => {
+            session.count(Counter::PreprocessedCacheHit);
+            session.log(format_args!("preprocessed hit for {}", job.compile.input.display()));
+            remember(session, &job, &text, &result);
+            answer
+        }
+        None => {
+            session.count(Counter::PreprocessedCacheMiss);
+            Answer::Miss { job, alias: Some(text.key) }
+        }
+    }
+}
+
+/// Adds the state of the inputs that led to `result` to the manifest.
+fn remember(session: &Session<'_>, job: &Job, text: &Text, result: &Key) {
+    let Some(moment) = text.inputs.moment(session, job) else { return };
+    if session.call.config.readonly.value {
+        return;
+    }
+    let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
+    // Only results without messages have a preprocessed key.
+    manifest.add(*result, 0, (text.inputs.mentions, moment), &text.inputs.list);
+    let section = Section::new(SectionKind::Manifest, manifest.encode());
+    session.put(&[Entry::new(job.direct, RecordKind::Manifest, vec![section])]);
+}
+
+/// The preprocessed text of a job: its key, and what was read for it.
+struct Text {
+    key: Key,
+    inputs: Inputs,
+}
+
+impl Text {
+    fn make(session: &Session<'_>, job: &Job) -> Result<Text, String> {
+        let list = super::compile::Scratch::new().map_err(|error| format!("no list: {error}"))?;
+        session.wait_for_start();
+        let mut arguments = vec!["-E".into(), "-MD".into(), "-MF".into(), list.path().into()];
+        arguments.extend(job.compile.preprocess_arguments.iter().cloned());
+        let capture = crate::exec::Capture {
+            stdout: crate::exec::Stream::Collect,
+            stderr: crate::exec::Stream::Collect,
+        };
+        let ran = crate::exec::run(session.call.compiler, &arguments, &[], capture)
+            .map_err(|error| error.to_string())?;
+        if !ran.status.success() {
+            return Err(format!("the preprocessor ended with {}", ran.status));
+        }
+        // Messages may come from comments and white space, which the text does not show.
+        if !ran.stderr.is_empty() {
+            return Err("the preprocessor had messages".to_owned());
+        }
+        let shows_columns = [&b"source_location"[..], b"__builtin_COLUMN"];
+        if shows_columns.iter().any(|word| contains(&ran.stdout, word)) {
+            return Err("the text asks for its columns".to_owned());
+        }
+        let files = crate::depfile::parse(&list.read().map_err(|error| error.to_string())?);
+        if !super::compile::names(&files, &job.compile.input) {
+            return Err("the list of inputs lacks the source".to_owned());
+        }
+        let inputs = Inputs::look(session, job, &files).map_err(|reason| reason.text)?;
+        let text: Digest = *blake3::hash(&ran.stdout).as_bytes();
+        let preprocessed = Preprocessed { text: &text, files: &files };
+        let key = session.facts(job, |facts| preprocessed_key(facts, &preprocessed));
+        Ok(Text { key, inputs })
+    }
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|part| part == word)
+}

@@ -1,0 +1,55 @@
+//! The log: one line per event, appended with a single write so that processes do not mix.
+//!
+//! 1. Nothing is ever written to the compiler's stderr.
+//! 2. Without `LARDER_LOG` a call of [`Log::line`] does not even format its text.
+//! 3. A log that cannot be written is no error.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Where the log lines of this process go.
+#[derive(Debug, Default)]
+pub struct Log {
+    path: Option<PathBuf>,
+    file: OnceCell<Option<File>>,
+}
+
+impl Log {
+    /// A log at `path`, opened at its first line; no log for `None`.
+    pub fn new(path: Option<PathBuf>) -> Log {
+        Log { path, file: OnceCell::new() }
+    }
+
+    /// Appends one line: the process id, then `text` with its line ends escaped.
+    pub fn line(&self, text: fmt::Arguments<'_>) {
+        let Some(path) = &self.path else { return };
+        let open = || OpenOptions::new().append(true).create(true).open(path).ok();
+        if let Some(file) = self.file.get_or_init(open) {
+            let text = text.to_string().replace('\n', "\\n");
+            let line = format!("[{}] {text}\n", std::process::id());
+            // A full disk must not disturb the compile.
+            let _ = (&mut &*file).write_all(line.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_whatever_it_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let log = Log::new(Some(path.clone()));
+        log.line(format_args!("a\nb"));
+        log.line(format_args!("c"));
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.contains("] a\\nb\n"));
+        Log::default().line(format_args!("nowhere"));
+    }
+}

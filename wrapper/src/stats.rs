@@ -1,0 +1,282 @@
+//! Statistics: what the counters of the store say, for people and for programs.
+//!
+//! The names and numbers are ccache's where ccache has the counter; larder's own begin at 128. A
+//! direct hit adds one to `direct_cache_hit` and `local_storage_hit` and two to
+//! `local_storage_read_hit` (manifest and result). `local_storage_hit` and `_miss` count results.
+
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use larder_engine::{Result, Stats, Store};
+
+use crate::outcome::Counter;
+
+/// Where a counter stands in the text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Group {
+    /// Summed up in the first lines.
+    Calls,
+    /// Why a call was not cached.
+    Uncacheable,
+    /// What went wrong.
+    Errors,
+    /// Only in JSON, or shown in another form.
+    Storage,
+}
+
+use Counter::*;
+use Group::*;
+
+/// Every counter: its name in JSON, its words for people, and its group.
+const COUNTERS: &[(Counter, &str, &str, Group)] = &[
+    (CompileFailed, "compile_failed", "compilation failed", Uncacheable),
+    (InternalError, "internal_error", "internal error", Errors),
+    (CacheMiss, "cache_miss", "misses", Calls),
+    (PreprocessorError, "preprocessor_error", "preprocessing failed", Uncacheable),
+    (CouldNotFindCompiler, "could_not_find_compiler", "compiler not found", Errors),
+    (MissingCacheFile, "missing_cache_file", "missing record", Errors),
+    (PreprocessedCacheHit, "preprocessed_cache_hit", "preprocessed", Calls),
+    (BadCompilerArguments, "bad_compiler_arguments", "bad compiler arguments", Uncacheable),
+    (CalledForLink, "called_for_link", "called for linking", Uncacheable),
+    (
+        UnsupportedSourceLanguage,
+        "unsupported_source_language",
+        "unsupported source language",
+        Uncacheable,
+    ),
+    (BadOutputFile, "bad_output_file", "unsuitable output file", Errors),
+    (NoInputFile, "no_input_file", "no input file", Uncacheable),
+    (MultipleSourceFiles, "multiple_source_files", "several source files", Uncacheable),
+    (AutoconfTest, "autoconf_test", "autoconf test", Uncacheable),
+    (
+        UnsupportedCompilerOption,
+        "unsupported_compiler_option",
+        "unsupported compiler option",
+        Uncacheable,
+    ),
+    (OutputToStdout, "output_to_stdout", "output to stdout", Uncacheable),
+    (DirectCacheHit, "direct_cache_hit", "direct", Calls),
+    (CompilerProducedNoOutput, "compiler_produced_no_output", "no output made", Uncacheable),
+    (
+        CompilerProducedEmptyOutput,
+        "compiler_produced_empty_output",
+        "empty output made",
+        Uncacheable,
+    ),
+    (ErrorHashingExtraFile, "error_hashing_extra_file", "unreadable named file", Errors),
+    (CompilerCheckFailed, "compiler_check_failed", "unknown compiler", Errors),
+    (
+        CouldNotUsePrecompiledHeader,
+        "could_not_use_precompiled_header",
+        "precompiled header",
+        Uncacheable,
+    ),
+    (CalledForPreprocessing, "called_for_preprocessing", "called for preprocessing", Uncacheable),
+    (CleanupsPerformed, "cleanups_performed", "cleanups performed", Storage),
+    (
+        UnsupportedCodeDirective,
+        "unsupported_code_directive",
+        "unsupported directive in the source",
+        Uncacheable,
+    ),
+    (StatsZeroedTimestamp, "stats_zeroed_timestamp", "counted since", Storage),
+    (CouldNotUseModules, "could_not_use_modules", "modules", Uncacheable),
+    (DirectCacheMiss, "direct_cache_miss", "direct misses", Storage),
+    (PreprocessedCacheMiss, "preprocessed_cache_miss", "preprocessed misses", Storage),
+    (LocalStorageReadHit, "local_storage_read_hit", "reads that found", Storage),
+    (LocalStorageReadMiss, "local_storage_read_miss", "reads that did not", Storage),
+    (Recache, "recache", "recached", Storage),
+    (
+        UnsupportedEnvironmentVariable,
+        "unsupported_environment_variable",
+        "unsupported environment variable",
+        Uncacheable,
+    ),
+    (LocalStorageWrite, "local_storage_write", "writes", Storage),
+    (LocalStorageHit, "local_storage_hit", "results found", Storage),
+    (LocalStorageMiss, "local_storage_miss", "results not found", Storage),
+    (Disabled, "disabled", "disabled", Uncacheable),
+    (BadInputFile, "bad_input_file", "unreadable input file", Errors),
+    (ModifiedInputFile, "modified_input_file", "input changed during the compile", Uncacheable),
+    (
+        UnsupportedSourceEncoding,
+        "unsupported_source_encoding",
+        "unsupported source encoding",
+        Uncacheable,
+    ),
+    (StoreUnavailable, "store_unavailable", "store could not be written", Errors),
+    (StoreDropped, "store_dropped", "result not stored for want of room or time", Errors),
+    (StoreCorrupt, "store_corrupt", "damaged record", Errors),
+];
+
+/// What the store and its counters say at one moment.
+pub struct Report {
+    values: Vec<u64>,
+    engine: Vec<(&'static str, u64)>,
+    store: Stats,
+}
+
+impl Report {
+    /// Reads the counters.
+    ///
+    /// # Errors
+    /// As [`Store::stats`].
+    pub fn read(store: &Store) -> Result<Report> {
+        let value = |row: &(Counter, _, _, _)| store.counters().get(row.0 as usize);
+        Ok(Report {
+            values: COUNTERS.iter().map(value).collect(),
+            engine: store.engine_counters().collect(),
+            store: store.stats()?,
+        })
+    }
+
+    fn value(&self, counter: Counter) -> u64 {
+        let at = COUNTERS.iter().position(|row| row.0 == counter);
+        at.and_then(|at| self.values.get(at)).copied().unwrap_or(0)
+    }
+
+    fn hits(&self) -> u64 {
+        self.value(DirectCacheHit) + self.value(PreprocessedCacheHit)
+    }
+
+    fn cacheable(&self) -> u64 {
+        self.hits() + self.value(CacheMiss)
+    }
+
+    /// Hits of cacheable calls, 0 to 1.
+    fn hit_rate(&self) -> f64 {
+        if self.cacheable() == 0 { 0.0 } else { self.hits() as f64 / self.cacheable() as f64 }
+    }
+
+    /// A few lines to read; what is zero is left out.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let percent = self.hit_rate() * 100.0;
+        line(&mut text, 0, "cacheable calls", &self.cacheable().to_string());
+        line(&mut text, 2, "hits", &format!("{} ({percent:.1} %)", self.hits()));
+        line(&mut text, 4, "direct", &self.value(DirectCacheHit).to_string());
+        line(&mut text, 4, "preprocessed", &self.value(PreprocessedCacheHit).to_string());
+        line(&mut text, 2, "misses", &self.value(CacheMiss).to_string());
+        self.group(&mut text, Uncacheable, "uncacheable calls");
+        self.group(&mut text, Errors, "errors");
+        let store = &self.store;
+        line(&mut text, 0, "store", "");
+        let (used, most) = (size(store.disk_bytes), size(store.max_size_bytes));
+        line(&mut text, 2, "on disk", &format!("{used} of {most}"));
+        line(&mut text, 2, "entries", &store.entries.to_string());
+        line(&mut text, 2, "segments", &store.segments.to_string());
+        text
+    }
+
+    fn group(&self, text: &mut String, group: Group, title: &str) {
+        let rows = || COUNTERS.iter().zip(&self.values).filter(move |(row, _)| row.3 == group);
+        let sum: u64 = rows().map(|(_, value)| value).sum();
+        line(text, 0, title, &sum.to_string());
+        for (row, value) in rows().filter(|(_, value)| **value != 0) {
+            line(text, 2, row.2, &value.to_string());
+        }
+    }
+
+    /// One JSON object: every counter by its name, then the store's and the engine's figures.
+    pub fn json(&self) -> String {
+        let mut fields: Vec<(String, String)> = Vec::new();
+        for (row, value) in COUNTERS.iter().zip(&self.values) {
+            fields.push((row.1.to_owned(), value.to_string()));
+        }
+        let store = &self.store;
+        fields.push(("hit_rate".to_owned(), format!("{:.4}", self.hit_rate())));
+        for (name, value) in [
+            ("entries", store.entries),
+            ("disk_bytes", store.disk_bytes),
+            ("index_bytes", store.index_bytes),
+            ("max_size_bytes", store.max_size_bytes),
+            ("segment_bytes", store.segment_bytes),
+            ("segments", store.segments),
+            ("unmerged_segments", store.unmerged_segments),
+        ] {
+            fields.push((format!("store_{name}"), value.to_string()));
+        }
+        for (name, value) in &self.engine {
+            fields.push((format!("engine_{name}"), value.to_string()));
+        }
+        let fields = fields.iter().map(|(name, value)| format!("  \"{name}\": {value}"));
+        format!("{{\n{}\n}}\n", fields.collect::<Vec<_>>().join(",\n"))
+    }
+}
+
+fn line(text: &mut String, indent: usize, label: &str, value: &str) {
+    let label = format!("{:indent$}{label}", "");
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{}", format!("{label:<44}{value}").trim_end());
+}
+
+/// Bytes as people read them.
+pub fn size(bytes: u64) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// Sets every counter to zero and remembers when.
+pub fn zero(store: &Store) {
+    for (counter, ..) in COUNTERS {
+        store.counters().set(*counter as usize, 0);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    store.counters().set(StatsZeroedTimestamp as usize, now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_engine::Options;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), Options::new()).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn each_counter_has_one_row_and_one_name() {
+        let names: std::collections::BTreeSet<_> = COUNTERS.iter().map(|row| row.1).collect();
+        let ids: std::collections::BTreeSet<_> = COUNTERS.iter().map(|row| row.0 as u16).collect();
+        assert_eq!((names.len(), ids.len()), (COUNTERS.len(), COUNTERS.len()));
+        assert!(COUNTERS.is_sorted_by_key(|row| row.0 as u16));
+    }
+
+    #[test]
+    fn hits_and_reasons_are_told() {
+        let (_dir, store) = store();
+        store.counters().add(DirectCacheHit as usize, 3);
+        store.counters().add(CacheMiss as usize, 1);
+        store.counters().add(CalledForLink as usize, 7);
+        let report = Report::read(&store).unwrap();
+        let text = report.text();
+        assert!(text.contains("3 (75.0 %)"), "{text}");
+        assert!(text.contains("called for linking                        7"), "{text}");
+        let json = report.json();
+        assert!(json.contains("\"direct_cache_hit\": 3,") && json.contains("\"hit_rate\": 0.7500"));
+    }
+
+    #[test]
+    fn zero_keeps_only_its_own_time() {
+        let (_dir, store) = store();
+        store.counters().add(CacheMiss as usize, 1);
+        zero(&store);
+        assert_eq!(store.counters().get(CacheMiss as usize), 0);
+        assert_ne!(store.counters().get(StatsZeroedTimestamp as usize), 0);
+    }
+
+    #[test]
+    fn sizes_are_readable() {
+        assert_eq!(size(12), "12 bytes");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(10 << 30), "10.0 GiB");
+    }
+}
