@@ -16,7 +16,7 @@ pub use tail::TailFile;
 
 use crate::env::{Env, File, FileSizes, OpenMode};
 use crate::error::{Error, Result};
-use crate::format::segment::{HEADER_BYTES, SegmentHeader};
+use crate::format::segment::{HEADER_BYTES, HEADER_COPY, SegmentHeader};
 use crate::options::ReadMode;
 
 /// Name of the directory of segments in the store's directory.
@@ -71,9 +71,16 @@ impl Log {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut bytes = [0; HEADER_BYTES];
-        let count = file.read_at(&mut bytes, 0)?;
-        let header = SegmentHeader::decode(&bytes[..count], id, &self.uuid)
+        let read = |offset: usize| {
+            let mut bytes = [0; HEADER_BYTES];
+            let count = file.read_at(&mut bytes, offset as u64)?;
+            Ok::<_, Error>(SegmentHeader::decode(&bytes[..count], id, &self.uuid))
+        };
+        let header = match read(0)? {
+            Some(header) => Some(header),
+            None => read(HEADER_COPY)?,
+        };
+        let header = header
             .ok_or_else(|| Error::corrupt("the header of a segment is damaged").at_path(&path))?;
         Ok(Some(self.keep(header, file)))
     }
@@ -93,7 +100,7 @@ impl Log {
             }
             other => other?,
         };
-        file.write_at(&header.encode(), 0)
+        file.write_at(&header.encode_page(), 0)
     }
 
     fn keep(&self, header: SegmentHeader, file: Arc<dyn File>) -> Arc<Segment> {
