@@ -68,21 +68,9 @@ fn open_read_only(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Ha
 }
 
 fn open_writable(env: Arc<dyn Env>, path: &Path, options: &Options) -> Result<Handle> {
-    let superblock = match SuperblockFile::open(&*env, path, OpenMode::Write) {
-        Ok(superblock) if !superblock.is_empty()? => superblock,
-        Err(error) if !error.is_not_found() && !is_no_directory(&error) => return Err(error),
-        _ => create(&env, path, options)?,
-    };
-    let locks = match env.open(&path.join(LOCK_FILE_NAME), OpenMode::Write) {
-        Ok(file) => LockTable::new(env.clone(), file),
-        Err(error) if error.is_not_found() => {
-            // Nothing is made beside a superblock that is none.
-            superblock.read().map_err(|error| error.at_path(path))?;
-            lock_table(&env, path, options)?
-        }
-        Err(error) => return Err(error),
-    };
-    let block = join(&env, path, &superblock, &locks)?;
+    let (superblock, block) = superblock(&env, path, options)?;
+    let locks = lock_table(&env, path, options)?;
+    let block = join(&env, path, &superblock, block, &locks)?;
     let handle = Handle::new(
         env,
         path.to_path_buf(),
@@ -96,6 +84,25 @@ fn open_writable(env: Arc<dyn Env>, path: &Path, options: &Options) -> Result<Ha
         handle.count(EngineCounter::Recoveries);
     }
     Ok(handle)
+}
+
+/// The superblock, of a new store if there is none. Nothing is made beside one that is not valid.
+fn superblock(
+    env: &Arc<dyn Env>,
+    path: &Path,
+    options: &Options,
+) -> Result<(SuperblockFile, Superblock)> {
+    let superblock = match SuperblockFile::open(&**env, path, OpenMode::Write) {
+        Ok(superblock) => match superblock.read() {
+            Ok(block) => return Ok((superblock, block)),
+            Err(_) if superblock.is_empty()? => create(env, path, options)?,
+            Err(error) => return Err(error.at_path(path)),
+        },
+        Err(error) if !error.is_not_found() && !is_no_directory(&error) => return Err(error),
+        Err(_) => create(env, path, options)?,
+    };
+    let block = superblock.read().map_err(|error| error.at_path(path))?;
+    Ok((superblock, block))
 }
 
 /// Whether a part of a path is a file.
@@ -120,12 +127,12 @@ fn join(
     env: &Arc<dyn Env>,
     path: &Path,
     superblock: &SuperblockFile,
+    mut block: Superblock,
     locks: &LockTable,
 ) -> Result<Joined> {
     let busy = || Error::new(ErrorKind::Busy, "another process recovers the store").at_path(path);
     let mut recovered = false;
     for _ in 0..3 {
-        let block = superblock.read().map_err(|error| error.at_path(path))?;
         if block.boot_id == env.boot_id() {
             if !locks.share_life()? {
                 return Err(busy());
@@ -150,6 +157,7 @@ fn join(
             })?;
             recovered = true;
         }
+        block = superblock.read().map_err(|error| error.at_path(path))?;
     }
     Err(busy())
 }
