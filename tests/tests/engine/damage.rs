@@ -272,8 +272,8 @@ fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// A directory that held nothing but `log` or `index`, as other programs' directories may, was taken
-/// for a store whose maker had been killed: everything in `log` was deleted.
+/// A directory that held nothing but `log` or `index`, as other programs' directories may, was
+/// taken for a store whose maker had been killed: everything in `log` was deleted.
 #[test]
 fn a_directory_that_is_no_store_is_refused_and_left_as_it_is() {
     let folder = larder_tests::temp_dir();

@@ -1,5 +1,7 @@
 //! Decoders never panic: random bytes, and valid structures with some bytes changed.
 
+use std::ops::Range;
+
 use larder_engine::checksum::{crc32, crc32_salted};
 use larder_engine::format::body::{self, Head};
 use larder_engine::format::frame::Frame;
@@ -44,104 +46,108 @@ fn decode_all(bytes: &[u8]) {
     }
 }
 
-/// A valid structure, and where its checksum stands: a changed one gets a right checksum, so that
-/// the checks behind it are reached.
-fn valid(random: &mut Random) -> (Vec<u8>, fn(&mut Vec<u8>)) {
-    let number = random.number();
+/// Gives a changed structure a right checksum, so that the checks behind it are reached.
+type Seal = fn(&mut Vec<u8>);
+
+/// A valid structure.
+fn valid(random: &mut Random) -> (Vec<u8>, Seal) {
+    let number = random.number() / 4;
     match random.below(7) {
-        0 => {
-            let value = Value::random(random, 40_000);
-            let layout = *random.choose(&[RecordLayout::Compressed, RecordLayout::Cloneable]);
-            let entry = value.entry(Key::of(b"a"));
-            (body::encode(&entry, 7, layout, 1).expect("the entry is within the limits"), |body| {
-                let Some((head_bytes, _)) = body::lengths(body) else { return };
-                let Some(head) = body.get(..head_bytes as usize) else { return };
-                let crc = crc32(&[&head[..92], &head[96..]].concat());
-                body[92..96].copy_from_slice(&crc.to_le_bytes());
-            })
-        }
-        1 => {
-            let block = Superblock {
-                segment_bytes: 4 << 20,
-                generation: number,
-                uuid: UUID,
-                boot_id: UUID,
-                epoch: 1,
-                oldest_live: 1,
-                next_segment: 9,
-                durable_below: 1,
-                heartbeat_secs: number,
-                created_secs: number,
-            };
-            (block.encode().to_vec(), |page| {
-                let crc = crc32(&page[..88]);
-                page[88..92].copy_from_slice(&crc.to_le_bytes());
-            })
-        }
-        2 => {
-            let tail = Tail {
-                active: 5,
-                open_from: 4,
-                epoch: 1,
-                offset: 8192,
-                next_sequence: number,
-                other_bytes: 7,
-                written_bytes: 7,
-                boot_id: UUID,
-            };
-            (tail.encode().to_vec(), |slot| {
-                let crc = crc32(&slot[..76]);
-                slot[76..80].copy_from_slice(&crc.to_le_bytes());
-            })
-        }
-        3 => {
-            let header = SegmentHeader {
-                id: 3,
-                table_pages: 8,
-                salt: number,
-                uuid: UUID,
-                created_secs: 1,
-                created_ms: 2,
-                epoch: 3,
-            };
-            (header.encode().to_vec(), |bytes| {
-                let crc = crc32_salted(0, &bytes[..60]);
-                bytes[60..64].copy_from_slice(&crc.to_le_bytes());
-            })
-        }
+        0 => valid_body(random),
+        1 => valid_superblock(number),
+        2 => valid_tail(number),
+        3 => valid_header(number),
         4 => {
             let entries: Vec<_> =
                 (0..random.below(254)).map(|place| IndexEntry { key_prefix: 5, place }).collect();
-            (index::encode_leaf(&entries, 2, number).to_vec(), page_crc)
+            (index::encode_leaf(&entries, 2, number).to_vec(), |page| seal(page, 0, 4..4096))
         }
-        5 => {
-            let meta = Meta {
-                uuid: UUID,
-                transaction: number & !1,
-                depth: 1,
-                root: 2,
-                pages: 3,
-                merged_below: 4,
-                entries: 5,
-            };
-            (meta.encode().to_vec(), |page| {
-                let crc = crc32(&page[4..72]);
-                page[..4].copy_from_slice(&crc.to_le_bytes());
-            })
-        }
-        _ => (
-            Frame { segment: 2, offset: 64, sequence: number, body_bytes: 9 }.encode(1).to_vec(),
-            |bytes| {
+        5 => valid_meta(number),
+        _ => {
+            let frame = Frame { segment: 2, offset: 64, sequence: number, body_bytes: 9 };
+            (frame.encode(1).to_vec(), |bytes| {
                 let crc = crc32_salted(1, &bytes[..60]);
                 bytes[60..64].copy_from_slice(&crc.to_le_bytes());
-            },
-        ),
+            })
+        }
     }
 }
 
-fn page_crc(page: &mut Vec<u8>) {
-    let crc = crc32(&page[4..]);
-    page[..4].copy_from_slice(&crc.to_le_bytes());
+fn seal(bytes: &mut [u8], at: usize, covered: Range<usize>) {
+    let crc = crc32(&bytes[covered]);
+    bytes[at..at + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn valid_body(random: &mut Random) -> (Vec<u8>, Seal) {
+    let value = Value::random(random, 40_000);
+    let layout = *random.choose(&[RecordLayout::Compressed, RecordLayout::Cloneable]);
+    let entry = value.entry(Key::of(b"a"));
+    let body = body::encode(&entry, 7, layout, 1).expect("the entry is within the limits");
+    (body, |body| {
+        let Some((head_bytes, _)) = body::lengths(body) else { return };
+        let Some(head) = body.get(..head_bytes as usize) else { return };
+        let crc = crc32(&[&head[..92], &head[96..]].concat());
+        body[92..96].copy_from_slice(&crc.to_le_bytes());
+    })
+}
+
+fn valid_superblock(number: u64) -> (Vec<u8>, Seal) {
+    let block = Superblock {
+        segment_bytes: 4 << 20,
+        generation: number,
+        uuid: UUID,
+        boot_id: UUID,
+        epoch: 1,
+        oldest_live: 1,
+        next_segment: 9,
+        durable_below: 1,
+        heartbeat_secs: number,
+        created_secs: number,
+    };
+    (block.encode().to_vec(), |page| seal(page, 88, 0..88))
+}
+
+fn valid_tail(number: u64) -> (Vec<u8>, Seal) {
+    let tail = Tail {
+        active: 5,
+        open_from: 4,
+        epoch: 1,
+        offset: 8192,
+        next_sequence: number,
+        other_bytes: 7,
+        written_bytes: 7,
+        boot_id: UUID,
+    };
+    (tail.encode().to_vec(), |slot| seal(slot, 76, 0..76))
+}
+
+fn valid_header(number: u64) -> (Vec<u8>, Seal) {
+    let header = SegmentHeader {
+        id: 3,
+        table_pages: 8,
+        salt: number,
+        uuid: UUID,
+        created_secs: 1,
+        created_ms: 2,
+        epoch: 3,
+    };
+    (header.encode().to_vec(), |bytes| {
+        let crc = crc32_salted(0, &bytes[..60]);
+        bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+    })
+}
+
+fn valid_meta(number: u64) -> (Vec<u8>, Seal) {
+    let meta = Meta {
+        uuid: UUID,
+        transaction: number & !1,
+        depth: 1,
+        root: 2,
+        pages: 3,
+        merged_below: 4,
+        entries: 5,
+    };
+    (meta.encode().to_vec(), |page| seal(page, 0, 4..72))
 }
 
 #[test]

@@ -212,8 +212,8 @@ fn a_store_that_another_process_still_uses_is_not_recovered() {
 }
 
 /// A merge syncs the index, nobody syncs the superblock before the next checkpoint. After a power
-/// cut the superblock could be older than the index, and the segment ids that it gave out again were
-/// merged already as far as the index was concerned: no look-up ever asked them, and a key that was
+/// cut the superblock could be older than the index, and the segment ids that it gave out again
+/// were merged already as far as the index was concerned: no look-up ever asked them, and a key that was
 /// replaced after the restart answered with its old value.
 #[test]
 fn a_superblock_older_than_the_index_hides_no_new_record() {
