@@ -238,7 +238,7 @@ fn a_stopped_holder_of_the_tail_lock_makes_a_put_dropped_and_not_hang() {
 
 #[test]
 fn processes_that_make_one_store_at_once_share_it() {
-    for round in 0..4 {
+    for round in 0..3 {
         let folder = larder_tests::temp_dir();
         let path = folder.path().join("store");
         let mut children: Vec<Child> = (0..5).map(|n| start("write", &path, n)).collect();
