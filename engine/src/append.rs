@@ -23,11 +23,11 @@ use crate::handle::Handle;
 use crate::key::Key;
 use crate::limits::{
     BLOCK_BYTES, EVICT_START_PERCENT, HEARTBEAT_RENEW_SECS, LOCK_WAIT_MS_MAX, PAGE_BYTES,
-    PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX,
+    PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX, UNMERGED_SEGMENTS_MERGE,
 };
 use crate::location::Location;
 use crate::log::Segment;
-use crate::rolling::{add_segment, current_tail, live_segment, roll};
+use crate::rolling::{add_segment, current_tail, live_segment, own_segments_ahead, roll};
 
 /// What became of a put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -234,6 +234,9 @@ fn reserve_own_segment(
     tail.other_bytes += end;
     tail.written_bytes += end;
     handle.tail()?.write(lock, &tail)?;
+    if own_segments_ahead(handle, &tail)? >= UNMERGED_SEGMENTS_MERGE {
+        handle.maintenance_due.store(true, Ordering::Relaxed);
+    }
     Ok(Reservation { segment, epoch: tail.epoch, offsets, preallocate: None })
 }
 

@@ -6,13 +6,15 @@
 //!    that holds the segment finishes, one that comes late misses.
 //! 3. Files below `oldest live` that a killed evictor left are unlinked by the next one.
 
+use std::ops::Range;
+
 use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockTable};
 use crate::error::Result;
 use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::limits::{EVICT_START_PERCENT, EVICT_STOP_PERCENT, LOCK_WAIT_MS_MAX};
-use crate::rolling::current_tail;
+use crate::rolling::{current_tail, own_segments_ahead, roll};
 
 /// What an eviction did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,7 +36,7 @@ pub fn used_bytes(handle: &Handle, tail: &Tail) -> u64 {
 /// `Busy` if the tail lock cannot be had; `Io`.
 pub fn evict(handle: &Handle, locks: &LockTable) -> Result<Evicted> {
     let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
-    let tail = current_tail(handle, &lock)?;
+    let mut tail = current_tail(handle, &lock)?;
     let max = handle.options.max_size_bytes;
     let mut used = used_bytes(handle, &tail);
     if used <= max / 100 * EVICT_START_PERCENT {
@@ -43,22 +45,30 @@ pub fn evict(handle: &Handle, locks: &LockTable) -> Result<Evicted> {
     let block = handle.superblock.read()?;
     let mut evicted = Evicted::default();
     let mut oldest = block.oldest_live;
-    while used > max / 100 * EVICT_STOP_PERCENT && oldest < tail.active {
+    while used > max / 100 * EVICT_STOP_PERCENT {
+        if oldest == tail.active {
+            if own_segments_ahead(handle, &tail)? == 0 {
+                break;
+            }
+            tail = roll(handle, &lock, &tail)?;
+        }
         let bytes = handle.log.sizes(oldest).disk_bytes;
         used = used.saturating_sub(bytes);
         evicted.bytes += bytes;
         oldest += 1;
     }
     evicted.segments = u64::from(oldest - block.oldest_live);
-    drop_below(handle, &lock, &tail, block.oldest_live, oldest)?;
+    publish(handle, &lock, &tail, block.oldest_live, oldest)?;
+    drop(lock);
+    unlink(handle, block.oldest_live..oldest)?;
     Ok(evicted)
 }
 
-/// Publishes `oldest` as the oldest live segment and unlinks those below.
+/// Publishes `oldest` as the oldest live segment; `first` was it before.
 ///
 /// # Errors
 /// `Io`.
-pub fn drop_below(
+pub fn publish(
     handle: &Handle,
     lock: &crate::env::LockGuard<'_>,
     tail: &Tail,
@@ -76,11 +86,20 @@ pub fn drop_below(
         ..*tail
     };
     handle.tail()?.write(lock, &tail)?;
-    for id in first..oldest {
+    handle.log.forget_below(oldest);
+    Ok(())
+}
+
+/// Unlinks segments that are published as gone: without the tail lock, because unlinking some large
+/// files takes longer than a put waits.
+///
+/// # Errors
+/// `Io`.
+pub fn unlink(handle: &Handle, segments: Range<u32>) -> Result<()> {
+    for id in segments {
         handle.log.remove(id)?;
         handle.count(EngineCounter::SegmentsEvicted);
     }
-    handle.log.forget_below(oldest);
     Ok(())
 }
 

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 
 use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockTable};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
 use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::limits::{CHECKPOINT_BYTES, LOCK_WAIT_MS_MAX, UNMERGED_SEGMENTS_MERGE};
 use crate::merging;
-use crate::rolling::{current_tail, roll};
+use crate::rolling::{current_tail, own_segments_ahead, roll};
 
 /// How much a call of `maintain` may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,39 +50,74 @@ pub struct Maintained {
     pub checkpointed: bool,
 }
 
-/// Does what is due.
+/// The locks of a handle that may write; `None` for a store that is only read, or after a write of
+/// this handle failed: nobody knows then what the disk has, and a second sync would succeed without
+/// having brought back what the first one lost.
+fn writing(handle: &Handle) -> Option<&LockTable> {
+    handle.locks.as_ref().filter(|_| handle.writable && !handle.is_poisoned())
+}
+
+/// Notes an outcome: after a failure of the disk this handle writes no more.
+fn noted<T>(handle: &Handle, outcome: Result<T>) -> Result<T> {
+    if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Io) {
+        handle.poisoned.store(true, Ordering::Relaxed);
+    }
+    outcome
+}
+
+/// Does what is due; nothing in a store that is only read or after a failed write of this handle.
 ///
 /// # Errors
 /// `Io` if the disk refuses; the store is whole nevertheless.
 pub fn maintain(handle: &Handle, budget: Budget) -> Result<Maintained> {
+    match writing(handle) {
+        Some(locks) => noted(handle, upkeep(handle, locks, budget)),
+        None => Ok(Maintained::default()),
+    }
+}
+
+fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintained> {
     let mut done = Maintained::default();
-    let Some(locks) = handle.locks.as_ref().filter(|_| handle.writable) else { return Ok(done) };
     let _janitor = match locks.lock(LockByte::Janitor, 0) {
         Ok(lock) => lock,
         Err(error) if error.is_busy() => return Ok(Maintained { busy: true, ..done }),
         Err(error) => return Err(error),
     };
     handle.maintenance_due.store(false, Ordering::Relaxed);
-    count(handle, locks)?;
-    let evicted = eviction::evict(handle, locks)?;
-    (done.segments_evicted, done.bytes_evicted) = (evicted.segments, evicted.bytes);
-    if budget.full {
-        eviction::sweep(handle)?;
-    }
+    // What a killed evictor left counts as used: it must go before live segments do.
+    eviction::sweep(handle)?;
+    evict(handle, locks, &mut done)?;
     let tail = close(handle, locks, budget.full)?;
     let block = handle.superblock.read()?;
     let meta = handle.index()?.meta()?;
     let first = merging::first_unmerged(meta.as_ref(), &block);
     merging::seal(handle, first, tail.open_from)?;
     let unmerged = tail.open_from.saturating_sub(first);
-    if meta.is_none() || unmerged >= UNMERGED_SEGMENTS_MERGE || (budget.full && unmerged > 0) {
+    if budget.full && merging::is_damaged(handle)? {
+        merging::repair(handle, tail.open_from)?;
+        done.merged = true;
+    } else if meta.is_none() || unmerged >= UNMERGED_SEGMENTS_MERGE || (budget.full && unmerged > 0)
+    {
         done.merged = merging::merge(handle, tail.open_from)?.is_some();
+    }
+    if done.merged {
+        // The index has grown, and nobody else counts that.
+        evict(handle, locks, &mut done)?;
     }
     if budget.full && tail.written_bytes >= CHECKPOINT_BYTES {
         make_checkpoint(handle, locks)?;
         done.checkpointed = true;
     }
     Ok(done)
+}
+
+/// Counts what the store occupies, and evicts if that is too much.
+fn evict(handle: &Handle, locks: &LockTable, done: &mut Maintained) -> Result<()> {
+    count(handle, locks)?;
+    let evicted = eviction::evict(handle, locks)?;
+    done.segments_evicted += evicted.segments;
+    done.bytes_evicted += evicted.bytes;
+    Ok(())
 }
 
 /// Counts the disk blocks of the store afresh: the tail's own sum drifts when processes are killed.
@@ -103,7 +138,10 @@ fn count(handle: &Handle, locks: &LockTable) -> Result<()> {
 
 fn close(handle: &Handle, locks: &LockTable, force: bool) -> Result<Tail> {
     let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
-    let tail = current_tail(handle, &lock)?;
+    let mut tail = current_tail(handle, &lock)?;
+    if own_segments_ahead(handle, &tail)? >= UNMERGED_SEGMENTS_MERGE {
+        tail = roll(handle, &lock, &tail)?;
+    }
     let open_from = merging::close(handle, &lock, &tail, force)?;
     Ok(Tail { open_from, ..tail })
 }
@@ -111,11 +149,18 @@ fn close(handle: &Handle, locks: &LockTable, force: bool) -> Result<Tail> {
 /// Makes everything durable that is committed now.
 ///
 /// # Errors
-/// `Busy` if a janitor is at work, `Io`.
+/// `Busy` if a janitor is at work, `Io` also if an earlier write of this handle failed.
 pub fn checkpoint(handle: &Handle) -> Result<()> {
-    let Some(locks) = handle.locks.as_ref().filter(|_| handle.writable) else { return Ok(()) };
+    if handle.is_poisoned() {
+        return Err(poisoned(handle));
+    }
+    let Some(locks) = writing(handle) else { return Ok(()) };
     let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
-    make_checkpoint(handle, locks)
+    noted(handle, make_checkpoint(handle, locks))
+}
+
+fn poisoned(handle: &Handle) -> Error {
+    Error::new(ErrorKind::Io, "an earlier write of this handle failed").at_path(&handle.path)
 }
 
 /// Close, sync the log, merge and sync the index, write and sync the watermark. Each sync is a
@@ -125,7 +170,8 @@ fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
         let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
         let mut tail = current_tail(handle, &lock)?;
         let active = crate::rolling::live_segment(handle, tail.active)?;
-        if tail.offset > active.header.data_start() {
+        let has_records = tail.offset > active.header.data_start();
+        if has_records || own_segments_ahead(handle, &tail)? > 0 {
             tail = roll(handle, &lock, &tail)?;
         }
         let closed_below = merging::close(handle, &lock, &tail, true)?;
@@ -158,22 +204,27 @@ fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
 /// # Errors
 /// `Busy` if a janitor is at work, `Io`.
 pub fn clear(handle: &Handle) -> Result<()> {
-    let Some(locks) = handle.locks.as_ref().filter(|_| handle.writable) else {
-        return Err(crate::error::Error::new(
-            crate::error::ErrorKind::ReadOnly,
-            "the store cannot be written",
-        ));
+    if handle.is_poisoned() {
+        return Err(poisoned(handle));
+    }
+    let Some(locks) = writing(handle) else {
+        return Err(Error::new(ErrorKind::ReadOnly, "the store cannot be written"));
     };
+    noted(handle, drop_all(handle, locks))
+}
+
+fn drop_all(handle: &Handle, locks: &LockTable) -> Result<()> {
     let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
-    let closed_below = {
+    let live = {
         let lock = locks.lock(LockByte::Tail, 20 * LOCK_WAIT_MS_MAX)?;
         let tail = current_tail(handle, &lock)?;
         let tail = roll(handle, &lock, &tail)?;
         let first = handle.superblock.read()?.oldest_live;
-        eviction::drop_below(handle, &lock, &tail, first, tail.active)?;
-        tail.active
+        eviction::publish(handle, &lock, &tail, first, tail.active)?;
+        first..tail.active
     };
+    eviction::unlink(handle, live.clone())?;
     eviction::sweep(handle)?;
-    merging::merge(handle, closed_below)?;
+    merging::merge(handle, live.end)?;
     count(handle, locks)
 }

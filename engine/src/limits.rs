@@ -79,8 +79,9 @@ pub const INDEX_RETRIES_MAX: usize = 8;
 /// Deepest index tree. 100 children per page make depth 8 unreachable in 28 bits of segments.
 pub const INDEX_DEPTH_MAX: usize = 8;
 
-/// Most candidates that a look-up reads for one key. Keys are digests, so more than one entry with
-/// the same first eight bytes is a newer version of the same key, in all but made-up cases.
+/// Most records that a look-up reads for one key; beyond it the answer is a miss, because the
+/// newest record might be among the others. Keys are digests, so it reads one of each unmerged
+/// segment and one of the tree, in all but made-up cases.
 pub const CANDIDATES_MAX: usize = 4096;
 
 /// Closed segments wait for a merge into the tree until there are this many of them.

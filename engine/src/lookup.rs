@@ -23,7 +23,9 @@ use crate::record::Record;
 /// The places that may hold a key, and whether a newer one may be hidden by damage.
 #[derive(Debug, Default)]
 struct Candidates {
-    locations: Vec<Location>,
+    /// From slot tables: by segment, and within one in the order of commits.
+    in_tables: Vec<Location>,
+    in_tree: Vec<Location>,
     hidden: bool,
 }
 
@@ -70,9 +72,19 @@ fn newest_of(
     oldest_live: u32,
 ) -> std::result::Result<Option<Record>, Damaged> {
     let mut newest: Option<Record> = None;
-    for location in found.locations.iter().take(CANDIDATES_MAX) {
-        if location.segment < oldest_live {
+    let mut settled = None;
+    // The slots of a page stand in the order of their commits, so from the end on the first record
+    // of the key is the newest of its segment; a key that is written often costs no more reads.
+    let newest_first = found.in_tables.iter().rev().map(|location| (location, true));
+    let places = newest_first.chain(found.in_tree.iter().map(|location| (location, false)));
+    let mut reads = 0;
+    for (location, in_table) in places {
+        if location.segment < oldest_live || settled == Some(location.segment) {
             continue;
+        }
+        reads += 1;
+        if reads > CANDIDATES_MAX {
+            return Err(Damaged);
         }
         let segment = match handle.log.segment(location.segment) {
             Ok(Some(segment)) => segment,
@@ -81,8 +93,11 @@ fn newest_of(
             Err(_) => return Err(Damaged),
         };
         let record = segment.record(*location).map_err(|_| Damaged)?;
-        let newer = newest.as_ref().is_none_or(|other| other.sequence() < record.frame.sequence);
-        if record.head.key == *key && newer {
+        if record.head.key != *key {
+            continue;
+        }
+        settled = in_table.then_some(location.segment);
+        if newest.as_ref().is_none_or(|other| other.sequence() < record.frame.sequence) {
             newest = Some(Record::new(handle, segment, *location, record));
         }
     }
@@ -96,6 +111,8 @@ fn candidates(handle: &Handle, key: &Key, found: &mut Candidates) -> Result<Rang
     for _ in 0..INDEX_RETRIES_MAX {
         let block = handle.superblock.read()?;
         let live = block.oldest_live..block.next_segment;
+        // Others may have evicted; an open file of theirs would keep its disk blocks.
+        handle.log.forget_below(live.start);
         // The meta is read before the tables: tables outlive their merge, so whatever it does not
         // have is in a table.
         let meta = index.meta()?;
@@ -105,7 +122,7 @@ fn candidates(handle: &Handle, key: &Key, found: &mut Candidates) -> Result<Rang
         let mut entries = Vec::new();
         let prefix = key.prefix();
         if index.range(&meta, prefix, prefix, &mut entries)?.is_ok() {
-            found.locations.extend(entries.into_iter().map(IndexEntry::location));
+            found.in_tree.extend(entries.into_iter().map(IndexEntry::location));
             return Ok(live);
         }
         if last_transaction.replace(meta.transaction) == Some(meta.transaction) {
@@ -131,7 +148,7 @@ fn search_tables(
     for id in first..live.end {
         match handle.log.segment(id) {
             Ok(Some(segment)) => {
-                found.hidden |= !segment.find_slots(key, &mut found.locations)?;
+                found.hidden |= !segment.find_slots(key, &mut found.in_tables)?;
             }
             Ok(None) => {}
             Err(error) if error.is_corrupt() => found.hidden = true,

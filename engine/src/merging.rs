@@ -72,6 +72,30 @@ pub fn first_unmerged(meta: Option<&Meta>, block: &Superblock) -> u32 {
     meta.map_or(block.oldest_live, |meta| meta.merged_below.max(block.oldest_live))
 }
 
+/// Whether the tree cannot be read in full; only to be asked under the janitor lock, where no merge
+/// overtakes the walk.
+///
+/// # Errors
+/// `Io`.
+pub fn is_damaged(handle: &Handle) -> Result<bool> {
+    let index = handle.index()?;
+    let Some(meta) = index.meta()? else { return Ok(true) };
+    Ok(index.range(&meta, 0, u64::MAX, &mut Vec::new())?.is_err())
+}
+
+/// Builds the tree anew from the segments below `closed_below`.
+///
+/// # Errors
+/// `Busy` if another merge is under way; `Io`.
+pub fn repair(handle: &Handle, closed_below: u32) -> Result<()> {
+    let Some(locks) = &handle.locks else { return Ok(()) };
+    let lock = locks.lock(LockByte::Index, LOCK_WAIT_MS_MAX)?;
+    let block = handle.superblock.read()?;
+    rebuild(handle, handle.index()?, &lock, &block, closed_below)?;
+    handle.count(EngineCounter::Merges);
+    Ok(())
+}
+
 /// Merges all segments below `closed_below` into the tree; rebuilds it if it is lost or damaged.
 ///
 /// # Errors

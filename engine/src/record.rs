@@ -145,10 +145,6 @@ pub fn check_body(body: &[u8]) -> Result<Head> {
     if head.body_bytes != body.len() as u64 {
         return Err(Error::corrupt("a body has another length than it says"));
     }
-    for section in &head.sections {
-        let (offset, bytes) = head.stored_range(section);
-        let stored = body.get(offset as usize..(offset + bytes) as usize).unwrap_or_default();
-        head.section_bytes(section, stored)?;
-    }
+    head.check_sections(body)?;
     Ok(head)
 }

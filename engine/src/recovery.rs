@@ -19,9 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::Superblock;
 use crate::handle::Handle;
 use crate::index::{self, Index};
-use crate::limits::HEARTBEAT_SECS_MAX;
-use crate::log;
-use crate::options::Options;
+use crate::limits::{HEARTBEAT_SECS_MAX, SEGMENT_ID_MAX};
+use crate::log::{self, Log, TailFile};
+use crate::options::{Options, ReadMode};
 use crate::superblock::{self, SuperblockFile};
 
 const LOCK_FILE_NAME: &str = "lock";
@@ -68,13 +68,9 @@ fn open_read_only(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Ha
 }
 
 fn open_writable(env: Arc<dyn Env>, path: &Path, options: &Options) -> Result<Handle> {
-    let superblock = match SuperblockFile::open(&*env, path, OpenMode::Write) {
-        Ok(superblock) if !superblock.is_empty()? => superblock,
-        Err(error) if !error.is_not_found() && !is_no_directory(&error) => return Err(error),
-        _ => create(&env, path, options)?,
-    };
+    let (superblock, block) = superblock(&env, path, options)?;
     let locks = lock_table(&env, path, options)?;
-    let block = join(&env, path, &superblock, &locks)?;
+    let block = join(&env, path, &superblock, block, &locks)?;
     let handle = Handle::new(
         env,
         path.to_path_buf(),
@@ -88,6 +84,25 @@ fn open_writable(env: Arc<dyn Env>, path: &Path, options: &Options) -> Result<Ha
         handle.count(EngineCounter::Recoveries);
     }
     Ok(handle)
+}
+
+/// The superblock, of a new store if there is none. Nothing is made beside one that is not valid.
+fn superblock(
+    env: &Arc<dyn Env>,
+    path: &Path,
+    options: &Options,
+) -> Result<(SuperblockFile, Superblock)> {
+    let superblock = match SuperblockFile::open(&**env, path, OpenMode::Write) {
+        Ok(superblock) => match superblock.read() {
+            Ok(block) => return Ok((superblock, block)),
+            Err(_) if superblock.is_empty()? => create(env, path, options)?,
+            Err(error) => return Err(error.at_path(path)),
+        },
+        Err(error) if !error.is_not_found() && !is_no_directory(&error) => return Err(error),
+        Err(_) => create(env, path, options)?,
+    };
+    let block = superblock.read().map_err(|error| error.at_path(path))?;
+    Ok((superblock, block))
 }
 
 /// Whether a part of a path is a file.
@@ -112,12 +127,12 @@ fn join(
     env: &Arc<dyn Env>,
     path: &Path,
     superblock: &SuperblockFile,
+    mut block: Superblock,
     locks: &LockTable,
 ) -> Result<Joined> {
     let busy = || Error::new(ErrorKind::Busy, "another process recovers the store").at_path(path);
     let mut recovered = false;
     for _ in 0..3 {
-        let block = superblock.read().map_err(|error| error.at_path(path))?;
         if block.boot_id == env.boot_id() {
             if !locks.share_life()? {
                 return Err(busy());
@@ -133,15 +148,47 @@ fn join(
         }
         if locks.seize_life()? {
             let lock = locks.lock(LockByte::Tail, CREATE_WAIT_MS_MAX)?;
+            let beyond = beyond(env, path, &superblock.read()?)?;
             superblock.change(&lock, |block| {
                 block.boot_id = env.boot_id();
-                block.epoch += 1;
+                block.next_segment = beyond.next_segment;
+                block.epoch = beyond.epoch.saturating_add(1);
                 block.heartbeat_secs = env.now_secs();
             })?;
             recovered = true;
         }
+        block = superblock.read().map_err(|error| error.at_path(path))?;
     }
     Err(busy())
+}
+
+/// The first segment id and the highest epoch that nothing on the disk has.
+struct Beyond {
+    next_segment: u32,
+    epoch: u32,
+}
+
+/// What the other kernel wrote last reached the disk in no particular order: there may be segments,
+/// merges and epochs that the superblock does not know. Their numbers must not be used again: a
+/// segment with the id of a merged one is never looked into, and an old sequence number loses.
+fn beyond(env: &Arc<dyn Env>, path: &Path, block: &Superblock) -> Result<Beyond> {
+    let index = Index::open(&**env, path, block.uuid, OpenMode::Read).and_then(|i| i.meta());
+    let merged_below = index.ok().flatten().map_or(0, |meta| meta.merged_below);
+    let tail = TailFile::open(&**env, path, OpenMode::Read).and_then(|file| file.read());
+    let tail_epoch = tail.ok().flatten().map_or(0, |tail| tail.epoch);
+    let mut found = Beyond {
+        next_segment: block.next_segment.max(merged_below).min(SEGMENT_ID_MAX),
+        epoch: block.epoch.max(tail_epoch),
+    };
+    let log = Log::new(env.clone(), path, block.uuid, false, ReadMode::Pread);
+    for id in log.ids()?.into_iter().filter(|id| (block.next_segment..SEGMENT_ID_MAX).contains(id))
+    {
+        // One that is not of this store is replaced when its id is due.
+        let Ok(Some(segment)) = log.segment(id) else { continue };
+        found.next_segment = found.next_segment.max(id + 1);
+        found.epoch = found.epoch.max(segment.header.epoch);
+    }
+    Ok(found)
 }
 
 /// Makes a store in a directory that is missing, empty, or was left by a killed maker.
@@ -157,7 +204,7 @@ fn create(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superblo
             false => error,
         });
     }
-    if let Some(name) = env.list(path)?.iter().find(|name| !is_ours(name)) {
+    if let Some(name) = foreign_name(&**env, path)? {
         let what = format!("the directory holds `{name}`, which is not a part of a store");
         return Err(not_a_store(&what));
     }
@@ -204,13 +251,32 @@ fn directory_mode(file_mode: u32) -> u32 {
     file_mode | (file_mode & 0o444) >> 2
 }
 
-fn is_ours(name: &str) -> bool {
-    const NAMES: &[&str] =
-        &[LOCK_FILE_NAME, TAG_FILE_NAME, log::DIRECTORY_NAME, "tail", "recency", "counters"];
-    NAMES.contains(&name)
-        || name == superblock::FILE_NAME
-        || name == index::FILE_NAME
-        || name.starts_with("digests-")
+/// A name in the directory that no maker of a store can have left. What is ours is made anew, so a
+/// name alone proves nothing: all but the lock and the superblock are made after the tag.
+fn foreign_name(env: &dyn Env, path: &Path) -> Result<Option<String>> {
+    const TAGGED: &[&str] = &[log::DIRECTORY_NAME, index::FILE_NAME, "tail", "recency", "counters"];
+    const BEFORE: &[&str] = &[LOCK_FILE_NAME, superblock::FILE_NAME];
+    let mut tag = [0; TAG.len() + 1];
+    let count = match env.open(&path.join(TAG_FILE_NAME), OpenMode::Read) {
+        Ok(file) => file.read_at(&mut tag, 0)?,
+        Err(error) if error.is_not_found() => 0,
+        Err(error) => return Err(error),
+    };
+    let tag = &tag[..count];
+    let is_ours = |name: &str| match name {
+        TAG_FILE_NAME => TAG.starts_with(tag),
+        _ if BEFORE.contains(&name) => true,
+        _ => tag == TAG && (TAGGED.contains(&name) || name.starts_with("digests-")),
+    };
+    let names = env.list(path)?;
+    if let Some(name) = names.iter().find(|name| !is_ours(name)) {
+        return Ok(Some(name.clone()));
+    }
+    if !names.iter().any(|name| name == log::DIRECTORY_NAME) {
+        return Ok(None);
+    }
+    let segments = env.list(&path.join(log::DIRECTORY_NAME))?;
+    Ok(segments.into_iter().find(|name| !name.ends_with(".seg")))
 }
 
 #[cfg(test)]

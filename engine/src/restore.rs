@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::codec::Codec;
 use crate::counters::EngineCounter;
 use crate::env::{File, OpenMode};
 use crate::error::Result;
@@ -61,7 +62,9 @@ fn fill(record: &Record, section: usize, bytes: &[u8], file: &dyn File) -> Resul
     let info = &record.sections()[section];
     let source_offset = record.body_offset() + info.offset;
     let whole = info.stored_bytes;
+    // The offset of a grouped section counts in its group, not in the body.
     if record.head().cloneable
+        && info.codec == Codec::Raw
         && whole > 0
         && whole.is_multiple_of(BLOCK_BYTES)
         && source_offset.is_multiple_of(BLOCK_BYTES)
@@ -77,9 +80,8 @@ fn fill(record: &Record, section: usize, bytes: &[u8], file: &dyn File) -> Resul
     Ok(Restored::Copied)
 }
 
-/// A name in the same directory that nobody else uses.
+/// A name in the same directory that nobody else uses; short, because the final name may be as long
+/// as the file system allows.
 fn beside(path: &Path, random: u64) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".larder-{random:016x}"));
-    path.with_file_name(name)
+    path.with_file_name(format!(".larder-{random:016x}"))
 }

@@ -95,6 +95,15 @@ pub fn roll(handle: &Handle, lock: &LockGuard<'_>, tail: &Tail) -> Result<Tail> 
     Ok(rolled)
 }
 
+/// How many segments of their own size records have got since the tail entered its segment. Only a
+/// roll lets them be closed, merged, made durable and evicted.
+///
+/// # Errors
+/// If the superblock cannot be read.
+pub fn own_segments_ahead(handle: &Handle, tail: &Tail) -> Result<u32> {
+    Ok(handle.superblock.read()?.next_segment.saturating_sub(tail.active + 1))
+}
+
 /// Makes the next segment, with a slot table for `table_for_bytes`, and publishes it in the
 /// superblock.
 ///
@@ -118,8 +127,8 @@ pub fn add_segment(
         created_ms: handle.env.monotonic_ms(),
         epoch: block.epoch,
     };
-    let segment = handle.log.create(header, handle.options.file_mode)?;
+    handle.log.create(header, handle.options.file_mode)?;
     handle.superblock.change(lock, |block| block.next_segment += 1)?;
     handle.count(EngineCounter::SegmentsMade);
-    Ok(segment)
+    live_segment(handle, header.id)
 }

@@ -2,7 +2,8 @@
 //!
 //! The leaves of the tree and the slots of the unmerged segments are copied (about 16 bytes per
 //! entry); the records are read when they are asked for. A record that has been evicted in the
-//! meantime, or is damaged, is left out.
+//! meantime is left out, and so is a key whose newest record may be hidden by damage: an older
+//! value is not the value of the key.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::format::index::IndexEntry;
 use crate::handle::Handle;
 use crate::key::{KEY_BYTES, Key};
 use crate::limits::{INDEX_RETRIES_MAX, LOCK_WAIT_MS_MAX};
+use crate::log::Segment;
 use crate::record::Record;
 
 /// The entries of a store at one moment.
@@ -22,12 +24,20 @@ use crate::record::Record;
 pub struct Snapshot {
     handle: Arc<Handle>,
     entries: Vec<IndexEntry>,
+    damage: Vec<DamagedTable>,
+}
+
+/// A slot table in which a newer record of some keys may be hidden.
+#[derive(Debug)]
+struct DamagedTable {
+    segment: Arc<Segment>,
+    pages: Vec<u64>,
 }
 
 /// Takes a snapshot.
 ///
 /// # Errors
-/// `Corrupt` if the index is damaged, `Io`.
+/// `Corrupt` if the index or the head of a segment that is not in it is damaged, `Io`.
 pub fn take(handle: &Arc<Handle>) -> Result<Snapshot> {
     // Under the index lock no merge can overtake the walk. Where the lock cannot be had, several
     // tries do as well.
@@ -43,21 +53,24 @@ pub fn take(handle: &Arc<Handle>) -> Result<Snapshot> {
             continue;
         }
         let first = meta.map_or(block.oldest_live, |meta| meta.merged_below.max(block.oldest_live));
+        let mut damage = Vec::new();
         for id in first..block.next_segment {
-            match handle.log.segment(id) {
-                Ok(Some(segment)) => entries.extend(segment.all_slots()?.into_iter().map(|slot| {
-                    IndexEntry { key_prefix: slot.key_prefix, place: slot.location.pack() }
-                })),
-                Ok(None) => {}
-                Err(error) if error.is_corrupt() => handle.count(EngineCounter::Damaged),
-                Err(error) => return Err(error),
+            let Some(segment) = handle.log.segment(id)? else { continue };
+            let table = segment.table()?;
+            entries.extend(table.slots.iter().map(|slot| IndexEntry {
+                key_prefix: slot.key_prefix,
+                place: slot.location.pack(),
+            }));
+            if !table.damaged_pages.is_empty() {
+                handle.count(EngineCounter::Damaged);
+                damage.push(DamagedTable { segment, pages: table.damaged_pages });
             }
         }
         drop(lock);
         entries.retain(|entry| entry.location().segment >= block.oldest_live);
         entries.sort_unstable();
         entries.dedup();
-        return Ok(Snapshot { handle: handle.clone(), entries });
+        return Ok(Snapshot { handle: handle.clone(), entries, damage });
     }
     Err(Error::corrupt("the index is damaged; `larder janitor` rebuilds it").at_path(&handle.path))
 }
@@ -99,28 +112,42 @@ impl Snapshot {
             .flat_map(|group| self.newest_of_group(group))
     }
 
-    /// The newest record of each key among entries with one prefix.
+    /// The newest record of each key among entries with one prefix; none if one is damaged, because
+    /// it may be a newer one of any of these keys.
     fn newest_of_group(&self, group: &[IndexEntry]) -> Vec<Record> {
         let mut newest: BTreeMap<Key, Record> = BTreeMap::new();
         for entry in group {
-            let Some(record) = self.record(*entry) else { continue };
+            let record = match self.record(*entry) {
+                Ok(Some(record)) => record,
+                Ok(None) => continue,
+                Err(_) => {
+                    self.handle.count(EngineCounter::Damaged);
+                    return Vec::new();
+                }
+            };
             let older = newest.get(&record.key());
             if older.is_none_or(|older| older.sequence() < record.sequence()) {
                 newest.insert(record.key(), record);
             }
         }
-        newest.into_values().filter(|record| record.kind() != Some(RecordKind::Tombstone)).collect()
+        let is_value = |record: &Record| record.kind() != Some(RecordKind::Tombstone);
+        newest
+            .into_values()
+            .filter(|record| is_value(record) && !self.may_be_hidden(record))
+            .collect()
     }
 
-    fn record(&self, entry: IndexEntry) -> Option<Record> {
+    fn may_be_hidden(&self, record: &Record) -> bool {
+        self.damage.iter().any(|table| {
+            table.pages.contains(&table.segment.header.table_page_offset(&record.key()))
+        })
+    }
+
+    /// The record of an entry, `None` if it has been evicted.
+    fn record(&self, entry: IndexEntry) -> Result<Option<Record>> {
         let location = entry.location();
-        let segment = self.handle.log.segment(location.segment).ok()??;
-        match segment.record(location) {
-            Ok(record) => Some(Record::new(&self.handle, segment, location, record)),
-            Err(_) => {
-                self.handle.count(EngineCounter::Damaged);
-                None
-            }
-        }
+        let Some(segment) = self.handle.log.segment(location.segment)? else { return Ok(None) };
+        let record = segment.record(location)?;
+        Ok(Some(Record::new(&self.handle, segment, location, record)))
     }
 }

@@ -211,7 +211,7 @@ impl Store {
         let mut unmerged_entries = 0;
         for id in first..block.next_segment {
             if let Ok(Some(segment)) = handle.log.segment(id) {
-                unmerged_entries += segment.all_slots()?.len() as u64;
+                unmerged_entries += segment.table()?.slots.len() as u64;
             }
         }
         let tail = handle.tail().and_then(|tail| tail.read()).unwrap_or_default();

@@ -99,11 +99,11 @@ fn verify_segment(handle: &Arc<Handle>, id: u32, report: &mut VerifyReport) -> R
         Err(error) => return Err(error),
     };
     report.segments += 1;
-    let (slots, damaged_slots) = segment.count_slots()?;
-    if damaged_slots > 0 {
+    let table = segment.table()?;
+    if !table.damaged_pages.is_empty() {
         report.damaged.push(damage(PAGE_BYTES as u64, "slots of the table are damaged"));
     }
-    let locations = slots.into_iter().map(|slot| slot.location);
+    let locations = table.slots.into_iter().map(|slot| slot.location);
     for location in locations {
         match verify_record(handle, &segment, location) {
             Ok(bytes) => {

@@ -1,5 +1,8 @@
 //! What the tests share: where the workspace and the larder binary are, and running programs.
 
+pub mod fault;
+pub mod sample;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

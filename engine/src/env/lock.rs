@@ -2,10 +2,11 @@
 //!
 //! 1. Across processes: open-file-description locks on single bytes of the file `lock`. The kernel
 //!    drops them when a process dies; no pid is involved, so they hold across PID namespaces.
-//! 2. Across threads of one handle: one mutex per byte, because these locks exclude no threads.
+//! 2. Across threads of one handle: one turn per byte, because these locks exclude no threads.
 //! 3. Nobody waits longer than asked: a holder that was stopped delays others by a bounded time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::env::{Env, File};
 use crate::error::{Error, ErrorKind, Result};
@@ -40,7 +41,31 @@ pub enum Sharing {
 pub struct LockTable {
     file: Arc<dyn File>,
     env: Arc<dyn Env>,
-    threads: [Mutex<()>; LOCK_BYTES],
+    turns: [Turn; LOCK_BYTES],
+}
+
+/// Whose turn it is among the threads of one handle: a mutex that can be waited for with a limit.
+#[derive(Debug, Default)]
+struct Turn {
+    taken: Mutex<bool>,
+    free: Condvar,
+}
+
+impl Turn {
+    /// Takes the turn; `false` if it could not be had in time.
+    fn take(&self, wait: Duration) -> bool {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut taken, _) = self
+            .free
+            .wait_timeout_while(taken, wait, |taken| *taken)
+            .unwrap_or_else(PoisonError::into_inner);
+        !std::mem::replace(&mut *taken, true)
+    }
+
+    fn give_back(&self) {
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.free.notify_one();
+    }
 }
 
 /// A held lock; dropping it gives it back.
@@ -48,19 +73,19 @@ pub struct LockTable {
 pub struct LockGuard<'a> {
     table: &'a LockTable,
     byte: LockByte,
-    _thread: MutexGuard<'a, ()>,
 }
 
 impl Drop for LockGuard<'_> {
     fn drop(&mut self) {
         self.table.file.unlock(self.byte as u64);
+        self.table.turns[self.byte as usize].give_back();
     }
 }
 
 impl LockTable {
     /// Locks on `file`.
     pub fn new(env: Arc<dyn Env>, file: Arc<dyn File>) -> Self {
-        LockTable { file, env, threads: Default::default() }
+        LockTable { file, env, turns: Default::default() }
     }
 
     /// Takes a byte exclusively, waiting at most `wait_ms_max`.
@@ -68,20 +93,23 @@ impl LockTable {
     /// # Errors
     /// `Busy` after that time; `Io` if the file system knows no locks.
     pub fn lock(&self, byte: LockByte, wait_ms_max: u64) -> Result<LockGuard<'_>> {
-        // A panic elsewhere leaves nothing half done that the lock would have to protect: what it
-        // guards lies in files and is checksummed.
-        let thread = self.threads[byte as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        let mut waited_until = None;
+        let until = self.env.monotonic_ms() + wait_ms_max;
+        let busy = || Error::new(ErrorKind::Busy, format!("{byte:?} is locked"));
+        let turn = &self.turns[byte as usize];
+        if !turn.take(Duration::from_millis(wait_ms_max)) {
+            return Err(busy());
+        }
+        // From here on the guard gives the turn back, however this ends.
+        let guard = LockGuard { table: self, byte };
         let mut pause_us = 5;
         while !self.file.try_lock(byte as u64, Sharing::Exclusive)? {
-            let now = self.env.monotonic_ms();
-            if now >= *waited_until.get_or_insert(now + wait_ms_max) {
-                return Err(Error::new(ErrorKind::Busy, format!("{byte:?} is locked")));
+            if self.env.monotonic_ms() >= until {
+                return Err(busy());
             }
             self.env.sleep_us(pause_us);
             pause_us = (pause_us * 2).min(500);
         }
-        Ok(LockGuard { table: self, byte, _thread: thread })
+        Ok(guard)
     }
 
     /// Takes the life byte shared, for as long as the table lives; `false` if somebody recovers.

@@ -7,6 +7,7 @@
 //! 3. the CRC-32 of the head, without the CRC field, is the stored one;
 //! 4. every section's stored range lies between the end of the head and the end of the body, and
 //!    every grouped section's range lies within the real length of the group, which comes first;
+//!    ranges are in ascending order and do not overlap;
 //! 5. the XXH3-128 of each section's stored bytes (with its tail; of its real bytes if it is
 //!    grouped) is the stored one.
 //!
@@ -348,6 +349,9 @@ impl Head {
                 decoded.sections.push(section);
             }
         }
+        if !decoded.is_in_order() {
+            return None;
+        }
         (names.is_empty() && tails.is_empty()).then_some(decoded)
     }
 
@@ -377,6 +381,46 @@ impl Head {
         }
     }
 
+    /// Whether no stored byte belongs to two sections: else a short body could ask for any amount
+    /// of decompression.
+    fn is_in_order(&self) -> bool {
+        let (mut stored_end, mut grouped_end) = (0, 0);
+        self.group.iter().chain(&self.sections).all(|section| {
+            let end = match section.codec {
+                Codec::Grouped => &mut grouped_end,
+                _ => &mut stored_end,
+            };
+            let is_behind = section.offset >= *end;
+            *end = section.offset.saturating_add(section.stored_bytes);
+            is_behind
+        })
+    }
+
+    /// Checks the sections of a whole body.
+    ///
+    /// # Errors
+    /// `Corrupt` if one is damaged.
+    pub fn check_sections(&self, body: &[u8]) -> Result<()> {
+        let stored = |section: &SectionInfo| {
+            let end = section.offset.saturating_add(section.stored_bytes);
+            body.get(section.offset as usize..end as usize).unwrap_or_default()
+        };
+        let group = self.group.as_ref().map(|group| checked_bytes(group, stored(group)));
+        let group = group.transpose()?;
+        for section in &self.sections {
+            match (section.codec, &group) {
+                (Codec::Grouped, Some(group)) => {
+                    grouped_bytes(section, group)?;
+                }
+                (Codec::Grouped, None) => return Err(no_group()),
+                _ => {
+                    checked_bytes(section, stored(section))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The stored range of the body that must be at hand to read `section`.
     pub fn stored_range(&self, section: &SectionInfo) -> (u64, u64) {
         match (section.codec, &self.group) {
@@ -397,19 +441,28 @@ impl Head {
         match (section.codec, &self.group) {
             (Codec::Grouped, Some(group)) => {
                 let unpacked = checked_bytes(group, stored)?;
-                let start = section.offset as usize;
-                let part = unpacked
-                    .get(start..start.saturating_add(section.stored_bytes as usize))
-                    .ok_or_else(|| Error::corrupt("a small section lies outside its group"))?;
-                if xxh3_128(part) != section.check {
-                    return Err(Error::corrupt("the checksum of a small section is wrong"));
-                }
-                Ok(Cow::Owned(part.to_vec()))
+                Ok(Cow::Owned(grouped_bytes(section, &unpacked)?.to_vec()))
             }
-            (Codec::Grouped, None) => Err(Error::corrupt("a small section has no group")),
+            (Codec::Grouped, None) => Err(no_group()),
             _ => checked_bytes(section, stored),
         }
     }
+}
+
+fn no_group() -> Error {
+    Error::corrupt("a small section has no group")
+}
+
+/// Checks one grouped section in its unpacked group.
+fn grouped_bytes<'a>(section: &SectionInfo, group: &'a [u8]) -> Result<&'a [u8]> {
+    let start = section.offset as usize;
+    let part = group
+        .get(start..start.saturating_add(section.stored_bytes as usize))
+        .ok_or_else(|| Error::corrupt("a small section lies outside its group"))?;
+    if xxh3_128(part) != section.check {
+        return Err(Error::corrupt("the checksum of a small section is wrong"));
+    }
+    Ok(part)
 }
 
 /// Checks and decodes one section that is not grouped.

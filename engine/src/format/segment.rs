@@ -1,5 +1,6 @@
 //! Segments: a header page, the pages of the slot table, records, and once sealed a footer.
 //!
+//! The header stands twice in its page; the first valid copy counts.
 //! A header is valid if and only if its magic, format version and CRC-32 are right and it names the
 //! store's uuid and its own id. It holds the salt of the segment's frames and slots.
 //!
@@ -34,10 +35,12 @@ const CREATED: usize = UUID + 16;
 const CREATED_MS: usize = CREATED + 8;
 const EPOCH: usize = CREATED_MS + 8;
 const CRC: usize = EPOCH + 4;
-/// Length of the header in bytes; the rest of its page is zero.
+/// Length of the header in bytes.
 pub const HEADER_BYTES: usize = CRC + 4;
+/// Where the second copy of the header stands in the first page; the rest of the page is zero.
+pub const HEADER_COPY: usize = PAGE_BYTES / 2;
 
-const _: () = assert!(HEADER_BYTES == 64);
+const _: () = assert!(HEADER_BYTES == 64 && HEADER_BYTES <= HEADER_COPY);
 
 /// Length of a slot in bytes.
 pub const SLOT_BYTES: usize = 16;
@@ -104,6 +107,15 @@ impl SegmentHeader {
         let crc = bytes.get(..CRC).map_or(0, |head| crc32_salted(0, head));
         write_u32(&mut bytes, CRC, crc);
         bytes
+    }
+
+    /// The first page of a segment: both copies. Without its header, whose salt the checksums of
+    /// all slots and frames need, nobody knows what a segment holds.
+    pub fn encode_page(&self) -> [u8; PAGE_BYTES] {
+        let mut page = [0; PAGE_BYTES];
+        write_bytes(&mut page, 0, &self.encode());
+        write_bytes(&mut page, HEADER_COPY, &self.encode());
+        page
     }
 
     /// The header of segment `id` of the store `uuid`, `None` if it is not that.

@@ -3,7 +3,8 @@
 //! Two copies of one page stand in the file `superblock`. A copy is valid if and only if
 //! 1. it begins with the magic and a known format version, and its reserved bytes are zero;
 //! 2. its CRC-32 is that of the 88 bytes before it;
-//! 3. `oldest live` <= `next segment` <= the largest segment id.
+//! 3. `oldest live` <= `next segment` <= the largest segment id, and no other number is so large
+//!    that counting on could overflow.
 //!
 //! The valid copy with the higher generation counts. Generation `g` is written to copy `g % 2`, so
 //! that a torn write leaves the copy before it.
@@ -36,6 +37,9 @@ const CRC: usize = CREATED + 8;
 const END: usize = CRC + 4;
 
 const _: () = assert!(END == 92);
+
+/// Sequence numbers have 24 bits for the epoch, and the top two of them stay free.
+const EPOCH_MAX: u32 = 1 << 22;
 
 /// Length of the file in bytes: two copies.
 pub const FILE_BYTES: usize = 2 * PAGE_BYTES;
@@ -148,6 +152,8 @@ impl Superblock {
             && read_u16(page, RESERVED)? == 0
             && block.oldest_live <= block.next_segment
             && block.next_segment <= SEGMENT_ID_MAX
+            && block.epoch < EPOCH_MAX
+            && block.generation <= u64::MAX / 4
             && (SEGMENT_BYTES_MIN_TEST..=SEGMENT_BYTES_MAX)
                 .contains(&u64::from(block.segment_bytes))
             && (block.segment_bytes as usize).is_multiple_of(PAGE_BYTES);

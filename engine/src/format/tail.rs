@@ -1,12 +1,13 @@
 //! The tail: where the next record goes. One slot of 80 bytes in the file `tail`, moved by a single
 //! `pwrite` under the tail lock.
 //!
-//! A tail is valid if and only if its magic and CRC-32 are right and its segment numbers are in
-//! order. An invalid tail, or one of another boot, is void: the store goes on in a new segment.
+//! A tail is valid if and only if its magic and CRC-32 are right, its segment numbers are in order,
+//! and its other numbers within their bounds. An invalid tail, or one of another boot, is void: the
+//! store goes on in a new segment.
 
 use crate::checksum::crc32;
 use crate::coding::{read_array, read_u32, read_u64, write_bytes, write_u32, write_u64};
-use crate::limits::SEGMENT_ID_MAX;
+use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_ID_MAX};
 
 const MAGIC_VALUE: u32 = u32::from_le_bytes(*b"LRDT");
 
@@ -81,7 +82,14 @@ impl Tail {
             written_bytes: read_u64(slot, WRITTEN_BYTES)?,
             boot_id: read_array(slot, BOOT_ID)?,
         };
-        let sane = tail.open_from <= tail.active && tail.active < SEGMENT_ID_MAX;
+        // Numbers that no writer reaches: whoever adds to them need not look.
+        let bounded = [tail.next_sequence, tail.other_bytes, tail.written_bytes]
+            .iter()
+            .all(|number| *number <= u64::MAX / 4);
+        let sane = tail.open_from <= tail.active
+            && tail.active < SEGMENT_ID_MAX
+            && tail.offset <= SEGMENT_BYTES_MAX
+            && bounded;
         (valid && sane).then_some(tail)
     }
 }

@@ -16,7 +16,7 @@ pub use tail::TailFile;
 
 use crate::env::{Env, File, FileSizes, OpenMode};
 use crate::error::{Error, Result};
-use crate::format::segment::{HEADER_BYTES, SegmentHeader};
+use crate::format::segment::{HEADER_BYTES, HEADER_COPY, SegmentHeader};
 use crate::options::ReadMode;
 
 /// Name of the directory of segments in the store's directory.
@@ -71,18 +71,26 @@ impl Log {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut bytes = [0; HEADER_BYTES];
-        let count = file.read_at(&mut bytes, 0)?;
-        let header = SegmentHeader::decode(&bytes[..count], id, &self.uuid)
+        let read = |offset: usize| {
+            let mut bytes = [0; HEADER_BYTES];
+            let count = file.read_at(&mut bytes, offset as u64)?;
+            Ok::<_, Error>(SegmentHeader::decode(&bytes[..count], id, &self.uuid))
+        };
+        let header = match read(0)? {
+            Some(header) => Some(header),
+            None => read(HEADER_COPY)?,
+        };
+        let header = header
             .ok_or_else(|| Error::corrupt("the header of a segment is damaged").at_path(&path))?;
         Ok(Some(self.keep(header, file)))
     }
 
-    /// Makes a segment file; one that a killed maker left is replaced.
+    /// Makes a segment file; one that a killed maker left is replaced. Not before the superblock
+    /// names it does it belong to the log; then it is opened as any other.
     ///
     /// # Errors
     /// If it is refused or there is no room.
-    pub fn create(&self, header: SegmentHeader, file_mode: u32) -> Result<Arc<Segment>> {
+    pub fn create(&self, header: SegmentHeader, file_mode: u32) -> Result<()> {
         let path = self.path(header.id);
         let make = || self.env.open(&path, OpenMode::CreateNew(file_mode));
         let file = match make() {
@@ -92,8 +100,7 @@ impl Log {
             }
             other => other?,
         };
-        file.write_at(&header.encode(), 0)?;
-        Ok(self.keep(header, file))
+        file.write_at(&header.encode_page(), 0)
     }
 
     fn keep(&self, header: SegmentHeader, file: Arc<dyn File>) -> Arc<Segment> {
@@ -116,10 +123,13 @@ impl Log {
 
     /// Forgets the opened segments below `id`, so that their disk blocks can be freed.
     pub fn forget_below(&self, id: u32) {
-        let mut open = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        if open.first_key_value().is_some_and(|(first, _)| *first < id) {
-            *open = open.split_off(&id);
+        let open = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        if open.first_key_value().is_none_or(|(first, _)| *first >= id) {
+            return;
         }
+        drop(open);
+        let mut open = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        *open = open.split_off(&id);
     }
 
     /// The ids of the segment files that exist, ascending.

@@ -3,24 +3,27 @@
 //! A record is read in this order: frame (does it stand here?), head (which key is it?), sections
 //! (are the bytes right?). What fails any of these is `Corrupt`, which callers count as a miss.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use crate::env::map::Map;
 use crate::env::{File, FileSizes, LockGuard};
 use crate::error::{Error, Result};
-use crate::format::body::{self, Head};
+use crate::format::body::{self, Head, RecordKind};
 use crate::format::frame::{FRAME_BYTES, Frame};
 use crate::format::segment::{
     FooterEntry, SLOT_BYTES, SLOTS_PER_PAGE, SegmentHeader, Slot, TRAILER_BYTES, decode_footer,
     encode_footer, footer_range, slots, slots_taken,
 };
 use crate::key::Key;
-use crate::limits::{PAGE_BYTES, RECORD_ALIGN};
+use crate::limits::{PAGE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX};
 use crate::location::{Location, class_bytes};
 use crate::options::ReadMode;
 
 /// Records up to this length are read in one piece; of larger ones, this much.
 const READ_AHEAD_BYTES: u64 = 1 << 20;
+
+const _: () = assert!(FRAME_BYTES as u64 == RECORD_ALIGN);
 
 /// What follows a head that did not fit into the first read.
 const HEAD_READ_BYTES: u64 = 64 << 10;
@@ -44,6 +47,15 @@ pub struct RecordHead {
     pub head: Head,
     /// The beginning of the body, at least its head.
     pub prefix: Vec<u8>,
+}
+
+/// A slot table as it was read.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// The valid slots, page by page in the order of their commits.
+    pub slots: Vec<Slot>,
+    /// The offset of the page of each damaged slot.
+    pub damaged_pages: Vec<u64>,
 }
 
 impl Segment {
@@ -153,32 +165,23 @@ impl Segment {
         Ok(all_valid)
     }
 
-    /// Every valid slot of the table.
+    /// The whole slot table.
     ///
     /// # Errors
-    /// If the table cannot be read.
-    pub fn all_slots(&self) -> Result<Vec<Slot>> {
-        Ok(self.count_slots()?.0)
-    }
-
-    /// Every valid slot of the table, and the number of damaged ones.
-    ///
-    /// # Errors
-    /// If the table cannot be read.
-    pub fn count_slots(&self) -> Result<(Vec<Slot>, usize)> {
+    /// If it cannot be read.
+    pub fn table(&self) -> Result<Table> {
         let table_bytes = u64::from(self.header.table_pages) * PAGE_BYTES as u64;
-        let table = self.read_exact(table_bytes, PAGE_BYTES as u64)?;
-        let mut valid = Vec::new();
-        let mut damaged = 0;
-        for page in table.chunks_exact(PAGE_BYTES) {
+        let bytes = self.read_exact(table_bytes, PAGE_BYTES as u64)?;
+        let mut table = Table::default();
+        for (number, page) in bytes.chunks_exact(PAGE_BYTES).enumerate() {
             for slot in slots(page, self.header.salt, self.id()) {
                 match slot {
-                    Some(slot) => valid.push(slot),
-                    None => damaged += 1,
+                    Some(slot) => table.slots.push(slot),
+                    None => table.damaged_pages.push((number as u64 + 1) * PAGE_BYTES as u64),
                 }
             }
         }
-        Ok((valid, damaged))
+        Ok(table)
     }
 
     /// Adds slots, all of them or none; `false` if a page of the table has no room for its share.
@@ -199,10 +202,18 @@ impl Segment {
             }
             places.push((page_offset, index));
         }
-        for ((key, location), (page_offset, index)) in records.iter().zip(places) {
+        let offsets = places.iter().map(|(page, index)| page + (index * SLOT_BYTES) as u64);
+        for (number, ((key, location), offset)) in records.iter().zip(offsets.clone()).enumerate() {
             let slot = Slot { key_prefix: key.prefix(), location: *location };
-            let offset = page_offset + (index * SLOT_BYTES) as u64;
-            self.file.write_at(&slot.encode(self.header.salt), offset)?;
+            if let Err(error) = self.file.write_at(&slot.encode(self.header.salt), offset) {
+                // A torn slot would hide its whole page from look-ups, and what was dropped must
+                // not be there in part; so all are taken back, the last first, if that goes.
+                let written: Vec<u64> = offsets.take(number + 1).collect();
+                for offset in written.into_iter().rev() {
+                    let _ = self.file.write_at(&[0; SLOT_BYTES], offset);
+                }
+                return Err(error);
+            }
         }
         Ok(true)
     }
@@ -247,10 +258,11 @@ impl Segment {
     }
 
     /// The sequence number of the record at `location`, `None` if no valid frame stands there.
-    pub fn sequence(&self, location: Location) -> Option<u64> {
+    fn sequence(&self, location: Location) -> Result<Option<u64>> {
         let offset = location.offset();
-        let bytes = self.read_exact(FRAME_BYTES as u64, offset).ok()?;
-        Frame::decode(&bytes, self.header.salt, self.id(), offset).map(|frame| frame.sequence)
+        let bytes = self.read_exact(FRAME_BYTES as u64, offset)?;
+        let frame = Frame::decode(&bytes, self.header.salt, self.id(), offset);
+        Ok(frame.map(|frame| frame.sequence))
     }
 
     fn footer_range(&self, len_bytes: u64) -> Result<Option<(u64, u64, Vec<u8>)>> {
@@ -286,17 +298,54 @@ impl Segment {
         self.table_entries()
     }
 
+    /// The entries of the slot table. A record with a damaged frame stays an entry, as the oldest:
+    /// it then hides older records of its key, as its slot does now.
     fn table_entries(&self) -> Result<Vec<FooterEntry>> {
-        let mut entries: Vec<FooterEntry> = self
-            .all_slots()?
-            .into_iter()
-            .filter_map(|slot| {
-                let sequence = self.sequence(slot.location)?;
-                Some(FooterEntry { key_prefix: slot.key_prefix, sequence, location: slot.location })
-            })
-            .collect();
+        let table = self.table()?;
+        let mut entries = Vec::with_capacity(table.slots.len());
+        for slot in &table.slots {
+            let sequence = self.sequence(slot.location)?.unwrap_or(0);
+            entries.push(FooterEntry {
+                key_prefix: slot.key_prefix,
+                sequence,
+                location: slot.location,
+            });
+        }
+        if !table.damaged_pages.is_empty() {
+            entries.extend(self.unlisted(&table)?);
+        }
         entries.sort_unstable();
         Ok(entries)
+    }
+
+    /// The records whose slot may be one of the damaged ones: those that no valid slot names, and
+    /// whose key belongs to a page with damage. Found by looking for a frame at every place.
+    fn unlisted(&self, table: &Table) -> Result<Vec<FooterEntry>> {
+        let listed: BTreeSet<u64> = table.slots.iter().map(|slot| slot.location.offset()).collect();
+        let len_bytes = self.sizes()?.len_bytes;
+        let mut found = Vec::new();
+        let mut chunk_at = self.header.data_start();
+        while chunk_at < len_bytes.min(SEGMENT_BYTES_MAX) {
+            let chunk = self.read_exact(READ_AHEAD_BYTES, chunk_at)?;
+            for (place, bytes) in chunk.chunks_exact(FRAME_BYTES).enumerate() {
+                let offset = chunk_at + place as u64 * RECORD_ALIGN;
+                let frame = Frame::decode(bytes, self.header.salt, self.id(), offset);
+                let Some(frame) = frame.filter(|_| !listed.contains(&offset)) else { continue };
+                let place = Location::new(self.id(), offset, 0, 0);
+                let Ok(record) = self.record_head(place) else { continue };
+                let Some(kind) = RecordKind::from_number(record.head.kind) else { continue };
+                if table.damaged_pages.contains(&self.header.table_page_offset(&record.head.key)) {
+                    let bytes = FRAME_BYTES as u64 + frame.body_bytes;
+                    found.push(FooterEntry {
+                        key_prefix: record.head.key.prefix(),
+                        sequence: frame.sequence,
+                        location: Location::new(self.id(), offset, bytes, kind as u8),
+                    });
+                }
+            }
+            chunk_at += READ_AHEAD_BYTES;
+        }
+        Ok(found)
     }
 
     /// Writes the footer of a closed segment and gives back what was reserved beyond it. A segment

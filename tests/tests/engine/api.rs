@@ -1,0 +1,280 @@
+//! What the documentation of `Options`, `Store` and `Snapshot` promises.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+
+use larder_engine::{
+    Budget, EngineCounter, Entry, ErrorKind, Key, Options, Put, RecordKind, RecordLayout, Restored,
+    Section, SectionKind, Store,
+};
+use larder_tests::fault::FaultEnv;
+use larder_tests::sample::{Random, Value, disk_usage};
+
+use super::{put, roomy, value_of};
+
+fn open(options: Options) -> (larder_tests::TempDir, Store) {
+    let folder = larder_tests::temp_dir();
+    let store = Store::open(&folder.path().join("store"), options).expect("the store opens");
+    (folder, store)
+}
+
+fn entry<'a>(name: &str, sections: Vec<Section<'a>>) -> Entry<'a> {
+    Entry::new(Key::of(name.as_bytes()), RecordKind::Result, sections)
+}
+
+fn data(bytes: usize) -> Section<'static> {
+    Section::new(SectionKind::Data, Random::new(bytes as u64).bytes(bytes))
+}
+
+fn names(path: &Path) -> BTreeSet<String> {
+    let list = fs::read_dir(path).expect("the directory can be read");
+    list.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn options_outside_their_bounds_are_refused() {
+    let folder = larder_tests::temp_dir();
+    let refused = |options: Options| {
+        let error = Store::open(&folder.path().join("store"), options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    };
+    refused(Options::new().max_size_bytes((64 << 20) - 1));
+    refused(Options::new().max_size_bytes(0));
+    refused(roomy().segment_bytes(0));
+    refused(roomy().segment_bytes((64 << 10) + 1));
+    refused(roomy().segment_bytes(u64::MAX));
+    refused(roomy().segment_bytes(512 << 20));
+    refused(Options::new().zstd_level(23));
+    assert!(names(folder.path()).is_empty(), "a refused opening makes nothing");
+}
+
+#[test]
+fn entries_outside_their_bounds_are_refused_and_do_no_harm() {
+    let (_folder, store) = open(roomy());
+    let refused = |entries: &[Entry<'_>]| {
+        let error = store.put_all(entries).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    };
+    refused(&[]);
+    refused(&vec![entry("a", Vec::new()); 65]);
+    refused(&[entry("a", vec![data(1); 4096])]);
+    refused(&[entry("a", vec![data(1).name(vec![b'x'; 4097])])]);
+    refused(&[entry("a", vec![Section::new(SectionKind::Group, b"x".as_slice())])]);
+    let mut long = entry("a", Vec::new());
+    long.namespace = "n".repeat(256).into();
+    refused(&[long]);
+    assert!(store.get(&Key::of(b"a")).unwrap().is_none());
+    assert_eq!(store.put_all(&vec![entry("a", vec![data(9)]); 64]).unwrap(), Put::Stored);
+    assert!(store.contains(&Key::of(b"a")).unwrap());
+    assert_eq!(store.put(&entry("b", vec![data(3); 4095])).unwrap(), Put::Stored);
+    assert_eq!(store.get(&Key::of(b"b")).unwrap().unwrap().sections().len(), 4095);
+}
+
+#[test]
+fn what_is_put_together_stands_together() {
+    let (_folder, store) = open(roomy());
+    let mut random = Random::new(3);
+    for round in 0..60 {
+        let pair: Vec<(Key, Value)> = (0..2)
+            .map(|half| (Key::of(&[round, half]), Value::random(&mut random, 9_000)))
+            .collect();
+        let entries: Vec<_> = pair.iter().map(|(key, value)| value.entry(*key)).collect();
+        assert_eq!(store.put_all(&entries).unwrap(), Put::Stored);
+        let records: Vec<_> =
+            pair.iter().map(|(key, _)| store.get(key).unwrap().expect("just stored")).collect();
+        assert_eq!(records[0].sequence() + 1, records[1].sequence());
+    }
+}
+
+#[test]
+fn a_restored_file_has_its_bytes_and_its_mode() {
+    let (folder, store) = open(roomy());
+    let sections = vec![data(5_000).mode(0o640), data(70_000).mode(0o755), data(0), data(10)];
+    assert_eq!(store.put(&entry("a", sections.clone())).unwrap(), Put::Stored);
+    let record = store.get(&Key::of(b"a")).unwrap().unwrap();
+    let out = folder.path().join("out");
+    fs::create_dir(&out).unwrap();
+    for (number, section) in sections.iter().enumerate() {
+        let path = out.join(format!("{number}.o"));
+        assert_eq!(store.restore(&record, number, &path).unwrap(), Restored::Copied);
+        assert_eq!(fs::read(&path).unwrap(), section.data.as_ref());
+        if section.mode != 0 {
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, u32::from(section.mode));
+        }
+    }
+    assert_eq!(names(&out).len(), 4, "nothing stands beside the restored files");
+}
+
+#[test]
+fn a_hard_linked_output_is_replaced_and_not_changed_in_place() {
+    let (folder, store) = open(roomy());
+    put(&store, Key::of(b"a"), &Value::of(b"new".as_slice()));
+    let record = store.get(&Key::of(b"a")).unwrap().unwrap();
+    let (path, link) = (folder.path().join("x.o"), folder.path().join("link.o"));
+    fs::write(&path, b"old").unwrap();
+    fs::hard_link(&path, &link).unwrap();
+    store.restore(&record, 0, &path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+    assert_eq!(fs::read(&link).unwrap(), b"old");
+    assert_ne!(fs::metadata(&path).unwrap().ino(), fs::metadata(&link).unwrap().ino());
+}
+
+/// The file beside the output used to be called after it, with 24 bytes more: names of more than
+/// 231 bytes could not be restored.
+#[test]
+fn an_output_with_the_longest_name_can_be_restored() {
+    let (folder, store) = open(roomy());
+    put(&store, Key::of(b"a"), &Value::of(b"x".as_slice()));
+    let record = store.get(&Key::of(b"a")).unwrap().unwrap();
+    let path = folder.path().join("n".repeat(255));
+    store.restore(&record, 0, &path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"x");
+}
+
+#[test]
+fn a_restore_that_fails_leaves_the_old_file_and_nothing_beside_it() {
+    let (folder, store) = open(roomy());
+    put(&store, Key::of(b"a"), &Value::of(b"new".as_slice()));
+    let record = store.get(&Key::of(b"a")).unwrap().unwrap();
+    let out = folder.path().join("out");
+    fs::create_dir_all(out.join("x.o/inside")).unwrap();
+    assert!(store.restore(&record, 0, &out.join("x.o")).is_err());
+    assert!(store.restore(&record, 0, &out.join("missing/x.o")).is_err());
+    assert_eq!(names(&out), BTreeSet::from(["x.o".to_string()]));
+}
+
+/// In the cloneable layout a small section's offset counts in its group. A small section whose
+/// length is a whole number of blocks used to be cloned from that offset of the body: on a file
+/// system with reflinks the restored file had the bytes of the record's head.
+#[test]
+fn small_sections_of_cloneable_records_are_restored_from_their_group() {
+    let folder = larder_tests::temp_dir();
+    let env = FaultEnv::new();
+    env.emulate_clones();
+    let options = roomy().layout(RecordLayout::Cloneable).segment_bytes(1 << 20);
+    let store = Store::open_with(env.shared(), &folder.path().join("store"), options).unwrap();
+    let lengths = [4096, 8192, 16384, 16385, 20480, 100_000, 4096, 7, 0];
+    let sections: Vec<_> = lengths.iter().map(|bytes| data(*bytes)).collect();
+    assert_eq!(store.put(&entry("a", sections.clone())).unwrap(), Put::Stored);
+    let record = store.get(&Key::of(b"a")).unwrap().unwrap();
+    for (number, section) in sections.iter().enumerate() {
+        let path = folder.path().join("out");
+        let restored = store.restore(&record, number, &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), section.data.as_ref(), "section {number}");
+        let large = section.data.len() > 16384;
+        assert_eq!(restored, if large { Restored::Cloned } else { Restored::Copied });
+    }
+}
+
+#[test]
+fn cloneable_records_restore_by_reflink_where_the_file_system_can() {
+    if ["mkfs.btrfs", "mkfs.xfs"].iter().all(|mkfs| larder_tests::find_or_skip(mkfs).is_none()) {
+        return;
+    }
+    let folder = larder_tests::temp_dir();
+    let (image, mount) = (folder.path().join("image"), folder.path().join("mount"));
+    fs::File::create(&image).unwrap().set_len(512 << 20).unwrap();
+    fs::create_dir(&mount).unwrap();
+    let run = |program: &str, arguments: &[&Path]| {
+        Command::new(program).args(arguments).output().is_ok_and(|out| out.status.success())
+    };
+    let made = run("mkfs.xfs", &[&image]) || run("mkfs.btrfs", &[&image]);
+    if !made || !run("mount", &["-oloop".as_ref(), &image, &mount]) {
+        eprintln!("skipped, no file system with reflinks can be mounted");
+        return;
+    }
+    let options = roomy().layout(RecordLayout::Cloneable).segment_bytes(1 << 20);
+    let outcome = std::panic::catch_unwind(|| {
+        let store = Store::open(&mount.join("store"), options).unwrap();
+        assert_eq!(store.put(&entry("a", vec![data(100_000)])).unwrap(), Put::Stored);
+        let record = store.get(&Key::of(b"a")).unwrap().unwrap();
+        let path = mount.join("out");
+        assert_eq!(store.restore(&record, 0, &path).unwrap(), Restored::Cloned);
+        assert_eq!(fs::read(&path).unwrap(), data(100_000).data.as_ref());
+    });
+    assert!(run("umount", &[&mount]));
+    outcome.unwrap();
+}
+
+#[test]
+fn counters_are_shared_by_all_handles() {
+    let (_folder, store) = open(roomy());
+    let other = Store::open(store.path(), roomy()).unwrap();
+    store.counters().add(3, 2);
+    other.counters().add(3, 5);
+    put(&other, Key::of(b"a"), &Value::of(b"x".as_slice()));
+    assert_eq!(store.counters().get(3), 7);
+    assert_eq!(store.counters().get(EngineCounter::Puts.id()), 1);
+    assert!(store.engine_counters().any(|(name, count)| (name, count) == ("engine_puts", 1)));
+}
+
+#[test]
+fn stats_agree_with_the_directory() {
+    let (_folder, store) = open(roomy());
+    let mut random = Random::new(5);
+    for number in 0..300u64 {
+        put(&store, Key::of(&number.to_le_bytes()), &Value::random(&mut random, 3_000));
+    }
+    store.maintain(Budget::full()).unwrap();
+    let stats = store.stats().unwrap();
+    assert_eq!(
+        (stats.entries, stats.max_size_bytes, stats.segment_bytes),
+        (300, 1 << 30, 64 << 10)
+    );
+    assert_eq!(stats.unmerged_segments, 1);
+    assert_eq!(stats.segments, names(&store.path().join("log")).len() as u64);
+    let used = disk_usage(store.path());
+    assert!(stats.disk_bytes.abs_diff(used) <= 16 << 10, "{} against {used}", stats.disk_bytes);
+    let by_tail = store.used_bytes().unwrap();
+    assert!(by_tail.abs_diff(used) <= 256 << 10, "{by_tail} against {used}");
+}
+
+#[test]
+fn a_store_that_is_only_read_is_not_changed_by_any_call() {
+    let (_folder, store) = open(roomy());
+    let (key, value) = (Key::of(b"a"), Value::of(b"x".as_slice()));
+    put(&store, key, &value);
+    store.maintain(Budget::full()).unwrap();
+    let path = store.path().to_path_buf();
+    drop(store);
+    let state = || {
+        let list = names(&path).into_iter().chain(names(&path.join("log")));
+        let describe = |name: String| {
+            let metadata =
+                fs::metadata(path.join(&name)).or(fs::metadata(path.join("log").join(&name)));
+            let metadata = metadata.unwrap();
+            (name, metadata.mtime_nsec(), metadata.ctime_nsec(), metadata.len())
+        };
+        list.map(describe).collect::<Vec<_>>()
+    };
+    let before = state();
+    let store = Store::open(&path, roomy().read_only(true)).unwrap();
+    assert!(store.is_read_only());
+    assert_eq!(value_of(&store, &key), Some(value.clone()));
+    assert!(matches!(store.put(&value.entry(key)).unwrap(), Put::Dropped(_)));
+    assert!(matches!(store.remove(&key).unwrap(), Put::Dropped(_)));
+    store.maintain(Budget::full()).unwrap();
+    store.checkpoint().unwrap();
+    assert_eq!(store.clear().unwrap_err().kind(), ErrorKind::ReadOnly);
+    assert_eq!(store.verify(|_, _| {}).unwrap().damaged, []);
+    assert_eq!(store.snapshot().unwrap().iter().count(), 1);
+    store.stats().unwrap();
+    assert_eq!(state(), before);
+}
+
+#[test]
+fn the_files_of_a_store_are_private_unless_the_options_say_otherwise() {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (_folder, store) = open(roomy());
+    put(&store, Key::of(b"a"), &Value::of(b"x".as_slice()));
+    assert_eq!(mode(store.path()), 0o700);
+    for name in names(store.path()) {
+        let path = store.path().join(name);
+        assert_eq!(mode(&path), if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+    }
+    assert_eq!(mode(&store.path().join("log/00000001.seg")), 0o600);
+}

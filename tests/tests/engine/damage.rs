@@ -1,0 +1,351 @@
+//! Damage: flipped bits, lost pages, cut and missing files, and directories that are no store.
+//!
+//! 1. Opening never panics; whatever it answers, it answers in time.
+//! 2. An answer is exact or a miss; for a single flipped bit never an older value, also after the
+//!    damaged segment has been merged.
+//! 3. The store goes on: puts are stored or dropped, upkeep does its work.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use larder_engine::{Budget, ErrorKind, Key, Put, ReadMode, Store};
+use larder_tests::TempDir;
+use larder_tests::sample::{Random, Value, keys, with_seeds};
+
+use super::{Reference, assert_holds, put, roomy};
+
+/// Seeds that once failed.
+const FAILED: &[u64] = &[];
+
+/// A store with merged, sealed, open and own-size segments, and what it held over time.
+struct Sample {
+    folder: TempDir,
+    reference: Reference,
+    history: BTreeMap<Key, Vec<Value>>,
+}
+
+impl Sample {
+    fn new() -> Sample {
+        let folder = larder_tests::temp_dir();
+        let mut sample = Sample { folder, reference: Reference::new(), history: BTreeMap::new() };
+        let store = Store::open(&sample.path(), roomy()).expect("the store opens");
+        let mut random = Random::new(99);
+        for step in 0..70 {
+            let key = *random.choose(&keys(24));
+            let largest = if step % 20 == 7 { 150_000 } else { 9_000 };
+            let value = Value::random(&mut random, largest);
+            if step % 9 == 8 {
+                assert_eq!(store.remove(&key).unwrap(), Put::Stored);
+                sample.reference.remove(&key);
+            } else {
+                put(&store, key, &value);
+                sample.reference.insert(key, value.clone());
+                sample.history.entry(key).or_default().push(value);
+            }
+            if step == 25 || step == 40 {
+                store.maintain(Budget::full()).unwrap();
+            }
+        }
+        sample
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// A copy to damage.
+    fn copy(&self) -> TempDir {
+        let copy = larder_tests::temp_dir();
+        for directory in ["", "log"] {
+            fs::create_dir_all(copy.path().join(directory)).unwrap();
+            for entry in fs::read_dir(self.path().join(directory)).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_file() {
+                    let to = copy.path().join(directory).join(entry.file_name());
+                    fs::copy(entry.path(), to).unwrap();
+                }
+            }
+        }
+        copy
+    }
+
+    /// The files of the store, relative to it.
+    fn files(&self) -> Vec<PathBuf> {
+        let list = |directory: &str| {
+            let entries = fs::read_dir(self.path().join(directory)).unwrap().map(|e| e.unwrap());
+            let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+            files.map(|e| Path::new(directory).join(e.file_name())).collect::<Vec<_>>()
+        };
+        let mut files = [list(""), list("log")].concat();
+        files.sort();
+        files
+    }
+
+    /// Checks every answer; an older value is one only where `older` allows it.
+    fn check(&self, store: &Store, older: bool) {
+        let right = |key: &Key, value: &Value| {
+            self.reference.get(key) == Some(value)
+                || older && self.history.get(key).is_some_and(|values| values.contains(value))
+        };
+        for key in keys(24) {
+            let Ok(Some(record)) = store.get(&key) else { continue };
+            let Ok(value) = Value::read(&record) else { continue };
+            assert!(right(&key, &value), "a wrong value of {key}");
+            let _ = store.contains(&key);
+        }
+        let Ok(snapshot) = store.snapshot() else { return };
+        for record in snapshot.iter().filter(|record| record.key() != afterwards()) {
+            let Ok(value) = Value::read(&record) else { continue };
+            assert!(
+                right(&record.key(), &value),
+                "a snapshot has a wrong value of {}",
+                record.key()
+            );
+        }
+    }
+
+    /// Opens a damaged copy and does everything with it.
+    fn use_damaged(&self, path: &Path, older: bool, mode: ReadMode) {
+        let Ok(store) = Store::open(path, roomy().read_mode(mode)) else { return };
+        self.check(&store, older);
+        let _ = store.verify(|_, _| {});
+        let _ = store.stats();
+        let (key, value) = (afterwards(), Value::of(b"x".as_slice()));
+        let stored = store.put(&value.entry(key)).is_ok_and(|put| put == Put::Stored);
+        for _ in 0..2 {
+            let _ = store.maintain(Budget::full());
+            self.check(&store, older);
+        }
+        if stored {
+            let found = store.get(&key).ok().flatten().map(|record| Value::read(&record).unwrap());
+            assert!(found.is_none_or(|found| found == value));
+        }
+    }
+}
+
+/// A key that is put after the damage.
+fn afterwards() -> Key {
+    Key::of(b"afterwards")
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+/// A bit to flip: mostly where structures are dense.
+fn flip(random: &mut Random, bytes: &mut [u8]) {
+    let dense = match random.below(3) {
+        0 => 128,
+        1 => 12_000,
+        _ => bytes.len() as u64,
+    };
+    let bit = random.below(dense.min(bytes.len() as u64) * 8);
+    if let Some(byte) = bytes.get_mut(bit as usize / 8) {
+        *byte ^= 1 << (bit % 8);
+    }
+}
+
+#[test]
+fn no_flipped_bit_makes_an_answer_wrong_or_older() {
+    let sample = Sample::new();
+    let files = sample.files();
+    with_seeds(FAILED, 300, |seed| {
+        let mut random = Random::new(seed);
+        let copy = sample.copy();
+        let file = random.choose(&files);
+        change(&copy.path().join(file), |bytes| flip(&mut random, bytes));
+        let mode = *random.choose(&[ReadMode::Pread, ReadMode::Map]);
+        let run = || sample.use_damaged(copy.path(), false, mode);
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+            panic!("a flipped bit in {}", file.display());
+        }
+    });
+}
+
+#[test]
+fn no_larger_damage_makes_an_answer_wrong() {
+    let sample = Sample::new();
+    let files = sample.files();
+    with_seeds(FAILED, 100, |seed| {
+        let mut random = Random::new(seed);
+        let copy = sample.copy();
+        let path = copy.path().join(random.choose(&files));
+        match random.below(5) {
+            0 => fs::remove_file(&path).unwrap(),
+            1 => change(&path, |bytes| bytes.truncate(random.below(bytes.len() as u64) as usize)),
+            2 => change(&path, |bytes| {
+                let garbage = random.bytes(5_000);
+                bytes.extend(garbage);
+            }),
+            3 => change(&path, |bytes| {
+                let page = random.below(bytes.len() as u64) as usize / 4096 * 4096;
+                let end = bytes.len().min(page + 4096);
+                bytes[page..end].fill(0);
+            }),
+            _ => change(&path, |bytes| {
+                let (from, to) =
+                    (random.below(bytes.len() as u64), random.below(bytes.len() as u64));
+                let count = (bytes.len() as u64 - from.max(to)).min(4096);
+                bytes.copy_within(from as usize..(from + count) as usize, to as usize);
+            }),
+        }
+        sample.use_damaged(copy.path(), true, *random.choose(&[ReadMode::Pread, ReadMode::Map]));
+    });
+}
+
+#[test]
+fn a_flip_in_the_bytes_of_a_record_is_reported() {
+    let folder = larder_tests::temp_dir();
+    let store = Store::open(folder.path(), roomy()).unwrap();
+    let value = Value::of(Random::new(4).bytes(20_000));
+    put(&store, Key::of(b"a"), &value);
+    assert_eq!(store.verify(|_, _| {}).unwrap().damaged, []);
+    let path = folder.path().join("log/00000001.seg");
+    let whole = fs::read(&path).unwrap();
+    let body = store.get(&Key::of(b"a")).unwrap().unwrap().body().unwrap();
+    let start = whole.windows(body.len()).position(|part| part == body).expect("the body is there");
+    let mut random = Random::new(5);
+    for _ in 0..80 {
+        let mut bytes = whole.clone();
+        // The frame stands in front of the body; 28 of its bytes are not used.
+        let place = start - 64 + random.below(body.len() as u64 + 64) as usize;
+        bytes[place] ^= 1 << random.below(8);
+        fs::write(&path, bytes).unwrap();
+        let report = Store::open(folder.path(), roomy()).unwrap().verify(|_, _| {}).unwrap();
+        assert!(!report.damaged.is_empty(), "byte {place}");
+    }
+}
+
+/// Upkeep used to look at the tree only when there was something to merge: a damaged leaf stayed,
+/// and its keys were misses, until eight more segments were full.
+#[test]
+fn a_damaged_index_is_rebuilt_by_full_upkeep_with_nothing_lost() {
+    let folder = larder_tests::temp_dir();
+    let mut reference = Reference::new();
+    let mut random = Random::new(8);
+    let store = Store::open(folder.path(), roomy()).unwrap();
+    for number in 0..600u64 {
+        let (key, value) = (Key::of(&number.to_le_bytes()), Value::random(&mut random, 600));
+        put(&store, key, &value);
+        reference.insert(key, value);
+    }
+    store.checkpoint().unwrap();
+    assert_holds(&store, &reference);
+    let index = folder.path().join("index");
+    let whole = fs::read(&index).unwrap();
+    let pages = whole.len() / 4096;
+    let damages: [&dyn Fn(&mut Vec<u8>); 4] = [
+        &|bytes| bytes.clear(),
+        &|bytes| bytes[..8192].fill(0),
+        &|bytes| bytes[8192..].fill(0),
+        &|bytes| (2..pages).for_each(|page| bytes[page * 4096 + 100] ^= 1),
+    ];
+    for damage in damages {
+        change(&index, damage);
+        let store = Store::open(folder.path(), roomy()).unwrap();
+        store.maintain(Budget::full()).unwrap();
+        assert_holds(&store, &reference);
+        assert_eq!(store.verify(|_, _| {}).unwrap().damaged, []);
+        drop(store);
+    }
+}
+
+fn refusal(path: &Path) -> ErrorKind {
+    Store::open(path, roomy()).expect_err("this is no store").kind()
+}
+
+/// The contents of a directory, by name.
+fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            found.insert(entry.clone(), Vec::new());
+            found.extend(contents(&entry));
+        } else {
+            found.insert(entry.clone(), fs::read(&entry).unwrap());
+        }
+    }
+    found
+}
+
+/// A directory that held nothing but `log` or `index`, as other programs' directories may, was
+/// taken for a store whose maker had been killed: everything in `log` was deleted.
+#[test]
+fn a_directory_that_is_no_store_is_refused_and_left_as_it_is() {
+    let folder = larder_tests::temp_dir();
+    let make = |name: &str, files: &[&str]| {
+        let directory = folder.path().join(name);
+        for file in files {
+            let file = directory.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, b"precious").unwrap();
+        }
+        directory
+    };
+    let directories = [
+        make("like-etc", &["passwd", "log/messages", "ssl/index"]),
+        make("logs", &["log/messages"]),
+        make("segments", &["log/00000001.seg"]),
+        make("indexed", &["index"]),
+        make("tagged", &["CACHEDIR.TAG", "index"]),
+        make("tag-only", &["CACHEDIR.TAG"]),
+        make("other", &["superblock"]),
+    ];
+    for directory in directories {
+        let before = contents(&directory);
+        assert_eq!(refusal(&directory), ErrorKind::NotAStore, "{}", directory.display());
+        assert_eq!(contents(&directory), before, "{}", directory.display());
+    }
+    let file = folder.path().join("file");
+    fs::write(&file, b"precious").unwrap();
+    assert_eq!(refusal(&file), ErrorKind::NotAStore);
+    assert_eq!(refusal(&file.join("below")), ErrorKind::NotAStore);
+    assert_eq!(fs::read(&file).unwrap(), b"precious");
+    assert!(Store::open(&folder.path().join("missing"), roomy().read_only(true)).is_err());
+    assert!(Store::open(&folder.path().join("missing"), roomy().create(false)).is_err());
+    assert!(!folder.path().join("missing").exists());
+}
+
+#[test]
+fn an_empty_superblock_is_a_store_to_be_made_and_garbage_is_none() {
+    let sample = Sample::new();
+    let copy = sample.copy();
+    fs::write(copy.path().join("superblock"), b"").unwrap();
+    sample.use_damaged(copy.path(), false, ReadMode::Pread);
+    Store::open(copy.path(), roomy()).unwrap();
+    fs::write(copy.path().join("superblock"), [0x5a; 8192]).unwrap();
+    assert_eq!(refusal(copy.path()), ErrorKind::NotAStore);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let sample = Sample::new();
+    let copy = sample.copy();
+    change(&copy.path().join("superblock"), |bytes| {
+        for page in bytes.chunks_mut(4096) {
+            page[8] += 1;
+            let crc = larder_engine::checksum::crc32(&page[..88]);
+            page[88..92].copy_from_slice(&crc.to_le_bytes());
+        }
+    });
+    assert_eq!(refusal(copy.path()), ErrorKind::NewerFormat);
+}
+
+#[test]
+fn a_file_of_the_store_that_is_a_link_is_not_followed() {
+    let sample = Sample::new();
+    for file in sample.files() {
+        let copy = sample.copy();
+        let (path, elsewhere) = (copy.path().join(&file), larder_tests::temp_dir());
+        let target = elsewhere.path().join("target");
+        fs::rename(&path, &target).unwrap();
+        symlink(&target, &path).unwrap();
+        let before = fs::read(&target).unwrap();
+        sample.use_damaged(copy.path(), true, ReadMode::Pread);
+        assert_eq!(fs::read(&target).unwrap(), before, "{}", file.display());
+    }
+}
