@@ -1,9 +1,9 @@
 //! What the kernel tells of a file, asked for as cheaply as hundreds of headers per hit demand.
 //!
 //! A path of six components costs more to walk than the file costs to stat, and the headers of a
-//! unit stand in a dozen directories. So the second file that is asked for in a directory opens that
-//! directory, and all further ones are found from there. The kernel resolves the same path in both
-//! ways; a directory that is replaced meanwhile is seen as it was a moment ago.
+//! unit stand in a dozen directories. So the second file that is asked for in a directory opens
+//! that directory, and all further ones are found from there. The kernel resolves the same path in
+//! both ways; a directory that is replaced meanwhile is seen as it was a moment ago.
 
 use std::cell::RefCell;
 use std::fs::File;
