@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio, exit};
 
 use larder_engine::env::clock_ns;
-use larder_engine::{Budget, Key, Options, Store};
+use larder_engine::{Budget, Key, Maintained, Options, Store};
 
 use crate::compiler;
 use crate::compiler::Compile;
@@ -210,12 +210,23 @@ fn maintain(session: &Session<'_>, own_exe: &Path) {
     match session.call.config.janitor.value {
         Janitor::Off => {}
         Janitor::Detached if start_janitor(own_exe).is_ok() => {}
-        Janitor::Detached | Janitor::Inline => {
-            if let Err(error) = session.store.maintain(Budget::inline()) {
-                session.log(format_args!("upkeep failed: {error}"));
-            }
-        }
+        Janitor::Detached | Janitor::Inline => match upkeep(&session.store, Budget::inline()) {
+            Ok(_) => {}
+            Err(error) => session.log(format_args!("upkeep failed: {error}")),
+        },
     }
+}
+
+/// Does what is due, and counts a clean-up if something was evicted.
+///
+/// # Errors
+/// As [`Store::maintain`].
+pub fn upkeep(store: &Store, budget: Budget) -> larder_engine::Result<Maintained> {
+    let done = store.maintain(budget)?;
+    if done.segments_evicted > 0 {
+        store.counters().add(Counter::CleanupsPerformed as usize, 1);
+    }
+    Ok(done)
 }
 
 /// Starts `larder janitor` with low priority in a process group of its own. The shell closes what a

@@ -184,6 +184,22 @@ impl Report {
             fields.push((row.1.to_owned(), value.to_string()));
         }
         let store = &self.store;
+        // What ccache derives from its directory, and counters for tiers that are not there yet.
+        for (name, value) in [
+            ("files_in_cache", store.entries),
+            ("cache_size_kibibyte", store.disk_bytes / 1024),
+            ("max_cache_size_kibibyte", store.max_size_bytes / 1024),
+            ("max_files_in_cache", 0),
+            ("remote_storage_read_hit", 0),
+            ("remote_storage_read_miss", 0),
+            ("remote_storage_error", 0),
+            ("remote_storage_timeout", 0),
+            ("remote_storage_write", 0),
+            ("remote_storage_hit", 0),
+            ("remote_storage_miss", 0),
+        ] {
+            fields.push((name.to_owned(), value.to_string()));
+        }
         fields.push(("hit_rate".to_owned(), format!("{:.4}", self.hit_rate())));
         for (name, value) in [
             ("entries", store.entries),
@@ -197,7 +213,7 @@ impl Report {
             fields.push((format!("store_{name}"), value.to_string()));
         }
         for (name, value) in &self.engine {
-            fields.push((format!("engine_{name}"), value.to_string()));
+            fields.push(((*name).to_owned(), value.to_string()));
         }
         let fields = fields.iter().map(|(name, value)| format!("  \"{name}\": {value}"));
         format!("{{\n{}\n}}\n", fields.collect::<Vec<_>>().join(",\n"))
@@ -261,6 +277,10 @@ mod tests {
         assert!(text.contains("3 (75.0 %)"), "{text}");
         assert!(text.contains("called for linking                        7"), "{text}");
         let json = report.json();
+        let names: Vec<_> = json.lines().filter_map(|line| line.split('"').nth(1)).collect();
+        let unique: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(unique.len(), names.len());
+        assert!(json.contains("\"engine_puts\": 0,") && json.contains("\"files_in_cache\": 0,"));
         assert!(json.contains("\"direct_cache_hit\": 3,") && json.contains("\"hit_rate\": 0.7500"));
     }
 

@@ -4,6 +4,7 @@ mod api;
 mod damage;
 mod decoders;
 mod faults;
+mod format;
 mod model;
 mod processes;
 

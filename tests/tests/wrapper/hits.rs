@@ -122,3 +122,32 @@ fn response_files_are_read() {
     sandbox.write("flags.rsp", "-O0 -DX='a b' -c a.c");
     assert_eq!(sandbox.check("gcc", &["@flags.rsp", "-o", "a.o"]), "miss");
 }
+
+#[test]
+fn a_hit_starts_no_process_and_stats_each_header_once() {
+    if larder_tests::find_or_skip("strace").is_none() {
+        return;
+    }
+    let sandbox = sandbox();
+    let call = ["-c", "a.c", "-o", "a.o", "-MD"];
+    assert_eq!(sandbox.check("gcc", &call), "miss");
+    let trace = sandbox.path("trace");
+    let mut command = sandbox.command(std::path::Path::new("strace"));
+    command.args(["-f", "-o"]).arg(&trace).arg(larder_tests::larder_binary());
+    assert!(command.arg("gcc").args(call).status().unwrap().success());
+    let trace = fs::read_to_string(trace).unwrap();
+    let calls = |names: &[&str]| {
+        let begins = |line: &&str| names.iter().any(|name| line.contains(&format!(" {name}(")));
+        trace.lines().filter(begins).count()
+    };
+    assert_eq!(calls(&["execve"]), 1, "{trace}");
+    assert_eq!(calls(&["fork", "vfork", "clone", "clone3"]), 0, "{trace}");
+    let looks = |name: &str| {
+        let stat = |line: &&str| line.contains("stat") && line.contains(&format!("{name}\""));
+        trace.lines().filter(stat).count()
+    };
+    assert_eq!(looks("h.h"), 1, "{trace}");
+    assert_eq!(looks("empty.h"), 1, "{trace}");
+    // The object and the dependency file are renamed into place; the store's names stay.
+    assert_eq!(calls(&["unlink", "unlinkat", "mkdir", "utimensat"]), 2, "{trace}");
+}

@@ -7,16 +7,16 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::exit;
 
-use larder_engine::{Budget, Store};
+use larder_engine::{Budget, Store, VerifyReport};
 
 use crate::compiler::is_compiler_name;
 use crate::config::{self, Config};
 use crate::exec::is_larder;
-use crate::invocation::{self, open_store};
+use crate::invocation::{self, open_store, upkeep};
 use crate::stats::{self, Report};
 
 const STATUS_FAILED: i32 = 1;
@@ -34,7 +34,7 @@ const COMMANDS: &[Command] = &[
         "show the settings, where each comes from, and what is wrong with them",
         show_config,
     ),
-    ("verify", "read the whole store and report damage", verify),
+    ("verify", "read the whole store and report damage (--json: for programs)", verify),
     ("janitor", "do the upkeep that is due: merge, evict, checkpoint", janitor),
     ("checkpoint", "make the store safe against a power cut, now", checkpoint),
 ];
@@ -163,11 +163,7 @@ fn open_writable() -> Result<Store, Failure> {
 }
 
 fn show_stats(arguments: &[OsString]) -> Result<(), Failure> {
-    let json = match arguments {
-        [] => false,
-        [word] if word == OsStr::new("--json") => true,
-        _ => return Err(Failure::WrongUse("stats takes nothing but --json".to_owned())),
-    };
+    let json = is_json(arguments)?;
     let report = Report::read(&open()?)?;
     print(&if json { report.json() } else { report.text() })
 }
@@ -192,19 +188,51 @@ fn show_config(arguments: &[OsString]) -> Result<(), Failure> {
     print(&config.describe())
 }
 
+/// Whether `--json` is asked for; nothing else may be.
+fn is_json(arguments: &[OsString]) -> Result<bool, Failure> {
+    match arguments {
+        [] => Ok(false),
+        [word] if word == OsStr::new("--json") => Ok(true),
+        _ => Err(Failure::WrongUse("this command takes nothing but --json".to_owned())),
+    }
+}
+
 fn verify(arguments: &[OsString]) -> Result<(), Failure> {
-    no_arguments(arguments)?;
-    let report = open()?.verify(|_, _| {})?;
+    let json = is_json(arguments)?;
+    // A large store on a slow disk takes minutes; whoever watches sees how far it is.
+    let is_watched = std::io::stderr().is_terminal();
+    let report = open()?.verify(|done, of| {
+        if is_watched {
+            eprint!("\rverifying segment {done} of {of}{}", if done == of { "\n" } else { "" });
+        }
+    })?;
+    print(&if json { verify_json(&report) } else { verify_text(&report) })?;
+    if report.damaged.is_empty() { Ok(()) } else { exit(STATUS_FAILED) }
+}
+
+fn verify_text(report: &VerifyReport) -> String {
     let (records, bytes) = (report.records, stats::size(report.bytes));
     let mut text = format!("{records} records, {bytes}, {} damaged\n", report.damaged.len());
     report.damaged.iter().for_each(|damage| text.push_str(&format!("  {damage}\n")));
-    print(&text)?;
-    if report.damaged.is_empty() { Ok(()) } else { exit(STATUS_FAILED) }
+    text
+}
+
+fn verify_json(report: &VerifyReport) -> String {
+    // What is damaged is described in plain words, without quotes or control characters.
+    let damaged: Vec<String> =
+        report.damaged.iter().map(|damage| format!("{:?}", damage.to_string())).collect();
+    format!(
+        "{{\n  \"records\": {},\n  \"bytes\": {},\n  \"segments\": {},\n  \"damaged\": [{}]\n}}\n",
+        report.records,
+        report.bytes,
+        report.segments,
+        damaged.join(", ")
+    )
 }
 
 fn janitor(arguments: &[OsString]) -> Result<(), Failure> {
     no_arguments(arguments)?;
-    let done = open_writable()?.maintain(Budget::full())?;
+    let done = upkeep(&open_writable()?, Budget::full())?;
     if done.busy {
         return print("another janitor is at work\n");
     }
