@@ -1,5 +1,5 @@
-//! Timing whole processes side by side: A, B, A, B, ... in one run, so that a drift of the machine's
-//! speed meets both.
+//! Timing whole processes side by side: A, B, A, B, ... in one run, so that a drift of the
+//! machine's speed meets both.
 
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};

@@ -20,15 +20,16 @@
 //! 4. Only regular files have a digest.
 
 use std::cell::RefCell;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder_engine::checksum::{xxh3_64, xxh3_128};
 use larder_engine::env::map::SharedWords;
 use larder_engine::env::{boot_id, coarse_clock_ns, file_system_magic};
+
+use crate::files::{Directories, Facts};
 
 /// A BLAKE3 digest.
 pub type Digest = [u8; 32];
@@ -40,6 +41,8 @@ const SLOT_WORDS: usize = 8;
 const CHECK_WORD: usize = SLOT_WORDS - 1;
 /// Slots that one name may stand in.
 const WAYS: usize = 4;
+/// Groups of slots for neighbouring inodes: 64 KiB, which the kernel maps at the first touch.
+const WINDOW_GROUPS: u64 = 256;
 /// Two ticks of the slowest usual kernel clock (100 Hz).
 const AGE_NS_MIN: u64 = 20_000_000;
 /// Two ticks of a file system that counts seconds.
@@ -169,6 +172,7 @@ pub struct Seen {
 pub struct Digests {
     table: Option<SharedWords>,
     boot: [u8; 16],
+    directories: Directories,
     /// (device, whether its file system is trusted) of the devices met so far.
     devices: RefCell<Vec<(u64, bool)>>,
 }
@@ -182,7 +186,7 @@ impl Digests {
             let words = SharedWords::open(path, SLOTS * SLOT_WORDS, 0o600).ok()?;
             (words.words().len() >= SLOTS * SLOT_WORDS).then_some(words)
         });
-        Digests { table, boot, devices: RefCell::default() }
+        Digests { table, boot, directories: Directories::default(), devices: RefCell::default() }
     }
 
     /// Digest and times of the regular file at `path`.
@@ -190,12 +194,12 @@ impl Digests {
     /// # Errors
     /// If it cannot be read, is no regular file, or changes while it is read.
     pub fn look(&self, path: &Path) -> io::Result<Seen> {
-        let metadata = path.metadata()?;
-        if !metadata.is_file() {
+        let facts = self.directories.facts(path)?;
+        if !facts.is_regular {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
         }
-        match self.find(&self.name(&metadata)) {
-            Some((digest, mentions)) => Ok(seen(&metadata, digest, mentions)),
+        match self.find(&self.name(&facts)) {
+            Some((digest, mentions)) => Ok(seen(&facts, digest, mentions)),
             None => self.hash(path),
         }
     }
@@ -203,72 +207,71 @@ impl Digests {
     fn hash(&self, path: &Path) -> io::Result<Seen> {
         let opened_ns = coarse_clock_ns();
         let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        let facts = Facts::of(&file)?;
+        if !facts.is_regular {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
         }
-        let (digest, mentions) = hash_reader(&file, metadata.len())?;
-        let name = self.name(&metadata);
-        if self.name(&file.metadata()?) != name {
+        let (digest, mentions) = hash_reader(&file, facts.bytes)?;
+        let name = self.name(&facts);
+        if self.name(&Facts::of(&file)?) != name {
             return Err(io::Error::other("the file changed while it was read"));
         }
-        let seen = seen(&metadata, digest, mentions);
-        let age_ns = if metadata.ctime_nsec() == 0 { COARSE_AGE_NS_MIN } else { AGE_NS_MIN };
+        let seen = seen(&facts, digest, mentions);
+        let age_ns = if facts.ctime_nanos == 0 { COARSE_AGE_NS_MIN } else { AGE_NS_MIN };
         let settled = seen.changed_ns.saturating_add(age_ns) < opened_ns;
-        if settled && self.is_trusted(path, &metadata) {
+        if settled && self.is_trusted(path, facts.device) {
             self.enter(&name, &digest, mentions);
         }
         Ok(seen)
     }
 
-    fn is_trusted(&self, path: &Path, metadata: &Metadata) -> bool {
+    fn is_trusted(&self, path: &Path, device: u64) -> bool {
         let mut devices = self.devices.borrow_mut();
-        if let Some((_, trusted)) = devices.iter().find(|(device, _)| *device == metadata.dev()) {
+        if let Some((_, trusted)) = devices.iter().find(|(known, _)| *known == device) {
             return *trusted;
         }
         let trusted =
             file_system_magic(path).is_some_and(|magic| TRUSTED_FILE_SYSTEMS.contains(&magic));
-        devices.push((metadata.dev(), trusted));
+        devices.push((device, trusted));
         trusted
     }
 
-    /// Words 0 and 1 of a file's slot.
-    fn name(&self, metadata: &Metadata) -> [u64; 2] {
+    fn name(&self, facts: &Facts) -> Name {
         let mut bytes = [0; 16 + 7 * 8];
         bytes[..16].copy_from_slice(&self.boot);
         let words = [
-            metadata.dev(),
-            metadata.ino(),
-            metadata.size(),
-            metadata.mtime() as u64,
-            metadata.mtime_nsec() as u64,
-            metadata.ctime() as u64,
-            metadata.ctime_nsec() as u64,
+            facts.device,
+            facts.inode,
+            facts.bytes,
+            facts.mtime_secs as u64,
+            facts.mtime_nanos,
+            facts.ctime_secs as u64,
+            facts.ctime_nanos,
         ];
         for (place, word) in bytes[16..].chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
         }
         let hash = xxh3_128(&bytes);
-        [hash as u64, (hash >> 64) as u64]
+        Name { words: [hash as u64, (hash >> 64) as u64], group: group(facts) }
     }
 
     /// The slots that a name may stand in.
-    fn slots(&self, name: &[u64; 2]) -> impl Iterator<Item = &[AtomicU64]> {
+    fn slots(&self, name: &Name) -> impl Iterator<Item = &[AtomicU64]> {
         let words = self.table.as_ref().map_or(&[][..], |table| table.words());
-        let first = (name[0] as usize % SLOTS) / WAYS * WAYS;
+        let first = name.group * WAYS;
         let group = words.get(first * SLOT_WORDS..(first + WAYS) * SLOT_WORDS).unwrap_or(&[]);
         group.chunks_exact(SLOT_WORDS)
     }
 
-    fn find(&self, name: &[u64; 2]) -> Option<(Digest, Mentions)> {
+    fn find(&self, name: &Name) -> Option<(Digest, Mentions)> {
         let slot = self.slots(name).find(|slot| {
-            slot[0].load(Ordering::Relaxed) == name[0] && slot[1].load(Ordering::Relaxed) == name[1]
+            slot.iter().zip(name.words).all(|(word, own)| word.load(Ordering::Relaxed) == own)
         })?;
         let mut words = [0; SLOT_WORDS];
         for (word, shared) in words.iter_mut().zip(slot) {
             *word = shared.load(Ordering::Relaxed);
         }
-        if words[..2] != name[..] || words[CHECK_WORD] != check_word(&words) {
+        if words[..2] != name.words || words[CHECK_WORD] != check_word(&words) {
             return None;
         }
         let mut digest = [0; 32];
@@ -279,9 +282,9 @@ impl Digests {
     }
 
     /// Takes the first empty slot, else one chosen by the name.
-    fn enter(&self, name: &[u64; 2], digest: &Digest, mentions: Mentions) {
+    fn enter(&self, name: &Name, digest: &Digest, mentions: Mentions) {
         let mut words = [0; SLOT_WORDS];
-        words[..2].copy_from_slice(name);
+        words[..2].copy_from_slice(&name.words);
         for (word, bytes) in words[2..6].iter_mut().zip(digest.chunks_exact(8)) {
             *word = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
         }
@@ -289,11 +292,29 @@ impl Digests {
         words[CHECK_WORD] = check_word(&words);
         let free = |slot: &&[AtomicU64]| slot[0].load(Ordering::Relaxed) == 0;
         let slot = self.slots(name).find(free);
-        let slot = slot.or_else(|| self.slots(name).nth(name[1] as usize % WAYS));
+        let slot = slot.or_else(|| self.slots(name).nth(name.words[1] as usize % WAYS));
         for (shared, word) in slot.into_iter().flatten().zip(words) {
             shared.store(word, Ordering::Relaxed);
         }
     }
+}
+
+/// What a file is called in the table.
+#[derive(PartialEq, Eq)]
+struct Name {
+    /// Words 0 and 1 of its slot.
+    words: [u64; 2],
+    /// The group of slots that it may stand in.
+    group: usize,
+}
+
+/// Files that were made one after the other, as the headers of a package are, have inodes next to
+/// each other. Their slots lie next to each other, too, so that a hit touches few pages.
+fn group(facts: &Facts) -> usize {
+    const WINDOWS: u64 = (SLOTS / WAYS) as u64 / WINDOW_GROUPS;
+    let far = facts.device.rotate_left(32) ^ (facts.inode / WINDOW_GROUPS);
+    let window = xxh3_64(&far.to_le_bytes(), 0) % WINDOWS;
+    (window * WINDOW_GROUPS + facts.inode % WINDOW_GROUPS) as usize
 }
 
 fn check_word(words: &[u64; SLOT_WORDS]) -> u64 {
@@ -304,16 +325,16 @@ fn check_word(words: &[u64; SLOT_WORDS]) -> u64 {
     xxh3_64(&bytes, 0)
 }
 
-fn seen(metadata: &Metadata, digest: Digest, mentions: Mentions) -> Seen {
-    let mtime_ns = time_ns(metadata.mtime(), metadata.mtime_nsec());
-    let ctime_ns = time_ns(metadata.ctime(), metadata.ctime_nsec());
-    Seen { digest, mentions, changed_ns: mtime_ns.max(ctime_ns), mtime_secs: metadata.mtime() }
+fn seen(facts: &Facts, digest: Digest, mentions: Mentions) -> Seen {
+    let mtime_ns = time_ns(facts.mtime_secs, facts.mtime_nanos);
+    let ctime_ns = time_ns(facts.ctime_secs, facts.ctime_nanos);
+    Seen { digest, mentions, changed_ns: mtime_ns.max(ctime_ns), mtime_secs: facts.mtime_secs }
 }
 
 /// Nanoseconds since 1970; times before it count as 1970, times beyond 2554 as the end.
-fn time_ns(secs: i64, nanos: i64) -> u64 {
+fn time_ns(secs: i64, nanos: u64) -> u64 {
     let secs = u64::try_from(secs).unwrap_or(0);
-    secs.saturating_mul(1_000_000_000).saturating_add(u64::try_from(nanos).unwrap_or(0))
+    secs.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 fn hash_reader(mut file: &File, bytes: u64) -> io::Result<(Digest, Mentions)> {
@@ -386,7 +407,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(60));
         let digests = Digests::open(Some(&dir.path().join("digests")));
         let first = digests.look(&path).unwrap();
-        let name = digests.name(&path.metadata().unwrap());
+        let name = digests.name(&Facts::at(&path).unwrap());
         assert_eq!(digests.find(&name), Some((first.digest, first.mentions)));
         assert_eq!(digests.look(&path).unwrap(), first);
         let slot = digests.slots(&name).find(|slot| slot[0].load(Ordering::Relaxed) != 0).unwrap();

@@ -24,6 +24,7 @@ pub mod config;
 pub mod depfile;
 pub mod digest;
 pub mod exec;
+pub mod files;
 pub mod log;
 pub mod outcome;
 pub mod stats;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use larder_engine::env::clock_ns;
 use larder_engine::{Record, SectionKind};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::compiler::Compile;
 
@@ -120,6 +121,13 @@ impl Beside {
     }
 
     fn rename(mut self, path: &Path) -> io::Result<()> {
+        // ext4 writes a file out at once when it is renamed over another. Exchanging the two avoids
+        // that, and leaves the old file or the new one at every moment, too. The old one goes when
+        // this is dropped.
+        let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+        if is_file && renameat_with(CWD, &self.0, CWD, path, RenameFlags::EXCHANGE).is_ok() {
+            return Ok(());
+        }
         fs::rename(&self.0, path)?;
         self.0.clear();
         Ok(())

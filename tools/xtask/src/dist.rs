@@ -60,7 +60,10 @@ fn build(binary: &Binary) -> Outcome<PathBuf> {
         // RUSTFLAGS would hide the variable of the target: hand its contents on through that.
         let inherited = std::env::var("RUSTFLAGS").unwrap_or_default();
         cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-        cargo.env(flags_variable(&triple), format!("{inherited} -C target-feature=+crt-static"));
+        cargo.env(
+            flags_variable(&triple),
+            format!("{inherited} -C target-feature=+crt-static -C relocation-model=static"),
+        );
     }
     process::run(&mut cargo)?;
 

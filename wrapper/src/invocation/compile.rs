@@ -30,9 +30,10 @@ use crate::moment::moment;
 use crate::outcome::{Counter, Reason};
 use crate::{capture, depfile};
 
-/// The coarse clock ticks every 1 to 10 ms; if it stands still for longer, the clock was set back,
-/// and waiting does not help. The inputs' times then prevent storing.
-const WAIT_NS_MAX: u64 = 50_000_000;
+/// The coarse clock ticks every 1 to 10 ms; if it stays behind for longer, the clock was set back,
+/// and waiting does not help. File times tell nothing then, and nothing is stored.
+const WAIT_MAX: Duration = Duration::from_millis(50);
+const WAIT_STEP: Duration = Duration::from_micros(500);
 
 /// How larder learns what the compiler reads.
 enum Listing {
@@ -56,7 +57,7 @@ pub(super) fn run_and_store(
     let (listing, arguments) = prepared
         .map_err(|error| session.log(format_args!("cannot prepare the compile: {error}")))
         .ok()?;
-    session.wait_for_start();
+    let has_started_after = session.wait_for_start();
     let capture = Capture { stdout: Stream::Collect, stderr: Stream::Collect };
     let ran = exec::run(session.call.compiler, &arguments, &[], capture);
     let mut ran =
@@ -71,6 +72,7 @@ pub(super) fn run_and_store(
         return Some(ran.status);
     }
     let stored = guarded(session.call.log, || {
+        session.check_clock(has_started_after)?;
         let files = files_read(session, job, &listing, traced)?;
         store(session, job, alias, &files, &ran)
     });
@@ -271,14 +273,25 @@ fn modified(path: &Path, what: &str) -> Reason {
 }
 
 impl Session<'_> {
-    /// Waits until file times of new writes must lie at or after T0.
-    pub(super) fn wait_for_start(&self) {
-        let begun_ns = clock_ns();
-        while coarse_clock_ns() < self.call.started_ns
-            && clock_ns().saturating_sub(begun_ns) < WAIT_NS_MAX
-        {
-            std::thread::sleep(Duration::from_micros(500));
+    /// Waits until file times of new writes must lie at or after T0; whether they do.
+    pub(super) fn wait_for_start(&self) -> bool {
+        let mut waited = Duration::ZERO;
+        while coarse_clock_ns() < self.call.started_ns {
+            if waited >= WAIT_MAX {
+                return false;
+            }
+            std::thread::sleep(WAIT_STEP);
+            waited += WAIT_STEP;
         }
+        true
+    }
+
+    /// That the clock has not been set back behind T0 during a run.
+    fn check_clock(&self, has_started_after: bool) -> Result<(), Reason> {
+        if has_started_after && coarse_clock_ns() >= self.call.started_ns {
+            return Ok(());
+        }
+        Err(Reason::new(Counter::ModifiedInputFile, "the clock was set back"))
     }
 
     /// Stores entries; a refusal is counted and logged.

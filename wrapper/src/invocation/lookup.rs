@@ -187,7 +187,9 @@ struct Text {
 impl Text {
     fn make(session: &Session<'_>, job: &Job) -> Result<Text, String> {
         let list = super::compile::Scratch::new().map_err(|error| format!("no list: {error}"))?;
-        session.wait_for_start();
+        if !session.wait_for_start() {
+            return Err("the clock was set back".to_owned());
+        }
         let mut arguments = vec!["-E".into(), "-MD".into(), "-MF".into(), list.path().into()];
         arguments.extend(job.compile.preprocess_arguments.iter().cloned());
         let capture = crate::exec::Capture {
