@@ -23,6 +23,9 @@ const WRITERS: u64 = 6;
 const READERS: u64 = 4;
 const STORM_SECS: u64 = 3;
 
+/// A writer puts so many and then waits to be killed: whatever was stored is read again at the end.
+const PUTS_MAX: u64 = 1_500;
+
 /// Keys that all writers write, in versions that grow: `newest` is what everybody has seen.
 const SHARED_KEYS: u64 = 8;
 
@@ -46,7 +49,7 @@ fn shared_key(number: u64) -> Key {
 fn write_until_killed(store: &Store, writer: u64) {
     let mut out = std::io::stdout();
     let mut random = Random::new(writer);
-    for number in 0.. {
+    for number in 0..PUTS_MAX {
         let (key, value) = own(writer, number);
         let is_stored = store.put(&value.entry(key)).expect("a put succeeds") == Put::Stored;
         let mut say = || writeln!(out, "stored {number}").and_then(|()| out.flush());
@@ -64,6 +67,7 @@ fn write_until_killed(store: &Store, writer: u64) {
             }
         }
     }
+    std::thread::sleep(Duration::from_secs(600));
 }
 
 /// Reads until it is killed; every value must be that of its key.
