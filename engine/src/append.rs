@@ -205,7 +205,10 @@ fn stretch(handle: &Handle, start: u64, end: u64) -> Option<(u64, u64)> {
 fn check_room(handle: &Handle, tail: &Tail, bytes: u64) -> Result<()> {
     let ahead =
         if handle.options.preallocate { PREALLOCATE_BYTES.min(handle.segment_bytes) } else { 0 };
-    let used = tail.other_bytes + (tail.offset + ahead).min(handle.segment_bytes) + bytes;
+    // The record may need a new segment: its head and table, and the rounding to blocks.
+    let new_segment = (u64::from(table_pages(handle.segment_bytes)) + 3) * PAGE_BYTES as u64;
+    let active = (tail.offset + ahead).min(handle.segment_bytes);
+    let used = tail.other_bytes + active + bytes + new_segment;
     let max = handle.options.max_size_bytes;
     if used > max / 100 * EVICT_START_PERCENT {
         handle.maintenance_due.store(true, Ordering::Relaxed);

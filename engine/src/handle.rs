@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::counters::{Counters, EngineCounter};
 use crate::env::{Env, LockTable, OpenMode};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::Superblock;
 use crate::index::Index;
 use crate::location::Location;
@@ -93,7 +93,9 @@ impl Handle {
     /// # Errors
     /// If the file cannot be opened.
     pub fn tail(&self) -> Result<&TailFile> {
-        get_or_try_init(&self.tail, || TailFile::open(&*self.env, &self.path, self.open_mode()))
+        get_or_try_init(&self.tail, || {
+            TailFile::open(&*self.env, &self.path, self.uuid, self.open_mode())
+        })
     }
 
     /// The index.
@@ -156,6 +158,20 @@ impl Handle {
             .sum();
         // The two directories themselves.
         Ok(files + segments + 2 * crate::limits::PAGE_BYTES as u64)
+    }
+
+    /// Whether the path still leads to this store. A store that was deleted while it was open lives
+    /// on without names; whatever is made or unlinked by name belongs to its successor.
+    ///
+    /// # Errors
+    /// `NotAStore` if it does not.
+    pub fn check_current(&self) -> Result<()> {
+        let at_path = SuperblockFile::open(&*self.env, &self.path, OpenMode::Read);
+        match at_path.and_then(|superblock| superblock.read()) {
+            Ok(block) if block.uuid == self.uuid => Ok(()),
+            _ => Err(Error::new(ErrorKind::NotAStore, "the store was deleted while it was open")
+                .at_path(&self.path)),
+        }
     }
 
     /// Whether puts are dropped because a write failed.

@@ -71,7 +71,10 @@ fn noted<T>(handle: &Handle, outcome: Result<T>) -> Result<T> {
 /// `Io` if the disk refuses; the store is whole nevertheless.
 pub fn maintain(handle: &Handle, budget: Budget) -> Result<Maintained> {
     match writing(handle) {
-        Some(locks) => noted(handle, upkeep(handle, locks, budget)),
+        Some(locks) => {
+            handle.check_current()?;
+            noted(handle, upkeep(handle, locks, budget))
+        }
         None => Ok(Maintained::default()),
     }
 }
@@ -155,6 +158,7 @@ pub fn checkpoint(handle: &Handle) -> Result<()> {
         return Err(poisoned(handle));
     }
     let Some(locks) = writing(handle) else { return Ok(()) };
+    handle.check_current()?;
     let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
     noted(handle, make_checkpoint(handle, locks))
 }
@@ -210,6 +214,7 @@ pub fn clear(handle: &Handle) -> Result<()> {
     let Some(locks) = writing(handle) else {
         return Err(Error::new(ErrorKind::ReadOnly, "the store cannot be written"));
     };
+    handle.check_current()?;
     noted(handle, drop_all(handle, locks))
 }
 

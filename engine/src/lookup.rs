@@ -38,14 +38,23 @@ pub struct Found {
     pub is_old: bool,
 }
 
+/// How much of a record comes with its head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reading {
+    /// What one read of its estimated length brings.
+    Ahead,
+    /// Nothing more.
+    Head,
+}
+
 /// Finds the newest record of `key`.
 ///
 /// # Errors
 /// `Io` if the superblock cannot be read. What is damaged is a counted miss.
-pub fn find(handle: &Arc<Handle>, key: &Key) -> Result<Option<Found>> {
+pub fn find(handle: &Arc<Handle>, key: &Key, reading: Reading) -> Result<Option<Found>> {
     let mut found = Candidates::default();
     let live = candidates(handle, key, &mut found)?;
-    match newest_of(handle, key, &found, live.start) {
+    match newest_of(handle, key, &found, live.start, reading) {
         Ok(record) => Ok(record
             .filter(|record| record.kind() != Some(RecordKind::Tombstone))
             .map(|record| Found { is_old: is_old(&record, &live), record })),
@@ -70,6 +79,7 @@ fn newest_of(
     key: &Key,
     found: &Candidates,
     oldest_live: u32,
+    reading: Reading,
 ) -> std::result::Result<Option<Record>, Damaged> {
     let mut newest: Option<Record> = None;
     let mut settled = None;
@@ -92,7 +102,11 @@ fn newest_of(
             Ok(None) => continue,
             Err(_) => return Err(Damaged),
         };
-        let record = segment.record(*location).map_err(|_| Damaged)?;
+        let record = match reading {
+            Reading::Ahead => segment.record(*location),
+            Reading::Head => segment.record_head(*location),
+        };
+        let record = record.map_err(|_| Damaged)?;
         if record.head.key != *key {
             continue;
         }

@@ -68,6 +68,7 @@ fn begin_epoch(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
         other_bytes,
         written_bytes: 0,
         boot_id: handle.env.boot_id(),
+        store: handle.tail()?.store(),
     };
     handle.tail()?.write(lock, &tail)?;
     Ok(tail)
@@ -114,6 +115,7 @@ pub fn add_segment(
     lock: &LockGuard<'_>,
     table_for_bytes: u64,
 ) -> Result<Arc<Segment>> {
+    handle.check_current()?;
     let block = handle.superblock.read()?;
     if block.next_segment >= SEGMENT_ID_MAX {
         return Err(Error::new(ErrorKind::Limit, "the store has used up its segment ids"));

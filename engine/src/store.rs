@@ -14,7 +14,7 @@ use crate::handle::Handle;
 use crate::janitor::{self, Budget, Maintained};
 use crate::key::Key;
 use crate::limits::PUT_ALL_RECORDS_MAX;
-use crate::lookup;
+use crate::lookup::{self, Reading};
 use crate::merging;
 use crate::options::Options;
 use crate::record::Record;
@@ -105,7 +105,7 @@ impl Store {
     /// # Errors
     /// `Io` if the disk fails, `Corrupt` if the superblock is lost.
     pub fn get(&self, key: &Key) -> Result<Option<Record>> {
-        let Some(found) = lookup::find(&self.handle, key)? else { return Ok(None) };
+        let Some(found) = lookup::find(&self.handle, key, Reading::Ahead)? else { return Ok(None) };
         if found.is_old {
             self.handle.touch(found.record.location());
         }
@@ -117,7 +117,7 @@ impl Store {
     /// # Errors
     /// See [`Store::get`].
     pub fn contains(&self, key: &Key) -> Result<bool> {
-        Ok(lookup::find(&self.handle, key)?.is_some())
+        Ok(lookup::find(&self.handle, key, Reading::Head)?.is_some())
     }
 
     /// Notes a hit, so that eviction may keep the record. `get` does it; callers need it only for
@@ -237,7 +237,8 @@ impl Store {
     /// does it, others return at once.
     ///
     /// # Errors
-    /// `Io` if the disk refuses; the store is whole nevertheless.
+    /// `Io` if the disk refuses, `Busy` if a stopped process holds a lock; the store is whole
+    /// nevertheless.
     pub fn maintain(&self, budget: Budget) -> Result<Maintained> {
         janitor::maintain(&self.handle, budget)
     }

@@ -65,6 +65,7 @@ struct Shared {
     boot_id: Mutex<Option<[u8; 16]>>,
     later_ms: AtomicU64,
     clones: AtomicBool,
+    read_only: AtomicBool,
 }
 
 /// The environment of the store under test.
@@ -110,6 +111,11 @@ impl FaultEnv {
         self.0.clones.store(true, Ordering::Relaxed);
     }
 
+    /// Refuses every opening for writing and every change, as a read-only mount does.
+    pub fn make_read_only(&self) {
+        self.0.read_only.store(true, Ordering::Relaxed);
+    }
+
     /// The environment as the engine takes it.
     pub fn shared(&self) -> Arc<dyn Env> {
         Arc::new(self.clone())
@@ -139,6 +145,9 @@ impl FaultEnv {
     /// Counts a change.
     fn change(&self) -> Result<()> {
         let met = self.pass(Call::Change);
+        if self.0.read_only.load(Ordering::Relaxed) {
+            return Err(injected(EROFS));
+        }
         if self.0.stopped.load(Ordering::Relaxed) { Err(injected(EIO)) } else { met }
     }
 }
@@ -259,6 +268,10 @@ impl Env for FaultEnv {
             self.change()?;
         }
         self.pass(Call::Open)?;
+        if mode == OpenMode::Write && self.0.read_only.load(Ordering::Relaxed) {
+            RealEnv.open(path, OpenMode::Read)?;
+            return Err(injected(EROFS));
+        }
         let inner = RealEnv.open(path, mode)?;
         Ok(Arc::new(FaultFile { inner, env: self.clone() }))
     }

@@ -20,8 +20,9 @@ const NEXT_SEQUENCE: usize = OFFSET + 8;
 const OTHER_BYTES: usize = NEXT_SEQUENCE + 8;
 const WRITTEN_BYTES: usize = OTHER_BYTES + 8;
 const BOOT_ID: usize = WRITTEN_BYTES + 8;
-const RESERVED: usize = BOOT_ID + 16;
-const CRC: usize = RESERVED + 12;
+const STORE: usize = BOOT_ID + 16;
+const RESERVED: usize = STORE + 8;
+const CRC: usize = RESERVED + 4;
 
 /// Length of the slot and of the file in bytes.
 pub const TAIL_BYTES: usize = CRC + 4;
@@ -48,6 +49,9 @@ pub struct Tail {
     pub written_bytes: u64,
     /// The kernel that moved it; detects a tail that may be ahead of what reached the disk.
     pub boot_id: [u8; 16],
+    /// The first eight bytes of the store's uuid; detects the tail of a store that took this one's
+    /// place.
+    pub store: u64,
 }
 
 impl Tail {
@@ -63,6 +67,7 @@ impl Tail {
         write_u64(&mut slot, OTHER_BYTES, self.other_bytes);
         write_u64(&mut slot, WRITTEN_BYTES, self.written_bytes);
         write_bytes(&mut slot, BOOT_ID, &self.boot_id);
+        write_u64(&mut slot, STORE, self.store);
         let crc = slot.get(..CRC).map_or(0, crc32);
         write_u32(&mut slot, CRC, crc);
         slot
@@ -81,6 +86,7 @@ impl Tail {
             other_bytes: read_u64(slot, OTHER_BYTES)?,
             written_bytes: read_u64(slot, WRITTEN_BYTES)?,
             boot_id: read_array(slot, BOOT_ID)?,
+            store: read_u64(slot, STORE)?,
         };
         // Numbers that no writer reaches: whoever adds to them need not look.
         let bounded = [tail.next_sequence, tail.other_bytes, tail.written_bytes]
@@ -109,6 +115,7 @@ mod tests {
             other_bytes: 77,
             written_bytes: 6,
             boot_id: [3; 16],
+            store: 8,
         };
         let slot = tail.encode();
         assert_eq!(Tail::decode(&slot), Some(tail));

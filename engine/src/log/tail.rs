@@ -14,6 +14,7 @@ const FILE_NAME: &str = "tail";
 #[derive(Debug)]
 pub struct TailFile {
     file: Arc<dyn File>,
+    store: u64,
 }
 
 impl TailFile {
@@ -21,18 +22,26 @@ impl TailFile {
     ///
     /// # Errors
     /// If it is refused.
-    pub fn open(env: &dyn Env, store: &Path, mode: OpenMode) -> Result<Self> {
-        Ok(TailFile { file: env.open(&store.join(FILE_NAME), mode)? })
+    pub fn open(env: &dyn Env, path: &Path, uuid: [u8; 16], mode: OpenMode) -> Result<Self> {
+        let mut store = [0; 8];
+        store.copy_from_slice(&uuid[..8]);
+        let file = env.open(&path.join(FILE_NAME), mode)?;
+        Ok(TailFile { file, store: u64::from_le_bytes(store) })
     }
 
-    /// The tail, `None` if it is void.
+    /// What the tails of this store have in [`Tail::store`].
+    pub fn store(&self) -> u64 {
+        self.store
+    }
+
+    /// The tail, `None` if it is void or that of another store.
     ///
     /// # Errors
     /// If it cannot be read.
     pub fn read(&self) -> Result<Option<Tail>> {
         let mut slot = [0; TAIL_BYTES];
         let count = self.file.read_at(&mut slot, 0)?;
-        Ok(Tail::decode(&slot[..count]))
+        Ok(Tail::decode(&slot[..count]).filter(|tail| tail.store == self.store))
     }
 
     /// Moves the tail; the guard shows that the tail lock is held.

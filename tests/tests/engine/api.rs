@@ -278,3 +278,28 @@ fn the_files_of_a_store_are_private_unless_the_options_say_otherwise() {
     }
     assert_eq!(mode(&store.path().join("log/00000001.seg")), 0o600);
 }
+
+/// `max_size` bounds what `du` says, whatever the sizes of the records: the index, the tables, the
+/// heads of segments and what is reserved ahead count as well.
+#[test]
+fn the_smallest_store_keeps_its_bound_with_tiny_and_with_large_records() {
+    let max_size = 64 << 20;
+    let (_folder, store) = open(Options::new().max_size_bytes(max_size));
+    let mut random = Random::new(12);
+    for number in 0..60u64 {
+        let large =
+            Value::of((0..400_000).flat_map(|_| random.number().to_le_bytes()).collect::<Vec<_>>());
+        let _ = store.put(&large.entry(Key::of(&number.to_le_bytes()))).unwrap();
+        let tiny = Value::of(number.to_le_bytes());
+        for copy in 0..40u64 {
+            let key = Key::of(&[number.to_le_bytes(), copy.to_le_bytes()].concat());
+            let _ = store.put(&tiny.entry(key)).unwrap();
+        }
+        if store.maintenance_due() {
+            store.maintain(Budget::inline()).unwrap();
+        }
+        let used = disk_usage(store.path());
+        assert!(used <= max_size, "{used} bytes after {number}");
+    }
+    assert!(store.contains(&Key::of(&59u64.to_le_bytes())).unwrap(), "the newest is there");
+}

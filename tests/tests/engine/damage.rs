@@ -238,7 +238,8 @@ fn a_damaged_index_is_rebuilt_by_full_upkeep_with_nothing_lost() {
     let index = folder.path().join("index");
     let whole = fs::read(&index).unwrap();
     let pages = whole.len() / 4096;
-    let damages: [&dyn Fn(&mut Vec<u8>); 4] = [
+    type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let damages: [Change<'_>; 4] = [
         &|bytes| bytes.clear(),
         &|bytes| bytes[..8192].fill(0),
         &|bytes| bytes[8192..].fill(0),

@@ -117,6 +117,7 @@ fn valid_tail(number: u64) -> (Vec<u8>, Seal) {
         other_bytes: 7,
         written_bytes: 7,
         boot_id: UUID,
+        store: 7,
     };
     (tail.encode().to_vec(), |slot| seal(slot, 76, 0..76))
 }

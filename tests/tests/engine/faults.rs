@@ -293,3 +293,69 @@ fn after_a_failed_sync_the_handle_makes_no_checkpoint() {
     drop(store);
     open(&(Arc::new(RealEnv) as Arc<dyn Env>), folder.path()).checkpoint().unwrap();
 }
+
+#[test]
+fn a_store_on_a_read_only_file_system_is_opened_for_reading() {
+    let folder = larder_tests::temp_dir();
+    let env = FaultEnv::new();
+    let allowed = workload(&env, folder.path());
+    env.make_read_only();
+    let store = open(&env.shared(), folder.path());
+    assert!(store.is_read_only());
+    allowed.check(&store, &keys(9)).unwrap();
+    let value = Value::of(b"x".as_slice());
+    assert!(matches!(store.put(&value.entry(Key::of(b"a"))).unwrap(), Put::Dropped(_)));
+    store.maintain(Budget::full()).unwrap();
+    let missing = Store::open_with(env.shared(), &folder.path().join("missing"), roomy());
+    assert_eq!(missing.unwrap_err().kind(), ErrorKind::ReadOnly);
+}
+
+/// The two records of one put_all are there together or not at all when the disk fails in between.
+#[test]
+fn a_put_all_that_fails_leaves_none_of_its_records() {
+    let keys = keys(12);
+    for number in 1..40 {
+        let folder = larder_tests::temp_dir();
+        let env = FaultEnv::new();
+        let store = open(&env.shared(), folder.path());
+        put(&store, Key::of(b"first"), &Value::of(b"x".as_slice()));
+        env.arm(Some(Plan { call: Call::Write, number, fault: Fault::Errno(ENOSPC) }));
+        let value = Value::of(b"y".as_slice());
+        let entries: Vec<_> = keys.iter().map(|key| value.entry(*key)).collect();
+        let stored = store.put_all(&entries).unwrap() == Put::Stored;
+        for key in &keys {
+            assert_eq!(value_of(&store, key).is_some(), stored, "write {number}");
+        }
+    }
+}
+
+/// `rm -rf` of a store while a build runs is an everyday thing. A process that still had the old
+/// store open opened the tail of its successor by name, found that it fitted, began an epoch and
+/// replaced the successor's segments by its own.
+#[test]
+fn a_process_that_outlives_its_store_leaves_the_next_store_alone() {
+    let folder = larder_tests::temp_dir();
+    let path = folder.path().join("store");
+    let old = Store::open(&path, roomy()).unwrap();
+    let opened_late = Store::open(&path, roomy()).unwrap();
+    put(&old, Key::of(b"old"), &Value::of(b"1".as_slice()));
+    fs::remove_dir_all(&path).unwrap();
+    let next = Store::open(&path, roomy()).unwrap();
+    let (key, value) = (Key::of(b"next"), Value::of(b"2".as_slice()));
+    put(&next, key, &value);
+    for store in [&old, &opened_late] {
+        for number in 0..8u64 {
+            let late = Value::of(Random::new(number).bytes(30_000));
+            let _ = store.put(&late.entry(Key::of(&number.to_le_bytes())));
+        }
+        let _ = store.maintain(Budget::full());
+        let _ = store.checkpoint();
+        let fresh = Store::open(&path, roomy()).unwrap();
+        assert_eq!(value_of(&fresh, &key), Some(value.clone()));
+        assert_eq!(value_of(&next, &key), Some(value.clone()));
+        assert_eq!(fresh.verify(|_, _| {}).unwrap().damaged, []);
+    }
+    let _ = opened_late.clear();
+    let fresh = Store::open(&path, roomy()).unwrap();
+    assert_eq!(value_of(&fresh, &key), Some(value));
+}

@@ -13,7 +13,7 @@ use larder_tests::sample::{Random, Value, disk_usage, keys, with_seeds};
 use super::{Reference, SEGMENT_BYTES, assert_holds};
 
 /// Seeds that once failed.
-const FAILED: &[u64] = &[];
+const FAILED: &[u64] = &[1_000_064];
 
 /// Keys in play: few, so that most puts replace something.
 const KEYS: usize = 36;

@@ -23,6 +23,9 @@ const WRITERS: u64 = 6;
 const READERS: u64 = 4;
 const STORM_SECS: u64 = 3;
 
+/// A writer puts so many and then waits to be killed: whatever was stored is read again at the end.
+const PUTS_MAX: u64 = 1_500;
+
 /// Keys that all writers write, in versions that grow: `newest` is what everybody has seen.
 const SHARED_KEYS: u64 = 8;
 
@@ -46,13 +49,13 @@ fn shared_key(number: u64) -> Key {
 fn write_until_killed(store: &Store, writer: u64) {
     let mut out = std::io::stdout();
     let mut random = Random::new(writer);
-    for number in 0.. {
+    for number in 0..PUTS_MAX {
         let (key, value) = own(writer, number);
-        if store.put(&value.entry(key)).expect("a put succeeds") == Put::Stored {
-            if writeln!(out, "stored {number}").and_then(|()| out.flush()).is_err() {
-                // The parent has heard enough.
-                return;
-            }
+        let is_stored = store.put(&value.entry(key)).expect("a put succeeds") == Put::Stored;
+        let mut say = || writeln!(out, "stored {number}").and_then(|()| out.flush());
+        if is_stored && say().is_err() {
+            // The parent has heard enough.
+            return;
         }
         let shared = Value::of([writer.to_le_bytes(), number.to_le_bytes()].concat());
         let _ = store.put(&shared.entry(shared_key(random.below(SHARED_KEYS)))).unwrap();
@@ -64,6 +67,7 @@ fn write_until_killed(store: &Store, writer: u64) {
             }
         }
     }
+    std::thread::sleep(Duration::from_secs(600));
 }
 
 /// Reads until it is killed; every value must be that of its key.
@@ -243,12 +247,14 @@ fn processes_that_make_one_store_at_once_share_it() {
         let path = folder.path().join("store");
         let mut children: Vec<Child> = (0..5).map(|n| start("write", &path, n)).collect();
         // Held until they are killed: a closed pipe is an error of theirs.
-        let mut outs = Vec::new();
+        let (mut outs, mut stored) = (Vec::new(), Vec::new());
         for (number, child) in children.iter_mut().enumerate() {
             let mut out = BufReader::new(child.stdout.take().unwrap());
             let lines = out.by_ref().lines().map_while(Result::ok);
-            let stored = lines.filter(|line| line.contains("stored")).take(3).count();
-            assert_eq!(stored, 3, "process {number} of round {round}");
+            let numbers = lines.filter_map(|line| line.rsplit_once("stored ")?.1.parse().ok());
+            let before = stored.len();
+            stored.extend(numbers.take(3).map(|put: u64| (number as u64, put)));
+            assert_eq!(stored.len() - before, 3, "process {number} of round {round}");
             outs.push(out);
         }
         for child in &mut children {
@@ -256,7 +262,8 @@ fn processes_that_make_one_store_at_once_share_it() {
             child.wait().unwrap();
         }
         let store = Store::open(&path, options()).unwrap();
-        for (key, value) in (0..5).flat_map(|writer| (0..3).map(move |n| own(writer, n))) {
+        for (writer, number) in stored {
+            let (key, value) = own(writer, number);
             assert_eq!(value_of(&store, &key), Some(value));
         }
     }
