@@ -96,7 +96,8 @@ fn superblock(
         Ok(superblock) => match superblock.read() {
             Ok(block) => return Ok((superblock, block)),
             Err(_) if superblock.is_empty()? => create(env, path, options)?,
-            Err(error) => return Err(error.at_path(path)),
+            // Read again below: its maker may have written it in between.
+            Err(_) => superblock,
         },
         Err(error) if !error.is_not_found() && !is_no_directory(&error) => return Err(error),
         Err(_) => create(env, path, options)?,
@@ -257,6 +258,8 @@ fn directory_mode(file_mode: u32) -> u32 {
 fn foreign_name(env: &dyn Env, path: &Path) -> Result<Option<String>> {
     const TAGGED: &[&str] = &[log::DIRECTORY_NAME, index::FILE_NAME, "tail", "recency", "counters"];
     const BEFORE: &[&str] = &[LOCK_FILE_NAME, superblock::FILE_NAME];
+    // Listed before the tag is read: another maker may be at work, and the tag is there by then.
+    let names = env.list(path)?;
     let mut tag = [0; TAG.len() + 1];
     let count = match env.open(&path.join(TAG_FILE_NAME), OpenMode::Read) {
         Ok(file) => file.read_at(&mut tag, 0)?,
@@ -269,7 +272,6 @@ fn foreign_name(env: &dyn Env, path: &Path) -> Result<Option<String>> {
         _ if BEFORE.contains(&name) => true,
         _ => tag == TAG && (TAGGED.contains(&name) || name.starts_with("digests-")),
     };
-    let names = env.list(path)?;
     if let Some(name) = names.iter().find(|name| !is_ours(name)) {
         return Ok(Some(name.clone()));
     }
