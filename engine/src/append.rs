@@ -182,23 +182,21 @@ fn reserve(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Resu
         tail = roll(handle, &lock, &tail)?;
         (offsets, end) = lay_out(records, tail.offset);
     }
-    let preallocate = stretch(handle, tail.offset, end);
     let segment = live_segment(handle, tail.active)?;
+    let preallocate = stretch(handle, &segment, tail.offset, end);
     tail.offset = end;
     tail.written_bytes += bytes;
     handle.tail()?.write(&lock, &tail)?;
     Ok(Reservation { segment, epoch: tail.epoch, offsets, preallocate })
 }
 
-/// The stretch that is to be reserved, if `start..end` enters a new one.
-fn stretch(handle: &Handle, start: u64, end: u64) -> Option<(u64, u64)> {
+/// The stretch of blocks that is to be reserved, if `start..end` is the first to enter it.
+fn stretch(handle: &Handle, segment: &Segment, start: u64, end: u64) -> Option<(u64, u64)> {
     let step = PREALLOCATE_BYTES.min(handle.segment_bytes);
-    let (from, to) = (start.div_ceil(step), end.div_ceil(step));
-    if !handle.options.preallocate || from == to {
-        return None;
-    }
-    let until = (to * step).min(handle.segment_bytes);
-    until.checked_sub(start).filter(|bytes| *bytes > 0).map(|bytes| (start, bytes))
+    let entered = if start <= segment.header.data_start() { 0 } else { start.div_ceil(step) };
+    let until = end.div_ceil(step);
+    let wanted = handle.options.preallocate && entered < until;
+    wanted.then(|| (start, (until * step).min(handle.segment_bytes).saturating_sub(start)))
 }
 
 /// Drops a reservation that would pass `max_size`, and notes when eviction is due.

@@ -30,7 +30,7 @@ pub const SEGMENT_BYTES_MIN_TEST: u64 = 64 << 10;
 /// A store has about this many segments: with 64, evictions collapse when one build just fits.
 pub const SEGMENTS_PER_STORE: u64 = 256;
 
-/// At most this much is preallocated ahead of the tail, in bytes.
+/// At most this much is preallocated ahead of the tail, in bytes, where that is asked for.
 pub const PREALLOCATE_BYTES: u64 = 16 << 20;
 
 /// Bytes of a segment that one page of its slot table serves. 255 slots for 512 KiB suit records

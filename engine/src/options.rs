@@ -51,7 +51,7 @@ impl Default for Options {
             read_only: false,
             create: true,
             file_mode: 0o600,
-            preallocate: true,
+            preallocate: false,
         }
     }
 }
@@ -116,7 +116,8 @@ impl Options {
         self
     }
 
-    /// Whether disk blocks are reserved ahead of the tail (at most 16 MiB); default true.
+    /// Whether disk blocks are reserved ahead of the tail (at most 16 MiB); default false, see
+    /// docs/decisions/0005. For file systems that allocate on each write rather than on write-back.
     pub fn preallocate(mut self, preallocate: bool) -> Self {
         self.preallocate = preallocate;
         self

@@ -191,7 +191,8 @@ impl World {
 #[test]
 fn without_eviction_the_store_answers_as_a_map_does() {
     with_seeds(FAILED, 24, |seed| {
-        let mut world = World::new(seed, Options::new().max_size_bytes(1 << 30), false);
+        let options = Options::new().max_size_bytes(1 << 30).preallocate(seed % 3 == 0);
+        let mut world = World::new(seed, options, false);
         for _ in 0..OPERATIONS {
             world.step();
         }
@@ -206,7 +207,8 @@ fn without_eviction_the_store_answers_as_a_map_does() {
 fn with_eviction_an_answer_is_the_newest_value_or_a_miss_and_the_bound_holds() {
     with_seeds(FAILED, 16, |seed| {
         let max_size = 3 << 20;
-        let mut world = World::new(seed, Options::new().max_size_bytes(max_size), true);
+        let options = Options::new().max_size_bytes(max_size).preallocate(seed % 3 == 0);
+        let mut world = World::new(seed, options, true);
         for _ in 0..2 * OPERATIONS {
             world.step();
             let used = disk_usage(&world.folder.path().join("store"));
