@@ -23,7 +23,8 @@ use crate::handle::Handle;
 use crate::key::Key;
 use crate::limits::{
     BLOCK_BYTES, EVICT_START_PERCENT, HEARTBEAT_RENEW_SECS, LOCK_WAIT_MS_MAX, PAGE_BYTES,
-    PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX, UNMERGED_SEGMENTS_MERGE,
+    PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX, UNMERGED_SEGMENTS_MERGE, UPKEEP_BYTES,
+    UPKEEP_SHARE,
 };
 use crate::location::Location;
 use crate::log::Segment;
@@ -206,7 +207,8 @@ fn check_room(handle: &Handle, tail: &Tail, bytes: u64) -> Result<()> {
     // The record may need a new segment: its head and table, and the rounding to blocks.
     let new_segment = (u64::from(table_pages(handle.segment_bytes)) + 3) * PAGE_BYTES as u64;
     let active = (tail.offset + ahead).min(handle.segment_bytes);
-    let used = tail.other_bytes + active + bytes + new_segment;
+    let kept_back = UPKEEP_BYTES + (tail.other_bytes + active) / UPKEEP_SHARE;
+    let used = tail.other_bytes + active + bytes + new_segment + kept_back;
     let max = handle.options.max_size_bytes;
     if used > max / 100 * EVICT_START_PERCENT {
         handle.maintenance_due.store(true, Ordering::Relaxed);

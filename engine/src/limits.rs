@@ -105,6 +105,14 @@ pub const HEARTBEAT_SECS_MAX: u64 = 60;
 /// A heartbeat older than this many seconds is renewed by the next writer.
 pub const HEARTBEAT_RENEW_SECS: u64 = 20;
 
+/// Disk space that no put may take, in bytes: the recency bits and counters, which are made when
+/// they are first needed.
+pub const UPKEEP_BYTES: u64 = 192 << 10;
+
+/// One part in this many of what is used is kept back as well: footers take 24 bytes per record,
+/// and three generations of the index 60, which for records of 10 KiB is 0.8 %.
+pub const UPKEEP_SHARE: u64 = 120;
+
 /// Recency granules per segment.
 pub const RECENCY_GRANULES: u64 = 1024;
 
