@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::error::{Error, Result};
+use crate::limits::SECTION_BYTES_MAX;
 
 /// How the bytes of a section are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +74,17 @@ pub fn decompress(packed: &[u8], real_bytes: usize) -> Result<Vec<u8>> {
         return Err(Error::corrupt("a compressed section has another length than promised"));
     }
     Ok(real)
+}
+
+/// Decompresses one zstd frame to the length that it declares itself, at most that of a section.
+///
+/// # Errors
+/// `Corrupt` if the frame is damaged or declares no length or too large a one.
+pub fn decompress_frame(packed: &[u8]) -> Result<Vec<u8>> {
+    match zstd::zstd_safe::get_frame_content_size(packed) {
+        Ok(Some(size)) if size <= SECTION_BYTES_MAX => decompress(packed, size as usize),
+        _ => Err(Error::corrupt("a frame does not declare a sane length")),
+    }
 }
 
 #[cfg(test)]

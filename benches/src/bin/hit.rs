@@ -1,8 +1,11 @@
 //! Warm hits, whole processes side by side: larder, other caches, and a plain copy of the object.
 //!
 //! ```text
-//! hit [--runs N] --larder PROGRAM [--against PROGRAM]... -- COMPILER ARGUMENT...
+//! hit [--runs N] --larder PROGRAM [--against PROGRAM]... [--floor PROGRAM] -- COMPILER ARGUMENT...
 //! ```
+//!
+//! `--floor` names the program of `floor.rs`. sccache is recognised by its name: its server is
+//! started before the first run and stopped at the end.
 //!
 //! The arguments must contain `-o OBJECT`. Every cache gets an empty store of its own, is filled by
 //! one compile, and its object is compared with that of the compiler before its hits are timed.
@@ -20,6 +23,7 @@ const WARM_UP: usize = 10;
 struct Options {
     runs: usize,
     caches: Vec<PathBuf>,
+    floor: Option<PathBuf>,
     command: Vec<OsString>,
 }
 
@@ -45,13 +49,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         candidates.push(Candidate { name, command: Box::new(command), before });
     }
     candidates.push(copy(stores.path(), &expected)?);
+    if let Some(program) = &options.floor {
+        candidates.push(floor(program, stores.path(), &options.command, &expected)?);
+    }
     println!("{} bytes of object, {} runs each", expected.len(), options.runs);
     print!("{}", table(&compare(&candidates, WARM_UP, options.runs)));
+    for cache in options.caches.iter().filter(|cache| is_sccache(cache)) {
+        Command::new(cache).arg("--stop-server").output()?;
+    }
     Ok(())
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Options, Box<dyn Error>> {
-    let mut options = Options { runs: 200, caches: Vec::new(), command: Vec::new() };
+    let mut options = Options { runs: 200, caches: Vec::new(), floor: None, command: Vec::new() };
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--") => {
@@ -61,6 +71,10 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Options, Box<d
             Some("--runs") => {
                 let value = arguments.next().ok_or("--runs needs a number")?;
                 options.runs = value.to_string_lossy().parse()?;
+            }
+            Some("--floor") => {
+                let program = arguments.next().ok_or("a program is missing")?;
+                options.floor = Some(std::fs::canonicalize(program)?);
             }
             Some("--larder" | "--against") => {
                 let program = arguments.next().ok_or("a program is missing")?;
@@ -78,6 +92,44 @@ fn compile(command: &[OsString], object: &Path) -> Result<Vec<u8>, Box<dyn Error
         return Err("the compiler fails on this unit".into());
     }
     Ok(std::fs::read(object)?)
+}
+
+fn is_sccache(cache: &Path) -> bool {
+    cache.file_name().is_some_and(|name| name == "sccache")
+}
+
+/// The floor: the headers are those that the compiler lists.
+fn floor(
+    program: &Path,
+    directory: &Path,
+    command: &[OsString],
+    object: &[u8],
+) -> Result<Candidate, Box<dyn Error>> {
+    let (list, packed) = (directory.join("list"), directory.join("packed"));
+    let depfile = directory.join("list.d");
+    let status = Command::new(&command[0])
+        .args(&command[1..])
+        .args(["-MD", "-MF"])
+        .arg(&depfile)
+        .status()?;
+    if !status.success() {
+        return Err("the compiler does not list its headers".into());
+    }
+    let text = std::fs::read_to_string(depfile)?;
+    let headers = text.split_whitespace().skip(1).filter(|word| *word != "\\");
+    let headers: Vec<&str> = headers.take_while(|word| !word.ends_with(':')).collect();
+    std::fs::write(&list, headers.join("\n"))?;
+    std::fs::write(&packed, zstd::bulk::compress(object, 1)?)?;
+    let (program, output) = (program.to_path_buf(), directory.join("floor.o"));
+    let made = output.clone();
+    let command = move || {
+        let mut command = Command::new(&program);
+        command.arg(&list).arg(&packed).arg(&output);
+        command
+    };
+    let before = Box::new(move || drop(std::fs::remove_file(&made)));
+    let name = format!("floor: {} headers, decompress, write", headers.len());
+    Ok(Candidate { name, command: Box::new(command), before })
 }
 
 /// Makes the command of a cache in front of the compiler.

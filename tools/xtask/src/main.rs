@@ -23,6 +23,8 @@ cargo xtask COMMAND
   test [--no-install] [ARG]  install what the tests can use (as root, with apt-get), then run
                              every test; the ARGs go to `cargo test`
   dist                       build the release binaries into target/dist
+  fill STORE N [--max-size BYTES] [--seed N]
+                             fill a store with N entries of realistic sizes, for measurements
 ";
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
             "demo" => demo::run(rest),
             "test" => test::run(rest),
             "dist" => dist::run(rest),
+            "fill" => fill(rest),
             "help" | "--help" | "-h" => {
                 print!("{USAGE}");
                 Ok(true)
@@ -48,4 +51,20 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Runs the load generator of the benchmarks.
+fn fill(arguments: &[String]) -> process::Outcome<bool> {
+    let mut cargo = workspace::cargo();
+    cargo.args([
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "larder-benches",
+        "--bin",
+        "fill",
+        "--",
+    ]);
+    process::succeeds(cargo.args(arguments))
 }
