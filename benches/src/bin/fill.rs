@@ -4,8 +4,8 @@
 //! fill STORE ENTRIES [--max-size BYTES] [--seed N]
 //! ```
 //!
-//! Every entry is a manifest and a result under keys of their own, put together as the wrapper does.
-//! Stored sizes of results are log-normal with a mean of 26 KB (a median of 13 KB), those of
+//! Every entry is a manifest and a result under keys of their own, put together as the wrapper
+//! does. Stored sizes of results are log-normal with a mean of 26 KB (a median of 13 KB), those of
 //! manifests with a mean of 3 KB: what 100,000 objects of C and C++ projects gave. The bytes are
 //! noise, so that they are stored at these sizes. The same seed gives the same entries.
 
