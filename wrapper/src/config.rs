@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// 10 GiB, the engine's default too.
@@ -364,7 +365,8 @@ pub fn describe_variables() -> impl Iterator<Item = (&'static str, &'static str)
 
 fn read_bounded(path: &Path) -> io::Result<String> {
     // Opening first: the usual case is that there is no file, and then this is the only call.
-    let file = fs::File::open(path)?;
+    // Nobody may ever write to a pipe.
+    let file = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "no regular file of at most 1 MiB"));

@@ -4,7 +4,7 @@
 //!
 //! | words | what |
 //! |---|---|
-//! | 0-1 | XXH3-128 of boot id, device, inode, size, mtime and ctime |
+//! | 0-1 | XXH3-128 of boot id, device, inode, size, mtime, ctime and [`SCHEME`] |
 //! | 2-5 | BLAKE3 of the contents |
 //! | 6 | what the contents mention, [`Mentions`] |
 //! | 7 | XXH3-64 of the words before it |
@@ -34,6 +34,8 @@ use crate::files::{Directories, Facts};
 /// A BLAKE3 digest.
 pub type Digest = [u8; 32];
 
+/// Raised whenever [`Mentions`] finds more, so that what was entered before is not found.
+const SCHEME: u64 = 2;
 /// Slots of the table: twice the files of a large tree. One slot is 64 bytes, so this is 4 MiB of
 /// disk; a table that is too small only hashes more.
 const SLOTS: usize = 1 << 16;
@@ -71,6 +73,8 @@ impl Mentions {
     /// `.incbin`, `.include`, `#embed`, `__has_embed` or `GCC dependency`: another file may be read
     /// that no dependency list names.
     pub const HIDDEN_INPUT: Mentions = Mentions(8);
+    /// `__has_include`: whether another file is there may count.
+    pub const HAS_INCLUDE: Mentions = Mentions(16);
 
     /// Whether any of `other` is mentioned.
     pub fn any(self, other: Mentions) -> bool {
@@ -114,6 +118,7 @@ fn mention_at(text: &[u8]) -> Mentions {
         (b"__DATE__", Mentions::DATE),
         (b"__TIMESTAMP__", Mentions::TIMESTAMP),
         (b"__has_embed", Mentions::HIDDEN_INPUT),
+        (b"__has_include", Mentions::HAS_INCLUDE),
     ];
     match text {
         [b'_', b'_', ..] => {
@@ -237,7 +242,7 @@ impl Digests {
     }
 
     fn name(&self, facts: &Facts) -> Name {
-        let mut bytes = [0; 16 + 7 * 8];
+        let mut bytes = [0; 16 + 8 * 8];
         bytes[..16].copy_from_slice(&self.boot);
         let words = [
             facts.device,
@@ -247,6 +252,7 @@ impl Digests {
             facts.mtime_nanos,
             facts.ctime_secs as u64,
             facts.ctime_nanos,
+            SCHEME,
         ];
         for (place, word) in bytes[16..].chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());

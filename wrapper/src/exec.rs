@@ -160,7 +160,11 @@ pub fn run(
 /// by a link named like the compiler, give the program's path instead, because gcc looks for its
 /// parts beside what its first argument leads to.
 pub fn exec_passthrough(program: &Path, name: &OsStr, arguments: &[OsString]) -> ! {
-    let error = Command::new(program).arg0(name).args(arguments).exec();
+    let mut error = Command::new(program).arg0(name).args(arguments).exec();
+    if error.raw_os_error() == Some(libc::ENOEXEC) {
+        // A script without a first line that says so: not every C library does as a shell would.
+        error = Command::new("/bin/sh").arg(program).args(arguments).exec();
+    }
     eprintln!("larder: cannot run {}: {error}", program.display());
     exit(match error.kind() {
         io::ErrorKind::NotFound => STATUS_NOT_FOUND,

@@ -20,23 +20,23 @@
 //! | named files | yes | yes | digests of files that options name |
 //! | outputs | yes | yes | kinds of the files asked for |
 //! | dependency file | yes | yes | target text, `-MP` and `-MMD` shape the stored file |
-//! | text | no | yes | digest of the preprocessed text with its line markers |
+//! | text | no | yes | digest of the preprocessed text with its line markers, and of the code that it was made from |
 //! | files read | no | yes | only with a dependency file: the names in it, which the text need not show |
 //! | `LANG` | yes | yes | language of messages |
 //! | `LANGUAGE` | yes | yes | language of messages |
 //! | `LC_ALL` | yes | yes | language of messages, quotation marks |
 //! | `LC_CTYPE` | yes | yes | quotation marks |
 //! | `LC_MESSAGES` | yes | yes | language of messages |
+//! | `LOCPATH` | yes | yes | where the languages are looked for |
+//! | `OUTPUT_CHARSET` | yes | yes | encoding of translated messages |
 //! | `CPATH` | yes | no | searched for headers |
 //! | `C_INCLUDE_PATH` | yes | no | searched for headers |
 //! | `CPLUS_INCLUDE_PATH` | yes | no | searched for headers |
 //! | `OBJC_INCLUDE_PATH` | yes | no | searched for headers |
 //! | `OBJCPLUS_INCLUDE_PATH` | yes | no | searched for headers |
 //! | `GCC_EXEC_PREFIX` | yes | yes | moves the whole toolchain |
-//! | `GCC_COMPARE_DEBUG` | yes | yes | compiles twice and compares |
 //! | `GCC_EXTRA_DIAGNOSTIC_OUTPUT` | yes | yes | adds to the messages |
 //! | `SOURCE_DATE_EPOCH` | yes | yes | the value of `__DATE__` and `__TIME__` |
-//! | `CCC_OVERRIDE_OPTIONS` | yes | yes | clang edits its arguments by it |
 //! | `CLANG_NO_DEFAULT_CONFIG` | yes | yes | clang leaves its configuration file out |
 //! | `RC_DEBUG_OPTIONS` | yes | yes | clang writes its arguments into debug information |
 //! | `SDKROOT` | yes | yes | clang searches it for headers |
@@ -47,11 +47,15 @@
 //! | `LD_PRELOAD` | no | no | part of the toolchain |
 //! | `LD_AUDIT` | no | no | part of the toolchain |
 //! | `TZ` | no | no | only what the time macros show counts, see `moment` |
-//! | `GCC_COLORS` | no | no | counts only where messages were coloured, see [`messages_state`] |
+//! | `GCC_COLORS` | no | no | counts only where there were messages, see [`messages_state`] |
+//! | `GCC_URLS` | no | no | as `GCC_COLORS` |
+//! | `TERM_URLS` | no | no | as `GCC_COLORS` |
 //! | `TERM` | no | no | decides only whether colours are asked for |
 //! | `TMPDIR` | no | no | names of temporary files reach no output |
 //! | `LIBRARY_PATH` | no | no | searched by the linker only |
 //! | `DEPENDENCIES_OUTPUT` | no | no | another output file: such a call is not cached, see [`unsupported_variable`] |
+//! | `CCC_OVERRIDE_OPTIONS` | no | no | clang edits its arguments by it, which larder does not see: not cached |
+//! | `GCC_COMPARE_DEBUG` | no | no | compiles twice and compares: not cached |
 //! | umask | no | no | applied when an output is restored |
 //! | path of the object | no | no | where the result goes; where it is visible `compiler` puts it into the arguments |
 //! | path of the dependency file | no | no | where the result goes |
@@ -70,7 +74,7 @@ use crate::digest::Digest;
 use crate::manifest::Input;
 
 /// Raised whenever a rule of this module or of the argument tables changes.
-const SCHEME: u32 = 1;
+const SCHEME: u32 = 2;
 
 const DIRECT: u8 = 1;
 const PREPROCESSED: u8 = 2;
@@ -124,7 +128,7 @@ const INPUTS: &[(&str, u8, Write)] = &[
         if facts.compile.cwd_matters {
             fields.text(facts.directory.as_os_str());
             fields.text(&(facts.variable)("PWD").unwrap_or_default());
-        } else if preprocessed.is_none() && searches_relative_paths(facts.compile) {
+        } else if preprocessed.is_none() && searches_relative_paths(facts) {
             fields.text(facts.directory.as_os_str());
         }
     }),
@@ -160,23 +164,25 @@ const ENVIRONMENT: &[(&str, u8)] = &[
     ("LC_ALL", BOTH),
     ("LC_CTYPE", BOTH),
     ("LC_MESSAGES", BOTH),
+    ("LOCPATH", BOTH),
+    ("OUTPUT_CHARSET", BOTH),
     ("CPATH", DIRECT),
     ("C_INCLUDE_PATH", DIRECT),
     ("CPLUS_INCLUDE_PATH", DIRECT),
     ("OBJC_INCLUDE_PATH", DIRECT),
     ("OBJCPLUS_INCLUDE_PATH", DIRECT),
     ("GCC_EXEC_PREFIX", BOTH),
-    ("GCC_COMPARE_DEBUG", BOTH),
     ("GCC_EXTRA_DIAGNOSTIC_OUTPUT", BOTH),
     ("SOURCE_DATE_EPOCH", BOTH),
-    ("CCC_OVERRIDE_OPTIONS", BOTH),
     ("CLANG_NO_DEFAULT_CONFIG", BOTH),
     ("RC_DEBUG_OPTIONS", BOTH),
     ("SDKROOT", BOTH),
 ];
 
-/// Variables that make the compiler write more than the arguments say.
+/// Variables that make the compiler do or write something else than the arguments say.
 const UNSUPPORTED_VARIABLES: &[&str] = &[
+    "CCC_OVERRIDE_OPTIONS",
+    "GCC_COMPARE_DEBUG",
     "DEPENDENCIES_OUTPUT",
     "SUNPRO_DEPENDENCIES",
     "CC_PRINT_OPTIONS",
@@ -211,12 +217,13 @@ pub fn result_key(direct: &Key, inputs: &[Input], moment: &Digest, messages: u64
     fields.key()
 }
 
-/// The state of the terminal that shapes messages; never 0.
-pub fn messages_state(colored: bool) -> u64 {
+/// What shapes messages beside the keys: whether larder asks for colours, and the variables that
+/// say how colours and links look, which count also where the user asks for them; never 0.
+pub fn messages_state(colored: bool, variable: impl Fn(&str) -> Option<OsString>) -> u64 {
     let mut fields = Fields::new("messages");
     fields.number(u64::from(colored));
-    if colored {
-        fields.variable(env::var_os("GCC_COLORS"));
+    for name in ["GCC_COLORS", "GCC_URLS", "TERM_URLS"] {
+        fields.variable(variable(name));
     }
     let mut first = [0; 8];
     first.copy_from_slice(&fields.key().as_bytes()[..8]);
@@ -272,7 +279,28 @@ fn hash_rows(
 
 /// Whether headers are searched from the working directory, so that the same call may find others
 /// elsewhere, even ones that were not there when the manifest was written.
-fn searches_relative_paths(compile: &Compile) -> bool {
+fn searches_relative_paths(facts: &Facts<'_>) -> bool {
+    // An empty entry is the working directory.
+    let has_relative_entry = |name: &&str| {
+        let value = (facts.variable)(name).unwrap_or_default();
+        !value.is_empty() && env::split_paths(&value).any(|entry| !entry.is_absolute())
+    };
+    SEARCHED_VARIABLES.iter().any(has_relative_entry) || names_relative_paths(facts.compile)
+}
+
+/// Variables with directories in which headers are searched.
+const SEARCHED_VARIABLES: &[&str] = &[
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "OBJC_INCLUDE_PATH",
+    "OBJCPLUS_INCLUDE_PATH",
+    "GCC_EXEC_PREFIX",
+    "COMPILER_PATH",
+    "SDKROOT",
+];
+
+fn names_relative_paths(compile: &Compile) -> bool {
     const OPTIONS: &[&str] = &[
         "-I",
         "-iquote",
@@ -288,6 +316,14 @@ fn searches_relative_paths(compile: &Compile) -> bool {
         "--sysroot",
         "-B",
         "-F",
+        "-c-isystem",
+        "-cxx-isystem",
+        "-iframework",
+        "-stdlib++-isystem",
+        "-resource-dir",
+        "-resource-dir=",
+        "--gcc-toolchain=",
+        "--gcc-install-dir=",
     ];
     let relative = |path: &[u8]| !path.starts_with(b"/");
     let mut arguments = compile.arguments.iter().map(|argument| argument.as_bytes());

@@ -7,12 +7,16 @@
 //! 3. [`compile`]: run the compiler, pass its messages and status on, and only then store.
 //!
 //! Whatever fails before step 3, a panic included, ends in the compiler's own `exec`; whatever
-//! fails after the compiler has run costs no more than the record. So the compiler runs at most
-//! once, and its messages are never mixed with larder's: those go to the log.
+//! fails after the compiler has run costs no more than the record. So the compiler runs once at
+//! most, and its messages are never mixed with larder's: those go to the log. In two rare cases it
+//! runs again, by `exec`, because its messages cannot be passed on as they were: they cannot be
+//! written, or an added trace cannot be told from them.
 
+mod code;
 mod compile;
 mod lookup;
 mod precompiled;
+mod probed;
 
 use std::cell::RefCell;
 use std::env;
@@ -32,7 +36,7 @@ use crate::compiler::Compile;
 use crate::config::{Config, Janitor};
 use crate::digest::{Digest, Digests, Mentions};
 use crate::exec;
-use crate::fingerprint::{Facts, unsupported_variable};
+use crate::fingerprint::{Facts, messages_state, unsupported_variable};
 use crate::identity::Toolchain;
 use crate::log::Log;
 use crate::manifest::Input;
@@ -70,6 +74,12 @@ struct Job {
     named: Vec<Input>,
     direct: Key,
     colored: bool,
+}
+
+impl Job {
+    fn messages_state(&self) -> u64 {
+        messages_state(self.colored, |name| env::var_os(name))
+    }
 }
 
 /// What a look-up found.
@@ -115,10 +125,7 @@ pub fn run(program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
 fn handle(session: &Session<'_>) -> Option<ExitStatus> {
     let log = session.call.log;
     match guarded(log, || lookup::answer(session)) {
-        Some(Answer::Hit { stdout, stderr }) => {
-            pass_on(&stdout, &stderr);
-            Some(ExitStatus::default())
-        }
+        Some(Answer::Hit { stdout, stderr }) => pass_on(&stdout, &stderr).then(ExitStatus::default),
         Some(Answer::Miss { job, alias }) => compile::run_and_store(session, &job, alias),
         Some(Answer::Uncached(reason)) => {
             session.give_up(&reason);
@@ -239,10 +246,12 @@ fn start_janitor(own_exe: &Path) -> io::Result<()> {
     command.spawn().map(drop)
 }
 
-/// A reader that is gone is not larder's business.
-fn pass_on(stdout: &[u8], stderr: &[u8]) {
-    let _ = io::stdout().lock().write_all(stdout).and_then(|()| io::stdout().flush());
-    let _ = io::stderr().lock().write_all(stderr);
+/// Whether all of it arrived. Where it cannot (a reader that is gone, a full disk), compilers
+/// differ in what becomes of them: then the real one has to run and find out.
+fn pass_on(stdout: &[u8], stderr: &[u8]) -> bool {
+    let mut out = io::stdout().lock();
+    let passed = out.write_all(stdout).and_then(|()| out.flush());
+    passed.and_then(|()| io::stderr().lock().write_all(stderr)).is_ok()
 }
 
 impl Session<'_> {

@@ -8,6 +8,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 /// Where the log lines of this process go.
@@ -26,7 +27,11 @@ impl Log {
     /// Appends one line: the process id, then `text` with its line ends escaped.
     pub fn line(&self, text: fmt::Arguments<'_>) {
         let Some(path) = &self.path else { return };
-        let open = || OpenOptions::new().append(true).create(true).open(path).ok();
+        // A pipe that nobody reads is a log that cannot be written.
+        let open = || {
+            let mut options = OpenOptions::new();
+            options.append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path).ok()
+        };
         if let Some(file) = self.file.get_or_init(open) {
             let text = text.to_string().replace('\n', "\\n");
             let line = format!("[{}] {text}\n", std::process::id());

@@ -6,18 +6,21 @@
 //!    keeps its contents. The dependency file goes first and the object last: a build that sees the
 //!    object sees the rest.
 //! 3. Modes are what the compiler asks for under the umask of now.
-//! 4. Messages follow when all files stand.
+//! 4. Where the compiler writes into a file that stands already, its mode stays. If it also has
+//!    another name or another owner, or must not be written, this is an error, and the compiler
+//!    does what it does with such a file ([`Writing`]).
+//! 5. Messages follow when all files stand.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use larder_engine::env::clock_ns;
 use larder_engine::{Record, SectionKind};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
 
-use crate::compiler::Compile;
+use crate::compiler::{Compile, Family};
 
 /// What a result holds for one call.
 #[derive(Debug)]
@@ -33,8 +36,21 @@ pub struct Restorable {
 struct Pending {
     path: PathBuf,
     mode: u32,
-    keeps_mode: bool,
+    writing: Writing,
     data: Vec<u8>,
+}
+
+/// What a compiler does with a regular file that stands where an output goes (measured with gcc 12,
+/// its assembler of binutils 2.40, and clang 14).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Writing {
+    /// It truncates the file and writes into it: a dependency file.
+    Into,
+    /// It does so if the file is empty, as `mktemp` leaves it; else it removes the file first and
+    /// does not ask whether it may be written: an object of gcc.
+    IntoEmpty,
+    /// It replaces the file if it may write it: an object of clang.
+    Over,
 }
 
 /// Reads everything that `compile` asks for out of `record`; `None` if the record is damaged or
@@ -48,13 +64,15 @@ pub fn read(record: &Record, compile: &Compile) -> Option<Restorable> {
     let mut files = Vec::with_capacity(compile.outputs.len() + 1);
     if let Some(depfile) = &compile.depfile {
         let section = find(SectionKind::Dependencies)?;
-        let mut pending = pending(record, section, &depfile.path)?;
-        pending.keeps_mode = true;
-        files.push(pending);
+        files.push(pending(record, section, &depfile.path, Writing::Into)?);
     }
+    let writing = match compile.family {
+        Family::Gcc => Writing::IntoEmpty,
+        Family::Clang => Writing::Over,
+    };
     for output in compile.outputs.iter().rev() {
         match find(output.kind) {
-            Some(section) => files.push(pending(record, section, &output.path)?),
+            Some(section) => files.push(pending(record, section, &output.path, writing)?),
             None if output.required => return None,
             None => {}
         }
@@ -63,10 +81,10 @@ pub fn read(record: &Record, compile: &Compile) -> Option<Restorable> {
     Some(Restorable { files, stdout, stderr })
 }
 
-fn pending(record: &Record, section: usize, path: &Path) -> Option<Pending> {
+fn pending(record: &Record, section: usize, path: &Path, writing: Writing) -> Option<Pending> {
     let mode = u32::from(record.sections().get(section)?.mode) & 0o777;
     let data = record.read(section).ok()?;
-    Some(Pending { path: path.to_path_buf(), mode, keeps_mode: false, data })
+    Some(Pending { path: path.to_path_buf(), mode, writing, data })
 }
 
 /// Puts the files in place. After an error those that were renamed stand, which does no harm: the
@@ -92,15 +110,8 @@ impl Beside {
     fn write(pending: &Pending) -> io::Result<Beside> {
         let (mut file, beside) = Beside::create(pending)?;
         file.write_all(&pending.data)?;
-        if pending.keeps_mode
-            && let Ok(old) = fs::symlink_metadata(&pending.path)
-        {
-            // Compilers write a dependency file in place; one that they could not write is an
-            // error.
-            if old.permissions().mode() & 0o200 == 0 {
-                return Err(io::ErrorKind::PermissionDenied.into());
-            }
-            file.set_permissions(old.permissions())?;
+        if let Ok(old) = fs::symlink_metadata(&pending.path) {
+            inherit(&file, &old, pending)?;
         }
         Ok(beside)
     }
@@ -134,6 +145,26 @@ impl Beside {
     }
 }
 
+/// Gives a new file what the one that it replaces would have kept.
+fn inherit(new: &File, old: &Metadata, pending: &Pending) -> io::Result<()> {
+    let is_written_into = match pending.writing {
+        Writing::Into => true,
+        Writing::IntoEmpty => old.len() == 0,
+        Writing::Over => false,
+    };
+    if is_written_into || pending.writing == Writing::Over {
+        access(&pending.path, Access::WRITE_OK)?;
+    }
+    if is_written_into {
+        let own = new.metadata()?;
+        if old.nlink() != 1 || (old.uid(), old.gid()) != (own.uid(), own.gid()) {
+            return Err(io::Error::other("the old file has another name or owner"));
+        }
+        new.set_permissions(old.permissions())?;
+    }
+    Ok(())
+}
+
 impl Drop for Beside {
     fn drop(&mut self) {
         if !self.0.as_os_str().is_empty() {
@@ -151,7 +182,7 @@ mod tests {
         let pending = |path: &Path| Pending {
             path: path.into(),
             mode: 0o666,
-            keeps_mode: false,
+            writing: Writing::IntoEmpty,
             data: data.into(),
         };
         Restorable { files: vec![pending(path)], stdout: Vec::new(), stderr: Vec::new() }

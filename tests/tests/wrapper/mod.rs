@@ -5,6 +5,7 @@ mod changes;
 mod failures;
 mod hits;
 mod interface;
+mod regressions;
 
 use std::collections::BTreeMap;
 use std::fmt;

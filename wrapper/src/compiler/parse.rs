@@ -367,6 +367,10 @@ impl Dependencies {
                 let text = "dependencies are asked for with -Wp, and once more";
                 return refuse(Counter::UnsupportedCompilerOption, text);
             }
+            _ if target_arguments.iter().any(|word| word.as_bytes().contains(&b'\n')) => {
+                // The rule could end before it has named everything.
+                return refuse(Counter::BadCompilerArguments, "a target has a line break");
+            }
             Some(found) => {
                 // gcc then derives the target from the input, clang from the object.
                 target_arguments.insert(0, "-Wp".into());
@@ -469,6 +473,9 @@ fn check_output(path: &Path, cwd: &Path) -> Result<(), Reason> {
     }
     if path.as_os_str().is_empty() || path.file_name().is_none() {
         return Err(bad_output(path, "has no name"));
+    }
+    if path.as_os_str().as_bytes().contains(&b'\n') {
+        return Err(bad_output(path, "has a line break in its name"));
     }
     let place = cwd.join(path);
     match fs::symlink_metadata(&place) {

@@ -212,11 +212,11 @@ fn a_result_key_covers_inputs_moment_and_messages() {
         result_key(&direct, one, &[0; 32], 0),
         result_key(&direct, &[other], &[0; 32], 0),
         result_key(&direct, one, &[1; 32], 0),
-        result_key(&direct, one, &[0; 32], messages_state(false)),
+        result_key(&direct, one, &[0; 32], messages_state(false, |_| None)),
         result_key(&direct, &[], &[0; 32], 0),
     ]);
     assert_eq!(keys.len(), 5);
-    assert_ne!(messages_state(true), messages_state(false));
+    assert_ne!(messages_state(true, |_| None), messages_state(false, |_| None));
 }
 
 #[test]

@@ -20,11 +20,11 @@ use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{Entry, Key, Put, RecordKind, Section, SectionKind};
 
 use super::lookup::read_manifest;
-use super::precompiled;
-use super::{Job, Session, guarded, pass_on};
+use super::{Job, Session, guarded, pass_on, precompiled, probed};
+use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
-use crate::fingerprint::{messages_state, records_additions, records_trace, result_key};
+use crate::fingerprint::{records_additions, records_trace, result_key};
 use crate::manifest::Input;
 use crate::moment::moment;
 use crate::outcome::{Counter, Reason};
@@ -47,7 +47,8 @@ enum Listing {
     Afterwards,
 }
 
-/// Runs the compiler, passes on what it says, and stores what it made. `None` if it did not start.
+/// Runs the compiler, passes on what it says, and stores what it made. `None` if it did not start,
+/// or has to run again.
 pub(super) fn run_and_store(
     session: &Session<'_>,
     job: &Job,
@@ -63,10 +64,20 @@ pub(super) fn run_and_store(
     let mut ran =
         ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
     let traced = match listing {
-        Listing::Trace => guarded(session.call.log, || take_trace(job, &mut ran)).flatten(),
+        Listing::Trace => {
+            let traced = guarded(session.call.log, || take_trace(job, &mut ran)).flatten();
+            if traced.is_none() {
+                session.log(format_args!("the trace cannot be told from messages: compiling anew"));
+                return None;
+            }
+            traced
+        }
         _ => None,
     };
-    pass_on(&ran.stdout, &ran.stderr);
+    if !pass_on(&ran.stdout, &ran.stderr) {
+        session.log(format_args!("the messages cannot be written: compiling anew"));
+        return None;
+    }
     if !ran.status.success() {
         session.count(Counter::CompileFailed);
         return Some(ran.status);
@@ -111,9 +122,13 @@ fn prepare(session: &Session<'_>, job: &Job) -> io::Result<(Listing, Vec<OsStrin
     Ok((listing, arguments))
 }
 
-/// Takes what `-H` added out of stderr, also if the compile failed.
+/// Takes what `-H` added out of stderr, also if the compile failed. A message may have a line that
+/// looks like one of the trace; then it hardly names a file.
 fn take_trace(job: &Job, ran: &mut Ran) -> Option<Vec<PathBuf>> {
     let trace = depfile::parse_include_trace(job.compile.family, &ran.stderr)?;
+    if !trace.rest.is_empty() && !trace.files.iter().all(|path| path.is_file()) {
+        return None;
+    }
     ran.stderr = trace.rest;
     Some(trace.files)
 }
@@ -188,7 +203,7 @@ fn store(
     if session.call.config.readonly.value || session.store.is_read_only() {
         return Ok(());
     }
-    let messages = if ran.stderr.is_empty() { 0 } else { messages_state(job.colored) };
+    let messages = if ran.stderr.is_empty() { 0 } else { job.messages_state() };
     let result = result_key(&job.direct, &inputs.list, &moment, messages);
     // Read again, because another process may have added to it during the compile.
     let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
@@ -227,6 +242,7 @@ impl Inputs {
         for path in files {
             inputs.look_at(session, path)?;
         }
+        inputs.look_at_probed(session, job)?;
         precompiled::check_source(&job.compile)?;
         let source = inputs.list.iter().find(|input| input.path == job.compile.input);
         if source.is_none_or(|input| input.digest != job.source) {
@@ -239,6 +255,24 @@ impl Inputs {
             }
         }
         Ok(inputs)
+    }
+
+    /// clang lists what `__has_include` found.
+    fn look_at_probed(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
+        let asks = job.compile.family == Family::Gcc && self.mentions.any(Mentions::HAS_INCLUDE);
+        let count = if asks { self.list.len() } else { 0 };
+        for index in 0..count {
+            let path = self.list[index].path.clone();
+            if !session.digests.look(&path).is_ok_and(|s| s.mentions.any(Mentions::HAS_INCLUDE)) {
+                continue;
+            }
+            for found in probed::found_by(&job.compile, &path) {
+                if self.list.iter().all(|input| input.path != found) {
+                    self.look_at(session, &found)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn look_at(&mut self, session: &Session<'_>, path: &Path) -> Result<(), Reason> {

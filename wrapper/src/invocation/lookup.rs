@@ -5,10 +5,10 @@ use std::cell::OnceCell;
 use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
 
 use super::compile::Inputs;
-use super::{Answer, Job, Session};
+use super::{Answer, Job, Session, code};
 use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions, Seen};
-use crate::fingerprint::{Preprocessed, messages_state, preprocessed_key, text_decides};
+use crate::fingerprint::{Preprocessed, preprocessed_key, text_decides};
 use crate::manifest::{Manifest, Variant};
 use crate::moment::moment;
 use crate::outcome::Counter;
@@ -81,7 +81,7 @@ fn fitting<'a>(session: &Session<'_>, job: &Job, manifest: &'a Manifest) -> Opti
         let look = || session.digests.look(manifest.paths().get(path)?).ok();
         seen.get(path)?.get_or_init(look).as_ref()
     };
-    let messages = messages_state(job.colored);
+    let messages = job.messages_state();
     manifest.newest_first().find(|variant| {
         (variant.messages == 0 || variant.messages == messages)
             && manifest
@@ -214,11 +214,22 @@ impl Text {
             return Err("the list of inputs lacks the source".to_owned());
         }
         let inputs = Inputs::look(session, job, &files).map_err(|reason| reason.text)?;
-        let text: Digest = *blake3::hash(&ran.stdout).as_bytes();
+        let text = text_digest(&ran.stdout, &inputs)?;
         let preprocessed = Preprocessed { text: &text, files: &files };
         let key = session.facts(job, |facts| preprocessed_key(facts, &preprocessed));
         Ok(Text { key, inputs })
     }
+}
+
+/// Digest of the text and of the code that it was made from.
+fn text_digest(text: &[u8], inputs: &Inputs) -> Result<Digest, String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(text.len() as u64).to_le_bytes()).update(text);
+    for input in &inputs.list {
+        let text = std::fs::read(&input.path).map_err(|error| error.to_string())?;
+        hasher.update(&code::of(&text));
+    }
+    Ok(*hasher.finalize().as_bytes())
 }
 
 fn contains(text: &[u8], word: &[u8]) -> bool {

@@ -52,14 +52,18 @@ pub(super) fn check_source(compile: &Compile) -> Result<(), Reason> {
     })?;
     let forced = values(compile, "-include");
     let names = included(&text).map(OsStr::from_bytes).chain(forced);
-    let source_directory = compile.input.parent().unwrap_or(Path::new(""));
-    let searched = SEARCH_OPTIONS.iter().flat_map(|option| values(compile, option));
-    let mut directories: Vec<&Path> = vec![source_directory, Path::new("")];
-    directories.extend(searched.map(Path::new));
+    let directories: Vec<&Path> = searched_directories(compile).collect();
     for name in names {
         directories.iter().try_for_each(|directory| check(&directory.join(name)))?;
     }
     Ok(())
+}
+
+/// The source's directory, the working directory and those that options name.
+pub(super) fn searched_directories(compile: &Compile) -> impl Iterator<Item = &Path> {
+    let source_directory = compile.input.parent().unwrap_or(Path::new(""));
+    let searched = SEARCH_OPTIONS.iter().flat_map(|option| values(compile, option));
+    [source_directory, Path::new("")].into_iter().chain(searched.map(Path::new))
 }
 
 /// The values of an option, joined to it or separate.

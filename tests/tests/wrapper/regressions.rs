@@ -1,0 +1,226 @@
+//! Bugs that were found by comparing larder with the bare compiler; each test opens with its story.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use larder_tests::larder_binary;
+
+use super::{Sandbox, compilers, wait_a_tick};
+
+const WARNS: &str = "int main(void) { int unused; return 0; }\n";
+
+/// `mktemp` leaves an empty file of mode 0600, and `gcc -o` into it kept that mode: the assembler
+/// removes an old object only if it has contents, and else writes into it. A hit gave 0644, and
+/// tore the file from its other names. Dependency files are always written into.
+#[test]
+fn a_file_that_the_compiler_writes_into_keeps_its_mode_and_names() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", "int a;\n");
+        let arguments = ["-c", "a.c", "-o", "a.o", "-MD"];
+        sandbox.check_cached(compiler, &arguments);
+        for mode in [0o600, 0o666] {
+            for (contents, has_link) in [("", false), ("", true), ("old", true), ("old", false)] {
+                let run = |program: &Path, words: &[&str]| {
+                    for name in ["a.o", "a.d"] {
+                        prepare(&sandbox, name, contents, mode, has_link);
+                    }
+                    let output = sandbox.command(program).args(words).output().unwrap();
+                    let states = ["a.o", "a.d", "a.o.link", "a.d.link"];
+                    (output.status.code(), states.map(|name| state(&sandbox, name)))
+                };
+                let expected = run(Path::new(compiler), &arguments);
+                let words = [&[compiler][..], &arguments].concat();
+                let left = run(larder_binary(), &words);
+                assert_eq!(left, expected, "{compiler} {mode:o} {contents:?} {has_link}");
+            }
+        }
+    }
+}
+
+fn prepare(sandbox: &Sandbox, name: &str, contents: &str, mode: u32, has_link: bool) {
+    let (path, link) = (sandbox.path(name), sandbox.path(&format!("{name}.link")));
+    let _ = fs::remove_file(&path);
+    let _ = fs::remove_file(&link);
+    fs::write(&path, contents).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    if has_link {
+        fs::hard_link(&path, &link).unwrap();
+    }
+}
+
+/// Mode, number of names, bytes.
+fn state(sandbox: &Sandbox, name: &str) -> Option<(u32, u64, Vec<u8>)> {
+    let path = sandbox.path(name);
+    let metadata = fs::metadata(&path).ok()?;
+    Some((metadata.mode(), metadata.nlink(), fs::read(&path).unwrap()))
+}
+
+/// With `-fdiagnostics-color=always` the colours are the user's, and GCC_COLORS was left out of
+/// the state that messages are kept under; GCC_URLS and TERM_URLS were nowhere. A hit showed the
+/// messages in the colours of another day.
+#[test]
+fn variables_that_shape_messages_count_where_the_user_asks_for_the_shape() {
+    let mut sandbox = Sandbox::new();
+    sandbox.write("a.c", WARNS);
+    for (option, variable, values) in [
+        ("-fdiagnostics-color=always", "GCC_COLORS", ["warning=01;31", "warning=01;32", ""]),
+        ("-fdiagnostics-urls=always", "GCC_URLS", ["st", "bel", "no"]),
+        ("-fdiagnostics-urls=always", "TERM_URLS", ["st", "bel", "no"]),
+    ] {
+        for value in values {
+            sandbox.set(variable, value);
+            for _ in 0..2 {
+                sandbox.check("gcc", &["-Wall", option, "-c", "a.c"]);
+            }
+        }
+        sandbox.unset(variable);
+    }
+}
+
+/// clang edits its arguments by this variable, and larder does not: the dependency file that it
+/// asked for was lost on a hit.
+#[test]
+fn a_variable_that_adds_options_makes_a_call_uncached() {
+    let mut sandbox = Sandbox::new();
+    sandbox.write("a.c", "int a;\n");
+    sandbox.set("CCC_OVERRIDE_OPTIONS", "#+-MMD");
+    for _ in 0..2 {
+        assert_eq!(sandbox.check("clang", &["-c", "a.c"]), "uncached");
+    }
+}
+
+/// A relative entry of CPATH leads elsewhere in another directory, and with an absolute source
+/// nothing else named the directory: the other directory's header was not seen.
+#[test]
+fn a_relative_entry_of_cpath_brings_the_working_directory_into_the_key() {
+    for compiler in compilers() {
+        let mut sandbox = Sandbox::new();
+        sandbox.write("far/v.h", "#define V 1\n");
+        sandbox.write("two/inc/v.h", "#define V 2\n");
+        sandbox.write("one/x", "");
+        sandbox.write("v.c", "#include <v.h>\nint v = V;\n");
+        let far = sandbox.path("far");
+        for first in ["inc", ""] {
+            sandbox.set("CPATH", &format!("{first}:{}", far.display()));
+            for directory in ["one", "two", "two/inc"] {
+                let compile = |program: &Path, words: &[&str]| -> (Output, Vec<u8>) {
+                    let mut command: Command = sandbox.command(program);
+                    command.current_dir(sandbox.path(directory)).args(words);
+                    command.arg("-c").arg(sandbox.path("v.c")).args(["-o", "v.o"]);
+                    let output = command.output().unwrap();
+                    (output, fs::read(sandbox.path(directory).join("v.o")).unwrap())
+                };
+                let expected = compile(Path::new(compiler), &[]);
+                let left = compile(larder_binary(), &[compiler]);
+                assert_eq!(left, expected, "{compiler} {first:?} {directory}");
+            }
+        }
+    }
+}
+
+/// The list of inputs was read up to the end of the first rule, and a target with a line break
+/// ended that before the headers: a changed header was not seen.
+#[test]
+fn a_target_with_a_line_break_does_not_hide_the_headers() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.c", "#include \"a.h\"\nint a = A;\n");
+    for text in ["#define A 1\n", "#define A 2\n"] {
+        sandbox.write("a.h", text);
+        wait_a_tick();
+        sandbox.check("gcc", &["-c", "a.c", "-MD", "-MT", "x: a.c\ny"]);
+    }
+}
+
+/// For the headers behind `-MMD` gcc is asked with `-H`, and what looked like a line of that trace
+/// was taken out of the messages, also if it was one of theirs.
+#[test]
+fn a_message_that_looks_like_the_trace_stays() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.h", "#define A 1\n");
+    sandbox.write("a.c", "#include \"a.h\"\n#pragma message \"x\\n. stdio.h\"\nint a = A;\n");
+    for compiler in compilers() {
+        for _ in 0..2 {
+            sandbox.check(compiler, &["-c", "a.c", "-MMD"]);
+        }
+    }
+}
+
+/// Opening a pipe waits for its other end, and larder waited with it.
+#[test]
+fn a_pipe_as_log_or_configuration_holds_nothing_up() {
+    for variable in ["LARDER_LOG", "LARDER_CONFIG"] {
+        let mut sandbox = Sandbox::new();
+        sandbox.write("a.c", "int a;\n");
+        let pipe = sandbox.path("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        sandbox.set(variable, pipe.to_str().unwrap());
+        sandbox.check_cached("gcc", &["-c", "a.c"]);
+    }
+}
+
+/// A compiler whose messages cannot be written fails or not, each in its own way: clang is
+/// aborted, and larder had it succeed.
+#[test]
+fn messages_that_cannot_be_written_end_as_without_larder() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", WARNS);
+        let arguments = ["-Wall", "-c", "a.c"];
+        let run = |program: &Path, words: &[&str]| {
+            let full = fs::File::options().write(true).open("/dev/full").unwrap();
+            sandbox.command(program).args(words).stderr(full).status().unwrap()
+        };
+        let expected = run(Path::new(compiler), &arguments);
+        let words = [&[compiler][..], &arguments].concat();
+        assert_eq!(run(larder_binary(), &words), expected, "{compiler} on a miss");
+        sandbox.check_cached(compiler, &arguments);
+        assert_eq!(run(larder_binary(), &words), expected, "{compiler} on a hit");
+    }
+}
+
+/// gcc names a file that `__has_include` finds in no list of dependencies: when it was removed, the
+/// result with it was still handed out.
+#[test]
+fn a_file_that_was_only_asked_for_counts() {
+    for compiler in compilers() {
+        for option in ["-MD", "-MMD", "-O1"] {
+            let sandbox = Sandbox::new();
+            sandbox.write("dir/in.h", "#if __has_include(\"opt.h\")\nint yes;\n#endif\n");
+            sandbox.write("a.c", "#include \"in.h\"\n#if __has_include(<far.h>)\nint f;\n#endif\n");
+            for name in ["dir/opt.h", "dir/far.h"] {
+                sandbox.write(name, "");
+            }
+            wait_a_tick();
+            let arguments = ["-c", "a.c", "-Idir", option];
+            sandbox.check_cached(compiler, &arguments);
+            for name in ["dir/opt.h", "dir/far.h"] {
+                fs::remove_file(sandbox.path(name)).unwrap();
+                sandbox.check(compiler, &arguments);
+            }
+        }
+    }
+}
+
+/// A header's `x | N` became `x | 1`, with the same preprocessed text; the compiler warns about the
+/// second only, and larder handed out the silence of the first.
+#[test]
+fn a_macro_that_becomes_its_value_is_judged_anew() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", "#include \"a.h\"\nint k(int x) { return h(x); }\n");
+        for value in ["/**/N", "N", "1"] {
+            let line = format!("static inline int h(int x) {{ return (x | {value}) ? 1 : 0; }}\n");
+            let other =
+                format!("static inline int i(int x) {{ return x == {value} || x == 1; }}\n");
+            sandbox.write("a.h", &format!("#define N 1\n{line}{other}"));
+            wait_a_tick();
+            sandbox.check(
+                compiler,
+                &["-Wall", "-Wlogical-op", "-Wno-unknown-warning-option", "-c", "a.c"],
+            );
+        }
+    }
+}
