@@ -17,6 +17,7 @@ mod compile;
 mod lookup;
 mod precompiled;
 mod probed;
+mod records;
 
 use std::cell::RefCell;
 use std::env;

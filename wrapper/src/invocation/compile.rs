@@ -19,7 +19,7 @@ use std::time::Duration;
 use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{Entry, Key, Put, RecordKind, Section, SectionKind};
 
-use super::lookup::read_manifest;
+use super::records::read_manifest;
 use super::{Job, Session, guarded, pass_on, precompiled, probed};
 use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
 
 use super::compile::Inputs;
+use super::records::{read_manifest, read_section};
 use super::{Answer, Job, Session, code};
 use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions, Seen};
@@ -45,33 +46,6 @@ pub(super) fn answer(session: &Session<'_>) -> Answer {
         return Answer::Miss { job, alias: None };
     }
     by_text(session, job)
-}
-
-pub(super) fn read_manifest(session: &Session<'_>, key: &Key) -> Option<Manifest> {
-    let bytes = read_section(session, key, RecordKind::Manifest, SectionKind::Manifest)?;
-    Manifest::decode(&bytes)
-}
-
-/// The section of a record that has to be of this kind; damage is logged and counts as absence.
-fn read_section(
-    session: &Session<'_>,
-    key: &Key,
-    kind: RecordKind,
-    section: SectionKind,
-) -> Option<Vec<u8>> {
-    let read = || -> larder_engine::Result<Option<Vec<u8>>> {
-        let Some(record) = session.store.get(key)? else { return Ok(None) };
-        let at = record.sections().iter().position(|info| info.kind == Some(section));
-        match at {
-            Some(at) if record.kind() == Some(kind) => record.read(at).map(Some),
-            _ => Ok(None),
-        }
-    };
-    read().unwrap_or_else(|error| {
-        session.log(format_args!("cannot read a record: {error}"));
-        session.count(Counter::StoreCorrupt);
-        None
-    })
 }
 
 /// The newest variant that fits; each file of the manifest is looked at once at most.

@@ -1,0 +1,35 @@
+//! Reading the small records: manifests and aliases. Damage is logged and is a miss.
+
+use larder_engine::{Key, RecordKind, SectionKind};
+
+use super::Session;
+use crate::manifest::Manifest;
+use crate::outcome::Counter;
+
+/// The manifest under a key.
+pub(super) fn read_manifest(session: &Session<'_>, key: &Key) -> Option<Manifest> {
+    let bytes = read_section(session, key, RecordKind::Manifest, SectionKind::Manifest)?;
+    Manifest::decode(&bytes)
+}
+
+/// The section of a record that has to be of this kind; damage is logged and counts as absence.
+pub(super) fn read_section(
+    session: &Session<'_>,
+    key: &Key,
+    kind: RecordKind,
+    section: SectionKind,
+) -> Option<Vec<u8>> {
+    let read = || -> larder_engine::Result<Option<Vec<u8>>> {
+        let Some(record) = session.store.get(key)? else { return Ok(None) };
+        let at = record.sections().iter().position(|info| info.kind == Some(section));
+        match at {
+            Some(at) if record.kind() == Some(kind) => record.read(at).map(Some),
+            _ => Ok(None),
+        }
+    };
+    read().unwrap_or_else(|error| {
+        session.log(format_args!("cannot read a record: {error}"));
+        session.count(Counter::StoreCorrupt);
+        None
+    })
+}
