@@ -11,7 +11,7 @@
 //!
 //! 1. Variants stand oldest first; a reader tries the newest first.
 //! 2. A variant fits if and only if every input has its digest now, `messages` is 0 or the state of
-//!    the terminal now, and `moment` is what [`crate::fingerprint::moment`] gives now.
+//!    the terminal now, and `moment` is what [`moment`](crate::moment::moment) gives now.
 //! 3. A manifest holds at most [`VARIANTS_MAX`] variants in [`BYTES_MAX`] bytes; the oldest go.
 //! 4. The decoder trusts nothing: every index and count is checked, no count allocates by itself.
 
