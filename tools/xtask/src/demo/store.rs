@@ -87,6 +87,10 @@ const NOT_CALLS: &[&str] = &[
     "local_storage_",
     "engine_",
     "store_",
+    // Derived from the store, under the names of ccache.
+    "cache_size_",
+    "files_in_cache",
+    "max_",
 ];
 
 /// Ids that begin like others above, but tell of calls that went uncached.
@@ -147,7 +151,7 @@ mod tests {
         let read = |direct: u64, misses: u64, disabled: u64| {
             Counters::parse(&format!(
                 r#"{{"direct_cache_hit": {direct}, "preprocessed_cache_hit": 1,
-                     "cache_miss": {misses}, "disabled": {disabled}, "engine_puts": {disabled},
+                     "cache_miss": {misses}, "disabled": {disabled}, "engine_puts": {disabled}, "files_in_cache": {disabled},
                      "store_corrupt": {disabled}, "store_path": "x"}}"#
             ))
             .unwrap()
