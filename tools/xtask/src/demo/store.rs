@@ -151,7 +151,8 @@ mod tests {
         let read = |direct: u64, misses: u64, disabled: u64| {
             Counters::parse(&format!(
                 r#"{{"direct_cache_hit": {direct}, "preprocessed_cache_hit": 1,
-                     "cache_miss": {misses}, "disabled": {disabled}, "engine_puts": {disabled}, "files_in_cache": {disabled},
+                     "cache_miss": {misses}, "disabled": {disabled}, "engine_puts": {disabled},
+                     "files_in_cache": {disabled},
                      "store_corrupt": {disabled}, "store_path": "x"}}"#
             ))
             .unwrap()
