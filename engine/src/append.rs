@@ -107,12 +107,17 @@ pub fn append(handle: &Handle, records: &[Outgoing<'_>]) -> Result<Put> {
         handle.count(counter);
         Ok(Put::Dropped(reason))
     };
-    let Some(locks) = handle.locks.as_ref().filter(|_| handle.writable) else {
-        return Ok(Put::Dropped(DropReason::ReadOnly));
-    };
     if handle.is_poisoned() {
         return dropped(EngineCounter::DroppedPoisoned, DropReason::Poisoned);
     }
+    let locks = match handle.locks() {
+        Ok(Some(locks)) => locks,
+        Ok(None) => return Ok(Put::Dropped(DropReason::ReadOnly)),
+        Err(error) if error.is_busy() => {
+            return dropped(EngineCounter::DroppedBusy, DropReason::Busy);
+        }
+        Err(error) => return Err(error),
+    };
     for _ in 0..2 {
         match attempt(handle, locks, records) {
             Ok(Attempt::Committed) => {

@@ -30,8 +30,6 @@ pub struct Handle {
     pub uuid: [u8; 16],
     /// Size of a segment in bytes.
     pub segment_bytes: u64,
-    /// Lock bytes; `None` for a store that cannot be written and knows no locks.
-    pub locks: Option<LockTable>,
     /// The superblock.
     pub superblock: SuperblockFile,
     /// The segments.
@@ -44,6 +42,7 @@ pub struct Handle {
     pub poisoned: AtomicBool,
     /// Set when a put saw work for the janitor.
     pub maintenance_due: AtomicBool,
+    locks: OnceLock<LockTable>,
     tail: OnceLock<TailFile>,
     index: OnceLock<Index>,
     counters: OnceLock<Counters>,
@@ -57,7 +56,6 @@ impl Handle {
         path: PathBuf,
         options: Options,
         writable: bool,
-        locks: Option<LockTable>,
         superblock: SuperblockFile,
         block: &Superblock,
     ) -> Self {
@@ -66,13 +64,13 @@ impl Handle {
             writable,
             uuid: block.uuid,
             segment_bytes: u64::from(block.segment_bytes),
-            locks,
             superblock,
             log,
             heartbeat_secs: AtomicU64::new(block.heartbeat_secs),
             epoch: AtomicU32::new(block.epoch),
             poisoned: AtomicBool::new(false),
             maintenance_due: AtomicBool::new(false),
+            locks: OnceLock::new(),
             tail: OnceLock::new(),
             index: OnceLock::new(),
             counters: OnceLock::new(),
@@ -81,6 +79,36 @@ impl Handle {
             path,
             options,
         }
+    }
+
+    /// The same with locks that hold `life` already.
+    pub fn with_locks(self, locks: LockTable) -> Self {
+        let _ = self.locks.set(locks);
+        self
+    }
+
+    /// The locks, with `life` held shared from the first call on; `None` for a store that is only
+    /// read.
+    ///
+    /// # Errors
+    /// `Busy` if another process recovers the store, `OtherKernel` if another boot has taken it
+    /// over since it was opened, `Io` if the file system knows no locks.
+    pub fn locks(&self) -> Result<Option<&LockTable>> {
+        if !self.writable {
+            return Ok(None);
+        }
+        get_or_try_init(&self.locks, || {
+            let locks = LockTable::open(&self.env, &self.path, self.options.file_mode)?;
+            let failed = |kind, what: &str| Err(Error::new(kind, what).at_path(&self.path));
+            if !locks.share_life()? {
+                return failed(ErrorKind::Busy, "another process recovers the store");
+            }
+            if self.superblock.read()?.boot_id != self.env.boot_id() {
+                return failed(ErrorKind::OtherKernel, "another kernel has taken the store over");
+            }
+            Ok(locks)
+        })
+        .map(Some)
     }
 
     /// The mode for opening files of this store.
@@ -104,7 +132,14 @@ impl Handle {
     /// If the file cannot be opened.
     pub fn index(&self) -> Result<&Index> {
         get_or_try_init(&self.index, || {
-            Index::open(&*self.env, &self.path, self.uuid, self.open_mode())
+            // Asking for a file to be made costs more, and locks the directory.
+            let mode = if self.writable { OpenMode::Write } else { OpenMode::Read };
+            match Index::open(&*self.env, &self.path, self.uuid, mode) {
+                Err(error) if error.is_not_found() && self.writable => {
+                    Index::open(&*self.env, &self.path, self.uuid, self.open_mode())
+                }
+                other => other,
+            }
         })
     }
 
@@ -132,7 +167,8 @@ impl Handle {
     /// Notes a hit in the recency bits, where they can be kept.
     pub fn touch(&self, location: Location) {
         if let Some(recency) = self.recency() {
-            recency.touch(location);
+            // A hit that cannot be noted is still a hit.
+            let _ = recency.touch(location);
         }
     }
 

@@ -53,8 +53,8 @@ pub struct Maintained {
 /// The locks of a handle that may write; `None` for a store that is only read, or after a write of
 /// this handle failed: nobody knows then what the disk has, and a second sync would succeed without
 /// having brought back what the first one lost.
-fn writing(handle: &Handle) -> Option<&LockTable> {
-    handle.locks.as_ref().filter(|_| handle.writable && !handle.is_poisoned())
+fn writing(handle: &Handle) -> Result<Option<&LockTable>> {
+    if handle.is_poisoned() { Ok(None) } else { handle.locks() }
 }
 
 /// Notes an outcome: after a failure of the disk this handle writes no more.
@@ -70,7 +70,7 @@ fn noted<T>(handle: &Handle, outcome: Result<T>) -> Result<T> {
 /// # Errors
 /// `Io` if the disk refuses; the store is whole nevertheless.
 pub fn maintain(handle: &Handle, budget: Budget) -> Result<Maintained> {
-    match writing(handle) {
+    match writing(handle)? {
         Some(locks) => {
             handle.check_current()?;
             noted(handle, upkeep(handle, locks, budget))
@@ -157,7 +157,7 @@ pub fn checkpoint(handle: &Handle) -> Result<()> {
     if handle.is_poisoned() {
         return Err(poisoned(handle));
     }
-    let Some(locks) = writing(handle) else { return Ok(()) };
+    let Some(locks) = writing(handle)? else { return Ok(()) };
     handle.check_current()?;
     let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
     noted(handle, make_checkpoint(handle, locks))
@@ -211,7 +211,7 @@ pub fn clear(handle: &Handle) -> Result<()> {
     if handle.is_poisoned() {
         return Err(poisoned(handle));
     }
-    let Some(locks) = writing(handle) else {
+    let Some(locks) = writing(handle)? else {
         return Err(Error::new(ErrorKind::ReadOnly, "the store cannot be written"));
     };
     handle.check_current()?;

@@ -123,7 +123,7 @@ fn candidates(handle: &Handle, key: &Key, found: &mut Candidates) -> Result<Rang
     let index = handle.index()?;
     let mut last_transaction = None;
     for _ in 0..INDEX_RETRIES_MAX {
-        let block = handle.superblock.read()?;
+        let block = handle.superblock.glance()?;
         let live = block.oldest_live..block.next_segment;
         // Others may have evicted; an open file of theirs would keep its disk blocks.
         handle.log.forget_below(live.start);

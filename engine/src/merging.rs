@@ -88,7 +88,7 @@ pub fn is_damaged(handle: &Handle) -> Result<bool> {
 /// # Errors
 /// `Busy` if another merge is under way; `Io`.
 pub fn repair(handle: &Handle, closed_below: u32) -> Result<()> {
-    let Some(locks) = &handle.locks else { return Ok(()) };
+    let Some(locks) = handle.locks()? else { return Ok(()) };
     let lock = locks.lock(LockByte::Index, LOCK_WAIT_MS_MAX)?;
     let block = handle.superblock.read()?;
     rebuild(handle, handle.index()?, &lock, &block, closed_below)?;
@@ -101,7 +101,7 @@ pub fn repair(handle: &Handle, closed_below: u32) -> Result<()> {
 /// # Errors
 /// `Busy` if another merge is under way; `Io`.
 pub fn merge(handle: &Handle, closed_below: u32) -> Result<Option<MergeReport>> {
-    let Some(locks) = &handle.locks else { return Ok(None) };
+    let Some(locks) = handle.locks()? else { return Ok(None) };
     let lock = locks.lock(LockByte::Index, LOCK_WAIT_MS_MAX)?;
     let index = handle.index()?;
     let block = handle.superblock.read()?;

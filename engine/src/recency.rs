@@ -1,27 +1,31 @@
 //! Recency: one bit per granule of each live segment, "hit since it grew old".
 //!
 //! The file holds, for each segment id modulo [`RECENCY_SEGMENTS`], the id and a bitmap. A slot
-//! whose id is another one is that of a segment long gone and is taken over. Bits are set with
-//! atomic instructions through a shared map; a lost bit costs a hit later, never a wrong byte.
+//! whose id is another one is that of a segment long gone and is taken over. Bits are read and
+//! written back with no lock, because most processes touch once and a map costs them more than the
+//! hit; of two that write one word at once the later wins, and a lost bit costs a hit later, never
+//! a wrong byte.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
-use crate::env::map::SharedWords;
-use crate::env::{Env, OpenMode};
+use crate::coding::{read_u64, write_u64};
+use crate::env::{Env, File, OpenMode};
 use crate::error::Result;
 use crate::limits::{RECENCY_GRANULES, RECENCY_SEGMENTS};
 use crate::location::Location;
 
 const FILE_NAME: &str = "recency";
 
-/// Words of one segment: its id and its bits.
-const STRIDE: usize = 1 + (RECENCY_GRANULES / 64) as usize;
+const WORD_BYTES: usize = size_of::<u64>();
+
+/// Bytes of one segment: its id and its bits.
+const STRIDE_BYTES: usize = WORD_BYTES + (RECENCY_GRANULES / 8) as usize;
 
 /// The recency bits of a store.
 #[derive(Debug)]
 pub struct Recency {
-    words: SharedWords,
+    file: Arc<dyn File>,
     granule_bytes: u64,
 }
 
@@ -29,46 +33,54 @@ impl Recency {
     /// Opens the file, making it if it is missing.
     ///
     /// # Errors
-    /// If it cannot be made or mapped.
+    /// If it cannot be made.
     pub fn open(env: &dyn Env, store: &Path, mode: u32, segment_bytes: u64) -> Result<Self> {
         let file = env.open(&store.join(FILE_NAME), OpenMode::Create(mode))?;
-        let words = file.map_words(STRIDE * RECENCY_SEGMENTS as usize)?;
-        Ok(Recency { words, granule_bytes: segment_bytes.div_ceil(RECENCY_GRANULES) })
+        Ok(Recency { file, granule_bytes: segment_bytes.div_ceil(RECENCY_GRANULES) })
     }
 
-    fn slot(&self, segment: u32) -> &[AtomicU64] {
-        let index = (u64::from(segment) % RECENCY_SEGMENTS) as usize;
-        &self.words.words()[index * STRIDE..(index + 1) * STRIDE]
+    /// Where the slot of a segment stands, and what it holds; zeros if that belongs to another one.
+    fn slot(&self, segment: u32) -> Result<(u64, [u8; STRIDE_BYTES])> {
+        let offset = u64::from(segment) % RECENCY_SEGMENTS * STRIDE_BYTES as u64;
+        let mut slot = [0; STRIDE_BYTES];
+        self.file.read_at(&mut slot, offset)?;
+        // Ids are stored plus one, so that a file of zeros belongs to no segment.
+        let is_its_own = read_u64(&slot, 0) == Some(u64::from(segment) + 1);
+        Ok((offset, if is_its_own { slot } else { [0; STRIDE_BYTES] }))
     }
 
+    /// Where in its slot the word of a location stands, and its bit in that.
     fn bit(&self, location: Location) -> (usize, u64) {
         // A segment of its own size has more granules than bits; its last bit stands for the rest.
         let granule = (location.offset() / self.granule_bytes).min(RECENCY_GRANULES - 1);
-        (1 + (granule / 64) as usize, 1 << (granule % 64))
+        ((1 + (granule / 64) as usize) * WORD_BYTES, 1 << (granule % 64))
     }
 
     /// Notes a hit of the record at `location`.
-    pub fn touch(&self, location: Location) {
-        let slot = self.slot(location.segment);
-        // Ids are stored plus one, so that a file of zeros belongs to no segment.
-        let id = u64::from(location.segment) + 1;
-        if slot[0].load(Ordering::Acquire) != id {
-            slot[1..].iter().for_each(|word| word.store(0, Ordering::Relaxed));
-            slot[0].store(id, Ordering::Release);
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn touch(&self, location: Location) -> Result<()> {
+        let (offset, mut slot) = self.slot(location.segment)?;
+        let (at, bit) = self.bit(location);
+        let word = read_u64(&slot, at).unwrap_or(0);
+        if word & bit != 0 {
+            return Ok(());
         }
-        let (word, bit) = self.bit(location);
-        if slot[word].load(Ordering::Relaxed) & bit == 0 {
-            slot[word].fetch_or(bit, Ordering::Relaxed);
+        write_u64(&mut slot, at, word | bit);
+        if read_u64(&slot, 0) == Some(0) {
+            write_u64(&mut slot, 0, u64::from(location.segment) + 1);
+            return self.file.write_at(&slot, offset);
         }
+        self.file.write_at(&slot[at..at + WORD_BYTES], offset + at as u64)
     }
 
     /// Whether a record near `location` was hit since its segment grew old.
     #[cfg(test)]
     pub fn was_touched(&self, location: Location) -> bool {
-        let slot = self.slot(location.segment);
-        let (word, bit) = self.bit(location);
-        slot[0].load(Ordering::Acquire) == u64::from(location.segment) + 1
-            && slot[word].load(Ordering::Relaxed) & bit != 0
+        let (_, slot) = self.slot(location.segment).unwrap();
+        let (at, bit) = self.bit(location);
+        read_u64(&slot, at).unwrap() & bit != 0
     }
 }
 
@@ -83,17 +95,17 @@ mod tests {
         let recency = Recency::open(&RealEnv, dir.path(), 0o600, 4 << 20).unwrap();
         let at = |segment, offset| Location::new(segment, offset, 64, 1);
         assert!(!recency.was_touched(at(0, 8192)));
-        recency.touch(at(0, 8192));
+        recency.touch(at(0, 8192)).unwrap();
         assert!(recency.was_touched(at(0, 8192)));
         assert!(!recency.was_touched(at(0, 1 << 20)));
         assert!(!recency.was_touched(at(1, 8192)));
         let successor = RECENCY_SEGMENTS as u32;
-        recency.touch(at(successor, 1 << 20));
+        recency.touch(at(successor, 1 << 20)).unwrap();
         assert!(!recency.was_touched(at(0, 8192)));
         assert!(recency.was_touched(at(successor, 1 << 20)));
         assert!(!recency.was_touched(at(successor, 8192)));
         assert!(recency.was_touched(at(successor, (1 << 20) + 64)));
-        recency.touch(at(2, (256 << 20) - 64));
+        recency.touch(at(2, (256 << 20) - 64)).unwrap();
         assert!(recency.was_touched(at(2, (256 << 20) - 64)));
     }
 }

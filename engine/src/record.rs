@@ -91,7 +91,7 @@ impl Record {
         let info = &head.sections[section];
         let (offset, bytes) = head.stored_range(info);
         let end = (offset + bytes) as usize;
-        match self.record.prefix.get(offset as usize..end) {
+        match self.record.prefix().get(offset as usize..end) {
             Some(stored) => head.section_bytes(info, stored).map(|real| real.into_owned()),
             None => {
                 let stored = self.read_body(offset, bytes)?;

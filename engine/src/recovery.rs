@@ -3,7 +3,7 @@
 //! 1. A directory becomes a store under the tail lock; its superblock is written last, so that a
 //!    killed maker leaves nothing that looks like a store.
 //! 2. Same boot id: the page cache is coherent, and everything with a valid frame is valid. The
-//!    opener takes `life` shared and is done.
+//!    opener is done; it takes `life` shared before it writes for the first time.
 //! 3. Another boot id: the opener that gets `life` exclusively writes its boot id and a new epoch,
 //!    which voids the tail and closes every segment, and downgrades. The tree stands as it is;
 //!    every record is checked in full whenever it is read. Others are told to come back (`Busy`).
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::counters::EngineCounter;
-use crate::env::{Env, LockByte, LockTable, OpenMode};
+use crate::env::{Env, LOCK_FILE_NAME, LockByte, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::Superblock;
 use crate::handle::Handle;
@@ -24,7 +24,6 @@ use crate::log::{self, Log, TailFile};
 use crate::options::{Options, ReadMode};
 use crate::superblock::{self, SuperblockFile};
 
-const LOCK_FILE_NAME: &str = "lock";
 const TAG_FILE_NAME: &str = "CACHEDIR.TAG";
 
 /// See <https://bford.info/cachedir/>.
@@ -62,25 +61,23 @@ pub fn open(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Handle> 
 
 fn open_read_only(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Handle> {
     let superblock = SuperblockFile::open(&*env, path, OpenMode::Read)?;
-    let block = superblock.read().map_err(|error| error.at_path(path))?;
-    // Whoever only reads needs no lock: everything that is read is checked.
-    Ok(Handle::new(env, path.to_path_buf(), options, false, None, superblock, &block))
+    let block = superblock.glance().map_err(|error| error.at_path(path))?;
+    Ok(Handle::new(env, path.to_path_buf(), options, false, superblock, &block))
 }
 
 fn open_writable(env: Arc<dyn Env>, path: &Path, options: &Options) -> Result<Handle> {
     let (superblock, block) = superblock(&env, path, options)?;
-    let locks = lock_table(&env, path, options)?;
-    let block = join(&env, path, &superblock, block, &locks)?;
-    let handle = Handle::new(
-        env,
-        path.to_path_buf(),
-        options.clone(),
-        true,
-        Some(locks),
-        superblock,
-        &block.superblock,
-    );
-    if block.recovered {
+    if block.boot_id == env.boot_id() {
+        // Whoever only reads needs no lock, because everything that is read is checked; so the
+        // handle takes one when it first writes.
+        return Ok(Handle::new(env, path.to_path_buf(), options.clone(), true, superblock, &block));
+    }
+    let locks = LockTable::open(&env, path, options.file_mode)?;
+    let joined = join(&env, path, &superblock, block, &locks)?;
+    let block = joined.superblock;
+    let handle = Handle::new(env, path.to_path_buf(), options.clone(), true, superblock, &block);
+    let handle = handle.with_locks(locks);
+    if joined.recovered {
         handle.count(EngineCounter::Recoveries);
     }
     Ok(handle)
@@ -93,7 +90,7 @@ fn superblock(
     options: &Options,
 ) -> Result<(SuperblockFile, Superblock)> {
     let superblock = match SuperblockFile::open(&**env, path, OpenMode::Write) {
-        Ok(superblock) => match superblock.read() {
+        Ok(superblock) => match superblock.glance() {
             Ok(block) => return Ok((superblock, block)),
             Err(_) if superblock.is_empty()? => create(env, path, options)?,
             // Read again below: its maker may have written it in between.
@@ -111,11 +108,6 @@ fn is_no_directory(error: &Error) -> bool {
     std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<std::io::Error>())
         .is_some_and(|source| source.kind() == std::io::ErrorKind::NotADirectory)
-}
-
-fn lock_table(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<LockTable> {
-    let mode = OpenMode::Create(options.file_mode);
-    Ok(LockTable::new(env.clone(), env.open(&path.join(LOCK_FILE_NAME), mode)?))
 }
 
 struct Joined {
@@ -210,7 +202,7 @@ fn create(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superblo
         let what = format!("the directory holds `{name}`, which is not a part of a store");
         return Err(not_a_store(&what));
     }
-    let locks = lock_table(env, path, options)?;
+    let locks = LockTable::open(env, path, options.file_mode)?;
     let lock = locks.lock(LockByte::Tail, CREATE_WAIT_MS_MAX)?;
     let file_mode = OpenMode::Create(options.file_mode);
     let superblock = SuperblockFile::open(&**env, path, file_mode)?;

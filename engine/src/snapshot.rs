@@ -41,8 +41,8 @@ struct DamagedTable {
 pub fn take(handle: &Arc<Handle>) -> Result<Snapshot> {
     // Under the index lock no merge can overtake the walk. Where the lock cannot be had, several
     // tries do as well.
-    let lock =
-        handle.locks.as_ref().map(|locks| locks.lock(LockByte::Index, 10 * LOCK_WAIT_MS_MAX));
+    let locks = handle.locks().ok().flatten();
+    let lock = locks.map(|locks| locks.lock(LockByte::Index, 10 * LOCK_WAIT_MS_MAX));
     for _ in 0..INDEX_RETRIES_MAX {
         let block = handle.superblock.read()?;
         let meta = handle.index()?.meta()?;

@@ -5,10 +5,11 @@
 //! 2. Across threads of one handle: one turn per byte, because these locks exclude no threads.
 //! 3. Nobody waits longer than asked: a holder that was stopped delays others by a bounded time.
 
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::env::{Env, File};
+use crate::env::{Env, File, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A byte of the lock file.
@@ -26,6 +27,9 @@ pub enum LockByte {
 }
 
 const LOCK_BYTES: usize = 4;
+
+/// Name of the file in the store's directory.
+pub const LOCK_FILE_NAME: &str = "lock";
 
 /// Whether others may hold the same byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,6 +87,15 @@ impl Drop for LockGuard<'_> {
 }
 
 impl LockTable {
+    /// The lock file of the store at `store`, made with these permission bits if it is missing.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub fn open(env: &Arc<dyn Env>, store: &Path, file_mode: u32) -> Result<Self> {
+        let file = env.open(&store.join(LOCK_FILE_NAME), OpenMode::Create(file_mode))?;
+        Ok(Self::new(env.clone(), file))
+    }
+
     /// Locks on `file`.
     pub fn new(env: Arc<dyn Env>, file: Arc<dyn File>) -> Self {
         LockTable { file, env, turns: Default::default() }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use lock::{LockByte, LockGuard, LockTable, Sharing};
+pub use lock::{LOCK_FILE_NAME, LockByte, LockGuard, LockTable, Sharing};
 pub use real::{RealEnv, boot_id, clock_ns, coarse_clock_ns, file_system_magic};
 
 use crate::error::Result;

@@ -4,7 +4,7 @@
 //! 1. it begins with the magic and a known format version, and its reserved bytes are zero;
 //! 2. `head bytes` = header + section table + namespace + names + tails, at most
 //!    [`HEAD_BYTES_MAX`];
-//! 3. the CRC-32 of the head, without the CRC field, is the stored one;
+//! 3. the checksum of the head, without the checksum field, is the stored one;
 //! 4. every section's stored range lies between the end of the head and the end of the body, and
 //!    every grouped section's range lies within the real length of the group, which comes first;
 //!    ranges are in ascending order and do not overlap;
@@ -16,7 +16,7 @@
 
 use std::borrow::Cow;
 
-use crate::checksum::xxh3_128;
+use crate::checksum::{check32_salted, xxh3_64, xxh3_128};
 use crate::codec::{self, Codec};
 use crate::coding::{
     align_up, read_array, read_u8, read_u16, read_u32, read_u64, read_u128, write_bytes, write_u16,
@@ -48,9 +48,9 @@ const TAILS_BYTES: usize = NAMES_BYTES + 4;
 const HEAD_BYTES: usize = TAILS_BYTES + 4;
 const BODY_BYTES: usize = HEAD_BYTES + 4;
 const RESERVED: usize = BODY_BYTES + 8;
-const CRC: usize = RESERVED + 20;
+const CHECK: usize = RESERVED + 20;
 /// Length of the fixed header of a body in bytes.
-pub const HEADER_BYTES: usize = CRC + 4;
+pub const HEADER_BYTES: usize = CHECK + 4;
 
 const _: () = assert!(HEADER_BYTES == 96);
 
@@ -292,7 +292,7 @@ impl Head {
         let head = bytes
             .get(..head_bytes as usize)
             .ok_or_else(|| Error::corrupt("a body ends inside its head"))?;
-        if head_crc(head) != read_u32(head, CRC) {
+        if head_check(head) != read_u32(head, CHECK) {
             return Err(Error::corrupt("the checksum of a body's head is wrong"));
         }
         match read_u16(head, FORMAT) {
@@ -307,7 +307,7 @@ impl Head {
     }
 
     fn decode_checked(head: &[u8], body_bytes: u64) -> Option<Head> {
-        if head.get(RESERVED..CRC)?.iter().any(|byte| *byte != 0) {
+        if head.get(RESERVED..CHECK)?.iter().any(|byte| *byte != 0) {
             return None;
         }
         let flags = read_u8(head, FLAGS)?;
@@ -502,12 +502,10 @@ fn decode_section(entry: &[u8], names: &mut &[u8], tails: &mut &[u8]) -> Option<
     })
 }
 
-/// CRC-32 of a head with its CRC field left out.
-fn head_crc(head: &[u8]) -> Option<u32> {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(head.get(..CRC)?);
-    hasher.update(head.get(HEADER_BYTES..)?);
-    Some(hasher.finalize())
+/// Checksum of a head without the checksum itself: what follows is salted with what comes before.
+fn head_check(head: &[u8]) -> Option<u32> {
+    let salt = xxh3_64(head.get(..CHECK)?, 0);
+    Some(check32_salted(salt, head.get(HEADER_BYTES..)?))
 }
 
 /// A section on its way into a body: its entry without the offset, and its stored bytes.
@@ -570,8 +568,8 @@ pub fn encode(
     body.extend_from_slice(entry.namespace.as_bytes());
     placed.iter().for_each(|section| body.extend_from_slice(section.name));
     placed.iter().for_each(|section| body.extend_from_slice(section.tail));
-    let crc = head_crc(&body).unwrap_or_default();
-    write_u32(&mut body, CRC, crc);
+    let check = head_check(&body).unwrap_or_default();
+    write_u32(&mut body, CHECK, check);
     for (section, offset) in placed.iter().zip(&offsets) {
         if section.codec != Codec::Grouped {
             body.resize(*offset as usize, 0);

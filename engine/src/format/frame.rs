@@ -4,10 +4,10 @@
 //! A frame is valid at (segment, offset) if and only if
 //! 1. it begins with the magic;
 //! 2. it names that segment and that offset: detects a misdirected write and a copied segment;
-//! 3. its CRC-32, begun with the segment's random salt, is right: a cached artifact that happens to
-//!    contain a larder segment cannot pose as records.
+//! 3. its checksum, seeded with the segment's random salt, is right: a cached artifact that happens
+//!    to contain a larder segment cannot pose as records.
 
-use crate::checksum::crc32_salted;
+use crate::checksum::check32_salted;
 use crate::coding::{read_u32, read_u64, write_u32, write_u64};
 
 const MAGIC_VALUE: u32 = u32::from_le_bytes(*b"LRDF");
@@ -18,10 +18,10 @@ const OFFSET: usize = SEGMENT + 4;
 const SEQUENCE: usize = OFFSET + 8;
 const BODY_BYTES: usize = SEQUENCE + 8;
 const RESERVED: usize = BODY_BYTES + 8;
-const CRC: usize = RESERVED + 28;
+const CHECK: usize = RESERVED + 28;
 
 /// Length of a frame in bytes; the body follows at once.
-pub const FRAME_BYTES: usize = CRC + 4;
+pub const FRAME_BYTES: usize = CHECK + 4;
 
 const _: () = assert!(FRAME_BYTES == 64);
 
@@ -47,8 +47,8 @@ impl Frame {
         write_u64(&mut bytes, OFFSET, self.offset);
         write_u64(&mut bytes, SEQUENCE, self.sequence);
         write_u64(&mut bytes, BODY_BYTES, self.body_bytes);
-        let crc = bytes.get(..CRC).map_or(0, |head| crc32_salted(salt, head));
-        write_u32(&mut bytes, CRC, crc);
+        let check = bytes.get(..CHECK).map_or(0, |head| check32_salted(salt, head));
+        write_u32(&mut bytes, CHECK, check);
         bytes
     }
 
@@ -61,7 +61,7 @@ impl Frame {
             body_bytes: read_u64(bytes, BODY_BYTES)?,
         };
         let valid = read_u32(bytes, MAGIC)? == MAGIC_VALUE
-            && read_u32(bytes, CRC)? == crc32_salted(salt, bytes.get(..CRC)?)
+            && read_u32(bytes, CHECK)? == check32_salted(salt, bytes.get(..CHECK)?)
             && frame.segment == segment
             && frame.offset == offset;
         valid.then_some(frame)

@@ -1,15 +1,15 @@
 //! Pages of the index: two metas, branches and leaves, each of 4 KiB with a checksum and the
 //! transaction that wrote it.
 //!
-//! A page is valid for a reader at transaction `t` if and only if its CRC-32 (of a meta: of its
-//! first 72 bytes without the CRC) is right, its own number is the one that was asked for, and its
+//! A page is valid for a reader at transaction `t` if and only if its checksum (of a meta: of its
+//! first 72 bytes without the checksum) is right, its own number is the one that was asked for, and its
 //! transaction is not newer than `t`. Entries are pairs (first eight bytes of the key, packed
 //! location) in ascending order.
 //!
 //! Of the two metas the valid one with the higher transaction counts; transaction `t` is written to
 //! page `t % 2`.
 
-use crate::checksum::crc32;
+use crate::checksum::check32;
 use crate::coding::{
     read_array, read_u8, read_u16, read_u32, read_u64, write_bytes, write_u16, write_u32, write_u64,
 };
@@ -17,8 +17,8 @@ use crate::format::FORMAT_VERSION;
 use crate::limits::{INDEX_DEPTH_MAX, PAGE_BYTES};
 use crate::location::Location;
 
-const CRC: usize = 0;
-const NUMBER: usize = CRC + 4;
+const CHECK: usize = 0;
+const NUMBER: usize = CHECK + 4;
 const TRANSACTION: usize = NUMBER + 4;
 const KIND: usize = TRANSACTION + 8;
 const RESERVED: usize = KIND + 1;
@@ -55,8 +55,8 @@ const META_END: usize = META_UUID + 16;
 
 const _: () = assert!(META_END == 72);
 
-/// What of the file has to be read to see both metas: their pages are zero behind their fields.
-pub const METAS_READ_BYTES: usize = PAGE_BYTES + META_END;
+/// What of a meta's page has to be read: it is zero behind its fields.
+pub const META_READ_BYTES: usize = META_END;
 
 /// An entry of the index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -132,7 +132,8 @@ impl Meta {
             .max_by_key(|meta| meta.transaction)
     }
 
-    fn decode_page(page: &[u8], number: u32, uuid: &[u8; 16]) -> Option<Meta> {
+    /// The meta on page `number`, `None` if it is not valid.
+    pub fn decode_page(page: &[u8], number: u32, uuid: &[u8; 16]) -> Option<Meta> {
         check(page, KIND_META, number, u64::MAX)?;
         let meta = Meta {
             uuid: read_array(page, META_UUID)?,
@@ -249,8 +250,8 @@ fn finish(
     write_u64(page, TRANSACTION, transaction);
     write_bytes(page, KIND, &[kind, 0]);
     write_u16(page, COUNT, count);
-    let crc = page.get(NUMBER..end).map_or(0, crc32);
-    write_u32(page, CRC, crc);
+    let check = page.get(NUMBER..end).map_or(0, check32);
+    write_u32(page, CHECK, check);
 }
 
 /// The count of a page, if it is valid.
@@ -260,7 +261,7 @@ fn check(page: &[u8], kind: u8, number: u32, transaction: u64) -> Option<usize> 
         && read_u8(page, KIND)? == kind
         && read_u32(page, NUMBER)? == number
         && read_u64(page, TRANSACTION)? <= transaction
-        && read_u32(page, CRC)? == crc32(page.get(NUMBER..end)?);
+        && read_u32(page, CHECK)? == check32(page.get(NUMBER..end)?);
     valid.then_some(usize::from(read_u16(page, COUNT)?))
 }
 

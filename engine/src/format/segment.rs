@@ -1,7 +1,7 @@
 //! Segments: a header page, the pages of the slot table, records, and once sealed a footer.
 //!
 //! The header stands twice in its page; the first valid copy counts.
-//! A header is valid if and only if its magic, format version and CRC-32 are right and it names the
+//! A header is valid if and only if its magic, format version and checksum are right and it names the
 //! store's uuid and its own id. It holds the salt of the segment's frames and slots.
 //!
 //! A slot (16 bytes) says that a record was committed. A slot is valid if and only if it is not all
@@ -10,10 +10,10 @@
 //! truth.
 //!
 //! A footer is valid if and only if the last 64 bytes of the file are a valid trailer: magic, the
-//! segment's id, a count of entries that fits, and the right CRC-32s of entries and trailer. Its
+//! segment's id, a count of entries that fits, and the right checksums of entries and trailer. Its
 //! entries are those of the slots, with their sequence numbers, in order of key and sequence.
 
-use crate::checksum::{crc32_salted, xxh3_64};
+use crate::checksum::{check32_salted, xxh3_64};
 use crate::coding::{
     read_array, read_u16, read_u32, read_u64, read_u128, write_bytes, write_u16, write_u32,
     write_u64,
@@ -34,9 +34,9 @@ const UUID: usize = SALT + 8;
 const CREATED: usize = UUID + 16;
 const CREATED_MS: usize = CREATED + 8;
 const EPOCH: usize = CREATED_MS + 8;
-const CRC: usize = EPOCH + 4;
+const CHECK: usize = EPOCH + 4;
 /// Length of the header in bytes.
-pub const HEADER_BYTES: usize = CRC + 4;
+pub const HEADER_BYTES: usize = CHECK + 4;
 /// Where the second copy of the header stands in the first page; the rest of the page is zero.
 pub const HEADER_COPY: usize = PAGE_BYTES / 2;
 
@@ -64,11 +64,11 @@ const TRAILER_MAGIC: usize = 0;
 const TRAILER_ID: usize = TRAILER_MAGIC + 8;
 const TRAILER_COUNT: usize = TRAILER_ID + 4;
 const TRAILER_ENTRIES_AT: usize = TRAILER_COUNT + 4;
-const TRAILER_ENTRIES_CRC: usize = TRAILER_ENTRIES_AT + 8;
-const TRAILER_RESERVED: usize = TRAILER_ENTRIES_CRC + 4;
-const TRAILER_CRC: usize = TRAILER_RESERVED + 32;
+const TRAILER_ENTRIES_CHECK: usize = TRAILER_ENTRIES_AT + 8;
+const TRAILER_RESERVED: usize = TRAILER_ENTRIES_CHECK + 4;
+const TRAILER_CHECK: usize = TRAILER_RESERVED + 32;
 /// Length of the trailer in bytes.
-pub const TRAILER_BYTES: usize = TRAILER_CRC + 4;
+pub const TRAILER_BYTES: usize = TRAILER_CHECK + 4;
 
 const _: () = assert!(TRAILER_BYTES == 64);
 
@@ -104,8 +104,8 @@ impl SegmentHeader {
         write_u64(&mut bytes, CREATED, self.created_secs);
         write_u64(&mut bytes, CREATED_MS, self.created_ms);
         write_u32(&mut bytes, EPOCH, self.epoch);
-        let crc = bytes.get(..CRC).map_or(0, |head| crc32_salted(0, head));
-        write_u32(&mut bytes, CRC, crc);
+        let check = bytes.get(..CHECK).map_or(0, |head| check32_salted(0, head));
+        write_u32(&mut bytes, CHECK, check);
         bytes
     }
 
@@ -131,7 +131,7 @@ impl SegmentHeader {
         };
         let valid = read_array(bytes, MAGIC)? == MAGIC_VALUE
             && read_u16(bytes, FORMAT)? == FORMAT_VERSION
-            && read_u32(bytes, CRC)? == crc32_salted(0, bytes.get(..CRC)?)
+            && read_u32(bytes, CHECK)? == check32_salted(0, bytes.get(..CHECK)?)
             && header.id == id
             && header.uuid == *uuid
             && header.table_pages > 0;
@@ -242,9 +242,9 @@ pub fn encode_footer(entries: &[FooterEntry], segment: u32, entries_at: u64, sal
     write_u32(&mut trailer, TRAILER_ID, segment);
     write_u32(&mut trailer, TRAILER_COUNT, entries.len() as u32);
     write_u64(&mut trailer, TRAILER_ENTRIES_AT, entries_at);
-    write_u32(&mut trailer, TRAILER_ENTRIES_CRC, crc32_salted(salt, &bytes));
-    let crc = trailer.get(..TRAILER_CRC).map_or(0, |head| crc32_salted(salt, head));
-    write_u32(&mut trailer, TRAILER_CRC, crc);
+    write_u32(&mut trailer, TRAILER_ENTRIES_CHECK, check32_salted(salt, &bytes));
+    let check = trailer.get(..TRAILER_CHECK).map_or(0, |head| check32_salted(salt, head));
+    write_u32(&mut trailer, TRAILER_CHECK, check);
     bytes.extend_from_slice(&trailer);
     bytes
 }
@@ -262,7 +262,7 @@ pub fn footer_range(
         u64::from(read_u32(trailer, TRAILER_COUNT)?).checked_mul(FOOTER_ENTRY_BYTES as u64)?;
     let valid = read_array(trailer, TRAILER_MAGIC)? == TRAILER_MAGIC_VALUE
         && read_u32(trailer, TRAILER_ID)? == segment
-        && read_u32(trailer, TRAILER_CRC)? == crc32_salted(salt, trailer.get(..TRAILER_CRC)?)
+        && read_u32(trailer, TRAILER_CHECK)? == check32_salted(salt, trailer.get(..TRAILER_CHECK)?)
         && entries_at.checked_add(bytes)?.checked_add(TRAILER_BYTES as u64)? == file_bytes;
     valid.then_some((entries_at, bytes))
 }
@@ -275,7 +275,7 @@ pub fn decode_footer(
     segment: u32,
     salt: u64,
 ) -> Option<Vec<FooterEntry>> {
-    if read_u32(trailer, TRAILER_ENTRIES_CRC)? != crc32_salted(salt, entries) {
+    if read_u32(trailer, TRAILER_ENTRIES_CHECK)? != check32_salted(salt, entries) {
         return None;
     }
     entries

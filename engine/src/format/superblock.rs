@@ -2,14 +2,14 @@
 //!
 //! Two copies of one page stand in the file `superblock`. A copy is valid if and only if
 //! 1. it begins with the magic and a known format version, and its reserved bytes are zero;
-//! 2. its CRC-32 is that of the 88 bytes before it;
+//! 2. its checksum is that of the 88 bytes before it;
 //! 3. `oldest live` <= `next segment` <= the largest segment id, and no other number is so large
 //!    that counting on could overflow.
 //!
 //! The valid copy with the higher generation counts. Generation `g` is written to copy `g % 2`, so
 //! that a torn write leaves the copy before it.
 
-use crate::checksum::crc32;
+use crate::checksum::check32;
 use crate::coding::{
     read_array, read_u16, read_u32, read_u64, write_bytes, write_u16, write_u32, write_u64,
 };
@@ -33,8 +33,8 @@ const NEXT_SEGMENT: usize = OLDEST_LIVE + 4;
 const DURABLE_BELOW: usize = NEXT_SEGMENT + 4;
 const HEARTBEAT: usize = DURABLE_BELOW + 4;
 const CREATED: usize = HEARTBEAT + 8;
-const CRC: usize = CREATED + 8;
-const END: usize = CRC + 4;
+const CHECK: usize = CREATED + 8;
+const END: usize = CHECK + 4;
 
 const _: () = assert!(END == 92);
 
@@ -46,6 +46,9 @@ pub const FILE_BYTES: usize = 2 * PAGE_BYTES;
 
 /// What of the file has to be read: the second copy's page is zero behind its checksum.
 pub const READ_BYTES: usize = PAGE_BYTES + END;
+
+/// What of one copy has to be read.
+pub const COPY_BYTES: usize = END;
 
 /// A decoded superblock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,8 +91,8 @@ impl Superblock {
         write_u32(&mut page, DURABLE_BELOW, self.durable_below);
         write_u64(&mut page, HEARTBEAT, self.heartbeat_secs);
         write_u64(&mut page, CREATED, self.created_secs);
-        let crc = page.get(..CRC).map_or(0, crc32);
-        write_u32(&mut page, CRC, crc);
+        let check = page.get(..CHECK).map_or(0, check32);
+        write_u32(&mut page, CHECK, check);
         page
     }
 
@@ -131,7 +134,7 @@ impl Superblock {
     }
 
     fn decode_copy(page: &[u8]) -> Option<Superblock> {
-        if read_u32(page, CRC)? != crc32(page.get(..CRC)?) {
+        if read_u32(page, CHECK)? != check32(page.get(..CHECK)?) {
             return None;
         }
         let block = Superblock {
@@ -195,8 +198,8 @@ mod tests {
         assert_eq!(Superblock::decode(b"hello").unwrap_err().kind(), ErrorKind::NotAStore);
         let mut page = block(8).encode();
         write_u16(&mut page, FORMAT, FORMAT_VERSION + 1);
-        let crc = crc32(&page[..CRC]);
-        write_u32(&mut page, CRC, crc);
+        let check = check32(&page[..CHECK]);
+        write_u32(&mut page, CHECK, check);
         assert_eq!(Superblock::decode(&page).unwrap_err().kind(), ErrorKind::NewerFormat);
     }
 

@@ -1,11 +1,11 @@
 //! The tail: where the next record goes. One slot of 80 bytes in the file `tail`, moved by a single
 //! `pwrite` under the tail lock.
 //!
-//! A tail is valid if and only if its magic and CRC-32 are right, its segment numbers are in order,
+//! A tail is valid if and only if its magic and checksum are right, its segment numbers are in order,
 //! and its other numbers within their bounds. An invalid tail, or one of another boot, is void: the
 //! store goes on in a new segment.
 
-use crate::checksum::crc32;
+use crate::checksum::check32;
 use crate::coding::{read_array, read_u32, read_u64, write_bytes, write_u32, write_u64};
 use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_ID_MAX};
 
@@ -22,10 +22,10 @@ const WRITTEN_BYTES: usize = OTHER_BYTES + 8;
 const BOOT_ID: usize = WRITTEN_BYTES + 8;
 const STORE: usize = BOOT_ID + 16;
 const RESERVED: usize = STORE + 8;
-const CRC: usize = RESERVED + 4;
+const CHECK: usize = RESERVED + 4;
 
 /// Length of the slot and of the file in bytes.
-pub const TAIL_BYTES: usize = CRC + 4;
+pub const TAIL_BYTES: usize = CHECK + 4;
 
 const _: () = assert!(TAIL_BYTES == 80);
 
@@ -68,15 +68,15 @@ impl Tail {
         write_u64(&mut slot, WRITTEN_BYTES, self.written_bytes);
         write_bytes(&mut slot, BOOT_ID, &self.boot_id);
         write_u64(&mut slot, STORE, self.store);
-        let crc = slot.get(..CRC).map_or(0, crc32);
-        write_u32(&mut slot, CRC, crc);
+        let check = slot.get(..CHECK).map_or(0, check32);
+        write_u32(&mut slot, CHECK, check);
         slot
     }
 
     /// The tail, `None` if it is void.
     pub fn decode(slot: &[u8]) -> Option<Tail> {
         let valid = read_u32(slot, MAGIC)? == MAGIC_VALUE
-            && read_u32(slot, CRC)? == crc32(slot.get(..CRC)?);
+            && read_u32(slot, CHECK)? == check32(slot.get(..CHECK)?);
         let tail = Tail {
             active: read_u32(slot, ACTIVE)?,
             open_from: read_u32(slot, OPEN_FROM)?,

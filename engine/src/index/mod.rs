@@ -18,7 +18,7 @@ pub use merge::{Merge, MergeReport};
 
 use crate::env::{Env, File, OpenMode};
 use crate::error::Result;
-use crate::format::index::{METAS_READ_BYTES, Meta};
+use crate::format::index::{META_READ_BYTES, Meta};
 use crate::limits::PAGE_BYTES;
 
 /// Name of the file in the store's directory.
@@ -63,9 +63,14 @@ impl Index {
     /// # Errors
     /// If the file cannot be read.
     pub fn meta(&self) -> Result<Option<Meta>> {
-        let mut pages = [0; METAS_READ_BYTES];
-        let count = self.file.read_at(&mut pages, 0)?;
-        Ok(Meta::decode(&pages[..count], &self.uuid))
+        let mut newest: Option<Meta> = None;
+        for number in 0..2 {
+            let mut page = [0; META_READ_BYTES];
+            self.file.read_at(&mut page, u64::from(number) * PAGE_BYTES as u64)?;
+            let meta = Meta::decode_page(&page, number, &self.uuid);
+            newest = newest.into_iter().chain(meta).max_by_key(|meta| meta.transaction);
+        }
+        Ok(newest)
     }
 
     /// Bytes of the disk blocks that the file occupies.

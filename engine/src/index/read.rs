@@ -34,40 +34,24 @@ impl Index {
             low: IndexEntry { key_prefix: low, place: 0 },
             high: IndexEntry { key_prefix: high, place: u64::MAX },
         };
-        self.descend(meta, meta.root, meta.depth, &range, found)
-    }
-
-    fn descend(
-        &self,
-        meta: &Meta,
-        number: u32,
-        depth: u16,
-        range: &Range,
-        found: &mut Vec<IndexEntry>,
-    ) -> Result<std::result::Result<(), Overtaken>> {
-        let page = self.page(number)?;
-        if depth == 1 {
-            let Some(leaf) = LeafPage::check(&page, number, meta.transaction) else {
+        // Pages that are still to be visited with their levels, the next one last. One buffer
+        // serves for all of them: in a fresh process each page of memory costs more than a read.
+        let mut ahead = vec![(meta.root, meta.depth)];
+        let mut page = [0; PAGE_BYTES];
+        while let Some((number, level)) = ahead.pop() {
+            self.read_page(number, &mut page)?;
+            if level == 1 {
+                let Some(leaf) = LeafPage::check(&page, number, meta.transaction) else {
+                    return Ok(Err(Overtaken));
+                };
+                collect(leaf, &range, found);
+                continue;
+            }
+            let Some(branch) = BranchPage::check(&page, number, meta.transaction) else {
                 return Ok(Err(Overtaken));
             };
-            collect(leaf, range, found);
-            return Ok(Ok(()));
-        }
-        let Some(branch) = BranchPage::check(&page, number, meta.transaction) else {
-            return Ok(Err(Overtaken));
-        };
-        // The child before the first one that begins above `low` may still hold `low`.
-        let after = |limit: IndexEntry| {
-            lower_bound(branch.count(), |i| {
-                branch.child(i).is_some_and(|child| child.first <= limit)
-            })
-        };
-        let start = after(range.low).saturating_sub(1);
-        for index in start..after(range.high) {
-            let Some(child) = branch.child(index) else { return Ok(Err(Overtaken)) };
-            if let Err(overtaken) = self.descend(meta, child.page, depth - 1, range, found)? {
-                return Ok(Err(overtaken));
-            }
+            let children = range.children(branch).rev().filter_map(|index| branch.child(index));
+            ahead.extend(children.map(|child| (child.page, level - 1)));
         }
         Ok(Ok(()))
     }
@@ -98,9 +82,27 @@ impl Index {
 
     pub(super) fn page(&self, number: u32) -> Result<[u8; PAGE_BYTES]> {
         let mut page = [0; PAGE_BYTES];
-        // A page beyond the end of the file stays zero and is refused by its checksum.
-        self.file.read_at(&mut page, u64::from(number) * PAGE_BYTES as u64)?;
+        self.read_page(number, &mut page)?;
         Ok(page)
+    }
+
+    fn read_page(&self, number: u32, page: &mut [u8; PAGE_BYTES]) -> Result<()> {
+        // What is left of another page is refused by its number, and zeros by their checksum.
+        self.file.read_at(page, u64::from(number) * PAGE_BYTES as u64)?;
+        Ok(())
+    }
+}
+
+impl Range {
+    /// The children of a branch that may hold entries of the range. The child before the first one
+    /// that begins above `low` may still hold `low`.
+    fn children(&self, branch: BranchPage<'_>) -> std::ops::Range<usize> {
+        let after = |limit: IndexEntry| {
+            lower_bound(branch.count(), |i| {
+                branch.child(i).is_some_and(|child| child.first <= limit)
+            })
+        };
+        after(self.low).saturating_sub(1)..after(self.high)
     }
 }
 

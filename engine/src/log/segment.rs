@@ -25,6 +25,9 @@ const READ_AHEAD_BYTES: u64 = 1 << 20;
 
 const _: () = assert!(FRAME_BYTES as u64 == RECORD_ALIGN);
 
+/// The least that is read of a record: its frame and most heads.
+const HEAD_READ_BYTES_MIN: u64 = 512;
+
 /// What follows a head that did not fit into the first read.
 const HEAD_READ_BYTES: u64 = 64 << 10;
 
@@ -45,8 +48,17 @@ pub struct RecordHead {
     pub frame: Frame,
     /// The head of the body.
     pub head: Head,
+    /// What was read: the frame or nothing, then the beginning of the body, at least its head.
+    bytes: Vec<u8>,
+    /// Where in `bytes` the body begins.
+    body_at: usize,
+}
+
+impl RecordHead {
     /// The beginning of the body, at least its head.
-    pub prefix: Vec<u8>,
+    pub fn prefix(&self) -> &[u8] {
+        &self.bytes[self.body_at..]
+    }
 }
 
 /// A slot table as it was read.
@@ -224,7 +236,7 @@ impl Segment {
     /// # Errors
     /// `Corrupt` if no valid record stands there.
     pub fn record(&self, location: Location) -> Result<RecordHead> {
-        let wanted = class_bytes(location.class).clamp(PAGE_BYTES as u64, READ_AHEAD_BYTES);
+        let wanted = class_bytes(location.class).clamp(HEAD_READ_BYTES_MIN, READ_AHEAD_BYTES);
         self.record_with(location, wanted)
     }
 
@@ -233,7 +245,7 @@ impl Segment {
     /// # Errors
     /// See [`Segment::record`].
     pub fn record_head(&self, location: Location) -> Result<RecordHead> {
-        self.record_with(location, PAGE_BYTES as u64)
+        self.record_with(location, HEAD_READ_BYTES_MIN)
     }
 
     fn record_with(&self, location: Location, wanted: u64) -> Result<RecordHead> {
@@ -242,19 +254,20 @@ impl Segment {
         let mut bytes = self.read_exact(wanted, offset)?;
         let frame = Frame::decode(&bytes, self.header.salt, self.id(), offset)
             .ok_or_else(|| damaged("no record stands at a location"))?;
-        bytes.drain(..FRAME_BYTES);
+        let mut body_at = FRAME_BYTES;
         let (head_bytes, body_bytes) =
-            body::lengths(&bytes).ok_or_else(|| damaged("a record has no body"))?;
+            body::lengths(&bytes[body_at..]).ok_or_else(|| damaged("a record has no body"))?;
         if body_bytes != frame.body_bytes {
             return Err(damaged("a frame and its body disagree about the length"));
         }
-        if head_bytes > bytes.len() as u64 {
+        if head_bytes > (bytes.len() - body_at) as u64 {
             let more = head_bytes.next_multiple_of(HEAD_READ_BYTES).min(body_bytes);
             bytes = self.read_exact(more, offset + FRAME_BYTES as u64)?;
+            body_at = 0;
         }
-        bytes.truncate(body_bytes as usize);
-        let head = Head::decode(&bytes).map_err(|error| error.at_offset(offset))?;
-        Ok(RecordHead { frame, head, prefix: bytes })
+        bytes.truncate(body_at + body_bytes as usize);
+        let head = Head::decode(&bytes[body_at..]).map_err(|error| error.at_offset(offset))?;
+        Ok(RecordHead { frame, head, bytes, body_at })
     }
 
     /// The sequence number of the record at `location`, `None` if no valid frame stands there.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use larder_engine::checksum::{crc32, crc32_salted};
+use larder_engine::checksum::{check32, check32_salted, xxh3_64};
 use larder_engine::format::body::{self, Head};
 use larder_engine::format::frame::Frame;
 use larder_engine::format::index::{self, BranchPage, IndexEntry, LeafPage, Meta};
@@ -66,16 +66,16 @@ fn valid(random: &mut Random) -> (Vec<u8>, Seal) {
         _ => {
             let frame = Frame { segment: 2, offset: 64, sequence: number, body_bytes: 9 };
             (frame.encode(1).to_vec(), |bytes| {
-                let crc = crc32_salted(1, &bytes[..60]);
-                bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+                let check = check32_salted(1, &bytes[..60]);
+                bytes[60..64].copy_from_slice(&check.to_le_bytes());
             })
         }
     }
 }
 
 fn seal(bytes: &mut [u8], at: usize, covered: Range<usize>) {
-    let crc = crc32(&bytes[covered]);
-    bytes[at..at + 4].copy_from_slice(&crc.to_le_bytes());
+    let check = check32(&bytes[covered]);
+    bytes[at..at + 4].copy_from_slice(&check.to_le_bytes());
 }
 
 fn valid_body(random: &mut Random) -> (Vec<u8>, Seal) {
@@ -86,8 +86,8 @@ fn valid_body(random: &mut Random) -> (Vec<u8>, Seal) {
     (body, |body| {
         let Some((head_bytes, _)) = body::lengths(body) else { return };
         let Some(head) = body.get(..head_bytes as usize) else { return };
-        let crc = crc32(&[&head[..92], &head[96..]].concat());
-        body[92..96].copy_from_slice(&crc.to_le_bytes());
+        let check = check32_salted(xxh3_64(&head[..92], 0), &head[96..]);
+        body[92..96].copy_from_slice(&check.to_le_bytes());
     })
 }
 
@@ -133,8 +133,8 @@ fn valid_header(number: u64) -> (Vec<u8>, Seal) {
         epoch: 3,
     };
     (header.encode().to_vec(), |bytes| {
-        let crc = crc32_salted(0, &bytes[..60]);
-        bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+        let check = check32_salted(0, &bytes[..60]);
+        bytes[60..64].copy_from_slice(&check.to_le_bytes());
     })
 }
 
