@@ -5,8 +5,9 @@
 //! the slots. Only then are the records there. A writer killed in between leaves a hole that
 //! nothing points to.
 //!
-//! Order inside a commit: tail (the numbers are used up), frames, slots. Killed after any step, the
-//! next commit takes other numbers, and a frame without a slot is never looked for.
+//! Order inside a commit: superblock (once for each segment: its table counts), tail (the numbers
+//! are used up), frames, slots. Killed after any step, the next commit takes other numbers, and a
+//! frame without a slot is never looked for.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -261,6 +262,21 @@ fn renew_heartbeat(handle: &Handle, lock: &LockGuard<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Lets look-ups ask the table of a segment, before its first slot is written.
+fn mark_used(handle: &Handle, lock: &LockGuard<'_>, segment: u32) -> Result<()> {
+    if segment < handle.used_below.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    // As look-ups see it: of a change that was cut short they may not have heard.
+    let block = handle.superblock.glance()?;
+    let block = match block.used_below > segment {
+        true => block,
+        false => handle.superblock.change(lock, |block| block.used_below = segment + 1)?,
+    };
+    handle.used_below.store(block.used_below, Ordering::Relaxed);
+    Ok(())
+}
+
 fn commit(
     handle: &Handle,
     locks: &LockTable,
@@ -273,6 +289,7 @@ fn commit(
     if tail.epoch != reservation.epoch || segment.id() < tail.open_from {
         return Ok(Attempt::Again);
     }
+    mark_used(handle, &lock, segment.id())?;
     let first_sequence = tail.next_sequence;
     tail.next_sequence += records.len() as u64;
     handle.tail()?.write(&lock, &tail)?;

@@ -38,6 +38,8 @@ pub struct Handle {
     pub heartbeat_secs: AtomicU64,
     /// The epoch, as far as this handle knows.
     pub epoch: AtomicU32,
+    /// See [`Superblock::used_below`], as far as this handle knows.
+    pub used_below: AtomicU32,
     /// Set after a write failed: this handle writes no more.
     pub poisoned: AtomicBool,
     /// Set when a put saw work for the janitor.
@@ -68,6 +70,7 @@ impl Handle {
             log,
             heartbeat_secs: AtomicU64::new(block.heartbeat_secs),
             epoch: AtomicU32::new(block.epoch),
+            used_below: AtomicU32::new(block.used_below),
             poisoned: AtomicBool::new(false),
             maintenance_due: AtomicBool::new(false),
             locks: OnceLock::new(),

@@ -131,7 +131,7 @@ fn candidates(handle: &Handle, key: &Key, found: &mut Candidates) -> Result<Rang
         // have is in a table.
         let meta = index.meta()?;
         *found = Candidates::default();
-        search_tables(handle, key, meta.as_ref(), &live, found)?;
+        search_tables(handle, key, meta.as_ref(), live.start..block.used_below, found)?;
         let Some(meta) = meta else { return Ok(live) };
         let mut entries = Vec::new();
         let prefix = key.prefix();
@@ -155,11 +155,11 @@ fn search_tables(
     handle: &Handle,
     key: &Key,
     meta: Option<&Meta>,
-    live: &Range<u32>,
+    used: Range<u32>,
     found: &mut Candidates,
 ) -> Result<()> {
-    let first = meta.map_or(live.start, |meta| meta.merged_below.max(live.start));
-    for id in first..live.end {
+    let first = meta.map_or(used.start, |meta| meta.merged_below.max(used.start));
+    for id in first..used.end {
         match handle.log.segment(id) {
             Ok(Some(segment)) => {
                 found.hidden |= !segment.find_slots(key, &mut found.in_tables)?;

@@ -145,6 +145,8 @@ fn join(
             superblock.change(&lock, |block| {
                 block.boot_id = env.boot_id();
                 block.next_segment = beyond.next_segment;
+                // What became of the last commits before, nobody knows.
+                block.used_below = beyond.next_segment;
                 block.epoch = beyond.epoch.saturating_add(1);
                 block.heartbeat_secs = env.now_secs();
             })?;
@@ -235,6 +237,7 @@ fn create(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superblo
             durable_below: FIRST_SEGMENT,
             heartbeat_secs: now,
             created_secs: now,
+            used_below: FIRST_SEGMENT,
         },
     )?;
     Ok(superblock)

@@ -2,7 +2,7 @@
 //!
 //! Two copies of one page stand in the file `superblock`. A copy is valid if and only if
 //! 1. it begins with the magic and a known format version, and its reserved bytes are zero;
-//! 2. its checksum is that of the 88 bytes before it;
+//! 2. its checksum is that of the 92 bytes before it;
 //! 3. `oldest live` <= `next segment` <= the largest segment id, and no other number is so large
 //!    that counting on could overflow.
 //!
@@ -33,10 +33,11 @@ const NEXT_SEGMENT: usize = OLDEST_LIVE + 4;
 const DURABLE_BELOW: usize = NEXT_SEGMENT + 4;
 const HEARTBEAT: usize = DURABLE_BELOW + 4;
 const CREATED: usize = HEARTBEAT + 8;
-const CHECK: usize = CREATED + 8;
+const USED_BELOW: usize = CREATED + 8;
+const CHECK: usize = USED_BELOW + 4;
 const END: usize = CHECK + 4;
 
-const _: () = assert!(END == 92);
+const _: () = assert!(END == 96);
 
 /// Sequence numbers have 24 bits for the epoch, and the top two of them stay free.
 const EPOCH_MAX: u32 = 1 << 22;
@@ -73,6 +74,8 @@ pub struct Superblock {
     pub heartbeat_secs: u64,
     /// When the store was made, in seconds since 1970.
     pub created_secs: u64,
+    /// No record was ever committed to a segment from here on: look-ups need not ask its table.
+    pub used_below: u32,
 }
 
 impl Superblock {
@@ -91,6 +94,7 @@ impl Superblock {
         write_u32(&mut page, DURABLE_BELOW, self.durable_below);
         write_u64(&mut page, HEARTBEAT, self.heartbeat_secs);
         write_u64(&mut page, CREATED, self.created_secs);
+        write_u32(&mut page, USED_BELOW, self.used_below);
         let check = page.get(..CHECK).map_or(0, check32);
         write_u32(&mut page, CHECK, check);
         page
@@ -148,6 +152,7 @@ impl Superblock {
             durable_below: read_u32(page, DURABLE_BELOW)?,
             heartbeat_secs: read_u64(page, HEARTBEAT)?,
             created_secs: read_u64(page, CREATED)?,
+            used_below: read_u32(page, USED_BELOW)?,
         };
         // A newer format need not keep to this one's rules; it is refused by its number.
         let newer = read_u16(page, FORMAT)? > FORMAT_VERSION;
@@ -155,6 +160,7 @@ impl Superblock {
             && read_u16(page, RESERVED)? == 0
             && block.oldest_live <= block.next_segment
             && block.next_segment <= SEGMENT_ID_MAX
+            && block.used_below <= block.next_segment
             && block.epoch < EPOCH_MAX
             && block.generation <= u64::MAX / 4
             && (SEGMENT_BYTES_MIN_TEST..=SEGMENT_BYTES_MAX)
@@ -180,6 +186,7 @@ mod tests {
             durable_below: 4,
             heartbeat_secs: 6,
             created_secs: 7,
+            used_below: 5,
         }
     }
 

@@ -329,8 +329,8 @@ fn a_newer_format_is_refused() {
     change(&copy.path().join("superblock"), |bytes| {
         for page in bytes.chunks_mut(4096) {
             page[8] += 1;
-            let check = larder_engine::checksum::check32(&page[..88]);
-            page[88..92].copy_from_slice(&check.to_le_bytes());
+            let check = larder_engine::checksum::check32(&page[..92]);
+            page[92..96].copy_from_slice(&check.to_le_bytes());
         }
     });
     assert_eq!(refusal(copy.path()), ErrorKind::NewerFormat);

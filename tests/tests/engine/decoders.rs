@@ -103,8 +103,9 @@ fn valid_superblock(number: u64) -> (Vec<u8>, Seal) {
         durable_below: 1,
         heartbeat_secs: number,
         created_secs: number,
+        used_below: 9,
     };
-    (block.encode().to_vec(), |page| seal(page, 88, 0..88))
+    (block.encode().to_vec(), |page| seal(page, 92, 0..92))
 }
 
 fn valid_tail(number: u64) -> (Vec<u8>, Seal) {

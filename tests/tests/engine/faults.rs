@@ -205,10 +205,15 @@ fn a_store_that_another_process_still_uses_is_not_recovered() {
     let folder = larder_tests::temp_dir();
     let env = FaultEnv::new();
     let store = open(&env.shared(), folder.path());
+    let reader = open(&env.shared(), folder.path());
+    put(&store, Key::of(b"a"), &Value::of(b"1".as_slice()));
     env.set_boot_id(OTHER_KERNEL);
     env.pass_ms(61_000);
     let error = Store::open_with(env.shared(), folder.path(), roomy()).unwrap_err();
     assert!(error.is_busy(), "{error}");
+    // One that has only read holds no lock, and may not write once the store is another kernel's.
+    let error = reader.put(&Value::of(b"2".as_slice()).entry(Key::of(b"a"))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OtherKernel);
     drop(store);
     drop(open(&env.shared(), folder.path()));
 }
