@@ -11,7 +11,7 @@ use crate::format::superblock::Superblock;
 use crate::index::Index;
 use crate::location::Location;
 use crate::log::{Log, TailFile};
-use crate::options::Options;
+use crate::options::{Options, ReadMode};
 use crate::recency::Recency;
 use crate::superblock::SuperblockFile;
 
@@ -137,10 +137,10 @@ impl Handle {
         get_or_try_init(&self.index, || {
             // Asking for a file to be made costs more, and locks the directory.
             let mode = if self.writable { OpenMode::Write } else { OpenMode::Read };
-            match Index::open(&*self.env, &self.path, self.uuid, mode) {
-                Err(error) if error.is_not_found() && self.writable => {
-                    Index::open(&*self.env, &self.path, self.uuid, self.open_mode())
-                }
+            let open =
+                |mode| Index::open(&*self.env, &self.path, self.uuid, mode, self.options.read_mode);
+            match open(mode) {
+                Err(error) if error.is_not_found() && self.writable => open(self.open_mode()),
                 other => other,
             }
         })
@@ -205,7 +205,7 @@ impl Handle {
     /// # Errors
     /// `NotAStore` if it does not.
     pub fn check_current(&self) -> Result<()> {
-        let at_path = SuperblockFile::open(&*self.env, &self.path, OpenMode::Read);
+        let at_path = SuperblockFile::open(&*self.env, &self.path, OpenMode::Read, ReadMode::Pread);
         match at_path.and_then(|superblock| superblock.read()) {
             Ok(block) if block.uuid == self.uuid => Ok(()),
             _ => Err(Error::new(ErrorKind::NotAStore, "the store was deleted while it was open")

@@ -35,6 +35,7 @@ mod store;
 mod superblock;
 mod transfer;
 mod verify;
+mod window;
 
 pub use append::{DropReason, Put};
 pub use counters::{Counters, ENGINE_COUNTERS_FROM, EngineCounter};

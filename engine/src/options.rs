@@ -9,10 +9,12 @@ use crate::limits::{
 /// How file data is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReadMode {
-    /// By `pread`: cheapest for a process that looks up a few keys. The default.
+    /// By `pread` at first, through guarded maps of the files that are read often. The default.
     #[default]
+    Auto,
+    /// By `pread` only: no maps, and no handler for the signals that a fault under one raises.
     Pread,
-    /// Through guarded maps: cheapest for a process that looks up thousands of keys or scans.
+    /// Through guarded maps from the first read on.
     Map,
 }
 
@@ -78,7 +80,7 @@ impl Options {
         self
     }
 
-    /// How files are read; default [`ReadMode::Pread`].
+    /// How files are read; default [`ReadMode::Auto`].
     pub fn read_mode(mut self, mode: ReadMode) -> Self {
         self.read_mode = mode;
         self

@@ -60,7 +60,7 @@ pub fn open(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Handle> 
 }
 
 fn open_read_only(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Handle> {
-    let superblock = SuperblockFile::open(&*env, path, OpenMode::Read)?;
+    let superblock = SuperblockFile::open(&*env, path, OpenMode::Read, options.read_mode)?;
     let block = superblock.glance().map_err(|error| error.at_path(path))?;
     Ok(Handle::new(env, path.to_path_buf(), options, false, superblock, &block))
 }
@@ -89,7 +89,7 @@ fn superblock(
     path: &Path,
     options: &Options,
 ) -> Result<(SuperblockFile, Superblock)> {
-    let superblock = match SuperblockFile::open(&**env, path, OpenMode::Write) {
+    let superblock = match SuperblockFile::open(&**env, path, OpenMode::Write, options.read_mode) {
         Ok(superblock) => match superblock.glance() {
             Ok(block) => return Ok((superblock, block)),
             Err(_) if superblock.is_empty()? => create(env, path, options)?,
@@ -167,7 +167,8 @@ struct Beyond {
 /// merges and epochs that the superblock does not know. Their numbers must not be used again: a
 /// segment with the id of a merged one is never looked into, and an old sequence number loses.
 fn beyond(env: &Arc<dyn Env>, path: &Path, block: &Superblock) -> Result<Beyond> {
-    let index = Index::open(&**env, path, block.uuid, OpenMode::Read).and_then(|i| i.meta());
+    let index = Index::open(&**env, path, block.uuid, OpenMode::Read, ReadMode::Pread)
+        .and_then(|i| i.meta());
     let merged_below = index.ok().flatten().map_or(0, |meta| meta.merged_below);
     let tail =
         TailFile::open(&**env, path, block.uuid, OpenMode::Read).and_then(|file| file.read());
@@ -207,7 +208,7 @@ fn create(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superblo
     let locks = LockTable::open(env, path, options.file_mode)?;
     let lock = locks.lock(LockByte::Tail, CREATE_WAIT_MS_MAX)?;
     let file_mode = OpenMode::Create(options.file_mode);
-    let superblock = SuperblockFile::open(&**env, path, file_mode)?;
+    let superblock = SuperblockFile::open(&**env, path, file_mode, options.read_mode)?;
     if !superblock.is_empty()? {
         // Another maker was faster.
         return Ok(superblock);

@@ -7,11 +7,12 @@
 //!    miss is a change that is just being made, or whose maker was killed at it.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use crate::env::{Env, File, LockGuard, OpenMode};
+use crate::env::{Env, LockGuard, OpenMode};
 use crate::error::Result;
 use crate::format::superblock::{COPY_BYTES, READ_BYTES, Superblock};
+use crate::options::ReadMode;
+use crate::window::Window;
 
 /// Name of the file in the store's directory.
 pub const FILE_NAME: &str = "superblock";
@@ -19,7 +20,7 @@ pub const FILE_NAME: &str = "superblock";
 /// The file.
 #[derive(Debug)]
 pub struct SuperblockFile {
-    file: Arc<dyn File>,
+    window: Window,
 }
 
 impl SuperblockFile {
@@ -27,8 +28,9 @@ impl SuperblockFile {
     ///
     /// # Errors
     /// If it is missing or refused.
-    pub fn open(env: &dyn Env, store: &Path, mode: OpenMode) -> Result<Self> {
-        Ok(SuperblockFile { file: env.open(&store.join(FILE_NAME), mode)? })
+    pub fn open(env: &dyn Env, store: &Path, mode: OpenMode, read_mode: ReadMode) -> Result<Self> {
+        let file = env.open(&store.join(FILE_NAME), mode)?;
+        Ok(SuperblockFile { window: Window::new(file, read_mode) })
     }
 
     /// The newest valid copy.
@@ -37,7 +39,7 @@ impl SuperblockFile {
     /// See [`Superblock::decode`].
     pub fn read(&self) -> Result<Superblock> {
         let mut bytes = [0; READ_BYTES];
-        let count = self.file.read_at(&mut bytes, 0)?;
+        let count = self.window.file().read_at(&mut bytes, 0)?;
         Superblock::decode(&bytes[..count])
     }
 
@@ -48,7 +50,7 @@ impl SuperblockFile {
     /// See [`Superblock::decode`].
     pub fn glance(&self) -> Result<Superblock> {
         let mut bytes = [0; COPY_BYTES];
-        let count = self.file.read_at(&mut bytes, 0)?;
+        let count = self.window.read_at(&mut bytes, 0)?;
         Superblock::decode(&bytes[..count]).or_else(|_| self.read())
     }
 
@@ -57,7 +59,7 @@ impl SuperblockFile {
     /// # Errors
     /// If the file cannot be asked.
     pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.file.sizes()?.len_bytes == 0)
+        Ok(self.window.file().sizes()?.len_bytes == 0)
     }
 
     /// Changes both copies; the guard shows that the tail lock is held.
@@ -85,7 +87,7 @@ impl SuperblockFile {
     fn write(&self, mut block: Superblock) -> Result<Superblock> {
         for _ in 0..2 {
             block.generation += 1;
-            self.file.write_at(&block.encode(), block.copy_offset())?;
+            self.window.file().write_at(&block.encode(), block.copy_offset())?;
         }
         Ok(block)
     }
@@ -95,6 +97,6 @@ impl SuperblockFile {
     /// # Errors
     /// If the disk reports a failure.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync()
+        self.window.file().sync()
     }
 }

@@ -88,13 +88,15 @@ impl Index {
             merged_below: merge.merged_below,
             entries: kept + writer.entries,
         };
-        self.file.sync()?;
-        self.file.write_at(&meta.encode(), u64::from(meta.page_number()) * PAGE_BYTES as u64)?;
-        self.file.sync()?;
+        self.window.file().sync()?;
+        self.window
+            .file()
+            .write_at(&meta.encode(), u64::from(meta.page_number()) * PAGE_BYTES as u64)?;
+        self.window.file().sync()?;
         let file_bytes = u64::from(meta.pages.max(FIRST_PAGE)) * PAGE_BYTES as u64;
-        if self.file.sizes()?.len_bytes > file_bytes {
+        if self.window.file().sizes()?.len_bytes > file_bytes {
             // A reader of an older tree finds the end of the file, and starts again.
-            self.file.set_len(file_bytes)?;
+            self.window.file().set_len(file_bytes)?;
         }
         Ok(MergeReport { meta, pages_written: writer.pages_written })
     }
@@ -316,7 +318,7 @@ impl<'a> Writer<'a> {
 
     fn flush(&mut self) -> Result<()> {
         let offset = u64::from(self.buffered_at) * PAGE_BYTES as u64;
-        self.index.file.write_at(&self.buffered, offset)?;
+        self.index.window.file().write_at(&self.buffered, offset)?;
         self.buffered.clear();
         Ok(())
     }
@@ -327,6 +329,7 @@ mod tests {
     use super::super::read::Overtaken;
     use super::*;
     use crate::env::{Env, LockByte, LockTable, OpenMode, RealEnv};
+    use crate::options::ReadMode;
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
@@ -340,7 +343,7 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let mode = OpenMode::Create(0o600);
-            let index = Index::open(&RealEnv, dir.path(), [7; 16], mode).unwrap();
+            let index = Index::open(&RealEnv, dir.path(), [7; 16], mode, ReadMode::Pread).unwrap();
             let lock = RealEnv.open(&dir.path().join("lock"), mode).unwrap();
             Bench { _dir: dir, index, locks: LockTable::new(Arc::new(RealEnv), lock) }
         }

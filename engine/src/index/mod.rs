@@ -12,14 +12,15 @@ mod merge;
 mod read;
 
 use std::path::Path;
-use std::sync::Arc;
 
 pub use merge::{Merge, MergeReport};
 
-use crate::env::{Env, File, OpenMode};
+use crate::env::{Env, OpenMode};
 use crate::error::Result;
 use crate::format::index::{META_READ_BYTES, Meta};
 use crate::limits::PAGE_BYTES;
+use crate::options::ReadMode;
+use crate::window::Window;
 
 /// Name of the file in the store's directory.
 pub const FILE_NAME: &str = "index";
@@ -27,7 +28,7 @@ pub const FILE_NAME: &str = "index";
 /// The index of a store.
 #[derive(Debug)]
 pub struct Index {
-    file: Arc<dyn File>,
+    window: Window,
     uuid: [u8; 16],
 }
 
@@ -36,8 +37,15 @@ impl Index {
     ///
     /// # Errors
     /// If it is missing or refused.
-    pub fn open(env: &dyn Env, store: &Path, uuid: [u8; 16], mode: OpenMode) -> Result<Self> {
-        Ok(Index { file: env.open(&store.join(FILE_NAME), mode)?, uuid })
+    pub fn open(
+        env: &dyn Env,
+        store: &Path,
+        uuid: [u8; 16],
+        mode: OpenMode,
+        read_mode: ReadMode,
+    ) -> Result<Self> {
+        let file = env.open(&store.join(FILE_NAME), mode)?;
+        Ok(Index { window: Window::new(file, read_mode), uuid })
     }
 
     /// Makes the index of a new store, with an empty tree.
@@ -66,7 +74,7 @@ impl Index {
         let mut newest: Option<Meta> = None;
         for number in 0..2 {
             let mut page = [0; META_READ_BYTES];
-            self.file.read_at(&mut page, u64::from(number) * PAGE_BYTES as u64)?;
+            self.window.read_at(&mut page, u64::from(number) * PAGE_BYTES as u64)?;
             let meta = Meta::decode_page(&page, number, &self.uuid);
             newest = newest.into_iter().chain(meta).max_by_key(|meta| meta.transaction);
         }
@@ -78,6 +86,6 @@ impl Index {
     /// # Errors
     /// If the file cannot be asked.
     pub fn disk_bytes(&self) -> Result<u64> {
-        Ok(self.file.sizes()?.disk_bytes)
+        Ok(self.window.file().sizes()?.disk_bytes)
     }
 }

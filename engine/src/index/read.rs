@@ -88,7 +88,7 @@ impl Index {
 
     fn read_page(&self, number: u32, page: &mut [u8; PAGE_BYTES]) -> Result<()> {
         // What is left of another page is refused by its number, and zeros by their checksum.
-        self.file.read_at(page, u64::from(number) * PAGE_BYTES as u64)?;
+        self.window.read_at(page, u64::from(number) * PAGE_BYTES as u64)?;
         Ok(())
     }
 }

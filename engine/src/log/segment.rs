@@ -4,9 +4,8 @@
 //! (are the bytes right?). What fails any of these is `Corrupt`, which callers count as a miss.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use crate::env::map::Map;
 use crate::env::{File, FileSizes, LockGuard};
 use crate::error::{Error, Result};
 use crate::format::body::{self, Head, RecordKind};
@@ -19,6 +18,7 @@ use crate::key::Key;
 use crate::limits::{PAGE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX};
 use crate::location::{Location, class_bytes};
 use crate::options::ReadMode;
+use crate::window::Window;
 
 /// Records up to this length are read in one piece; of larger ones, this much.
 const READ_AHEAD_BYTES: u64 = 1 << 20;
@@ -36,9 +36,7 @@ const HEAD_READ_BYTES: u64 = 64 << 10;
 pub struct Segment {
     /// The header.
     pub header: SegmentHeader,
-    file: Arc<dyn File>,
-    read_mode: ReadMode,
-    map: OnceLock<Option<Map>>,
+    window: Window,
 }
 
 /// A record whose frame and head are valid, with the bytes that came along.
@@ -73,7 +71,7 @@ pub struct Table {
 impl Segment {
     /// A segment whose header has been read.
     pub fn new(header: SegmentHeader, file: Arc<dyn File>, read_mode: ReadMode) -> Self {
-        Segment { header, file, read_mode, map: OnceLock::new() }
+        Segment { header, window: Window::new(file, read_mode) }
     }
 
     /// Id of the segment.
@@ -81,27 +79,12 @@ impl Segment {
         self.header.id
     }
 
-    /// Reads at `offset`, through the map where one is wanted and reaches far enough.
+    /// Reads at `offset`.
     ///
     /// # Errors
     /// If the disk does.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        if self.read_mode == ReadMode::Map
-            && let Some(map) = self.map.get_or_init(|| self.make_map())
-            && offset + buffer.len() as u64 <= map.len() as u64
-        {
-            return map
-                .copy_to(buffer, offset)
-                .map_err(|error| Error::io("cannot read a mapped segment", error));
-        }
-        self.file.read_at(buffer, offset)
-    }
-
-    /// A map of the file as long as it is now; only of sealed segments, which grow no more.
-    fn make_map(&self) -> Option<Map> {
-        let len_bytes = self.file.sizes().ok()?.len_bytes;
-        self.footer_range(len_bytes).ok()??;
-        self.file.map(usize::try_from(len_bytes).ok()?).ok()
+        self.window.read_at(buffer, offset)
     }
 
     fn read_exact(&self, bytes: u64, offset: u64) -> Result<Vec<u8>> {
@@ -116,7 +99,7 @@ impl Segment {
     /// # Errors
     /// If the disk refuses.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.file.write_at(bytes, offset)
+        self.window.file().write_at(bytes, offset)
     }
 
     /// Reserves disk blocks.
@@ -124,7 +107,7 @@ impl Segment {
     /// # Errors
     /// If there is no room.
     pub fn preallocate(&self, offset: u64, bytes: u64) -> Result<()> {
-        self.file.preallocate(offset, bytes)
+        self.window.file().preallocate(offset, bytes)
     }
 
     /// Extends the file to `len_bytes`.
@@ -132,7 +115,7 @@ impl Segment {
     /// # Errors
     /// If that is refused.
     pub fn set_len(&self, len_bytes: u64) -> Result<()> {
-        self.file.set_len(len_bytes)
+        self.window.file().set_len(len_bytes)
     }
 
     /// Waits until the segment is on the disk.
@@ -140,7 +123,7 @@ impl Segment {
     /// # Errors
     /// If the disk reports a failure.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync()
+        self.window.file().sync()
     }
 
     /// Length and disk usage.
@@ -148,12 +131,12 @@ impl Segment {
     /// # Errors
     /// If the file cannot be asked.
     pub fn sizes(&self) -> Result<FileSizes> {
-        self.file.sizes()
+        self.window.file().sizes()
     }
 
     /// The file itself, to clone ranges out of it.
     pub fn file(&self) -> &dyn File {
-        &*self.file
+        &**self.window.file()
     }
 
     /// Collects the slots of the key's table page that have the key's prefix, oldest first. Answers
@@ -207,7 +190,7 @@ impl Segment {
             let page_offset = self.header.table_page_offset(key);
             let planned = places.iter().filter(|(page, _)| *page == page_offset).count();
             page.fill(0);
-            self.file.read_at(&mut page, page_offset)?;
+            self.window.file().read_at(&mut page, page_offset)?;
             let index = slots_taken(&page) + planned;
             if index >= SLOTS_PER_PAGE {
                 return Ok(false);
@@ -217,12 +200,13 @@ impl Segment {
         let offsets = places.iter().map(|(page, index)| page + (index * SLOT_BYTES) as u64);
         for (number, ((key, location), offset)) in records.iter().zip(offsets.clone()).enumerate() {
             let slot = Slot { key_prefix: key.prefix(), location: *location };
-            if let Err(error) = self.file.write_at(&slot.encode(self.header.salt), offset) {
+            if let Err(error) = self.window.file().write_at(&slot.encode(self.header.salt), offset)
+            {
                 // A torn slot would hide its whole page from look-ups, and what was dropped must
                 // not be there in part; so all are taken back, the last first, if that goes.
                 let written: Vec<u64> = offsets.take(number + 1).collect();
                 for offset in written.into_iter().rev() {
-                    let _ = self.file.write_at(&[0; SLOT_BYTES], offset);
+                    let _ = self.window.file().write_at(&[0; SLOT_BYTES], offset);
                 }
                 return Err(error);
             }
@@ -283,7 +267,7 @@ impl Segment {
             return Ok(None);
         };
         let mut trailer = vec![0; TRAILER_BYTES];
-        let count = self.file.read_at(&mut trailer, trailer_at)?;
+        let count = self.window.file().read_at(&mut trailer, trailer_at)?;
         let range = footer_range(&trailer[..count], self.id(), len_bytes, self.header.salt);
         Ok(range.map(|(entries_at, bytes)| (entries_at, bytes, trailer)))
     }
@@ -375,6 +359,6 @@ impl Segment {
         let entries_at = len_bytes.next_multiple_of(RECORD_ALIGN);
         let footer = encode_footer(&entries, self.id(), entries_at, self.header.salt);
         self.write_at(&footer, entries_at)?;
-        self.file.set_len(entries_at + footer.len() as u64)
+        self.window.file().set_len(entries_at + footer.len() as u64)
     }
 }
