@@ -5,11 +5,12 @@
 //!    one that goes on does ([`ReadMode::Auto`]; the figures are in docs/decisions/0007).
 //! 2. A map is as long as the file was when it was made. What lies behind is read by calls, and
 //!    after as many of these as before the first map a longer one is made.
-//! 3. A fault under a map (the disk fails, the file was cut short) ends the use of maps for this
-//!    file: from that read on, it included, everything goes by calls.
+//! 3. After a fault under a map (the disk fails, the file was cut short) the map is dropped, and
+//!    the read goes by a call, which has an error to give or what is left of the file.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::env::File;
 use crate::env::map::Map;
@@ -29,6 +30,18 @@ pub struct Window {
     /// Calls left before the next map.
     calls_left: AtomicU32,
     map: RwLock<Option<Map>>,
+}
+
+/// A map that is held.
+#[derive(Debug)]
+pub struct Mapped<'a>(RwLockReadGuard<'a, Option<Map>>);
+
+impl Deref for Mapped<'_> {
+    type Target = Map;
+
+    fn deref(&self) -> &Map {
+        self.0.as_ref().expect("it was made of one")
+    }
 }
 
 impl Window {
@@ -75,13 +88,23 @@ impl Window {
 
     /// Reads through the map; `false` if it does not reach to `end`, or has met a fault.
     fn read_mapped(&self, buffer: &mut [u8], offset: u64, end: u64) -> bool {
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(map) = map.as_ref().filter(|map| end <= map.len() as u64) else { return false };
+        let Some(map) = self.mapped() else { return false };
+        if end > map.len() as u64 {
+            return false;
+        }
         let is_whole = map.copy_to(buffer, offset).is_ok();
         if !is_whole {
-            self.calls_left.store(NEVER, Ordering::Relaxed);
+            drop(map);
+            *self.map.write().unwrap_or_else(PoisonError::into_inner) = None;
+            self.calls_left.store(CALLS_BEFORE_MAP, Ordering::Relaxed);
         }
         is_whole
+    }
+
+    /// The map, if there is one by now; it is not replaced as long as this is held.
+    pub fn mapped(&self) -> Option<Mapped<'_>> {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        map.is_some().then_some(Mapped(map))
     }
 
     /// Maps the file as long as it is now; answers after how many calls to try again.
@@ -146,12 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn after_a_fault_reads_go_by_calls() {
+    fn a_fault_drops_the_map_and_the_read_goes_by_a_call() {
         let (_dir, window) = window(ReadMode::Map);
         let mut buffer = [0; 10];
         window.read_at(&mut buffer, 0).unwrap();
         window.file().set_len(100).unwrap();
         assert_eq!(window.read_at(&mut buffer, 4500).unwrap(), 0);
+        assert!(!is_mapped(&window));
         window.file().write_at(&[3; 5000], 0).unwrap();
         assert_eq!(window.read_at(&mut buffer, 4500).unwrap(), 10);
         assert_eq!(buffer, [3; 10]);

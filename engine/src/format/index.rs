@@ -72,6 +72,16 @@ impl IndexEntry {
     pub fn location(self) -> Location {
         Location::unpack(self.place)
     }
+
+    /// Where in a leaf the entry of this index stands.
+    pub fn offset_in_leaf(index: usize) -> usize {
+        PAYLOAD.saturating_add(index.saturating_mul(LEAF_ENTRY_BYTES))
+    }
+
+    /// The entry at the beginning of `bytes`.
+    pub fn decode(bytes: &[u8]) -> Option<IndexEntry> {
+        Some(IndexEntry { key_prefix: read_u64(bytes, 0)?, place: read_u64(bytes, 8)? })
+    }
 }
 
 /// A child of a branch: the subtree of all entries from `first` on, up to the next child's.
@@ -82,6 +92,32 @@ pub struct Child {
     /// Page number.
     pub page: u32,
 }
+
+impl Child {
+    /// Where in a branch the child of this index stands.
+    pub fn offset_in_branch(index: usize) -> usize {
+        PAYLOAD.saturating_add(index.saturating_mul(BRANCH_ENTRY_BYTES))
+    }
+
+    /// The child at the beginning of `bytes`.
+    pub fn decode(bytes: &[u8]) -> Option<Child> {
+        Some(Child { first: IndexEntry::decode(bytes)?, page: read_u32(bytes, 16)? })
+    }
+}
+
+/// The number of entries that the head of a page gives, whatever the page is.
+pub fn count_of(head: &[u8]) -> Option<usize> {
+    read_u16(head, COUNT).map(usize::from)
+}
+
+/// Bytes of the head of a page.
+pub const PAGE_HEAD_BYTES: usize = PAYLOAD;
+
+/// Bytes of an entry of a leaf.
+pub const ENTRY_BYTES: usize = LEAF_ENTRY_BYTES;
+
+/// Bytes of a child of a branch.
+pub const CHILD_BYTES: usize = BRANCH_ENTRY_BYTES;
 
 /// A decoded meta page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -200,8 +236,7 @@ impl<'a> LeafPage<'a> {
     /// An entry.
     pub fn entry(&self, index: usize) -> Option<IndexEntry> {
         let at = index.checked_mul(LEAF_ENTRY_BYTES)?;
-        let key_prefix = read_u64(self.0, at)?;
-        Some(IndexEntry { key_prefix, place: read_u64(self.0, at.checked_add(8)?)? })
+        IndexEntry::decode(self.0.get(at..)?)
     }
 
     /// The entries in ascending order.
@@ -230,10 +265,7 @@ impl<'a> BranchPage<'a> {
     /// A child.
     pub fn child(&self, index: usize) -> Option<Child> {
         let at = index.checked_mul(BRANCH_ENTRY_BYTES)?;
-        let key_prefix = read_u64(self.0, at)?;
-        let place = read_u64(self.0, at.checked_add(8)?)?;
-        let page = read_u32(self.0, at.checked_add(16)?)?;
-        Some(Child { first: IndexEntry { key_prefix, place }, page })
+        Child::decode(self.0.get(at..)?)
     }
 }
 

@@ -9,11 +9,13 @@
 //!    branches, so there is no free list that a killed writer could leave wrong.
 
 mod merge;
+mod probe;
 mod read;
 
 use std::path::Path;
 
 pub use merge::{Merge, MergeReport};
+use probe::Checked;
 
 use crate::env::{Env, OpenMode};
 use crate::error::Result;
@@ -29,6 +31,7 @@ pub const FILE_NAME: &str = "index";
 #[derive(Debug)]
 pub struct Index {
     window: Window,
+    checked: Checked,
     uuid: [u8; 16],
 }
 
@@ -45,7 +48,7 @@ impl Index {
         read_mode: ReadMode,
     ) -> Result<Self> {
         let file = env.open(&store.join(FILE_NAME), mode)?;
-        Ok(Index { window: Window::new(file, read_mode), uuid })
+        Ok(Index { window: Window::new(file, read_mode), checked: Checked::default(), uuid })
     }
 
     /// Makes the index of a new store, with an empty tree.

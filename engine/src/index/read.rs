@@ -30,6 +30,12 @@ impl Index {
         if meta.depth == 0 {
             return Ok(Ok(()));
         }
+        if low == high
+            && let Some(entries) = self.probe(meta, low)?
+        {
+            found.extend(entries);
+            return Ok(Ok(()));
+        }
         let range = Range {
             low: IndexEntry { key_prefix: low, place: 0 },
             high: IndexEntry { key_prefix: high, place: u64::MAX },
@@ -116,7 +122,7 @@ fn collect(leaf: LeafPage<'_>, range: &Range, found: &mut Vec<IndexEntry>) {
 }
 
 /// The first index below `count` for which `before` is false, which it stays from there on.
-fn lower_bound(count: usize, before: impl Fn(usize) -> bool) -> usize {
+pub(super) fn lower_bound(count: usize, before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = low + (high - low) / 2;

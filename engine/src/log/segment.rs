@@ -3,8 +3,8 @@
 //! A record is read in this order: frame (does it stand here?), head (which key is it?), sections
 //! (are the bytes right?). What fails any of these is `Corrupt`, which callers count as a miss.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::env::{File, FileSizes, LockGuard};
 use crate::error::{Error, Result};
@@ -37,6 +37,8 @@ pub struct Segment {
     /// The header.
     pub header: SegmentHeader,
     window: Window,
+    /// The valid slots at the beginning of each table page that was looked at, by its offset.
+    checked: Mutex<BTreeMap<u64, Vec<Slot>>>,
 }
 
 /// A record whose frame and head are valid, with the bytes that came along.
@@ -71,7 +73,7 @@ pub struct Table {
 impl Segment {
     /// A segment whose header has been read.
     pub fn new(header: SegmentHeader, file: Arc<dyn File>, read_mode: ReadMode) -> Self {
-        Segment { header, window: Window::new(file, read_mode) }
+        Segment { header, window: Window::new(file, read_mode), checked: Mutex::default() }
     }
 
     /// Id of the segment.
@@ -146,17 +148,32 @@ impl Segment {
     /// # Errors
     /// If the page cannot be read.
     pub fn find_slots(&self, key: &Key, found: &mut Vec<Location>) -> Result<bool> {
+        let page_offset = self.header.table_page_offset(key);
+        let mut pages = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let checked = pages.entry(page_offset).or_default();
+        // Slots are only added: what has been checked stays, and of the rest it mostly is enough to
+        // see that the next one is still free. A page seen for the first time is read at once.
+        let begin = checked.len() * SLOT_BYTES;
         let mut page = [0; PAGE_BYTES];
-        self.read_at(&mut page, self.header.table_page_offset(key))?;
-        let prefix = key.prefix();
+        let wanted = if begin == 0 { PAGE_BYTES } else { (begin + SLOT_BYTES).min(PAGE_BYTES) };
+        let mut rest = begin..wanted;
+        self.read_at(&mut page[rest.clone()], page_offset + begin as u64)?;
+        if wanted < PAGE_BYTES && slots_taken(&page[rest.clone()]) > 0 {
+            rest.end = PAGE_BYTES;
+            self.read_at(&mut page[rest.clone()], page_offset + begin as u64)?;
+        }
+        let mut beyond = Vec::new();
         let mut all_valid = true;
-        for slot in slots(&page, self.header.salt, self.id()) {
+        for slot in slots(&page[rest], self.header.salt, self.id()) {
             match slot {
-                Some(slot) if slot.key_prefix == prefix => found.push(slot.location),
-                Some(_) => {}
+                Some(slot) if all_valid => checked.push(slot),
+                Some(slot) => beyond.push(slot),
                 None => all_valid = false,
             }
         }
+        let prefix = key.prefix();
+        let of_key = checked.iter().chain(&beyond).filter(|slot| slot.key_prefix == prefix);
+        found.extend(of_key.map(|slot| slot.location));
         Ok(all_valid)
     }
 
