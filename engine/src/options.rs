@@ -26,6 +26,9 @@ pub enum RecordLayout {
     Compressed,
     /// Large sections raw on block boundaries, so that they can be restored by reflink.
     Cloneable,
+    /// Nothing compressed: for values that are compressed already, or read far more often than the
+    /// disk is short of room.
+    Raw,
 }
 
 /// Options of [`Store::open`](crate::Store::open).

@@ -6,8 +6,9 @@
 //! hit; of two that write one word at once the later wins, and a lost bit costs a hit later, never
 //! a wrong byte.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::coding::{read_u64, write_u64};
 use crate::env::{Env, File, OpenMode};
@@ -27,6 +28,9 @@ const STRIDE_BYTES: usize = WORD_BYTES + (RECENCY_GRANULES / 8) as usize;
 pub struct Recency {
     file: Arc<dyn File>,
     granule_bytes: u64,
+    /// Words of the file as this handle last saw or wrote them, by segment and place in its slot: a
+    /// bit that is set stays so as long as the segment lives.
+    seen: Mutex<HashMap<(u32, usize), u64>>,
 }
 
 impl Recency {
@@ -36,7 +40,8 @@ impl Recency {
     /// If it cannot be made.
     pub fn open(env: &dyn Env, store: &Path, mode: u32, segment_bytes: u64) -> Result<Self> {
         let file = env.open(&store.join(FILE_NAME), OpenMode::Create(mode))?;
-        Ok(Recency { file, granule_bytes: segment_bytes.div_ceil(RECENCY_GRANULES) })
+        let granule_bytes = segment_bytes.div_ceil(RECENCY_GRANULES);
+        Ok(Recency { file, granule_bytes, seen: Mutex::default() })
     }
 
     /// Where the slot of a segment stands, and what it holds; zeros if that belongs to another one.
@@ -61,9 +66,15 @@ impl Recency {
     /// # Errors
     /// If the file cannot be read or written.
     pub fn touch(&self, location: Location) -> Result<()> {
-        let (offset, mut slot) = self.slot(location.segment)?;
         let (at, bit) = self.bit(location);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = seen.entry((location.segment, at)).or_default();
+        if *seen & bit != 0 {
+            return Ok(());
+        }
+        let (offset, mut slot) = self.slot(location.segment)?;
         let word = read_u64(&slot, at).unwrap_or(0);
+        *seen = word | bit;
         if word & bit != 0 {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! A record that was found: its head has been checked, its sections are checked when they are read.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::counters::EngineCounter;
@@ -91,14 +92,13 @@ impl Record {
         let info = &head.sections[section];
         let (offset, bytes) = head.stored_range(info);
         let end = (offset + bytes) as usize;
-        match self.record.prefix().get(offset as usize..end) {
-            Some(stored) => head.section_bytes(info, stored).map(|real| real.into_owned()),
-            None => {
-                let stored = self.read_body(offset, bytes)?;
-                head.section_bytes(info, &stored).map(|real| real.into_owned())
-            }
-        }
-        .map_err(|error| self.damaged(error.at_offset(self.body_offset() + offset)))
+        let stored = match self.record.prefix().get(offset as usize..end) {
+            Some(stored) => stored.into(),
+            None => self.read_body(offset, bytes)?.into(),
+        };
+        head.section_bytes(info, stored)
+            .map(Cow::into_owned)
+            .map_err(|error| self.damaged(error.at_offset(self.body_offset() + offset)))
     }
 
     /// Counts damage on its way to the caller.
@@ -129,10 +129,7 @@ impl Record {
     }
 
     fn read_body(&self, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        let mut stored = vec![0; bytes as usize];
-        let count = self.segment.read_at(&mut stored, self.body_offset() + offset)?;
-        stored.truncate(count);
-        Ok(stored)
+        self.segment.read(bytes as usize, self.body_offset() + offset)
     }
 }
 

@@ -86,6 +86,22 @@ impl Window {
         self.file.read_at(buffer, offset)
     }
 
+    /// Reads up to `bytes` at `offset`; fewer if the file ends there.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn read(&self, bytes: usize, offset: u64) -> Result<Vec<u8>> {
+        if let Some(map) = self.mapped()
+            && let Some(read) = map.copy(bytes, offset)
+        {
+            return Ok(read);
+        }
+        let mut buffer = vec![0; bytes];
+        let count = self.read_at(&mut buffer, offset)?;
+        buffer.truncate(count);
+        Ok(buffer)
+    }
+
     /// Reads through the map; `false` if it does not reach to `end`, or has met a fault.
     fn read_mapped(&self, buffer: &mut [u8], offset: u64, end: u64) -> bool {
         let Some(map) = self.mapped() else { return false };
@@ -151,6 +167,8 @@ mod tests {
                 assert_eq!(buffer[100..], [2; 100]);
                 assert_eq!(window.read_at(&mut buffer, end as u64 + 40).unwrap(), 60);
                 assert_eq!(window.read_at(&mut buffer, 4900).unwrap(), 200);
+                assert_eq!(window.read(200, 4900).unwrap(), buffer);
+                assert_eq!(window.read(200, end as u64 + 40).unwrap(), [2; 60]);
                 assert_eq!((buffer[..100].to_vec(), buffer[100]), (vec![1; 100], 2));
             }
             assert_eq!(is_mapped(&window), mode != ReadMode::Pread, "{mode:?}");

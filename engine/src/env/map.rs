@@ -199,6 +199,24 @@ impl Map {
         }
         Ok(count)
     }
+
+    /// A copy of `bytes` at `offset`, `None` if the map ends before or has met a fault.
+    pub fn copy(&self, bytes: usize, offset: u64) -> Option<Vec<u8>> {
+        let start = usize::try_from(offset).ok()?;
+        let whole = start.checked_add(bytes).is_some_and(|end| end <= self.len());
+        if !whole {
+            return None;
+        }
+        let mut copy = Vec::with_capacity(bytes);
+        // SAFETY: as in `copy_to`; the target has room for `bytes`, and all of them are written
+        // before they count.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.map.as_ptr().add(start), copy.as_mut_ptr(), bytes);
+            copy.set_len(bytes);
+        }
+        (!self.guard.faulted()).then_some(copy)
+    }
 }
 
 /// A small preallocated file, mapped as shared 64-bit words that many processes change at once.
@@ -267,5 +285,8 @@ mod tests {
         let mut buffer = [0; 64];
         assert_eq!(map.copy_to(&mut buffer, 90).unwrap(), 10);
         assert_eq!(map.copy_to(&mut buffer, 1 << 40).unwrap(), 0);
+        assert_eq!(map.copy(10, 90), Some(vec![7; 10]));
+        assert_eq!(map.copy(11, 90), None);
+        assert_eq!(map.copy(0, u64::MAX), None);
     }
 }

@@ -405,7 +405,7 @@ impl Head {
             let end = section.offset.saturating_add(section.stored_bytes);
             body.get(section.offset as usize..end as usize).unwrap_or_default()
         };
-        let group = self.group.as_ref().map(|group| checked_bytes(group, stored(group)));
+        let group = self.group.as_ref().map(|group| checked_bytes(group, stored(group).into()));
         let group = group.transpose()?;
         for section in &self.sections {
             match (section.codec, &group) {
@@ -414,7 +414,7 @@ impl Head {
                 }
                 (Codec::Grouped, None) => return Err(no_group()),
                 _ => {
-                    checked_bytes(section, stored(section))?;
+                    checked_bytes(section, stored(section).into())?;
                 }
             }
         }
@@ -436,7 +436,7 @@ impl Head {
     pub fn section_bytes<'a>(
         &self,
         section: &SectionInfo,
-        stored: &'a [u8],
+        stored: Cow<'a, [u8]>,
     ) -> Result<Cow<'a, [u8]>> {
         match (section.codec, &self.group) {
             (Codec::Grouped, Some(group)) => {
@@ -466,21 +466,21 @@ fn grouped_bytes<'a>(section: &SectionInfo, group: &'a [u8]) -> Result<&'a [u8]>
 }
 
 /// Checks and decodes one section that is not grouped.
-fn checked_bytes<'a>(section: &SectionInfo, stored: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+fn checked_bytes<'a>(section: &SectionInfo, stored: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>> {
     let wrong = || Error::corrupt("the checksum of a section is wrong");
     if stored.len() as u64 != section.stored_bytes {
         return Err(Error::corrupt("a section is cut short"));
     }
     if !section.tail.is_empty() {
-        let whole = [stored, &section.tail].concat();
+        let whole = [&stored, section.tail.as_slice()].concat();
         return if xxh3_128(&whole) == section.check { Ok(whole.into()) } else { Err(wrong()) };
     }
-    if xxh3_128(stored) != section.check {
+    if xxh3_128(&stored) != section.check {
         return Err(wrong());
     }
     match section.codec {
-        Codec::Raw => Ok(Cow::Borrowed(stored)),
-        _ => Ok(Cow::Owned(codec::decompress(stored, section.real_bytes as usize)?)),
+        Codec::Raw => Ok(stored),
+        _ => Ok(Cow::Owned(codec::decompress(&stored, section.real_bytes as usize)?)),
     }
 }
 
@@ -535,6 +535,7 @@ pub fn encode(
 ) -> Result<Vec<u8>> {
     check_limits(entry)?;
     let cloneable = layout == RecordLayout::Cloneable;
+    let zstd_level = (layout != RecordLayout::Raw).then_some(zstd_level);
     let placed = place_sections(&entry.sections, cloneable, zstd_level);
     let names_bytes: usize = placed.iter().map(|section| section.name.len()).sum();
     let tails_bytes: usize = placed.iter().map(|section| section.tail.len()).sum();
@@ -601,7 +602,12 @@ fn check_limits(entry: &Entry<'_>) -> Result<()> {
     Ok(())
 }
 
-fn place_sections<'a>(sections: &'a [Section<'a>], cloneable: bool, level: i32) -> Vec<Placed<'a>> {
+/// Places the sections; without a level nothing is compressed.
+fn place_sections<'a>(
+    sections: &'a [Section<'a>],
+    cloneable: bool,
+    level: Option<i32>,
+) -> Vec<Placed<'a>> {
     let small = |section: &Section<'_>| {
         section.data.len() <= GROUPED_SECTION_BYTES_MAX
             && section.kind != SectionKind::Signature
@@ -638,7 +644,7 @@ fn place_sections<'a>(sections: &'a [Section<'a>], cloneable: bool, level: i32) 
             place.check = xxh3_128(&section.data);
             (place.stored, place.tail, place.aligned) = (Cow::Borrowed(blocks), tail, true);
         } else {
-            if let Some(packed) = codec::compress(&section.data, level) {
+            if let Some(packed) = level.and_then(|level| codec::compress(&section.data, level)) {
                 (place.codec, place.stored) = (Codec::Zstd, Cow::Owned(packed));
             }
             place.check = xxh3_128(&place.stored);
@@ -648,9 +654,9 @@ fn place_sections<'a>(sections: &'a [Section<'a>], cloneable: bool, level: i32) 
     placed
 }
 
-fn place_group<'a>(group: Vec<u8>, level: i32) -> Placed<'a> {
+fn place_group<'a>(group: Vec<u8>, level: Option<i32>) -> Placed<'a> {
     let real_bytes = group.len() as u64;
-    let (codec, stored) = match codec::compress(&group, level) {
+    let (codec, stored) = match level.and_then(|level| codec::compress(&group, level)) {
         Some(packed) => (Codec::Zstd, packed),
         None => (Codec::Raw, group),
     };

@@ -2,8 +2,8 @@
 //! transaction that wrote it.
 //!
 //! A page is valid for a reader at transaction `t` if and only if its checksum (of a meta: of its
-//! first 72 bytes without the checksum) is right, its own number is the one that was asked for, and its
-//! transaction is not newer than `t`. Entries are pairs (first eight bytes of the key, packed
+//! first 72 bytes without the checksum) is right, its own number is the one that was asked for, and
+//! its transaction is not newer than `t`. Entries are pairs (first eight bytes of the key, packed
 //! location) in ascending order.
 //!
 //! Of the two metas the valid one with the higher transaction counts; transaction `t` is written to

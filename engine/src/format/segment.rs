@@ -1,8 +1,8 @@
 //! Segments: a header page, the pages of the slot table, records, and once sealed a footer.
 //!
-//! The header stands twice in its page; the first valid copy counts.
-//! A header is valid if and only if its magic, format version and checksum are right and it names the
-//! store's uuid and its own id. It holds the salt of the segment's frames and slots.
+//! The header stands twice in its page; the first valid copy counts. A header is valid if and only
+//! if its magic, format version and checksum are right and it names the store's uuid and its own
+//! id. It holds the salt of the segment's frames and slots.
 //!
 //! A slot (16 bytes) says that a record was committed. A slot is valid if and only if it is not all
 //! zeros and its 24-bit check, salted for the segment, is right. Slots of a page are filled from

@@ -1,9 +1,9 @@
 //! The tail: where the next record goes. One slot of 80 bytes in the file `tail`, moved by a single
 //! `pwrite` under the tail lock.
 //!
-//! A tail is valid if and only if its magic and checksum are right, its segment numbers are in order,
-//! and its other numbers within their bounds. An invalid tail, or one of another boot, is void: the
-//! store goes on in a new segment.
+//! A tail is valid if and only if its magic and checksum are right, its segment numbers are in
+//! order, and its other numbers within their bounds. An invalid tail, or one of another boot, is
+//! void: the store goes on in a new segment.
 
 use crate::checksum::check32;
 use crate::coding::{read_array, read_u32, read_u64, write_bytes, write_u32, write_u64};

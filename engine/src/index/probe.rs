@@ -6,8 +6,8 @@
 //! 2. No page of transaction `t` is used again before the merge that follows `t + 1` begins. So if
 //!    the newest meta is that of `t` or `t + 1` when the search has ended, everything that it read
 //!    was of `t`.
-//! 3. Whatever is unusual (no map, a page beyond it or damaged, a key at the edge of a page) is left
-//!    to the ordinary descent.
+//! 3. Whatever is unusual (no map, a page beyond it or damaged, a key at the edge of a page) is
+//!    left to the ordinary descent.
 
 use std::sync::{PoisonError, RwLock};
 

@@ -81,19 +81,12 @@ impl Segment {
         self.header.id
     }
 
-    /// Reads at `offset`.
+    /// Reads up to `bytes` at `offset`; fewer if the segment ends there.
     ///
     /// # Errors
     /// If the disk does.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        self.window.read_at(buffer, offset)
-    }
-
-    fn read_exact(&self, bytes: u64, offset: u64) -> Result<Vec<u8>> {
-        let mut buffer = vec![0; bytes as usize];
-        let count = self.read_at(&mut buffer, offset)?;
-        buffer.truncate(count);
-        Ok(buffer)
+    pub fn read(&self, bytes: usize, offset: u64) -> Result<Vec<u8>> {
+        self.window.read(bytes, offset)
     }
 
     /// Writes at `offset`.
@@ -157,10 +150,10 @@ impl Segment {
         let mut page = [0; PAGE_BYTES];
         let wanted = if begin == 0 { PAGE_BYTES } else { (begin + SLOT_BYTES).min(PAGE_BYTES) };
         let mut rest = begin..wanted;
-        self.read_at(&mut page[rest.clone()], page_offset + begin as u64)?;
+        self.window.read_at(&mut page[rest.clone()], page_offset + begin as u64)?;
         if wanted < PAGE_BYTES && slots_taken(&page[rest.clone()]) > 0 {
             rest.end = PAGE_BYTES;
-            self.read_at(&mut page[rest.clone()], page_offset + begin as u64)?;
+            self.window.read_at(&mut page[rest.clone()], page_offset + begin as u64)?;
         }
         let mut beyond = Vec::new();
         let mut all_valid = true;
@@ -183,7 +176,7 @@ impl Segment {
     /// If it cannot be read.
     pub fn table(&self) -> Result<Table> {
         let table_bytes = u64::from(self.header.table_pages) * PAGE_BYTES as u64;
-        let bytes = self.read_exact(table_bytes, PAGE_BYTES as u64)?;
+        let bytes = self.window.read(table_bytes as usize, PAGE_BYTES as u64)?;
         let mut table = Table::default();
         for (number, page) in bytes.chunks_exact(PAGE_BYTES).enumerate() {
             for slot in slots(page, self.header.salt, self.id()) {
@@ -237,8 +230,9 @@ impl Segment {
     /// # Errors
     /// `Corrupt` if no valid record stands there.
     pub fn record(&self, location: Location) -> Result<RecordHead> {
-        let wanted = class_bytes(location.class).clamp(HEAD_READ_BYTES_MIN, READ_AHEAD_BYTES);
-        self.record_with(location, wanted)
+        // Through a map the sections are better copied once, to where they are wanted.
+        let ahead = if self.window.mapped().is_some() { 0 } else { class_bytes(location.class) };
+        self.record_with(location, ahead.clamp(HEAD_READ_BYTES_MIN, READ_AHEAD_BYTES))
     }
 
     /// The same with as little reading as the head needs.
@@ -252,7 +246,7 @@ impl Segment {
     fn record_with(&self, location: Location, wanted: u64) -> Result<RecordHead> {
         let offset = location.offset();
         let damaged = |what| Error::corrupt(what).at_offset(offset);
-        let mut bytes = self.read_exact(wanted, offset)?;
+        let mut bytes = self.window.read(wanted as usize, offset)?;
         let frame = Frame::decode(&bytes, self.header.salt, self.id(), offset)
             .ok_or_else(|| damaged("no record stands at a location"))?;
         let mut body_at = FRAME_BYTES;
@@ -263,7 +257,7 @@ impl Segment {
         }
         if head_bytes > (bytes.len() - body_at) as u64 {
             let more = head_bytes.next_multiple_of(HEAD_READ_BYTES).min(body_bytes);
-            bytes = self.read_exact(more, offset + FRAME_BYTES as u64)?;
+            bytes = self.window.read(more as usize, offset + FRAME_BYTES as u64)?;
             body_at = 0;
         }
         bytes.truncate(body_at + body_bytes as usize);
@@ -274,7 +268,7 @@ impl Segment {
     /// The sequence number of the record at `location`, `None` if no valid frame stands there.
     fn sequence(&self, location: Location) -> Result<Option<u64>> {
         let offset = location.offset();
-        let bytes = self.read_exact(FRAME_BYTES as u64, offset)?;
+        let bytes = self.window.read(FRAME_BYTES, offset)?;
         let frame = Frame::decode(&bytes, self.header.salt, self.id(), offset);
         Ok(frame.map(|frame| frame.sequence))
     }
@@ -304,7 +298,7 @@ impl Segment {
     /// If the disk does.
     pub fn entries(&self) -> Result<Vec<FooterEntry>> {
         if let Some((entries_at, bytes, trailer)) = self.footer_range(self.sizes()?.len_bytes)? {
-            let packed = self.read_exact(bytes, entries_at)?;
+            let packed = self.window.read(bytes as usize, entries_at)?;
             if let Some(entries) = decode_footer(&packed, &trailer, self.id(), self.header.salt) {
                 return Ok(entries);
             }
@@ -340,7 +334,7 @@ impl Segment {
         let mut found = Vec::new();
         let mut chunk_at = self.header.data_start();
         while chunk_at < len_bytes.min(SEGMENT_BYTES_MAX) {
-            let chunk = self.read_exact(READ_AHEAD_BYTES, chunk_at)?;
+            let chunk = self.window.read(READ_AHEAD_BYTES as usize, chunk_at)?;
             for (place, bytes) in chunk.chunks_exact(FRAME_BYTES).enumerate() {
                 let offset = chunk_at + place as u64 * RECORD_ALIGN;
                 let frame = Frame::decode(bytes, self.header.salt, self.id(), offset);

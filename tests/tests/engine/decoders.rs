@@ -23,7 +23,7 @@ fn decode_all(bytes: &[u8]) {
             let (offset, count) = head.stored_range(section);
             assert!(offset.checked_add(count).is_some_and(|end| end <= head.body_bytes));
             let stored = bytes.get(offset as usize..(offset + count) as usize).unwrap_or_default();
-            let _ = head.section_bytes(section, stored);
+            let _ = head.section_bytes(section, stored.into());
         }
     }
     let _ = Superblock::decode(bytes);
@@ -80,7 +80,8 @@ fn seal(bytes: &mut [u8], at: usize, covered: Range<usize>) {
 
 fn valid_body(random: &mut Random) -> (Vec<u8>, Seal) {
     let value = Value::random(random, 40_000);
-    let layout = *random.choose(&[RecordLayout::Compressed, RecordLayout::Cloneable]);
+    let layout =
+        *random.choose(&[RecordLayout::Compressed, RecordLayout::Cloneable, RecordLayout::Raw]);
     let entry = value.entry(Key::of(b"a"));
     let body = body::encode(&entry, 7, layout, 1).expect("the entry is within the limits");
     (body, |body| {
