@@ -118,6 +118,7 @@ fn valid_tail(number: u64) -> (Vec<u8>, Seal) {
         written_bytes: 7,
         boot_id: UUID,
         store: 7,
+        last: 6,
     };
     (tail.encode().to_vec(), |slot| seal(slot, 76, 0..76))
 }

@@ -284,7 +284,8 @@ fn a_checkpoint_covers_large_records_too() {
 /// key stood in an older segment. Where eviction ended between the two, the older value came back.
 #[test]
 fn eviction_never_brings_an_older_value_back() {
-    for before in 0..24 {
+    // Three alignments of the place where eviction ends; it was wrong at the second.
+    for before in 12..15 {
         evict_after(before);
     }
 }
