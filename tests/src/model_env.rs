@@ -251,18 +251,17 @@ impl Inode {
 }
 
 impl ModelFile {
-    /// Makes bytes of one page visible, perhaps in two pieces.
+    /// Makes bytes of one page visible, perhaps in two pieces. Those by which a file grows come at
+    /// once: kernels set its length after the copy.
     fn put_piece(&self, bytes: &[u8], offset: u64, rarely: u64) {
         let world = &self.process.world;
-        let Some(cut) = world.cut(bytes.len(), rarely) else {
+        let grows = self.inode.len() < offset + bytes.len() as u64;
+        let Some(cut) = world.cut(bytes.len(), rarely).filter(|_| !grows) else {
             return self.inode.put(bytes, offset);
         };
         let (first, second) = bytes.split_at(cut);
         let pieces = [(first, offset), (second, offset + cut as u64)];
-        // A file grows in order: its length follows what was copied.
-        let grows = self.inode.len() < offset + bytes.len() as u64;
-        let backwards = !grows && world.below(4) == 0;
-        let (now, then) = if backwards { (1, 0) } else { (0, 1) };
+        let (now, then) = if world.below(4) == 0 { (1, 0) } else { (0, 1) };
         self.inode.put(pieces[now].0, pieces[now].1);
         world.step();
         self.inode.put(pieces[then].0, pieces[then].1);
