@@ -149,6 +149,22 @@ impl World {
         })
     }
 
+    /// Every file.
+    pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let state = locked(&self.0.state);
+        let copy =
+            |(path, inode): (&PathBuf, &Arc<Inode>)| (path.clone(), locked(&inode.bytes).clone());
+        state.files.iter().map(copy).collect()
+    }
+
+    /// Makes or replaces a file, and the directories above it.
+    pub fn set_file(&self, path: &Path, bytes: Vec<u8>) {
+        let mut state = locked(&self.0.state);
+        state.directories.extend(path.ancestors().skip(1).map(Path::to_path_buf));
+        let inode = Inode { bytes: Mutex::new(bytes), ..Inode::default() };
+        state.files.insert(path.to_path_buf(), Arc::new(inode));
+    }
+
     /// A moment that is later than all before it.
     pub fn moment(&self) -> u64 {
         self.0.next_id.fetch_add(1, Ordering::Relaxed)
