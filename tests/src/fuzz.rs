@@ -286,8 +286,13 @@ fn seal_page(page: &mut [u8]) {
     seal(page, 0, 4..PAGE_BYTES);
 }
 
+/// At most one page of the input: whoever checks a page has read one.
+fn one_page(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(PAGE_BYTES)]
+}
+
 fn run_leaf(bytes: &[u8]) {
-    with_and_without(bytes, seal_page, |page| {
+    with_and_without(one_page(bytes), seal_page, |page| {
         let Some(leaf) = LeafPage::check(page, PAGE, u64::MAX) else { return };
         assert!(leaf.count() <= LEAF_ENTRIES_MAX);
         assert!((0..leaf.count()).all(|number| leaf.entry(number).is_some()));
@@ -303,7 +308,7 @@ fn valid_leaf(random: &mut Random) -> Vec<u8> {
 }
 
 fn run_branch(bytes: &[u8]) {
-    with_and_without(bytes, seal_page, |page| {
+    with_and_without(one_page(bytes), seal_page, |page| {
         let Some(branch) = BranchPage::check(page, PAGE, u64::MAX) else { return };
         assert!((0..branch.count()).all(|number| branch.child(number).is_some()));
         assert!(branch.child(branch.count()).is_none());
