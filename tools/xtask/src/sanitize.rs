@@ -12,6 +12,12 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 const NAMES: &[&str] = &["miri", "address", "thread"];
 
+/// What cannot run under a sanitizer, and why.
+const SKIPPED: &[(&str, &str)] = &[
+    ("engine::protocol", "shuttle switches stacks by itself, which neither sanitizer can follow"),
+    ("few_system_calls", "a sanitizer makes system calls of its own"),
+];
+
 /// Runs the named ones, or all three; the answer is whether all ran and passed.
 pub fn run(arguments: &[String]) -> Outcome<bool> {
     if let Some(other) = arguments.iter().find(|name| !NAMES.contains(&name.as_str())) {
@@ -66,7 +72,9 @@ fn sanitizer(name: &str) -> Outcome<bool> {
     cargo.env("ASAN_OPTIONS", "handle_sigbus=0:detect_leaks=0");
     cargo.env("TSAN_OPTIONS", "handle_sigbus=0");
     cargo.args(["--test", "integration", "engine", "--"]);
-    // Shuttle switches stacks by itself, which neither sanitizer can follow.
-    cargo.args(["--skip", "engine::protocol"]);
+    for (test, reason) in SKIPPED {
+        eprintln!("xtask: skips {test}: {reason}");
+        cargo.args(["--skip", test]);
+    }
     process::succeeds(&mut cargo)
 }
