@@ -529,7 +529,7 @@ fn processes_that_die_anywhere_break_no_promise() {
 
 #[test]
 fn with_eviction_no_older_value_comes_back() {
-    let met = check(Scene { max_size_bytes: 3 << 20, operations: 6, readers: 1, ..SCENE }, 100);
+    let met = check(Scene { max_size_bytes: 3 << 20, operations: 6, readers: 1, ..SCENE }, 50);
     assert_met(&met, &[&met.found, &met.evicted]);
 }
 
