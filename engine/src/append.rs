@@ -5,6 +5,8 @@
 //! the slots. Only then are the records there. A writer killed in between leaves a hole that
 //! nothing points to.
 //!
+//! A record is not committed behind one of the same key in a later segment; it gets a new place.
+//!
 //! Order inside a commit: superblock (once for each segment: its table counts), tail (the numbers
 //! are used up), frames, slots. Killed after any step, the next commit takes other numbers, and a
 //! frame without a slot is never looked for.
@@ -240,6 +242,7 @@ fn reserve_own_segment(
     }
     let segment = add_segment(handle, lock, PAGE_BYTES as u64)?;
     segment.set_len(end)?;
+    tail.last = segment.id();
     tail.other_bytes += end;
     tail.written_bytes += end;
     handle.tail()?.write(lock, &tail)?;
@@ -289,6 +292,12 @@ fn commit(
     if tail.epoch != reservation.epoch || segment.id() < tail.open_from {
         return Ok(Attempt::Again);
     }
+    if is_behind(handle, segment, &tail, records)? {
+        if segment.id() == tail.active {
+            roll(handle, &lock, &tail)?;
+        }
+        return Ok(Attempt::Again);
+    }
     mark_used(handle, &lock, segment.id())?;
     let first_sequence = tail.next_sequence;
     tail.next_sequence += records.len() as u64;
@@ -314,4 +323,31 @@ fn commit(
         roll(handle, &lock, &tail)?;
     }
     Ok(Attempt::Again)
+}
+
+/// Whether a later segment may have a record of one of these keys. The newest record of a key must
+/// stand in the last segment that has one: eviction takes the earliest segments first, and a value
+/// that was replaced or removed would come back.
+fn is_behind(
+    handle: &Handle,
+    segment: &Segment,
+    tail: &Tail,
+    records: &[Outgoing<'_>],
+) -> Result<bool> {
+    let mut found = Vec::new();
+    for id in segment.id() + 1..=tail.last {
+        let later = match handle.log.segment(id) {
+            Ok(Some(later)) => later,
+            Ok(None) => continue,
+            Err(error) if error.is_corrupt() => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        for record in records {
+            let all_valid = later.find_slots(&record.key, &mut found)?;
+            if !all_valid || !found.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }

@@ -137,6 +137,7 @@ mod tests {
     use crate::env::RealEnv;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn counts_are_shared_between_handles_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let one = Counters::open(&RealEnv, dir.path(), 0o600, true);

@@ -163,6 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has its own texts for error numbers")]
     fn display_is_a_sentence_with_place_and_cause() {
         let error = Error::io("cannot read the superblock", io::Error::from_raw_os_error(5))
             .at_path(Path::new("/s/superblock"))

@@ -101,6 +101,7 @@ mod tests {
     use crate::env::RealEnv;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn a_touched_granule_is_remembered_until_its_slot_is_taken_over() {
         let dir = tempfile::tempdir().unwrap();
         let recency = Recency::open(&RealEnv, dir.path(), 0o600, 4 << 20).unwrap();

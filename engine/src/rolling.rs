@@ -69,6 +69,7 @@ fn begin_epoch(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
         written_bytes: 0,
         boot_id: handle.env.boot_id(),
         store: handle.tail()?.store(),
+        last: id,
     };
     handle.tail()?.write(lock, &tail)?;
     Ok(tail)
@@ -87,6 +88,7 @@ pub fn roll(handle: &Handle, lock: &LockGuard<'_>, tail: &Tail) -> Result<Tail> 
     let segment = add_segment(handle, lock, handle.segment_bytes)?;
     let rolled = Tail {
         active: segment.id(),
+        last: segment.id(),
         offset: segment.header.data_start(),
         other_bytes: tail.other_bytes + before.sizes()?.disk_bytes.max(tail.offset),
         ..*tail

@@ -1,6 +1,10 @@
 //! What the tests share: where the workspace and the larder binary are, and running programs.
 
 pub mod fault;
+pub mod fuzz;
+pub mod fuzz_store;
+pub mod history;
+pub mod model_env;
 pub mod sample;
 
 use std::ffi::OsStr;

@@ -266,6 +266,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn a_file_cut_short_under_a_map_is_an_error_and_not_a_signal() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 3 * PAGE_BYTES]).unwrap();
@@ -278,6 +279,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn reads_beyond_a_map_are_short() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 100]).unwrap();

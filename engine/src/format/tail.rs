@@ -21,8 +21,8 @@ const OTHER_BYTES: usize = NEXT_SEQUENCE + 8;
 const WRITTEN_BYTES: usize = OTHER_BYTES + 8;
 const BOOT_ID: usize = WRITTEN_BYTES + 8;
 const STORE: usize = BOOT_ID + 16;
-const RESERVED: usize = STORE + 8;
-const CHECK: usize = RESERVED + 4;
+const LAST: usize = STORE + 8;
+const CHECK: usize = LAST + 4;
 
 /// Length of the slot and of the file in bytes.
 pub const TAIL_BYTES: usize = CHECK + 4;
@@ -52,6 +52,8 @@ pub struct Tail {
     /// The first eight bytes of the store's uuid; detects the tail of a store that took this one's
     /// place.
     pub store: u64,
+    /// The newest segment: the active one, or one of its own size that a record got since.
+    pub last: u32,
 }
 
 impl Tail {
@@ -68,6 +70,7 @@ impl Tail {
         write_u64(&mut slot, WRITTEN_BYTES, self.written_bytes);
         write_bytes(&mut slot, BOOT_ID, &self.boot_id);
         write_u64(&mut slot, STORE, self.store);
+        write_u32(&mut slot, LAST, self.last);
         let check = slot.get(..CHECK).map_or(0, check32);
         write_u32(&mut slot, CHECK, check);
         slot
@@ -87,13 +90,15 @@ impl Tail {
             written_bytes: read_u64(slot, WRITTEN_BYTES)?,
             boot_id: read_array(slot, BOOT_ID)?,
             store: read_u64(slot, STORE)?,
+            last: read_u32(slot, LAST)?,
         };
         // Numbers that no writer reaches: whoever adds to them need not look.
         let bounded = [tail.next_sequence, tail.other_bytes, tail.written_bytes]
             .iter()
             .all(|number| *number <= u64::MAX / 4);
         let sane = tail.open_from <= tail.active
-            && tail.active < SEGMENT_ID_MAX
+            && tail.active <= tail.last
+            && tail.last < SEGMENT_ID_MAX
             && tail.offset <= SEGMENT_BYTES_MAX
             && bounded;
         (valid && sane).then_some(tail)
@@ -116,6 +121,7 @@ mod tests {
             written_bytes: 6,
             boot_id: [3; 16],
             store: 8,
+            last: 6,
         };
         let slot = tail.encode();
         assert_eq!(Tail::decode(&slot), Some(tail));

@@ -371,6 +371,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri knows no locks of open file descriptions")]
     fn merges_agree_with_a_set() {
         let bench = Bench::new();
         let mut model = BTreeSet::new();
@@ -391,6 +392,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri knows no locks of open file descriptions")]
     fn equal_prefixes_may_span_leaves() {
         let bench = Bench::new();
         let batch: Vec<_> = (0..1000).map(|place| IndexEntry { key_prefix: 5, place }).collect();
@@ -405,6 +407,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri knows no locks of open file descriptions")]
     fn the_file_stays_within_three_trees() {
         let bench = Bench::new();
         let mut model = BTreeSet::new();
@@ -421,6 +424,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri knows no locks of open file descriptions")]
     fn dropped_entries_leave_and_an_empty_tree_is_fine() {
         let bench = Bench::new();
         let batch: Vec<_> = entries(1, 5000).into_iter().collect();
@@ -433,6 +437,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri knows no locks of open file descriptions")]
     fn a_reader_of_the_transaction_before_still_sees_its_tree() {
         let bench = Bench::new();
         let first: Vec<_> = entries(1, 3000).into_iter().collect();

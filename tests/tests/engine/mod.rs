@@ -5,8 +5,10 @@ mod damage;
 mod decoders;
 mod faults;
 mod format;
+mod miri;
 mod model;
 mod processes;
+mod protocol;
 
 use std::collections::BTreeMap;
 use std::path::Path;

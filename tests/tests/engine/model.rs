@@ -279,3 +279,46 @@ fn a_checkpoint_covers_large_records_too() {
     assert_eq!(store.stats().expect("a store has statistics").unmerged_segments, 1);
     assert_eq!(super::value_of(&store, &Key::of(b"a")), Some(value));
 }
+
+/// Large records get segments of their own ahead of the tail, so a later small record of the same
+/// key stood in an older segment. Where eviction ended between the two, the older value came back.
+#[test]
+fn eviction_never_brings_an_older_value_back() {
+    // Three alignments of the place where eviction ends; it was wrong at the second.
+    for before in 12..15 {
+        evict_after(before);
+    }
+}
+
+/// Replaces and removes large records when so many others are there, then fills the store.
+fn evict_after(before: u64) {
+    let folder = larder_tests::temp_dir();
+    let options = Options::new().max_size_bytes(3 << 20).segment_bytes(SEGMENT_BYTES);
+    let store = Store::open(folder.path(), options).expect("the store opens");
+    let mut random = Random::new(1);
+    let mut noise = |words: u64| {
+        Value::of((0..words).flat_map(|_| random.number().to_le_bytes()).collect::<Vec<_>>())
+    };
+    let filler = noise(9_000);
+    let mut fill = |number: u64| {
+        let put = store.put(&noise(2_500).entry(Key::of(&number.to_le_bytes())));
+        assert_eq!(put.expect("a put succeeds"), Put::Stored);
+        store.maintain(Budget::inline()).expect("upkeep succeeds");
+    };
+    let (replaced, removed) = (Key::of(b"replaced"), Key::of(b"removed"));
+    let (older, newest) = (Value::of(vec![1; 100]), Value::of(vec![2; 100]));
+    (0..before).for_each(&mut fill);
+    let large = [(replaced, &older), (removed, &older)].map(|(key, value)| value.entry(key));
+    let filler = filler.entry(Key::of(b"filler"));
+    let [one, two] = large;
+    assert_eq!(store.put_all(&[one, two, filler]).expect("a put succeeds"), Put::Stored);
+    super::put(&store, replaced, &newest);
+    assert_eq!(store.remove(&removed).expect("a removal succeeds"), Put::Stored);
+    for number in before..300 {
+        fill(number);
+        let found = super::value_of(&store, &replaced);
+        assert!(found.is_none_or(|found| found == newest), "an older value came back");
+        assert_eq!(super::value_of(&store, &removed), None, "a removed value came back");
+    }
+    assert_eq!(super::value_of(&store, &replaced), None, "nothing was evicted");
+}

@@ -7,7 +7,10 @@
 mod demo;
 mod dist;
 mod elf;
+mod fuzz;
+mod nightly;
 mod process;
+mod sanitize;
 mod test;
 mod workspace;
 
@@ -22,6 +25,10 @@ cargo xtask COMMAND
                                --json  print the result as one JSON object
   test [--no-install] [ARG]  install what the tests can use (as root, with apt-get), then run
                              every test; the ARGs go to `cargo test`
+  fuzz [TARGET] [--seconds N]
+                             run one fuzz target, or each, under libFuzzer (needs nightly)
+  sanitize [miri] [address] [thread]
+                             run the engine's tests under Miri and the sanitizers (needs nightly)
   dist                       build the release binaries into target/dist
   fill STORE N [--max-size BYTES] [--seed N]
                              fill a store with N entries of realistic sizes, for measurements
@@ -33,6 +40,8 @@ fn main() -> ExitCode {
         Some((command, rest)) => match command.as_str() {
             "demo" => demo::run(rest),
             "test" => test::run(rest),
+            "fuzz" => fuzz::run(rest),
+            "sanitize" => sanitize::run(rest),
             "dist" => dist::run(rest),
             "fill" => fill(rest),
             "help" | "--help" | "-h" => {
