@@ -92,13 +92,17 @@ impl Record {
         let info = &head.sections[section];
         let (offset, bytes) = head.stored_range(info);
         let end = (offset + bytes) as usize;
-        let stored = match self.record.prefix().get(offset as usize..end) {
-            Some(stored) => stored.into(),
-            None => self.read_body(offset, bytes)?.into(),
+        let decode = |stored: Cow<'_, [u8]>| head.section_bytes(info, stored).map(Cow::into_owned);
+        let in_place = |stored: &[u8]| decode(stored.into());
+        let at = self.body_offset() + offset;
+        let real = match self.record.prefix().get(offset as usize..end) {
+            Some(stored) => in_place(stored),
+            None => match self.segment.with_mapped(bytes as usize, at, in_place) {
+                Some(real) => real,
+                None => decode(self.read_body(offset, bytes)?.into()),
+            },
         };
-        head.section_bytes(info, stored)
-            .map(Cow::into_owned)
-            .map_err(|error| self.damaged(error.at_offset(self.body_offset() + offset)))
+        real.map_err(|error| self.damaged(error.at_offset(self.body_offset() + offset)))
     }
 
     /// Counts damage on its way to the caller.

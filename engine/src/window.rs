@@ -117,6 +117,14 @@ impl Window {
         is_whole
     }
 
+    /// Maps the file now, if it may be and the map does not reach to `end` yet.
+    pub fn ensure_mapped(&self, end: u64) {
+        let reaches = || self.mapped().is_some_and(|map| end <= map.len() as u64);
+        if self.calls_left.load(Ordering::Relaxed) != NEVER && !reaches() {
+            self.calls_left.store(self.renew_map(), Ordering::Relaxed);
+        }
+    }
+
     /// The map, if there is one by now; it is not replaced as long as this is held.
     pub fn mapped(&self) -> Option<Mapped<'_>> {
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
@@ -184,6 +192,18 @@ mod tests {
         assert!(!is_mapped(&window));
         window.read_at(&mut [0; 10], 0).unwrap();
         assert!(is_mapped(&window));
+    }
+
+    #[test]
+    fn a_map_can_be_had_at_once() {
+        for mode in [ReadMode::Pread, ReadMode::Auto] {
+            let (_dir, window) = window(mode);
+            window.ensure_mapped(5000);
+            assert_eq!(is_mapped(&window), mode == ReadMode::Auto);
+            window.file().write_at(&[2; 100], 5000).unwrap();
+            window.ensure_mapped(5100);
+            assert_eq!(window.mapped().map_or(5100, |map| map.len()), 5100);
+        }
     }
 
     #[test]

@@ -153,8 +153,8 @@ fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) 
 
 /// A file, or its beginning, mapped for reading.
 ///
-/// The bytes may change while they are looked at, when another process writes; so they are only
-/// copied out, and what was copied is checked.
+/// The bytes may change while they are looked at, when another process writes; so they are copied
+/// out, and what was copied is checked. Those that nobody writes any more can be looked at in place.
 #[derive(Debug)]
 pub struct Map {
     // Dropped first: the slot must be free before the address range can be used again.
@@ -200,13 +200,29 @@ impl Map {
         Ok(count)
     }
 
+    /// Where a range of the map begins, if all of it is there.
+    fn start_of(&self, bytes: usize, offset: u64) -> Option<usize> {
+        let start = usize::try_from(offset).ok()?;
+        start.checked_add(bytes).is_some_and(|end| end <= self.len()).then_some(start)
+    }
+
+    /// Lets `look` see `bytes` at `offset` in place; `None` if the map ends before or has met a
+    /// fault, under which `look` sees zeros. Only for bytes that nobody writes any more, such as
+    /// those of a committed record.
+    pub fn with<R>(&self, bytes: usize, offset: u64, look: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let start = self.start_of(bytes, offset)?;
+        // SAFETY: the range lies within the live map, and the caller vouches that it is not written
+        // any more: no code of this crate writes a committed record. Whoever else writes into the
+        // store meets checks of every length and offset, here and in the decompressor.
+        #[allow(unsafe_code)]
+        let range = unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(start), bytes) };
+        let seen = look(range);
+        (!self.guard.faulted()).then_some(seen)
+    }
+
     /// A copy of `bytes` at `offset`, `None` if the map ends before or has met a fault.
     pub fn copy(&self, bytes: usize, offset: u64) -> Option<Vec<u8>> {
-        let start = usize::try_from(offset).ok()?;
-        let whole = start.checked_add(bytes).is_some_and(|end| end <= self.len());
-        if !whole {
-            return None;
-        }
+        let start = self.start_of(bytes, offset)?;
         let mut copy = Vec::with_capacity(bytes);
         // SAFETY: as in `copy_to`; the target has room for `bytes`, and all of them are written
         // before they count.
@@ -276,6 +292,7 @@ mod tests {
         assert_eq!(page, [7; PAGE_BYTES]);
         file.set_len(PAGE_BYTES as u64).unwrap();
         assert!(map.copy_to(&mut page, 2 * PAGE_BYTES as u64).is_err());
+        assert_eq!(map.with(1, 2 * PAGE_BYTES as u64, |bytes| bytes[0]), None);
     }
 
     #[test]
@@ -290,5 +307,7 @@ mod tests {
         assert_eq!(map.copy(10, 90), Some(vec![7; 10]));
         assert_eq!(map.copy(11, 90), None);
         assert_eq!(map.copy(0, u64::MAX), None);
+        assert_eq!(map.with(10, 90, <[u8]>::to_vec), Some(vec![7; 10]));
+        assert_eq!(map.with(11, 90, <[u8]>::to_vec), None);
     }
 }

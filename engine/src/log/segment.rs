@@ -25,6 +25,10 @@ const READ_AHEAD_BYTES: u64 = 1 << 20;
 
 const _: () = assert!(FRAME_BYTES as u64 == RECORD_ALIGN);
 
+/// Records from this length on are read through a map: fewer pages are touched for the first time
+/// than by copying them into fresh memory.
+const MAPPED_RECORD_BYTES_MIN: u64 = 64 << 10;
+
 /// The least that is read of a record: its frame and most heads.
 const HEAD_READ_BYTES_MIN: u64 = 512;
 
@@ -79,6 +83,16 @@ impl Segment {
     /// Id of the segment.
     pub fn id(&self) -> u32 {
         self.header.id
+    }
+
+    /// Lets `look` see bytes of a committed record in place, if they are mapped.
+    pub fn with_mapped<R>(
+        &self,
+        bytes: usize,
+        offset: u64,
+        look: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
+        self.window.mapped()?.with(bytes, offset, look)
     }
 
     /// Reads up to `bytes` at `offset`; fewer if the segment ends there.
@@ -230,8 +244,12 @@ impl Segment {
     /// # Errors
     /// `Corrupt` if no valid record stands there.
     pub fn record(&self, location: Location) -> Result<RecordHead> {
-        // Through a map the sections are better copied once, to where they are wanted.
-        let ahead = if self.window.mapped().is_some() { 0 } else { class_bytes(location.class) };
+        let bytes = class_bytes(location.class);
+        if bytes >= MAPPED_RECORD_BYTES_MIN {
+            self.window.ensure_mapped(location.offset() + HEAD_READ_BYTES_MIN);
+        }
+        // Through a map the sections are better read from where they stand.
+        let ahead = if self.window.mapped().is_some() { 0 } else { bytes };
         self.record_with(location, ahead.clamp(HEAD_READ_BYTES_MIN, READ_AHEAD_BYTES))
     }
 
