@@ -5,6 +5,7 @@ mod damage;
 mod decoders;
 mod faults;
 mod format;
+mod interrupts;
 mod miri;
 mod model;
 mod processes;
