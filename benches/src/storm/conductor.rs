@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, IsTerminal, PipeReader, PipeWriter, Writ
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use larder_engine::env::{Env, RealEnv};
@@ -77,6 +78,7 @@ struct Conductor<'a> {
     out: PipeWriter,
     workers: Vec<Worker>,
     stopped: Vec<Stopped>,
+    reapers: Vec<JoinHandle<()>>,
     events: Events,
     random: Random,
     next_id: u32,
@@ -108,6 +110,7 @@ pub fn run(settings: &Settings, place: &Place, ledger: Ledger) -> io::Result<(Le
         out,
         workers: Vec::new(),
         stopped: Vec::new(),
+        reapers: Vec::new(),
         events: Events::default(),
         random: Random::new(&[settings.seed, 0xc0]),
         next_id: 0,
@@ -234,8 +237,12 @@ impl Conductor<'_> {
         self.events.killed += 1;
         let role = self.workers[index].role;
         let worker = self.start(role)?;
-        // Dropping the old one kills it.
-        self.workers[index] = worker;
+        let mut old = std::mem::replace(&mut self.workers[index], worker);
+        old.signal(Signal::KILL);
+        // Its end is waited for elsewhere: one that syncs ends only when the disk has answered, and
+        // until then nobody would wake those that stand still.
+        self.reapers.push(std::thread::spawn(move || drop(old)));
+        self.reapers.retain(|reaper| !reaper.is_finished());
         self.stopped.retain(|stopped| stopped.index != index);
         Ok(())
     }
@@ -291,7 +298,9 @@ impl Conductor<'_> {
 
     /// Looks at the size of the store, and whether anybody still puts.
     fn sample(&mut self) {
-        let bytes = disk_usage(&self.place.store);
+        // While files come and go a walk may count one of each; so the least of three counts.
+        let walks = [(); 3].map(|()| disk_usage(&self.place.store));
+        let bytes = walks.into_iter().min().unwrap_or(0);
         self.events.disk_bytes_max = self.events.disk_bytes_max.max(bytes);
         let mut ledger = locked(&self.ledger);
         if let Some(max) = self.settings.max_size_bytes.filter(|max| bytes > *max) {
@@ -336,6 +345,9 @@ impl Conductor<'_> {
             worker.signal(Signal::KILL);
         }
         self.workers.clear();
+        for reaper in self.reapers {
+            let _ = reaper.join();
+        }
         self.events
     }
 }
