@@ -87,6 +87,9 @@ pub const CANDIDATES_MAX: usize = 4096;
 /// Closed segments wait for a merge into the tree until there are this many of them.
 pub const UNMERGED_SEGMENTS_MERGE: u32 = 8;
 
+/// Segments that roll while the store is counted make the count worthless; it is tried so often.
+pub const COUNT_TRIES_MAX: usize = 3;
+
 /// A segment stays open for late commits for this long after the tail has left it, in milliseconds.
 pub const SEAL_GRACE_MS: u64 = 2_000;
 

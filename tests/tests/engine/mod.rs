@@ -7,6 +7,7 @@ mod faults;
 mod format;
 mod model;
 mod processes;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,0 +1,105 @@
+//! Upkeep among puts that are under way, and upkeep that is killed: what a storm of processes met.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use larder_engine::{Budget, DropReason, Key, Options, Put, Store};
+use larder_tests::fault::{Call, Fault, FaultEnv, Plan};
+use larder_tests::sample::{Random, Value, disk_usage};
+
+use super::{put, value_of};
+
+/// Bytes that do not compress.
+fn noise(seed: u64, bytes: usize) -> Value {
+    let mut random = Random::new(seed);
+    let words = (0..bytes / 8).flat_map(|_| random.number().to_le_bytes());
+    Value::of(words.collect::<Vec<u8>>())
+}
+
+fn open(env: &FaultEnv, path: &Path, options: Options) -> Store {
+    Store::open_with(env.shared(), path, options).expect("the store opens")
+}
+
+/// Puts until there is no room; nobody maintains the store.
+fn fill(store: &Store, seed: u64, bytes: usize) {
+    for number in 0..100_000u64 {
+        let value = noise(seed ^ number << 20, bytes);
+        let key = Key::of(&[seed.to_le_bytes(), number.to_le_bytes()].concat());
+        match store.put(&value.entry(key)).expect("the disk works") {
+            Put::Stored => {}
+            Put::Dropped(reason) => return assert_eq!(reason, DropReason::Full),
+        }
+    }
+    panic!("the store has no bound");
+}
+
+/// Upkeep counted the blocks of segments afresh. A record that had its place and was not written
+/// yet has no blocks, so its room was given away a second time, and the store passed `max_size`
+/// when the writer came to write.
+#[test]
+fn what_is_reserved_and_not_written_yet_counts_as_used() {
+    let folder = larder_tests::temp_dir();
+    let max_size = 64 << 20;
+    let options = Options::new().max_size_bytes(max_size);
+    let env = FaultEnv::new();
+    let writer = open(&env, folder.path(), options.clone());
+    let other = open(&FaultEnv::new(), folder.path(), options);
+    let runs = Arc::new(AtomicU64::new(0));
+    let count = runs.clone();
+    env.before_writes_of(20 << 20, move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        other.maintain(Budget::inline()).unwrap();
+        fill(&other, 1, 300_000);
+    });
+    let (key, value) = (Key::of(b"large"), noise(2, 24 << 20));
+    put(&writer, key, &value);
+    assert_eq!(runs.load(Ordering::Relaxed), 1, "the large write was met");
+    let used = disk_usage(folder.path());
+    assert!(used <= max_size, "{used} bytes");
+    assert_eq!(value_of(&writer, &key), Some(value));
+}
+
+/// An evictor took the bytes of segments off the sum when it had published them as gone, and
+/// unlinked them afterwards. Killed in between it left files that nobody counted, and puts went on
+/// until the store had a tenth more than `max_size`.
+#[test]
+fn upkeep_that_is_killed_anywhere_leaves_the_bound_in_force() {
+    let folder = larder_tests::temp_dir();
+    let max_size = 4 << 20;
+    let options = || Options::new().max_size_bytes(max_size).segment_bytes(64 << 10);
+    let full = folder.path().join("full");
+    fill(&open(&FaultEnv::new(), &full, options()), 1, 9_000);
+    let mut stops = 0;
+    for number in 1.. {
+        let path = folder.path().join(number.to_string());
+        copy(&full, &path);
+        let env = FaultEnv::new();
+        let store = open(&env, &path, options());
+        env.arm(Some(Plan { call: Call::Change, number, fault: Fault::Stop }));
+        let is_over = store.maintain(Budget::inline()).is_ok();
+        drop(store);
+        fill(&open(&FaultEnv::new(), &path, options()), 2, 9_000);
+        let used = disk_usage(&path);
+        assert!(used <= max_size, "{used} bytes after a kill at change {number}");
+        fs::remove_dir_all(&path).unwrap();
+        if is_over {
+            break;
+        }
+        stops += 1;
+    }
+    assert!(stops > 10, "only {stops} places to be killed at");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
