@@ -103,3 +103,85 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Puts until the tail stands in a new segment.
+fn roll(store: &Store, seed: u64) {
+    let before = store.stats().unwrap().segments;
+    for number in 0.. {
+        let key = Key::of(&[seed.to_le_bytes(), u64::to_le_bytes(number)].concat());
+        put(store, key, &noise(seed ^ number << 20, 200_000));
+        if store.stats().unwrap().segments > before {
+            return;
+        }
+    }
+}
+
+fn segments_of_2_mib() -> Options {
+    Options::new().max_size_bytes(1 << 30).segment_bytes(2 << 20)
+}
+
+/// `close` took the making of the next segment for the moment at which the tail had left the one
+/// before. A record with a segment of its own makes the next one without moving the tail, so a
+/// segment could be closed in the moment that the tail left it, and the puts under way in it were
+/// dropped.
+#[test]
+fn a_segment_for_one_record_does_not_close_the_one_before_early() {
+    let folder = larder_tests::temp_dir();
+    let (env, clock) = (FaultEnv::new(), FaultEnv::new());
+    let writer = open(&env, folder.path(), segments_of_2_mib());
+    let other = open(&clock, folder.path(), segments_of_2_mib());
+    let runs = Arc::new(AtomicU64::new(0));
+    let count = runs.clone();
+    env.before_writes_of(100_000, move || {
+        let run = count.fetch_add(1, Ordering::Relaxed);
+        put(&other, Key::of(&run.to_le_bytes()), &noise(run, 1_500_000));
+        clock.pass_ms(3_000);
+        roll(&other, 100 + run);
+        other.maintain(Budget::inline()).unwrap();
+    });
+    put(&writer, Key::of(b"slow"), &noise(7, 150_000));
+    assert_eq!(runs.load(Ordering::Relaxed), 1, "the first attempt is committed");
+}
+
+/// The same for a record with a segment of its own, when another one got one after it.
+#[test]
+fn a_segment_for_one_record_does_not_close_another_one_early() {
+    let folder = larder_tests::temp_dir();
+    let (env, clock) = (FaultEnv::new(), FaultEnv::new());
+    let writer = open(&env, folder.path(), segments_of_2_mib());
+    let other = open(&clock, folder.path(), segments_of_2_mib());
+    let runs = Arc::new(AtomicU64::new(0));
+    let count = runs.clone();
+    env.before_writes_of(10 << 20, move || {
+        let run = count.fetch_add(1, Ordering::Relaxed);
+        put(&other, Key::of(&run.to_le_bytes()), &noise(run, 1_500_000));
+        clock.pass_ms(3_000);
+        roll(&other, 100 + run);
+        other.maintain(Budget::inline()).unwrap();
+    });
+    let (key, value) = (Key::of(b"slow"), noise(7, 12 << 20));
+    put(&writer, key, &value);
+    assert_eq!(runs.load(Ordering::Relaxed), 1, "the first attempt is committed");
+    assert_eq!(value_of(&writer, &key), Some(value));
+}
+
+/// Segments are closed some time after the tail has left them, without being forced to.
+#[test]
+fn a_segment_that_the_tail_left_long_ago_is_closed() {
+    let folder = larder_tests::temp_dir();
+    let (env, clock) = (FaultEnv::new(), FaultEnv::new());
+    let writer = open(&env, folder.path(), segments_of_2_mib());
+    let other = open(&clock, folder.path(), segments_of_2_mib());
+    let runs = Arc::new(AtomicU64::new(0));
+    let count = runs.clone();
+    env.before_writes_of(100_000, move || {
+        let run = count.fetch_add(1, Ordering::Relaxed);
+        roll(&other, 100 + run);
+        clock.pass_ms(3_000);
+        other.maintain(Budget::inline()).unwrap();
+    });
+    let slow = noise(7, 150_000);
+    let outcome = writer.put(&slow.entry(Key::of(b"slow"))).unwrap();
+    assert_eq!(outcome, Put::Dropped(DropReason::Closed));
+    assert_eq!(runs.load(Ordering::Relaxed), 2, "it is tried twice");
+}
