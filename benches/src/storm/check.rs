@@ -47,7 +47,9 @@ pub struct Findings {
     pub disk_bytes: u64,
     /// What it may have.
     pub disk_bytes_max: u64,
-    /// Of that, for what was never committed.
+    /// Of that, what puts left that were dropped or had to begin again.
+    pub left_bytes: u64,
+    /// Of that, what those can have left that were under way at a kill, and the ends of all holes.
     pub hole_bytes_max: u64,
     /// Inodes below the directory of segments.
     pub segments: u64,
@@ -281,7 +283,8 @@ fn measure(
     findings.segments = segments(path)?.len() as u64;
     let (under_way_bytes, under_way_count) = ledger.under_way(&events.writers);
     let holes = ledger.left_count + 2 * under_way_count;
-    findings.hole_bytes_max = ledger.left_bytes + under_way_bytes + holes * HOLE_OVERHEAD_BYTES;
+    findings.left_bytes = ledger.left_bytes;
+    findings.hole_bytes_max = under_way_bytes + holes * HOLE_OVERHEAD_BYTES;
     let table_pages = stats.segment_bytes.div_ceil(SEGMENT_BYTES_PER_TABLE_PAGE);
     // Header, table, and the block that the end is rounded to; a footer that a killed janitor has
     // begun is written anew behind itself.
@@ -291,6 +294,7 @@ fn measure(
         + verified.records * (RECORD_OVERHEAD_BYTES + CLONEABLE_OVERHEAD_BYTES / 4 + ENTRY_BYTES)
         + findings.segments * (table_pages + 3) * 4096
         + events.killed * footer_bytes
+        + findings.left_bytes
         + findings.hole_bytes_max
         + FIXED_BYTES;
     findings.disk_bytes_max = settings.max_size_bytes.unwrap_or(bound);

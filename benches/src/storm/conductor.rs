@@ -175,12 +175,12 @@ impl Conductor<'_> {
             self.wake(false);
             self.replace_ended()?;
             let now = Instant::now();
-            if now >= kill_at {
+            if now >= kill_at && !self.settings.calm {
                 let after = self.random.wait(KILL_SECS_MEAN * factor);
                 kill_at = now + Duration::from_secs_f64(after);
                 self.kill_somebody()?;
             }
-            if now >= stop_at {
+            if now >= stop_at && !self.settings.calm {
                 let after = self.random.wait(STOP_SECS_MEAN * factor);
                 stop_at = now + Duration::from_secs_f64(after);
                 self.stop_somebody();

@@ -18,6 +18,7 @@ storm [OPTION...]
   --namespaces      three of four processes in PID and mount namespaces of their own, one of four
                     with the store at another path; needs root
   --directory DIR   make the store below DIR and leave it there after a failure
+  --calm            no signals, to see what the load alone does
   --break WHAT      damage the store before the last check (lose, flip, grow), to see it fail
   --json            print the summary as one JSON object
 ";
@@ -41,6 +42,8 @@ pub struct Settings {
     pub segment_bytes: Option<u64>,
     /// Whether processes get namespaces of their own.
     pub namespaces: bool,
+    /// Whether nobody is killed or stopped before the end.
+    pub calm: bool,
     /// Where the store is made.
     pub directory: Option<PathBuf>,
     /// What is damaged before the last check.
@@ -71,6 +74,7 @@ impl Default for Settings {
             max_size_bytes: None,
             segment_bytes: None,
             namespaces: false,
+            calm: false,
             directory: None,
             broken: None,
             json: false,
@@ -88,6 +92,7 @@ impl Settings {
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--namespaces" => settings.namespaces = true,
+                "--calm" => settings.calm = true,
                 "--json" => settings.json = true,
                 _ => {
                     let value = words.next().ok_or_else(|| format!("{word}?\n\n{USAGE}"))?;

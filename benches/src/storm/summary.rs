@@ -68,7 +68,8 @@ impl Summary {
             Number("segments", findings.segments),
             Number("bytes on disk", findings.disk_bytes),
             Number("bytes on disk, bound", findings.disk_bytes_max),
-            Number("of that for holes", findings.hole_bytes_max),
+            Number("of that left by drops and second attempts", findings.left_bytes),
+            Number("of that for holes of the killed", findings.hole_bytes_max),
             Number("bytes on disk during the storm, most", events.disk_bytes_max),
             Numbers(
                 "engine counters",

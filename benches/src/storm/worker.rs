@@ -106,6 +106,7 @@ pub fn run(
         Role::Reader => None,
         Role::Janitor => Some(f64::from(settings.janitors) / JANITOR_AIMS_PER_SEC),
     };
+    let mean_secs = mean_secs.filter(|_| !settings.calm);
     let options = settings.options();
     let options = match role {
         Role::Writer if id.is_multiple_of(4) => options.layout(RecordLayout::Cloneable),
