@@ -27,6 +27,10 @@ use super::message::Message;
 pub const LOCKS: [&str; 4] = ["life", "tail", "index", "janitor"];
 const TAIL: usize = 1;
 
+/// Reading the clock and the kernel's figures takes some microseconds, and losing the processor in
+/// between milliseconds.
+const READING_MAX: Duration = Duration::from_micros(500);
+
 /// Processor time and time without a processor of this process.
 #[derive(Debug)]
 pub struct Scheduling(Option<StdFile>);
@@ -37,8 +41,22 @@ impl Scheduling {
         Scheduling(StdFile::open("/proc/self/schedstat").ok())
     }
 
+    /// The time, and what of it is explained so far: read again where the process lost its processor
+    /// between the two.
+    fn now(&self) -> (Instant, Duration) {
+        let mut before = self.explained();
+        loop {
+            let now = Instant::now();
+            let after = self.explained();
+            if after.saturating_sub(before) < READING_MAX {
+                return (now, after);
+            }
+            before = after;
+        }
+    }
+
     /// Time on and time waiting for a processor so far.
-    pub fn explained(&self) -> Duration {
+    fn explained(&self) -> Duration {
         let mut text = [0; 80];
         let count = self.0.as_ref().and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or(0);
         let text = str::from_utf8(&text[..count]).unwrap_or("");
@@ -67,9 +85,9 @@ const TELL_US_MIN: u64 = 10_000;
 impl Span {
     /// Begins.
     pub fn new(scheduling: &Scheduling) -> Span {
-        // In this order the time between the two readings counts as unexplained.
-        let (from_ms, start) = (RealEnv.monotonic_ms(), Instant::now());
-        Span { from_ms, start, explained: scheduling.explained() }
+        let from_ms = RealEnv.monotonic_ms();
+        let (start, explained) = scheduling.now();
+        Span { from_ms, start, explained }
     }
 
     /// Ends what a worker did; returns the microseconds that the processor does not explain.
@@ -77,8 +95,9 @@ impl Span {
     /// # Errors
     /// If nobody listens.
     pub fn end(&self, scheduling: &Scheduling, worker: u32, what: &str) -> io::Result<u64> {
-        let explained = scheduling.explained().saturating_sub(self.explained);
-        let rest = self.start.elapsed().saturating_sub(explained).as_micros() as u64;
+        let (end, explained) = scheduling.now();
+        let explained = explained.saturating_sub(self.explained);
+        let rest = (end - self.start).saturating_sub(explained).as_micros() as u64;
         if rest >= TELL_US_MIN {
             let to_ms = RealEnv.monotonic_ms() + 1;
             Message::Waited(worker, what.to_string(), self.from_ms, to_ms, rest)
