@@ -67,6 +67,10 @@ pub const GROUP_BYTES_MAX: u64 = 64 << 20;
 /// In cloneable records, sections of at least this length are stored raw on block boundaries.
 pub const CLONEABLE_SECTION_BYTES_MIN: usize = 16 << 10;
 
+/// A body is written in pieces of this length: a file system lets one writer at a time into a file,
+/// and whoever commits waits for it with the tail lock. Smaller pieces cost calls.
+pub const BODY_WRITE_BYTES_MAX: usize = 256 << 10;
+
 /// Most records that one call of `put_all` may append.
 pub const PUT_ALL_RECORDS_MAX: usize = 64;
 
