@@ -1,6 +1,7 @@
 //! What the benchmarks share: stores filled with reproducible values, and timing of processes.
 
 pub mod process;
+pub mod storm;
 
 use std::path::Path;
 

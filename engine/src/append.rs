@@ -25,9 +25,9 @@ use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::key::Key;
 use crate::limits::{
-    BLOCK_BYTES, EVICT_START_PERCENT, HEARTBEAT_RENEW_SECS, LOCK_WAIT_MS_MAX, PAGE_BYTES,
-    PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX, UNMERGED_SEGMENTS_MERGE, UPKEEP_BYTES,
-    UPKEEP_SHARE,
+    BLOCK_BYTES, BODY_WRITE_BYTES_MAX, EVICT_START_PERCENT, HEARTBEAT_RENEW_SECS, LOCK_WAIT_MS_MAX,
+    PAGE_BYTES, PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX, UNMERGED_SEGMENTS_MERGE,
+    UPKEEP_BYTES, UPKEEP_SHARE,
 };
 use crate::location::Location;
 use crate::log::Segment;
@@ -153,7 +153,10 @@ fn attempt(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Resu
         let _ = reservation.segment.preallocate(offset, bytes);
     }
     for (record, offset) in records.iter().zip(&reservation.offsets) {
-        reservation.segment.write_at(&record.body, offset + FRAME_BYTES as u64)?;
+        let places = (offset + FRAME_BYTES as u64..).step_by(BODY_WRITE_BYTES_MAX);
+        for (place, piece) in places.zip(record.body.chunks(BODY_WRITE_BYTES_MAX)) {
+            reservation.segment.write_at(piece, place)?;
+        }
     }
     commit(handle, locks, records, &reservation)
 }

@@ -4,12 +4,13 @@
 //!    entries.
 //! 2. `oldest live` is published under the tail lock before the first file is unlinked: a reader
 //!    that holds the segment finishes, one that comes late misses.
-//! 3. Files below `oldest live` that a killed evictor left are unlinked by the next one.
+//! 3. Their bytes count as free when the files are gone. A killed evictor leaves files below
+//!    `oldest live` that still count; the next one unlinks them before it drops anything.
 
 use std::ops::Range;
 
 use crate::counters::EngineCounter;
-use crate::env::{LockByte, LockTable};
+use crate::env::{LockByte, LockGuard, LockTable};
 use crate::error::Result;
 use crate::format::tail::Tail;
 use crate::handle::Handle;
@@ -42,9 +43,7 @@ pub fn evict(handle: &Handle, locks: &LockTable) -> Result<Evicted> {
     if used <= max / 100 * EVICT_START_PERCENT {
         return Ok(Evicted::default());
     }
-    let block = handle.superblock.read()?;
-    let mut evicted = Evicted::default();
-    let mut oldest = block.oldest_live;
+    let mut oldest = handle.superblock.read()?.oldest_live;
     while used > max / 100 * EVICT_STOP_PERCENT {
         if oldest == tail.active {
             if own_segments_ahead(handle, &tail)? == 0 {
@@ -52,39 +51,54 @@ pub fn evict(handle: &Handle, locks: &LockTable) -> Result<Evicted> {
             }
             tail = roll(handle, &lock, &tail)?;
         }
-        let bytes = handle.log.sizes(oldest).disk_bytes;
-        used = used.saturating_sub(bytes);
-        evicted.bytes += bytes;
+        used = used.saturating_sub(handle.log.occupied_bytes(oldest));
         oldest += 1;
     }
-    evicted.segments = u64::from(oldest - block.oldest_live);
-    publish(handle, &lock, &tail, block.oldest_live, oldest)?;
+    drop_below(handle, locks, lock, &tail, oldest)
+}
+
+/// Drops the live segments below `oldest`; takes over the tail lock, and gives it back before it
+/// unlinks.
+///
+/// # Errors
+/// `Busy` if the tail lock cannot be had again; `Io`.
+pub fn drop_below(
+    handle: &Handle,
+    locks: &LockTable,
+    lock: LockGuard<'_>,
+    tail: &Tail,
+    oldest: u32,
+) -> Result<Evicted> {
+    let first = handle.superblock.read()?.oldest_live;
+    if oldest <= first {
+        return Ok(Evicted::default());
+    }
+    let sum = |bytes: &dyn Fn(u32) -> u64| (first..oldest).map(bytes).sum::<u64>();
+    let occupied = sum(&|id| handle.log.occupied_bytes(id));
+    let evicted = Evicted {
+        segments: u64::from(oldest - first),
+        bytes: sum(&|id| handle.log.sizes(id).disk_bytes),
+    };
+    publish(handle, &lock, tail, oldest)?;
     drop(lock);
-    unlink(handle, block.oldest_live..oldest)?;
+    unlink(handle, first..oldest)?;
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    let now = current_tail(handle, &lock)?;
+    // A new epoch has counted for itself.
+    if now.epoch == tail.epoch {
+        let other_bytes = now.other_bytes.saturating_sub(occupied);
+        handle.tail()?.write(&lock, &Tail { other_bytes, ..now })?;
+    }
     Ok(evicted)
 }
 
-/// Publishes `oldest` as the oldest live segment; `first` was it before.
-///
-/// # Errors
-/// `Io`.
-pub fn publish(
-    handle: &Handle,
-    lock: &crate::env::LockGuard<'_>,
-    tail: &Tail,
-    first: u32,
-    oldest: u32,
-) -> Result<()> {
-    let bytes: u64 = (first..oldest).map(|id| handle.log.sizes(id).disk_bytes).sum();
+/// Publishes `oldest` as the oldest live segment.
+fn publish(handle: &Handle, lock: &LockGuard<'_>, tail: &Tail, oldest: u32) -> Result<()> {
     handle.superblock.change(lock, |block| {
         block.oldest_live = oldest;
         block.durable_below = block.durable_below.max(oldest);
     })?;
-    let tail = Tail {
-        open_from: tail.open_from.max(oldest),
-        other_bytes: tail.other_bytes.saturating_sub(bytes),
-        ..*tail
-    };
+    let tail = Tail { open_from: tail.open_from.max(oldest), ..*tail };
     handle.tail()?.write(lock, &tail)?;
     handle.log.forget_below(oldest);
     Ok(())
@@ -92,10 +106,7 @@ pub fn publish(
 
 /// Unlinks segments that are published as gone: without the tail lock, because unlinking some large
 /// files takes longer than a put waits.
-///
-/// # Errors
-/// `Io`.
-pub fn unlink(handle: &Handle, segments: Range<u32>) -> Result<()> {
+fn unlink(handle: &Handle, segments: Range<u32>) -> Result<()> {
     for id in segments {
         handle.log.remove(id)?;
         handle.count(EngineCounter::SegmentsEvicted);

@@ -175,11 +175,29 @@ impl Handle {
         }
     }
 
-    /// Bytes of the disk blocks of the whole store, but for one segment.
+    /// Bytes of the disk blocks of the whole store.
     ///
     /// # Errors
     /// If a directory cannot be read.
-    pub fn disk_bytes(&self, except: Option<u32>) -> Result<u64> {
+    pub fn disk_bytes(&self) -> Result<u64> {
+        let segments: u64 =
+            self.log.ids()?.into_iter().map(|id| self.log.sizes(id).disk_bytes).sum();
+        Ok(self.other_files_bytes()? + segments)
+    }
+
+    /// The same with the segments as large as they will be when what is reserved in them has been
+    /// written, and without one of them.
+    ///
+    /// # Errors
+    /// If a directory cannot be read.
+    pub fn occupied_bytes(&self, except: Option<u32>) -> Result<u64> {
+        let ids = self.log.ids()?.into_iter().filter(|id| Some(*id) != except);
+        let segments: u64 = ids.map(|id| self.log.occupied_bytes(id)).sum();
+        Ok(self.other_files_bytes()? + segments)
+    }
+
+    /// Bytes of the disk blocks of everything but the segments.
+    fn other_files_bytes(&self) -> Result<u64> {
         let files: u64 = self
             .env
             .list(&self.path)?
@@ -188,15 +206,8 @@ impl Handle {
             .filter_map(|name| self.env.sizes(&self.path.join(name)).ok())
             .map(|sizes| sizes.disk_bytes)
             .sum();
-        let segments: u64 = self
-            .log
-            .ids()?
-            .into_iter()
-            .filter(|id| Some(*id) != except)
-            .map(|id| self.log.sizes(id).disk_bytes)
-            .sum();
         // The two directories themselves.
-        Ok(files + segments + 2 * crate::limits::PAGE_BYTES as u64)
+        Ok(files + 2 * crate::limits::PAGE_BYTES as u64)
     }
 
     /// Whether the path still leads to this store. A store that was deleted while it was open lives

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
 use crate::format::tail::Tail;
 use crate::handle::Handle;
-use crate::limits::{CHECKPOINT_BYTES, LOCK_WAIT_MS_MAX, UNMERGED_SEGMENTS_MERGE};
+use crate::limits::{CHECKPOINT_BYTES, COUNT_TRIES_MAX, LOCK_WAIT_MS_MAX, UNMERGED_SEGMENTS_MERGE};
 use crate::merging;
 use crate::rolling::{current_tail, own_segments_ahead, roll};
 
@@ -123,18 +123,20 @@ fn evict(handle: &Handle, locks: &LockTable, done: &mut Maintained) -> Result<()
     Ok(())
 }
 
-/// Counts the disk blocks of the store afresh: the tail's own sum drifts when processes are killed.
+/// Counts what the store occupies afresh: the tail's own sum drifts when processes are killed.
 fn count(handle: &Handle, locks: &LockTable) -> Result<()> {
-    let before = {
+    for _ in 0..COUNT_TRIES_MAX {
+        let before = {
+            let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+            current_tail(handle, &lock)?
+        };
+        // Counted without the lock; if the tail rolls meanwhile, that was in vain.
+        let other_bytes = handle.occupied_bytes(Some(before.active))?;
         let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
-        current_tail(handle, &lock)?
-    };
-    // Counted without the lock; a tail that rolled meanwhile has a better sum than this one.
-    let other_bytes = handle.disk_bytes(Some(before.active))?;
-    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
-    let tail = current_tail(handle, &lock)?;
-    if tail.active == before.active && tail.other_bytes == before.other_bytes {
-        handle.tail()?.write(&lock, &Tail { other_bytes, ..tail })?;
+        let tail = current_tail(handle, &lock)?;
+        if tail.active == before.active && tail.other_bytes == before.other_bytes {
+            return handle.tail()?.write(&lock, &Tail { other_bytes, ..tail });
+        }
     }
     Ok(())
 }
@@ -220,16 +222,11 @@ pub fn clear(handle: &Handle) -> Result<()> {
 
 fn drop_all(handle: &Handle, locks: &LockTable) -> Result<()> {
     let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
-    let live = {
-        let lock = locks.lock(LockByte::Tail, 20 * LOCK_WAIT_MS_MAX)?;
-        let tail = current_tail(handle, &lock)?;
-        let tail = roll(handle, &lock, &tail)?;
-        let first = handle.superblock.read()?.oldest_live;
-        eviction::publish(handle, &lock, &tail, first, tail.active)?;
-        first..tail.active
-    };
-    eviction::unlink(handle, live.clone())?;
+    let lock = locks.lock(LockByte::Tail, 20 * LOCK_WAIT_MS_MAX)?;
+    let tail = current_tail(handle, &lock)?;
+    let tail = roll(handle, &lock, &tail)?;
+    eviction::drop_below(handle, locks, lock, &tail, tail.active)?;
     eviction::sweep(handle)?;
-    merging::merge(handle, live.end)?;
+    merging::merge(handle, tail.active)?;
     count(handle, locks)
 }

@@ -67,6 +67,10 @@ pub const GROUP_BYTES_MAX: u64 = 64 << 20;
 /// In cloneable records, sections of at least this length are stored raw on block boundaries.
 pub const CLONEABLE_SECTION_BYTES_MIN: usize = 16 << 10;
 
+/// A body is written in pieces of this length: a file system lets one writer at a time into a file,
+/// and whoever commits waits for it with the tail lock. Smaller pieces cost calls.
+pub const BODY_WRITE_BYTES_MAX: usize = 256 << 10;
+
 /// Most records that one call of `put_all` may append.
 pub const PUT_ALL_RECORDS_MAX: usize = 64;
 
@@ -86,6 +90,9 @@ pub const CANDIDATES_MAX: usize = 4096;
 
 /// Closed segments wait for a merge into the tree until there are this many of them.
 pub const UNMERGED_SEGMENTS_MERGE: u32 = 8;
+
+/// Segments that roll while the store is counted make the count worthless; it is tried so often.
+pub const COUNT_TRIES_MAX: usize = 3;
 
 /// A segment stays open for late commits for this long after the tail has left it, in milliseconds.
 pub const SEAL_GRACE_MS: u64 = 2_000;

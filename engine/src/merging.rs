@@ -17,7 +17,7 @@ use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockGuard};
 use crate::error::Result;
 use crate::format::index::{IndexEntry, Meta};
-use crate::format::segment::FooterEntry;
+use crate::format::segment::{FooterEntry, table_pages};
 use crate::format::superblock::Superblock;
 use crate::format::tail::Tail;
 use crate::handle::Handle;
@@ -35,11 +35,7 @@ pub fn close(handle: &Handle, tail_lock: &LockGuard<'_>, tail: &Tail, force: boo
     let now = handle.env.monotonic_ms();
     let mut open_from = tail.open_from;
     while open_from < tail.active {
-        // The tail left a segment when the next one was made.
-        let left_at = match handle.log.segment(open_from + 1) {
-            Ok(Some(next)) => next.header.created_ms,
-            _ => 0,
-        };
+        let left_at = left_ms(handle, open_from, tail.active);
         if !force && now < left_at.saturating_add(SEAL_GRACE_MS) {
             break;
         }
@@ -49,6 +45,15 @@ pub fn close(handle: &Handle, tail_lock: &LockGuard<'_>, tail: &Tail, force: boo
         handle.tail()?.write(tail_lock, &Tail { open_from, ..*tail })?;
     }
     Ok(open_from)
+}
+
+/// When the tail left a segment, or one for a single record that was made meanwhile: it went to the
+/// next segment with a whole table. (Segments of 512 KiB or less have small tables, too.)
+fn left_ms(handle: &Handle, id: u32, active: u32) -> u64 {
+    let whole = table_pages(handle.segment_bytes);
+    let headers = (id + 1..=active).filter_map(|id| Some(handle.log.segment(id).ok()??.header));
+    let mut entered = headers.filter(|header| header.table_pages == whole || header.id == active);
+    entered.next().map_or(0, |header| header.created_ms)
 }
 
 /// Seals the closed segments that are not merged yet; a damaged one is left alone.

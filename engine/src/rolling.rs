@@ -57,7 +57,7 @@ pub fn current_tail(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
 fn begin_epoch(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
     let epoch = handle.superblock.change(lock, |block| block.epoch += 1)?.epoch;
     handle.epoch.store(epoch, Ordering::Relaxed);
-    let other_bytes = handle.disk_bytes(None)?;
+    let other_bytes = handle.occupied_bytes(None)?;
     let id = add_segment(handle, lock, handle.segment_bytes)?.id();
     let tail = Tail {
         active: id,

@@ -217,7 +217,7 @@ impl Store {
         let tail = handle.tail().and_then(|tail| tail.read()).unwrap_or_default();
         Ok(Stats {
             entries: meta.map_or(0, |meta| meta.entries) + unmerged_entries,
-            disk_bytes: handle.disk_bytes(None)?,
+            disk_bytes: handle.disk_bytes()?,
             index_bytes: handle.index()?.disk_bytes()?,
             max_size_bytes: handle.options.max_size_bytes,
             segment_bytes: handle.segment_bytes,

@@ -5,7 +5,8 @@
 //!    the process: that call and every later change fail without effect, reads go on.
 //! 3. `Flip` is the canary: it writes one bit wrongly and reports success, so a checker that does
 //!    not notice is no checker.
-//! 4. Boot id and clocks can be set, and reflinks emulated by copying what a clone would share.
+//! 4. A hook runs before chosen writes: what others do in the midst of them.
+//! 5. Boot id and clocks can be set, and reflinks emulated by copying what a clone would share.
 
 use std::io;
 use std::path::Path;
@@ -66,6 +67,19 @@ struct Shared {
     later_ms: AtomicU64,
     clones: AtomicBool,
     read_only: AtomicBool,
+    hook: Mutex<Option<Hook>>,
+}
+
+/// What others do while a write is under way.
+struct Hook {
+    bytes_min: usize,
+    run: Box<dyn FnMut() + Send>,
+}
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hook").field("bytes_min", &self.bytes_min).finish_non_exhaustive()
+    }
 }
 
 /// The environment of the store under test.
@@ -114,6 +128,23 @@ impl FaultEnv {
     /// Refuses every opening for writing and every change, as a read-only mount does.
     pub fn make_read_only(&self) {
         self.0.read_only.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs `run` before each write of at least `bytes_min` bytes: what others do meanwhile, by
+    /// another handle. Writes that it makes itself run it no further.
+    pub fn before_writes_of(&self, bytes_min: usize, run: impl FnMut() + Send + 'static) {
+        let hook = Hook { bytes_min, run: Box::new(run) };
+        *self.0.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(hook);
+    }
+
+    /// Runs the hook, if this write is one for it.
+    fn before_write(&self, bytes: usize) {
+        let take = || self.0.hook.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut hook) = take() else { return };
+        if bytes >= hook.bytes_min {
+            (hook.run)();
+        }
+        *self.0.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(hook);
     }
 
     /// The environment as the engine takes it.
@@ -189,6 +220,7 @@ impl File for FaultFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.env.before_write(bytes.len());
         self.env.change()?;
         match self.env.meet(Call::Write) {
             Some(Fault::Errno(number)) => Err(injected(number)),

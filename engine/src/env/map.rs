@@ -154,7 +154,8 @@ fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) 
 /// A file, or its beginning, mapped for reading.
 ///
 /// The bytes may change while they are looked at, when another process writes; so they are copied
-/// out, and what was copied is checked. Those that nobody writes any more can be looked at in place.
+/// out, and what was copied is checked. Those that nobody writes any more can be looked at in
+/// place.
 #[derive(Debug)]
 pub struct Map {
     // Dropped first: the slot must be free before the address range can be used again.

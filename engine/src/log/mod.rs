@@ -151,4 +151,11 @@ impl Log {
     pub fn sizes(&self, id: u32) -> FileSizes {
         self.env.sizes(&self.path(id)).unwrap_or_default()
     }
+
+    /// Bytes that a segment file occupies, or will when everybody who has reserved room in it has
+    /// written: what is reserved makes the file longer before it takes blocks.
+    pub fn occupied_bytes(&self, id: u32) -> u64 {
+        let sizes = self.sizes(id);
+        sizes.disk_bytes.max(sizes.len_bytes)
+    }
 }

@@ -10,6 +10,7 @@ mod miri;
 mod model;
 mod processes;
 mod protocol;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::path::Path;

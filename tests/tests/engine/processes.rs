@@ -130,7 +130,11 @@ fn role() {
 
 fn start(role: &str, path: &Path, seed: u64) -> Child {
     let program = std::env::current_exe().expect("the kernel knows this program");
-    let mut command = Command::new(program);
+    start_by(Command::new(program), role, path, seed)
+}
+
+/// Starts a role by a command that ends with this program.
+fn start_by(mut command: Command, role: &str, path: &Path, seed: u64) -> Child {
     command.args(["--exact", "engine::processes::role", "--nocapture", "--test-threads=1"]);
     command.env(ROLE, role).env(STORE, path).env(SEED, seed.to_string());
     command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("it starts")
@@ -209,6 +213,71 @@ fn processes_that_are_killed_and_stopped_lose_nothing_that_was_acknowledged() {
     assert_eq!(store.verify(|_, _| {}).unwrap().damaged, []);
     store.maintain(Budget::full()).unwrap();
     assert!(disk_usage(&path) < 1 << 30);
+}
+
+/// A command that runs this program as the first process of a PID namespace, in a mount namespace
+/// where the store is at `other`, too.
+fn in_namespaces(path: &Path, other: &Path) -> Command {
+    let script = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount", "sh", "-c", script, "sh"]);
+    command.arg(path).arg(other).arg(std::env::current_exe().unwrap());
+    command
+}
+
+fn can_unshare(path: &Path, other: &Path) -> bool {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount", "mount", "--bind"]).arg(path).arg(other);
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+/// Containers on one machine: each sees other process ids, and the store at a path of its own.
+#[test]
+fn processes_in_other_namespaces_share_the_store_and_its_locks() {
+    let folder = larder_tests::temp_dir();
+    let (path, other) = (folder.path().join("store"), folder.path().join("other"));
+    std::fs::create_dir(&path).unwrap();
+    std::fs::create_dir(&other).unwrap();
+    if !can_unshare(&path, &other) {
+        eprintln!("skipped: PID and mount namespaces are not permitted here");
+        return;
+    }
+    let outside = (0..3).map(|n| start("write", &path, n));
+    let inside = (3..6).map(|n| start_by(in_namespaces(&path, &other), "write", &other, n));
+    let mut children: Vec<Child> = outside.chain(inside).collect();
+    let heard: Vec<_> = children.iter_mut().map(listen).collect();
+    std::thread::sleep(Duration::from_millis(1_200));
+    children.push(start_by(in_namespaces(&path, &other), "read", &other, 7));
+    std::thread::sleep(Duration::from_millis(300));
+    for child in &mut children {
+        assert!(!has_failed(child), "a process ended by itself");
+        // With `unshare` its child is killed, which is told of by the end of its pipe.
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let heard: Vec<Vec<u64>> = heard.into_iter().map(|numbers| numbers.join().unwrap()).collect();
+    let store = Store::open(&path, options()).unwrap();
+    for (writer, numbers) in heard.iter().enumerate() {
+        assert!(numbers.len() > 1, "writer {writer} has stored nothing");
+        for number in numbers {
+            let (key, value) = own(writer as u64, *number);
+            assert_eq!(value_of(&store, &key), Some(value), "put {number} of writer {writer}");
+        }
+    }
+    assert_eq!(store.verify(|_, _| {}).unwrap().damaged, []);
+    // A lock that is held in another namespace is held.
+    let mut holder = start_by(in_namespaces(&path, &other), "hold", &other, 0);
+    let out = BufReader::new(holder.stdout.take().unwrap());
+    assert!(out.lines().map_while(Result::ok).any(|line| line.ends_with("stored 0")));
+    let (key, value) = (Key::of(b"a"), Value::of(b"1".as_slice()));
+    assert_eq!(store.put(&value.entry(key)).unwrap(), Put::Dropped(DropReason::Busy));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let is_free = |_| {
+        std::thread::sleep(Duration::from_millis(20));
+        store.put(&value.entry(key)).unwrap() == Put::Stored
+    };
+    assert!((0..100).any(is_free), "the lock goes with its holder");
 }
 
 #[test]

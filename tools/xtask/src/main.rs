@@ -32,6 +32,13 @@ cargo xtask COMMAND
   dist                       build the release binaries into target/dist
   fill STORE N [--max-size BYTES] [--seed N]
                              fill a store with N entries of realistic sizes, for measurements
+  storm [OPTION...]          let processes write and read one store while others kill and stop
+                             them, and check that nothing is lost, wrong, stuck or too large
+                               --writers N --readers N --janitors N --seconds S --seed N
+                               --max-size BYTES  evict during the storm
+                               --namespaces      in PID and mount namespaces (as root)
+                               --json            print the summary as one JSON object
+                               --help            the other options
 ";
 
 fn main() -> ExitCode {
@@ -43,7 +50,8 @@ fn main() -> ExitCode {
             "fuzz" => fuzz::run(rest),
             "sanitize" => sanitize::run(rest),
             "dist" => dist::run(rest),
-            "fill" => fill(rest),
+            "fill" => bench("fill", rest),
+            "storm" => storm(rest),
             "help" | "--help" | "-h" => {
                 print!("{USAGE}");
                 Ok(true)
@@ -62,18 +70,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the load generator of the benchmarks.
-fn fill(arguments: &[String]) -> process::Outcome<bool> {
+/// Runs the storm below the target directory, where a store that failed is left to be looked at.
+fn storm(arguments: &[String]) -> process::Outcome<bool> {
+    let folder = workspace::target_dir()?.join("storm").to_string_lossy().into_owned();
+    let place = ["--directory".to_string(), folder];
+    if arguments.iter().any(|word| word == "--directory" || word == "--help") {
+        return bench("storm", arguments);
+    }
+    bench("storm", &[&place, arguments].concat())
+}
+
+/// Runs a program of the benchmarks.
+fn bench(name: &str, arguments: &[String]) -> process::Outcome<bool> {
     let mut cargo = workspace::cargo();
-    cargo.args([
-        "run",
-        "--release",
-        "--quiet",
-        "--package",
-        "larder-benches",
-        "--bin",
-        "fill",
-        "--",
-    ]);
+    cargo.args(["run", "--release", "--quiet", "--package", "larder-benches", "--bin", name, "--"]);
     process::succeeds(cargo.args(arguments))
 }

@@ -1,0 +1,194 @@
+//! Upkeep among puts that are under way, and upkeep that is killed: what a storm of processes met.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use larder_engine::limits::BODY_WRITE_BYTES_MAX;
+use larder_engine::{Budget, DropReason, Key, Options, Put, Store};
+use larder_tests::fault::{Call, Fault, FaultEnv, Plan};
+use larder_tests::sample::{Random, Value, disk_usage};
+
+use super::{put, value_of};
+
+/// Bytes that do not compress.
+fn noise(seed: u64, bytes: usize) -> Value {
+    let mut random = Random::new(seed);
+    let words = (0..bytes / 8).flat_map(|_| random.number().to_le_bytes());
+    Value::of(words.collect::<Vec<u8>>())
+}
+
+fn open(env: &FaultEnv, path: &Path, options: Options) -> Store {
+    Store::open_with(env.shared(), path, options).expect("the store opens")
+}
+
+/// Puts until there is no room; nobody maintains the store.
+fn fill(store: &Store, seed: u64, bytes: usize) {
+    for number in 0..100_000u64 {
+        let value = noise(seed ^ number << 20, bytes);
+        let key = Key::of(&[seed.to_le_bytes(), number.to_le_bytes()].concat());
+        match store.put(&value.entry(key)).expect("the disk works") {
+            Put::Stored => {}
+            Put::Dropped(reason) => return assert_eq!(reason, DropReason::Full),
+        }
+    }
+    panic!("the store has no bound");
+}
+
+/// Upkeep counted the blocks of segments afresh. A record that had its place and was not written
+/// yet has no blocks, so its room was given away a second time, and the store passed `max_size`
+/// when the writer came to write.
+#[test]
+fn what_is_reserved_and_not_written_yet_counts_as_used() {
+    let folder = larder_tests::temp_dir();
+    let max_size = 64 << 20;
+    let options = Options::new().max_size_bytes(max_size);
+    let env = FaultEnv::new();
+    let writer = open(&env, folder.path(), options.clone());
+    let other = open(&FaultEnv::new(), folder.path(), options);
+    let runs = Arc::new(AtomicU64::new(0));
+    let count = runs.clone();
+    env.before_writes_of(BODY_WRITE_BYTES_MAX, move || {
+        if count.fetch_add(1, Ordering::Relaxed) > 0 {
+            return;
+        }
+        other.maintain(Budget::inline()).unwrap();
+        fill(&other, 1, 300_000);
+    });
+    let (key, value) = (Key::of(b"large"), noise(2, 24 << 20));
+    put(&writer, key, &value);
+    assert!(runs.load(Ordering::Relaxed) > 1, "the large write was met");
+    let used = disk_usage(folder.path());
+    assert!(used <= max_size, "{used} bytes");
+    assert_eq!(value_of(&writer, &key), Some(value));
+}
+
+/// An evictor took the bytes of segments off the sum when it had published them as gone, and
+/// unlinked them afterwards. Killed in between it left files that nobody counted, and puts went on
+/// until the store had a tenth more than `max_size`.
+#[test]
+fn upkeep_that_is_killed_anywhere_leaves_the_bound_in_force() {
+    let folder = larder_tests::temp_dir();
+    let max_size = 4 << 20;
+    let options = || Options::new().max_size_bytes(max_size).segment_bytes(64 << 10);
+    let full = folder.path().join("full");
+    fill(&open(&FaultEnv::new(), &full, options()), 1, 9_000);
+    let mut stops = 0;
+    for number in 1.. {
+        let path = folder.path().join(number.to_string());
+        copy(&full, &path);
+        let env = FaultEnv::new();
+        let store = open(&env, &path, options());
+        env.arm(Some(Plan { call: Call::Change, number, fault: Fault::Stop }));
+        let is_over = store.maintain(Budget::inline()).is_ok();
+        drop(store);
+        fill(&open(&FaultEnv::new(), &path, options()), 2, 9_000);
+        let used = disk_usage(&path);
+        assert!(used <= max_size, "{used} bytes after a kill at change {number}");
+        fs::remove_dir_all(&path).unwrap();
+        if is_over {
+            break;
+        }
+        stops += 1;
+    }
+    assert!(stops > 10, "only {stops} places to be killed at");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// Puts until the tail stands in a new segment.
+fn roll(store: &Store, seed: u64) {
+    let before = store.stats().unwrap().segments;
+    for number in 0.. {
+        let key = Key::of(&[seed.to_le_bytes(), u64::to_le_bytes(number)].concat());
+        put(store, key, &noise(seed ^ number << 20, 200_000));
+        if store.stats().unwrap().segments > before {
+            return;
+        }
+    }
+}
+
+fn segments_of_2_mib() -> Options {
+    Options::new().max_size_bytes(1 << 30).segment_bytes(2 << 20)
+}
+
+/// `close` took the making of the next segment for the moment at which the tail had left the one
+/// before. A record with a segment of its own makes the next one without moving the tail, so a
+/// segment could be closed in the moment that the tail left it, and the puts under way in it were
+/// dropped.
+#[test]
+fn a_segment_for_one_record_does_not_close_the_one_before_early() {
+    let folder = larder_tests::temp_dir();
+    let (env, clock) = (FaultEnv::new(), FaultEnv::new());
+    let writer = open(&env, folder.path(), segments_of_2_mib());
+    let other = open(&clock, folder.path(), segments_of_2_mib());
+    let runs = Arc::new(AtomicU64::new(0));
+    let count = runs.clone();
+    env.before_writes_of(100_000, move || {
+        let run = count.fetch_add(1, Ordering::Relaxed);
+        put(&other, Key::of(&run.to_le_bytes()), &noise(run, 1_500_000));
+        clock.pass_ms(3_000);
+        roll(&other, 100 + run);
+        other.maintain(Budget::inline()).unwrap();
+    });
+    put(&writer, Key::of(b"slow"), &noise(7, 150_000));
+    assert_eq!(runs.load(Ordering::Relaxed), 1, "the first attempt is committed");
+}
+
+/// The same for a record with a segment of its own, when another one got one after it.
+#[test]
+fn a_segment_for_one_record_does_not_close_another_one_early() {
+    let folder = larder_tests::temp_dir();
+    let (env, clock) = (FaultEnv::new(), FaultEnv::new());
+    let writer = open(&env, folder.path(), segments_of_2_mib());
+    let other = open(&clock, folder.path(), segments_of_2_mib());
+    let runs = Arc::new(AtomicU64::new(0));
+    let count = runs.clone();
+    env.before_writes_of(BODY_WRITE_BYTES_MAX, move || {
+        let run = count.fetch_add(1, Ordering::Relaxed);
+        if run > 0 {
+            return;
+        }
+        put(&other, Key::of(&run.to_le_bytes()), &noise(run, 1_500_000));
+        clock.pass_ms(3_000);
+        roll(&other, 100 + run);
+        other.maintain(Budget::inline()).unwrap();
+    });
+    let (key, value) = (Key::of(b"slow"), noise(7, 12 << 20));
+    put(&writer, key, &value);
+    let pieces = (12 << 20) / BODY_WRITE_BYTES_MAX as u64;
+    assert_eq!(runs.load(Ordering::Relaxed), pieces, "the first attempt is committed");
+    assert_eq!(value_of(&writer, &key), Some(value));
+}
+
+/// Segments are closed some time after the tail has left them, without being forced to.
+#[test]
+fn a_segment_that_the_tail_left_long_ago_is_closed() {
+    let folder = larder_tests::temp_dir();
+    let (env, clock) = (FaultEnv::new(), FaultEnv::new());
+    let writer = open(&env, folder.path(), segments_of_2_mib());
+    let other = open(&clock, folder.path(), segments_of_2_mib());
+    let runs = Arc::new(AtomicU64::new(0));
+    let count = runs.clone();
+    env.before_writes_of(100_000, move || {
+        let run = count.fetch_add(1, Ordering::Relaxed);
+        roll(&other, 100 + run);
+        clock.pass_ms(3_000);
+        other.maintain(Budget::inline()).unwrap();
+    });
+    let slow = noise(7, 150_000);
+    let outcome = writer.put(&slow.entry(Key::of(b"slow"))).unwrap();
+    assert_eq!(outcome, Put::Dropped(DropReason::Closed));
+    assert_eq!(runs.load(Ordering::Relaxed), 2, "it is tried twice");
+}
