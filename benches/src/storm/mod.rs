@@ -4,7 +4,8 @@
 //!    record can tell every wrong byte, and the storm can be had again with the same load (not
 //!    with the same interleaving).
 //! 2. A writer acknowledges a put through a pipe after it returned; what was acknowledged is
-//!    published to the readers ([`board`]) and must be found from then on, with its sequence number.
+//!    published to the readers ([`board`]) and must be found from then on, with its sequence
+//!    number.
 //! 3. Signals come at random times, and *aimed*: a worker that is about to write to the store says
 //!    so and waits to be killed or stopped right there, with the locks that it holds ([`watch`]).
 //! 4. The waits for locks are measured by the process that waits, without the time that it was
