@@ -5,11 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use larder_engine::limits::BODY_WRITE_BYTES_MAX;
 use larder_engine::{Budget, DropReason, Key, Options, Put, Store};
 use larder_tests::fault::{Call, Fault, FaultEnv, Plan};
 use larder_tests::sample::{Random, Value, disk_usage};
 
 use super::{put, value_of};
+
+/// Large bodies are written in pieces of this length.
+const PIECE_BYTES: usize = BODY_WRITE_BYTES_MAX;
 
 /// Bytes that do not compress.
 fn noise(seed: u64, bytes: usize) -> Value {
@@ -48,14 +52,19 @@ fn what_is_reserved_and_not_written_yet_counts_as_used() {
     let other = open(&FaultEnv::new(), folder.path(), options);
     let runs = Arc::new(AtomicU64::new(0));
     let count = runs.clone();
-    env.before_writes_of(20 << 20, move || {
-        count.fetch_add(1, Ordering::Relaxed);
-        other.maintain(Budget::inline()).unwrap();
-        fill(&other, 1, 300_000);
+    env.before_writes_of(PIECE_BYTES, move || {
+        if count.fetch_add(1, Ordering::Relaxed) == 0 {
+            other.maintain(Budget::inline()).unwrap();
+            fill(&other, 1, 300_000);
+        }
     });
     let (key, value) = (Key::of(b"large"), noise(2, 24 << 20));
     put(&writer, key, &value);
-    assert_eq!(runs.load(Ordering::Relaxed), 1, "the large write was met");
+    assert_eq!(
+        runs.load(Ordering::Relaxed),
+        (24 << 20) / PIECE_BYTES as u64,
+        "the pieces of the large write"
+    );
     let used = disk_usage(folder.path());
     assert!(used <= max_size, "{used} bytes");
     assert_eq!(value_of(&writer, &key), Some(value));
@@ -152,8 +161,12 @@ fn a_segment_for_one_record_does_not_close_another_one_early() {
     let other = open(&clock, folder.path(), segments_of_2_mib());
     let runs = Arc::new(AtomicU64::new(0));
     let count = runs.clone();
-    env.before_writes_of(10 << 20, move || {
+    env.before_writes_of(PIECE_BYTES, move || {
         let run = count.fetch_add(1, Ordering::Relaxed);
+        if !run.is_multiple_of((12 << 20) / PIECE_BYTES as u64) {
+            // Not the first piece of an attempt.
+            return;
+        }
         put(&other, Key::of(&run.to_le_bytes()), &noise(run, 1_500_000));
         clock.pass_ms(3_000);
         roll(&other, 100 + run);
@@ -161,7 +174,11 @@ fn a_segment_for_one_record_does_not_close_another_one_early() {
     });
     let (key, value) = (Key::of(b"slow"), noise(7, 12 << 20));
     put(&writer, key, &value);
-    assert_eq!(runs.load(Ordering::Relaxed), 1, "the first attempt is committed");
+    assert_eq!(
+        runs.load(Ordering::Relaxed),
+        (12 << 20) / PIECE_BYTES as u64,
+        "the first attempt is committed"
+    );
     assert_eq!(value_of(&writer, &key), Some(value));
 }
 
