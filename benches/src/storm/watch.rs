@@ -1,7 +1,8 @@
 //! The environment of a worker's store: the operating system, watched.
 //!
 //! 1. It measures every wait for a lock: from the first refusal to the end, without the time for
-//!    which the kernel says that the process ran or was ready to run and had no processor.
+//!    which the kernel says that the process ran or was ready to run and had no processor, or that
+//!    the whole machine, where it is a virtual one, did not run.
 //! 2. It sees what a put leaves in the log: bytes of bodies (written without the tail lock), the
 //!    segment, the sequence number in its last frame (docs/format.md, sections 7 and 14).
 //! 3. When the time has come it aims: before the next write, unlinking or resizing it says what
@@ -33,12 +34,19 @@ const READING_MAX: Duration = Duration::from_micros(500);
 
 /// Processor time and time without a processor of this process.
 #[derive(Debug)]
-pub struct Scheduling(Option<StdFile>);
+pub struct Scheduling {
+    process: Option<StdFile>,
+    machine: Option<StdFile>,
+}
+
+/// The kernel's unit of the time that a virtual machine was not running.
+const STOLEN_TICK: Duration = Duration::from_millis(10);
 
 impl Scheduling {
     /// Opens the kernel's figures, where it has them.
     pub fn new() -> Scheduling {
-        Scheduling(StdFile::open("/proc/self/schedstat").ok())
+        let open = |path| StdFile::open(path).ok();
+        Scheduling { process: open("/proc/self/schedstat"), machine: open("/proc/stat") }
     }
 
     /// The time, and what of it is explained so far: read again where the process lost its
@@ -58,11 +66,24 @@ impl Scheduling {
     /// Time on and time waiting for a processor so far.
     fn explained(&self) -> Duration {
         let mut text = [0; 80];
-        let count = self.0.as_ref().and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or(0);
-        let text = str::from_utf8(&text[..count]).unwrap_or("");
+        let text = read(self.process.as_ref(), &mut text);
         let sum = text.split_whitespace().take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
         Duration::from_nanos(sum)
     }
+}
+
+impl Scheduling {
+    /// Ticks that the machine under this one has taken from it.
+    fn stolen_ticks(&self) -> u32 {
+        let mut text = [0; 160];
+        let text = read(self.machine.as_ref(), &mut text);
+        text.split_whitespace().nth(8).and_then(|word| word.parse().ok()).unwrap_or(0)
+    }
+}
+
+fn read<'a>(file: Option<&StdFile>, text: &'a mut [u8]) -> &'a str {
+    let count = file.and_then(|file| file.read_at(text, 0).ok()).unwrap_or(0);
+    str::from_utf8(&text[..count]).unwrap_or("")
 }
 
 impl Default for Scheduling {
@@ -77,6 +98,8 @@ pub struct Span {
     from_ms: u64,
     start: Instant,
     explained: Duration,
+    /// Only of waits that are judged: reading it takes longer than many a get.
+    stolen_ticks: Option<u32>,
 }
 
 /// From here on a span is told to the conductor, who knows whether the worker stood still.
@@ -87,7 +110,12 @@ impl Span {
     pub fn new(scheduling: &Scheduling) -> Span {
         let from_ms = RealEnv.monotonic_ms();
         let (start, explained) = scheduling.now();
-        Span { from_ms, start, explained }
+        Span { from_ms, start, explained, stolen_ticks: None }
+    }
+
+    /// Begins a wait for a lock.
+    fn of_lock(scheduling: &Scheduling) -> Span {
+        Span { stolen_ticks: Some(scheduling.stolen_ticks()), ..Span::new(scheduling) }
     }
 
     /// Ends what a worker did; returns the microseconds that the processor does not explain.
@@ -96,7 +124,14 @@ impl Span {
     /// If nobody listens.
     pub fn end(&self, scheduling: &Scheduling, worker: u32, what: &str) -> io::Result<u64> {
         let (end, explained) = scheduling.now();
-        let explained = explained.saturating_sub(self.explained);
+        let mut explained = explained.saturating_sub(self.explained);
+        if let Some(before) = self.stolen_ticks {
+            // A count that has moved by one tick may stand for nearly two.
+            match scheduling.stolen_ticks().saturating_sub(before) {
+                0 => {}
+                ticks => explained += STOLEN_TICK * (ticks + 1),
+            }
+        }
         let rest = (end - self.start).saturating_sub(explained).as_micros() as u64;
         if rest >= TELL_US_MIN {
             let to_ms = RealEnv.monotonic_ms() + 1;
@@ -260,7 +295,7 @@ impl Watch {
         state.held[lock] |= has_it && sharing == Sharing::Exclusive;
         if !has_it {
             if state.waiting.is_none() && lock != 0 {
-                state.waiting = Some(Span::new(&self.0.scheduling));
+                state.waiting = Some(Span::of_lock(&self.0.scheduling));
             }
             return;
         }

@@ -12,6 +12,9 @@ use larder_tests::sample::{Random, Value, disk_usage};
 
 use super::{put, value_of};
 
+/// Large bodies are written in pieces of this length.
+const PIECE_BYTES: usize = BODY_WRITE_BYTES_MAX;
+
 /// Bytes that do not compress.
 fn noise(seed: u64, bytes: usize) -> Value {
     let mut random = Random::new(seed);
@@ -49,16 +52,19 @@ fn what_is_reserved_and_not_written_yet_counts_as_used() {
     let other = open(&FaultEnv::new(), folder.path(), options);
     let runs = Arc::new(AtomicU64::new(0));
     let count = runs.clone();
-    env.before_writes_of(BODY_WRITE_BYTES_MAX, move || {
-        if count.fetch_add(1, Ordering::Relaxed) > 0 {
-            return;
+    env.before_writes_of(PIECE_BYTES, move || {
+        if count.fetch_add(1, Ordering::Relaxed) == 0 {
+            other.maintain(Budget::inline()).unwrap();
+            fill(&other, 1, 300_000);
         }
-        other.maintain(Budget::inline()).unwrap();
-        fill(&other, 1, 300_000);
     });
     let (key, value) = (Key::of(b"large"), noise(2, 24 << 20));
     put(&writer, key, &value);
-    assert!(runs.load(Ordering::Relaxed) > 1, "the large write was met");
+    assert_eq!(
+        runs.load(Ordering::Relaxed),
+        (24 << 20) / PIECE_BYTES as u64,
+        "the pieces of the large write"
+    );
     let used = disk_usage(folder.path());
     assert!(used <= max_size, "{used} bytes");
     assert_eq!(value_of(&writer, &key), Some(value));
@@ -155,9 +161,10 @@ fn a_segment_for_one_record_does_not_close_another_one_early() {
     let other = open(&clock, folder.path(), segments_of_2_mib());
     let runs = Arc::new(AtomicU64::new(0));
     let count = runs.clone();
-    env.before_writes_of(BODY_WRITE_BYTES_MAX, move || {
+    env.before_writes_of(PIECE_BYTES, move || {
         let run = count.fetch_add(1, Ordering::Relaxed);
-        if run > 0 {
+        if !run.is_multiple_of((12 << 20) / PIECE_BYTES as u64) {
+            // Not the first piece of an attempt.
             return;
         }
         put(&other, Key::of(&run.to_le_bytes()), &noise(run, 1_500_000));
@@ -167,8 +174,11 @@ fn a_segment_for_one_record_does_not_close_another_one_early() {
     });
     let (key, value) = (Key::of(b"slow"), noise(7, 12 << 20));
     put(&writer, key, &value);
-    let pieces = (12 << 20) / BODY_WRITE_BYTES_MAX as u64;
-    assert_eq!(runs.load(Ordering::Relaxed), pieces, "the first attempt is committed");
+    assert_eq!(
+        runs.load(Ordering::Relaxed),
+        (12 << 20) / PIECE_BYTES as u64,
+        "the first attempt is committed"
+    );
     assert_eq!(value_of(&writer, &key), Some(value));
 }
 
