@@ -224,3 +224,16 @@ fn a_macro_that_becomes_its_value_is_judged_anew() {
         }
     }
 }
+
+/// clang warns that `-MD` is not used beside `-MMD`. Both calls had one key, and whichever came
+/// first had its messages shown for both.
+#[test]
+fn two_requests_for_dependencies_are_not_one() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", "int a;\n");
+        for arguments in [&["-MD", "-MMD", "-c", "a.c"][..], &["-MMD", "-c", "a.c"]] {
+            sandbox.check_cached(compiler, arguments);
+        }
+    }
+}
