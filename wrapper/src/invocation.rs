@@ -33,7 +33,7 @@ use larder_engine::env::clock_ns;
 use larder_engine::{Budget, Key, Maintained, Options, Store};
 
 use crate::compiler;
-use crate::compiler::Compile;
+use crate::compiler::{Compile, Family};
 use crate::config::{Config, Janitor};
 use crate::digest::{Digest, Digests, Mentions};
 use crate::exec;
@@ -45,6 +45,13 @@ use crate::outcome::{Counter, Reason};
 
 /// The exit status of a shell for a command that is not there.
 const STATUS_NOT_FOUND: i32 = 127;
+
+/// Linux bounds each string of an environment (`MAX_ARG_STRLEN`), and gcc hands all its options on
+/// in one of them, `COLLECT_GCC_OPTIONS`.
+const VARIABLE_BYTES_MAX: usize = 128 << 10;
+/// What larder and gcc itself add there: paths of a temporary file and of the object, each of up to
+/// 4 KiB, and some short options.
+const ADDED_BYTES_MAX: usize = 16 << 10;
 
 /// What is known of the call before its arguments are understood.
 struct Call<'a> {
@@ -287,6 +294,7 @@ impl Session<'_> {
             Reason::new(Counter::CompilerCheckFailed, text)
         })?;
         let compile = compiler::parse(family, language, self.call.arguments, &directory)?;
+        check_length(&compile)?;
         let toolchain = Toolchain::of(&compile, self.call.compiler, &self.store, &self.digests)?;
         let source = self.source(&compile)?;
         let named = self.named(&compile)?;
@@ -344,6 +352,22 @@ impl Session<'_> {
             variable: &|name| env::var_os(name),
         })
     }
+}
+
+/// With what larder adds, gcc must be able to hand its options on as it can without.
+fn check_length(compile: &Compile) -> Result<(), Reason> {
+    let bytes: usize = compile.arguments.iter().map(|word| handed_on_bytes(word)).sum();
+    if compile.family == Family::Clang || bytes <= VARIABLE_BYTES_MAX - ADDED_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Reason::new(Counter::UnsupportedCompilerOption, "the command line is very long"))
+}
+
+/// The most that one word takes in gcc's variable: `-DX` stands there as `'-D' 'X'` with a blank
+/// after it, and a quote as `'\''`.
+fn handed_on_bytes(word: &OsStr) -> usize {
+    let quotes = word.as_encoded_bytes().iter().filter(|byte| **byte == b'\'').count();
+    word.len() + 6 + 3 * quotes
 }
 
 fn hidden_input(path: &Path) -> Reason {

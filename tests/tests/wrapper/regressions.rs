@@ -237,3 +237,31 @@ fn two_requests_for_dependencies_are_not_one() {
         }
     }
 }
+
+/// gcc hands its options on in one variable of the environment, and with what larder added a long
+/// command line no longer fitted: the compile failed, and without larder it had not. Quotes take
+/// four bytes each there.
+#[test]
+fn a_command_line_as_long_as_gcc_takes_it_still_compiles() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.c", "int a;\n");
+    if sandbox.plain("gcc", &["-c", "a.c"]).status != Some(0) {
+        println!("skipped: no gcc");
+        return;
+    }
+    for (value, most) in [("1234", 7500), ("'1''2''3''4'", 4500)] {
+        let macros: Vec<String> = (0..most).map(|n| format!("-DX{n:04}={value}")).collect();
+        let with = |count: usize| -> Vec<&str> {
+            macros[..count].iter().map(String::as_str).chain(["-c", "a.c"]).collect()
+        };
+        let fits = |count: usize| sandbox.plain("gcc", &with(count)).status == Some(0);
+        // The limit depends on the compiler's own options: the longest line that fits is looked for.
+        let counts: Vec<usize> = (0..=most).collect();
+        let longest = counts.partition_point(|count| fits(*count)) - 1;
+        assert!((100..most).contains(&longest), "{longest} of {most} fit");
+        for _ in 0..2 {
+            sandbox.check("gcc", &with(longest));
+        }
+        sandbox.check_cached("gcc", &with(longest / 2));
+    }
+}
