@@ -107,8 +107,10 @@ fn floor(
 ) -> Result<Candidate, Box<dyn Error>> {
     let (list, packed) = (directory.join("list"), directory.join("packed"));
     let depfile = directory.join("list.d");
+    // A hit must look at the system headers, too, which -MMD would leave out of the list.
+    let arguments = command[1..].iter().filter(|argument| *argument != "-MMD");
     let status = Command::new(&command[0])
-        .args(&command[1..])
+        .args(arguments)
         .args(["-MD", "-MF"])
         .arg(&depfile)
         .status()?;
