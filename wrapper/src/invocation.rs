@@ -23,7 +23,6 @@ use std::cell::RefCell;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -60,6 +59,8 @@ struct Call<'a> {
     config: &'a Config,
     log: &'a Log,
     compiler: &'a Path,
+    /// The file that the links at `compiler` lead to.
+    compiler_file: &'a Path,
     arguments: &'a [OsString],
 }
 
@@ -109,18 +110,25 @@ pub fn run(program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
     for problem in &config.problems {
         log.line(format_args!("configuration: {problem}"));
     }
-    let own_exe = env::current_exe().unwrap_or_default();
-    let found = exec::find_compiler(program, env::var_os("PATH").as_deref(), &own_exe);
-    let compiler = found.unwrap_or_else(|reason| {
+    let own_exe = Path::new(exec::OWN_EXE);
+    let found = exec::find_compiler(program, env::var_os("PATH").as_deref(), own_exe);
+    let exec::Program { path: compiler, file } = found.unwrap_or_else(|reason| {
         count_alone(&config, reason.counter);
         eprintln!("larder: {}", reason.text);
         exit(STATUS_NOT_FOUND)
     });
-    let call = Call { started_ns, config: &config, log: &log, compiler: &compiler, arguments };
+    let call = Call {
+        started_ns,
+        config: &config,
+        log: &log,
+        compiler: &compiler,
+        compiler_file: &file,
+        arguments,
+    };
     let session = if config.disable.value { None } else { guarded(&log, || open(&call)).flatten() };
     if let Some(session) = session {
         let status = handle(&session);
-        finish(&session, &own_exe);
+        finish(&session);
         if let Some(status) = status {
             exec::end_like(status)
         }
@@ -167,7 +175,7 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
     match open_store(call.config, path) {
         Ok(store) => {
             let table = digest_table(path);
-            let digests = Digests::open(table.as_deref());
+            let digests = Digests::open(Some(&table));
             Some(Session { call, store, digests, counts: RefCell::default() })
         }
         Err(error) => {
@@ -190,9 +198,9 @@ pub fn open_store(config: &Config, path: &Path) -> larder_engine::Result<Store> 
 }
 
 /// One table per user: members of a shared store need not trust each other's digests.
-fn digest_table(store: &Path) -> Option<PathBuf> {
-    let user = std::fs::metadata("/proc/self").ok()?.uid();
-    Some(store.join(format!("digests-{user}")))
+fn digest_table(store: &Path) -> PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    store.join(format!("digests-{user}"))
 }
 
 /// Counts where there is no session.
@@ -207,7 +215,7 @@ fn count_alone(config: &Config, counter: Counter) {
 }
 
 /// Writes what was counted, and sees to the upkeep that a put found due.
-fn finish(session: &Session<'_>, own_exe: &Path) {
+fn finish(session: &Session<'_>) {
     if session.store.is_read_only() {
         return;
     }
@@ -216,15 +224,15 @@ fn finish(session: &Session<'_>, own_exe: &Path) {
             session.store.counters().add(*counter as usize, *count);
         }
         if session.store.maintenance_due() {
-            maintain(session, own_exe);
+            maintain(session);
         }
     });
 }
 
-fn maintain(session: &Session<'_>, own_exe: &Path) {
+fn maintain(session: &Session<'_>) {
     match session.call.config.janitor.value {
         Janitor::Off => {}
-        Janitor::Detached if start_janitor(own_exe).is_ok() => {}
+        Janitor::Detached if start_janitor().is_ok() => {}
         Janitor::Detached | Janitor::Inline => match upkeep(&session.store, Budget::inline()) {
             Ok(_) => {}
             Err(error) => session.log(format_args!("upkeep failed: {error}")),
@@ -246,7 +254,8 @@ pub fn upkeep(store: &Store, budget: Budget) -> larder_engine::Result<Maintained
 
 /// Starts `larder janitor` with low priority in a process group of its own. The shell closes what a
 /// build passes on to every child (a jobserver's pipes), so that nobody waits for the janitor.
-fn start_janitor(own_exe: &Path) -> io::Result<()> {
+fn start_janitor() -> io::Result<()> {
+    let own_exe = env::current_exe()?;
     let script = "exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-; exec nice -n 19 \"$0\" janitor";
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(script).arg(own_exe).process_group(0).current_dir("/");
@@ -289,7 +298,9 @@ impl Session<'_> {
         let directory = env::current_dir().map_err(|error| {
             Reason::new(Counter::InternalError, format!("no working directory: {error}"))
         })?;
-        let (family, language) = compiler::family_of(self.call.compiler).ok_or_else(|| {
+        let name = self.call.compiler.file_name().unwrap_or_default();
+        let family = compiler::family_of(name, self.call.compiler_file);
+        let (family, language) = family.ok_or_else(|| {
             let text = format!("{} is no known compiler", self.call.compiler.display());
             Reason::new(Counter::CompilerCheckFailed, text)
         })?;

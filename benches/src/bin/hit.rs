@@ -114,11 +114,8 @@ fn floor(
     let depfile = directory.join("list.d");
     // A hit must look at the system headers, too, which -MMD would leave out of the list.
     let arguments = command[1..].iter().filter(|argument| *argument != "-MMD");
-    let status = Command::new(&command[0])
-        .args(arguments)
-        .args(["-MD", "-MF"])
-        .arg(&depfile)
-        .status()?;
+    let status =
+        Command::new(&command[0]).args(arguments).args(["-MD", "-MF"]).arg(&depfile).status()?;
     if !status.success() {
         return Err("the compiler does not list its headers".into());
     }
