@@ -265,3 +265,32 @@ fn a_command_line_as_long_as_gcc_takes_it_still_compiles() {
         sandbox.check_cached("gcc", &with(longest / 2));
     }
 }
+
+/// gcc lists no file that `__has_include` found and nothing included. Larder looked for it in the
+/// directories that options name, not in those of variables or of the compiler itself, so that a
+/// hit gave what the compiler would have given while the file was there.
+#[test]
+fn a_file_that_was_only_asked_for_is_an_input_wherever_it_is_found() {
+    for compiler in compilers() {
+        for by_variable in [true, false] {
+            let mut sandbox = Sandbox::new();
+            sandbox.write("root/usr/include/used.h", "int used;\n");
+            let asked = "#if __has_include(<asked.h>)\nint a = 1;\n#else\nint a = 2;\n#endif\n";
+            sandbox.write("asks.c", asked);
+            sandbox.write("a.c", &format!("#include <used.h>\n{asked}"));
+            let root = format!("--sysroot={}", sandbox.path("root").display());
+            let arguments = match by_variable {
+                true => vec!["-c", "asks.c"],
+                false => vec![&root, "-c", "a.c"],
+            };
+            if by_variable {
+                let directory = sandbox.path("root/usr/include");
+                sandbox.set("C_INCLUDE_PATH", directory.to_str().unwrap());
+            }
+            sandbox.write("root/usr/include/asked.h", "\n");
+            sandbox.check_cached(compiler, &arguments);
+            fs::remove_file(sandbox.path("root/usr/include/asked.h")).unwrap();
+            assert_eq!(sandbox.check(compiler, &arguments), "miss", "{compiler} {arguments:?}");
+        }
+    }
+}
