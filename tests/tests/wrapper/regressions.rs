@@ -255,7 +255,7 @@ fn a_command_line_as_long_as_gcc_takes_it_still_compiles() {
             macros[..count].iter().map(String::as_str).chain(["-c", "a.c"]).collect()
         };
         let fits = |count: usize| sandbox.plain("gcc", &with(count)).status == Some(0);
-        // The limit depends on the compiler's own options: the longest line that fits is looked for.
+        // The limit depends on the compiler's own options: look for the longest line that fits.
         let counts: Vec<usize> = (0..=most).collect();
         let longest = counts.partition_point(|count| fits(*count)) - 1;
         assert!((100..most).contains(&longest), "{longest} of {most} fit");
