@@ -9,12 +9,14 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio, exit};
 
+use rustix::fs::{FileType, Stat, stat};
+
 use crate::compiler::Family;
+use crate::files::behind_links;
 use crate::outcome::{Counter, Reason};
 
 /// Programs that are passed over when a compiler is looked for. A distributor (distcc, icecc) is no
@@ -28,6 +30,18 @@ const PATH_DEFAULT: &str = "/bin:/usr/bin";
 const STATUS_CANNOT_RUN: i32 = 126;
 const STATUS_NOT_FOUND: i32 = 127;
 
+/// Larder itself, whatever it is called.
+pub const OWN_EXE: &str = "/proc/self/exe";
+
+/// A program that was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Program {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// The file that the links there lead to.
+    pub file: PathBuf,
+}
+
 /// The real compiler for a program name: a path is taken as it stands, a bare name is looked for in
 /// `PATH`. Where a path leads to a cache (a link of larder itself included), its last component is
 /// looked for.
@@ -38,15 +52,21 @@ pub fn find_compiler(
     program: &OsStr,
     path_var: Option<&OsStr>,
     own_exe: &Path,
-) -> Result<PathBuf, Reason> {
+) -> Result<Program, Reason> {
     let as_path = Path::new(program);
-    let is_path = program.as_bytes().contains(&b'/');
-    if is_path && !is_cache(as_path, own_exe) {
-        return Ok(as_path.to_owned());
+    if program.as_bytes().contains(&b'/') {
+        let found = as_program(as_path.to_owned());
+        if !stat(as_path).is_ok_and(|facts| is_cache(&found, &facts, own_exe)) {
+            return Ok(found);
+        }
     }
     let name = as_path.file_name().unwrap_or_default();
     candidates(path_var.unwrap_or(OsStr::new(PATH_DEFAULT)), name)
-        .find(|candidate| is_executable(candidate) && !is_cache(candidate, own_exe))
+        .find_map(|candidate| {
+            let facts = stat(&candidate).ok().filter(is_executable)?;
+            let found = as_program(candidate);
+            (!is_cache(&found, &facts, own_exe)).then_some(found)
+        })
         .ok_or_else(|| {
             let text = format!("no compiler called {} is in PATH", name.display());
             Reason::new(Counter::CouldNotFindCompiler, text)
@@ -70,25 +90,24 @@ pub fn is_larder(program: &OsStr, own_exe: &Path) -> bool {
     if !program.as_bytes().contains(&b'/') {
         return has_own_name(path);
     }
-    is_same_file(path, own_exe) || path.canonicalize().is_ok_and(|real| has_own_name(&real))
+    stat(path).is_ok_and(|facts| is_same_file(&facts, own_exe)) || has_own_name(&behind_links(path))
 }
 
-fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+fn as_program(path: PathBuf) -> Program {
+    Program { file: behind_links(&path), path }
 }
 
-fn is_cache(path: &Path, own_exe: &Path) -> bool {
-    is_same_file(path, own_exe)
-        || path.canonicalize().is_ok_and(|real| {
-            CACHES.iter().any(|cache| real.file_name() == Some(OsStr::new(cache)))
-        })
+fn is_executable(facts: &Stat) -> bool {
+    FileType::from_raw_mode(facts.st_mode) == FileType::RegularFile && facts.st_mode & 0o111 != 0
 }
 
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    match (a.metadata(), b.metadata()) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        _ => false,
-    }
+fn is_cache(program: &Program, facts: &Stat, own_exe: &Path) -> bool {
+    CACHES.iter().any(|cache| program.file.file_name() == Some(OsStr::new(cache)))
+        || is_same_file(facts, own_exe)
+}
+
+fn is_same_file(facts: &Stat, path: &Path) -> bool {
+    stat(path).is_ok_and(|other| (facts.st_dev, facts.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// What happens to one output stream of a compiler.
@@ -245,7 +264,7 @@ fn has_colors(term: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -277,7 +296,8 @@ mod tests {
     }
 
     fn find(program: &str, path: &OsStr, own: &Path) -> Result<PathBuf, Counter> {
-        find_compiler(OsStr::new(program), Some(path), own).map_err(|reason| reason.counter)
+        let found = find_compiler(OsStr::new(program), Some(path), own);
+        found.map(|program| program.path).map_err(|reason| reason.counter)
     }
 
     #[test]

@@ -6,13 +6,16 @@
 //! both ways; a directory that is replaced meanwhile is seen as it was a moment ago.
 
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, stat, statat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlink, stat, statat,
+};
 
 /// Directories that are kept open at most.
 const DIRECTORIES_MAX: usize = 64;
@@ -70,6 +73,22 @@ impl Facts {
     }
 }
 
+/// Links that are followed at most, as in the kernel.
+const LINKS_MAX: usize = 40;
+
+/// The file that the links in the last component of a path lead to, as far as they do; directories
+/// stay as they are written, so that each link costs one call and everything else none.
+pub fn behind_links(path: &Path) -> PathBuf {
+    let mut path = path.to_path_buf();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = readlink(&path, Vec::new()) else { break };
+        // An absolute target replaces the whole path.
+        path.pop();
+        path.push(OsStr::from_bytes(target.as_bytes()));
+    }
+    path
+}
+
 /// The directories of the files asked for so far.
 #[derive(Debug, Default)]
 pub struct Directories {
@@ -124,6 +143,22 @@ impl Directories {
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn links_are_followed_to_the_file_and_in_circles_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("sub")).unwrap();
+        fs::write(at("sub/file"), "").unwrap();
+        for (target, link) in [("sub/b", "a"), ("../c", "sub/b"), ("d", "d")] {
+            std::os::unix::fs::symlink(target, at(link)).unwrap();
+        }
+        std::os::unix::fs::symlink(at("sub/file"), at("c")).unwrap();
+        assert_eq!(behind_links(&at("a")), at("sub/file"));
+        assert_eq!(behind_links(&at("sub")), at("sub"));
+        assert_eq!(behind_links(&at("missing")), at("missing"));
+        assert_eq!(behind_links(&at("d")), at("d"));
+    }
 
     #[test]
     fn files_found_from_their_directory_are_those_of_their_paths() {

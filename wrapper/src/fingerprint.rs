@@ -289,7 +289,7 @@ fn searches_relative_paths(facts: &Facts<'_>) -> bool {
 }
 
 /// Variables with directories in which headers are searched.
-const SEARCHED_VARIABLES: &[&str] = &[
+pub const SEARCHED_VARIABLES: &[&str] = &[
     "CPATH",
     "C_INCLUDE_PATH",
     "CPLUS_INCLUDE_PATH",

@@ -10,6 +10,7 @@
 //!    loaded), all are looked for anew. Witnesses do not enter the identity.
 //! 4. A driver that is no ELF program may do anything: calls through it are not cached.
 
+use std::collections::HashSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -197,7 +198,9 @@ fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Too
     }
     programs.extend(files);
     programs.extend(preloaded());
-    programs.dedup();
+    // Driver and assembler share libraries, and each part is looked at on every hit.
+    let mut known = HashSet::new();
+    programs.retain(|path| known.insert(path.clone()));
     let part = |path: PathBuf| match digests.look(&path) {
         Ok(seen) => Ok(Input { path, digest: seen.digest }),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),

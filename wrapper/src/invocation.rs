@@ -23,7 +23,6 @@ use std::cell::RefCell;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -33,7 +32,7 @@ use larder_engine::env::clock_ns;
 use larder_engine::{Budget, Key, Maintained, Options, Store};
 
 use crate::compiler;
-use crate::compiler::Compile;
+use crate::compiler::{Compile, Family};
 use crate::config::{Config, Janitor};
 use crate::digest::{Digest, Digests, Mentions};
 use crate::exec;
@@ -46,6 +45,13 @@ use crate::outcome::{Counter, Reason};
 /// The exit status of a shell for a command that is not there.
 const STATUS_NOT_FOUND: i32 = 127;
 
+/// Linux bounds each string of an environment (`MAX_ARG_STRLEN`), and gcc hands all its options on
+/// in one of them, `COLLECT_GCC_OPTIONS`.
+const VARIABLE_BYTES_MAX: usize = 128 << 10;
+/// What larder and gcc itself add there: paths of a temporary file and of the object, each of up to
+/// 4 KiB, and some short options.
+const ADDED_BYTES_MAX: usize = 16 << 10;
+
 /// What is known of the call before its arguments are understood.
 struct Call<'a> {
     /// The fine clock when this process began to care, the T0 of `compile`.
@@ -53,6 +59,8 @@ struct Call<'a> {
     config: &'a Config,
     log: &'a Log,
     compiler: &'a Path,
+    /// The file that the links at `compiler` lead to.
+    compiler_file: &'a Path,
     arguments: &'a [OsString],
 }
 
@@ -102,18 +110,25 @@ pub fn run(program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
     for problem in &config.problems {
         log.line(format_args!("configuration: {problem}"));
     }
-    let own_exe = env::current_exe().unwrap_or_default();
-    let found = exec::find_compiler(program, env::var_os("PATH").as_deref(), &own_exe);
-    let compiler = found.unwrap_or_else(|reason| {
+    let own_exe = Path::new(exec::OWN_EXE);
+    let found = exec::find_compiler(program, env::var_os("PATH").as_deref(), own_exe);
+    let exec::Program { path: compiler, file } = found.unwrap_or_else(|reason| {
         count_alone(&config, reason.counter);
         eprintln!("larder: {}", reason.text);
         exit(STATUS_NOT_FOUND)
     });
-    let call = Call { started_ns, config: &config, log: &log, compiler: &compiler, arguments };
+    let call = Call {
+        started_ns,
+        config: &config,
+        log: &log,
+        compiler: &compiler,
+        compiler_file: &file,
+        arguments,
+    };
     let session = if config.disable.value { None } else { guarded(&log, || open(&call)).flatten() };
     if let Some(session) = session {
         let status = handle(&session);
-        finish(&session, &own_exe);
+        finish(&session);
         if let Some(status) = status {
             exec::end_like(status)
         }
@@ -160,7 +175,7 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
     match open_store(call.config, path) {
         Ok(store) => {
             let table = digest_table(path);
-            let digests = Digests::open(table.as_deref());
+            let digests = Digests::open(Some(&table));
             Some(Session { call, store, digests, counts: RefCell::default() })
         }
         Err(error) => {
@@ -183,9 +198,9 @@ pub fn open_store(config: &Config, path: &Path) -> larder_engine::Result<Store> 
 }
 
 /// One table per user: members of a shared store need not trust each other's digests.
-fn digest_table(store: &Path) -> Option<PathBuf> {
-    let user = std::fs::metadata("/proc/self").ok()?.uid();
-    Some(store.join(format!("digests-{user}")))
+fn digest_table(store: &Path) -> PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    store.join(format!("digests-{user}"))
 }
 
 /// Counts where there is no session.
@@ -200,7 +215,7 @@ fn count_alone(config: &Config, counter: Counter) {
 }
 
 /// Writes what was counted, and sees to the upkeep that a put found due.
-fn finish(session: &Session<'_>, own_exe: &Path) {
+fn finish(session: &Session<'_>) {
     if session.store.is_read_only() {
         return;
     }
@@ -209,15 +224,15 @@ fn finish(session: &Session<'_>, own_exe: &Path) {
             session.store.counters().add(*counter as usize, *count);
         }
         if session.store.maintenance_due() {
-            maintain(session, own_exe);
+            maintain(session);
         }
     });
 }
 
-fn maintain(session: &Session<'_>, own_exe: &Path) {
+fn maintain(session: &Session<'_>) {
     match session.call.config.janitor.value {
         Janitor::Off => {}
-        Janitor::Detached if start_janitor(own_exe).is_ok() => {}
+        Janitor::Detached if start_janitor().is_ok() => {}
         Janitor::Detached | Janitor::Inline => match upkeep(&session.store, Budget::inline()) {
             Ok(_) => {}
             Err(error) => session.log(format_args!("upkeep failed: {error}")),
@@ -239,7 +254,8 @@ pub fn upkeep(store: &Store, budget: Budget) -> larder_engine::Result<Maintained
 
 /// Starts `larder janitor` with low priority in a process group of its own. The shell closes what a
 /// build passes on to every child (a jobserver's pipes), so that nobody waits for the janitor.
-fn start_janitor(own_exe: &Path) -> io::Result<()> {
+fn start_janitor() -> io::Result<()> {
+    let own_exe = env::current_exe()?;
     let script = "exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-; exec nice -n 19 \"$0\" janitor";
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(script).arg(own_exe).process_group(0).current_dir("/");
@@ -282,11 +298,14 @@ impl Session<'_> {
         let directory = env::current_dir().map_err(|error| {
             Reason::new(Counter::InternalError, format!("no working directory: {error}"))
         })?;
-        let (family, language) = compiler::family_of(self.call.compiler).ok_or_else(|| {
+        let name = self.call.compiler.file_name().unwrap_or_default();
+        let family = compiler::family_of(name, self.call.compiler_file);
+        let (family, language) = family.ok_or_else(|| {
             let text = format!("{} is no known compiler", self.call.compiler.display());
             Reason::new(Counter::CompilerCheckFailed, text)
         })?;
         let compile = compiler::parse(family, language, self.call.arguments, &directory)?;
+        check_length(&compile)?;
         let toolchain = Toolchain::of(&compile, self.call.compiler, &self.store, &self.digests)?;
         let source = self.source(&compile)?;
         let named = self.named(&compile)?;
@@ -344,6 +363,22 @@ impl Session<'_> {
             variable: &|name| env::var_os(name),
         })
     }
+}
+
+/// With what larder adds, gcc must be able to hand its options on as it can without.
+fn check_length(compile: &Compile) -> Result<(), Reason> {
+    let bytes: usize = compile.arguments.iter().map(|word| handed_on_bytes(word)).sum();
+    if compile.family == Family::Clang || bytes <= VARIABLE_BYTES_MAX - ADDED_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Reason::new(Counter::UnsupportedCompilerOption, "the command line is very long"))
+}
+
+/// The most that one word takes in gcc's variable: `-DX` stands there as `'-D' 'X'` with a blank
+/// after it, and a quote as `'\''`.
+fn handed_on_bytes(word: &OsStr) -> usize {
+    let quotes = word.as_encoded_bytes().iter().filter(|byte| **byte == b'\'').count();
+    word.len() + 6 + 3 * quotes
 }
 
 fn hidden_input(path: &Path) -> Reason {

@@ -104,14 +104,19 @@ pub fn write(restorable: &Restorable) -> io::Result<()> {
 }
 
 /// A complete file under a name of its own, removed unless it is renamed.
-struct Beside(PathBuf);
+struct Beside {
+    path: PathBuf,
+    /// Whether a regular file stood in its place when it was written.
+    replaces: bool,
+}
 
 impl Beside {
     fn write(pending: &Pending) -> io::Result<Beside> {
-        let (mut file, beside) = Beside::create(pending)?;
+        let (mut file, mut beside) = Beside::create(pending)?;
         file.write_all(&pending.data)?;
         if let Ok(old) = fs::symlink_metadata(&pending.path) {
             inherit(&file, &old, pending)?;
+            beside.replaces = old.is_file();
         }
         Ok(beside)
     }
@@ -124,7 +129,7 @@ impl Beside {
             let path = directory.join(format!(".larder-{}-{number:x}", std::process::id()));
             // The kernel applies the umask, or the directory's default access list.
             match File::options().write(true).create_new(true).mode(pending.mode).open(&path) {
-                Ok(file) => return Ok((file, Beside(path))),
+                Ok(file) => return Ok((file, Beside { path, replaces: false })),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(error),
             }
@@ -135,12 +140,12 @@ impl Beside {
         // ext4 writes a file out at once when it is renamed over another. Exchanging the two avoids
         // that, and leaves the old file or the new one at every moment, too. The old one goes when
         // this is dropped.
-        let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-        if is_file && renameat_with(CWD, &self.0, CWD, path, RenameFlags::EXCHANGE).is_ok() {
+        let exchange = || renameat_with(CWD, &self.path, CWD, path, RenameFlags::EXCHANGE);
+        if self.replaces && exchange().is_ok() {
             return Ok(());
         }
-        fs::rename(&self.0, path)?;
-        self.0.clear();
+        fs::rename(&self.path, path)?;
+        self.path = PathBuf::new();
         Ok(())
     }
 }
@@ -167,9 +172,9 @@ fn inherit(new: &File, old: &Metadata, pending: &Pending) -> io::Result<()> {
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty() {
+        if !self.path.as_os_str().is_empty() {
             // It may be gone with its directory.
-            let _ = fs::remove_file(&self.0);
+            let _ = fs::remove_file(&self.path);
         }
     }
 }

@@ -8,7 +8,8 @@
 //! started before the first run and stopped at the end.
 //!
 //! The arguments must contain `-o OBJECT`. Every cache gets an empty store of its own, is filled by
-//! one compile, and its object is compared with that of the compiler before its hits are timed.
+//! one compile, and its object is compared with that of the compiler before its hits are timed. The
+//! object and its dependency file are gone before each hit, as in a fresh tree.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -45,7 +46,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let name = cache.display().to_string();
         let object = object.clone();
-        let before = Box::new(move || drop(std::fs::remove_file(&object)));
+        let before = Box::new(move || {
+            for made in [object.clone(), object.with_extension("d")] {
+                let _ = std::fs::remove_file(made);
+            }
+        });
         candidates.push(Candidate { name, command: Box::new(command), before });
     }
     candidates.push(copy(stores.path(), &expected)?);
@@ -107,11 +112,10 @@ fn floor(
 ) -> Result<Candidate, Box<dyn Error>> {
     let (list, packed) = (directory.join("list"), directory.join("packed"));
     let depfile = directory.join("list.d");
-    let status = Command::new(&command[0])
-        .args(&command[1..])
-        .args(["-MD", "-MF"])
-        .arg(&depfile)
-        .status()?;
+    // A hit must look at the system headers, too, which -MMD would leave out of the list.
+    let arguments = command[1..].iter().filter(|argument| *argument != "-MMD");
+    let status =
+        Command::new(&command[0]).args(arguments).args(["-MD", "-MF"]).arg(&depfile).status()?;
     if !status.success() {
         return Err("the compiler does not list its headers".into());
     }

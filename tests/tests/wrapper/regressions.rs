@@ -224,3 +224,73 @@ fn a_macro_that_becomes_its_value_is_judged_anew() {
         }
     }
 }
+
+/// clang warns that `-MD` is not used beside `-MMD`. Both calls had one key, and whichever came
+/// first had its messages shown for both.
+#[test]
+fn two_requests_for_dependencies_are_not_one() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", "int a;\n");
+        for arguments in [&["-MD", "-MMD", "-c", "a.c"][..], &["-MMD", "-c", "a.c"]] {
+            sandbox.check_cached(compiler, arguments);
+        }
+    }
+}
+
+/// gcc hands its options on in one variable of the environment, and with what larder added a long
+/// command line no longer fitted: the compile failed, and without larder it had not. Quotes take
+/// four bytes each there.
+#[test]
+fn a_command_line_as_long_as_gcc_takes_it_still_compiles() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.c", "int a;\n");
+    if sandbox.plain("gcc", &["-c", "a.c"]).status != Some(0) {
+        println!("skipped: no gcc");
+        return;
+    }
+    for (value, most) in [("1234", 7500), ("'1''2''3''4'", 4500)] {
+        let macros: Vec<String> = (0..most).map(|n| format!("-DX{n:04}={value}")).collect();
+        let with = |count: usize| -> Vec<&str> {
+            macros[..count].iter().map(String::as_str).chain(["-c", "a.c"]).collect()
+        };
+        let fits = |count: usize| sandbox.plain("gcc", &with(count)).status == Some(0);
+        // The limit depends on the compiler's own options: look for the longest line that fits.
+        let counts: Vec<usize> = (0..=most).collect();
+        let longest = counts.partition_point(|count| fits(*count)) - 1;
+        assert!((100..most).contains(&longest), "{longest} of {most} fit");
+        for _ in 0..2 {
+            sandbox.check("gcc", &with(longest));
+        }
+        sandbox.check_cached("gcc", &with(longest / 2));
+    }
+}
+
+/// gcc lists no file that `__has_include` found and nothing included. Larder looked for it in the
+/// directories that options name, not in those of variables or of the compiler itself, so that a
+/// hit gave what the compiler would have given while the file was there.
+#[test]
+fn a_file_that_was_only_asked_for_is_an_input_wherever_it_is_found() {
+    for compiler in compilers() {
+        for by_variable in [true, false] {
+            let mut sandbox = Sandbox::new();
+            sandbox.write("root/usr/include/used.h", "int used;\n");
+            let asked = "#if __has_include(<asked.h>)\nint a = 1;\n#else\nint a = 2;\n#endif\n";
+            sandbox.write("asks.c", asked);
+            sandbox.write("a.c", &format!("#include <used.h>\n{asked}"));
+            let root = format!("--sysroot={}", sandbox.path("root").display());
+            let arguments = match by_variable {
+                true => vec!["-c", "asks.c"],
+                false => vec![&root, "-c", "a.c"],
+            };
+            if by_variable {
+                let directory = sandbox.path("root/usr/include");
+                sandbox.set("C_INCLUDE_PATH", directory.to_str().unwrap());
+            }
+            sandbox.write("root/usr/include/asked.h", "\n");
+            sandbox.check_cached(compiler, &arguments);
+            fs::remove_file(sandbox.path("root/usr/include/asked.h")).unwrap();
+            assert_eq!(sandbox.check(compiler, &arguments), "miss", "{compiler} {arguments:?}");
+        }
+    }
+}

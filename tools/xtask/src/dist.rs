@@ -2,7 +2,9 @@
 //!
 //! The wrapper is static: its start is part of every hit, and a static one starts in three quarters
 //! of the time. It is built with an explicit `--target`, so that the flag reaches the program and
-//! never the proc macros and build scripts, which must stay dynamic.
+//! never the proc macros and build scripts, which must stay dynamic. musl starts in half the time
+//! of a static glibc, which asks the processor for its caches (0.25 ms of a hit's 1.7 in a virtual
+//! machine); so it is taken where its target and its C compiler are installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,8 +52,15 @@ pub fn wrapper() -> Outcome<PathBuf> {
     build(&BINARIES[0])
 }
 
+/// The C compiler for musl that the build scripts of C libraries look for.
+const MUSL_COMPILER: &str = "musl-gcc";
+
 fn build(binary: &Binary) -> Outcome<PathBuf> {
-    let triple = workspace::host_triple()?;
+    let host = workspace::host_triple()?;
+    let triple = match binary.linking {
+        Linking::Static => static_triple(&host, has_musl),
+        Linking::Dynamic => host,
+    };
     let target_dir = workspace::target_dir()?;
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--release", "--locked", "--target", &triple]);
@@ -81,6 +90,17 @@ fn build(binary: &Binary) -> Outcome<PathBuf> {
     Ok(path)
 }
 
+/// The target to link statically for.
+fn static_triple(host: &str, has_musl: impl Fn(&str) -> bool) -> String {
+    let musl = host.strip_suffix("-gnu").map(|system| format!("{system}-musl"));
+    musl.filter(|triple| has_musl(triple)).unwrap_or_else(|| host.to_owned())
+}
+
+/// Whether programs for this musl target can be built here.
+fn has_musl(triple: &str) -> bool {
+    process::find(MUSL_COMPILER).is_some() && workspace::has_target(triple)
+}
+
 /// The variable that gives rustc flags for one target: `CARGO_TARGET_<TRIPLE>_RUSTFLAGS`.
 fn flags_variable(triple: &str) -> String {
     format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace(['-', '.'], "_"))
@@ -105,6 +125,14 @@ mod tests {
     fn the_flags_variable_is_the_one_that_cargo_reads() {
         let name = flags_variable("x86_64-unknown-linux-gnu");
         assert_eq!(name, "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS");
+    }
+
+    #[test]
+    fn musl_is_taken_where_it_is_installed() {
+        let of = |host, has_musl| static_triple(host, |_| has_musl);
+        assert_eq!(of("x86_64-unknown-linux-gnu", true), "x86_64-unknown-linux-musl");
+        assert_eq!(of("x86_64-unknown-linux-gnu", false), "x86_64-unknown-linux-gnu");
+        assert_eq!(of("aarch64-apple-darwin", true), "aarch64-apple-darwin");
     }
 
     #[test]

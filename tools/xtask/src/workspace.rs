@@ -37,6 +37,14 @@ pub fn target_dir() -> Outcome<PathBuf> {
     Ok(folder.ok_or("`cargo metadata` names no target directory")?.into())
 }
 
+/// Whether the standard library for a target is installed.
+pub fn has_target(triple: &str) -> bool {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let mut command = Command::new(rustc);
+    command.args(["--print", "target-libdir", "--target", triple]);
+    process::read(&mut command).is_ok_and(|folder| Path::new(folder.trim()).is_dir())
+}
+
 /// The triple of the machine that compiles, as rustc calls it.
 pub fn host_triple() -> Outcome<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());

@@ -378,6 +378,10 @@ impl Dependencies {
             }
             // In whatever order they stand, -MMD wins over -MD in both compilers.
             None if asks => {
+                if self.all && self.without_system_headers {
+                    // clang warns that the one is not used.
+                    target_arguments.insert(0, "-MD".into());
+                }
                 let derived = || object.with_file_name(derived_name(object, "d"));
                 (self.file.unwrap_or_else(derived), self.without_system_headers)
             }

@@ -221,7 +221,9 @@ fn mmd_wins_over_md_and_targets_are_kept_in_order() {
         let compile = good(&format!("-c t.c -o d.x/t.o {line}"));
         let depfile = compile.depfile.unwrap();
         assert_eq!(depfile.omits_system_headers, omits, "{line}");
-        assert_eq!(depfile.target_arguments, words("d.x/t.o"));
+        // clang warns about one of two.
+        let targets = if line.contains(' ') { "-MD d.x/t.o" } else { "d.x/t.o" };
+        assert_eq!(depfile.target_arguments, words(targets));
         assert!(!depfile.phony_targets);
     }
     let depfile = good("-c t.c -MP -MD -MT a -MQb").depfile.unwrap();

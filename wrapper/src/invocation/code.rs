@@ -20,10 +20,9 @@ pub(super) fn of(text: &[u8]) -> Vec<u8> {
             in_directive |= !in_comment && line.trim_ascii_start().starts_with(b"#");
             (in_comment, in_line_comment) = strip(line, in_comment, &mut code);
         }
-        let has_code = code[start..].iter().any(|byte| !byte.is_ascii_whitespace());
-        if in_directive || !has_code {
-            code.truncate(start);
-        } else {
+        let end = start + code[start..].trim_ascii_end().len();
+        code.truncate(if in_directive { start } else { end });
+        if code.len() > start {
             code.push(b'\n');
         }
         in_line_comment &= is_continued;

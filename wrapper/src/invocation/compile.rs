@@ -260,13 +260,17 @@ impl Inputs {
     /// clang lists what `__has_include` found.
     fn look_at_probed(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
         let asks = job.compile.family == Family::Gcc && self.mentions.any(Mentions::HAS_INCLUDE);
-        let count = if asks { self.list.len() } else { 0 };
-        for index in 0..count {
+        if !asks {
+            return Ok(());
+        }
+        let inputs = self.list.iter().map(|input| input.path.as_path());
+        let directories = probed::directories(&job.compile, inputs);
+        for index in 0..self.list.len() {
             let path = self.list[index].path.clone();
             if !session.digests.look(&path).is_ok_and(|s| s.mentions.any(Mentions::HAS_INCLUDE)) {
                 continue;
             }
-            for found in probed::found_by(&job.compile, &path) {
+            for found in probed::found_by(&path, &directories) {
                 if self.list.iter().all(|input| input.path != found) {
                     self.look_at(session, &found)?;
                 }
