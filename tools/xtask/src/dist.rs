@@ -59,8 +59,18 @@ fn build(binary: &Binary) -> Outcome<PathBuf> {
     let host = workspace::host_triple()?;
     let triple = match binary.linking {
         Linking::Static => static_triple(&host, has_musl),
-        Linking::Dynamic => host,
+        Linking::Dynamic => host.clone(),
     };
+    if binary.linking == Linking::Static
+        && triple == host
+        && let Some(musl) = musl_triple(&host)
+    {
+        eprintln!(
+            "{} is linked against glibc; it starts faster with musl: \
+             rustup target add {musl}, and install {MUSL_COMPILER} (Debian: musl-tools)",
+            binary.name
+        );
+    }
     let target_dir = workspace::target_dir()?;
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--release", "--locked", "--target", &triple]);
@@ -92,8 +102,12 @@ fn build(binary: &Binary) -> Outcome<PathBuf> {
 
 /// The target to link statically for.
 fn static_triple(host: &str, has_musl: impl Fn(&str) -> bool) -> String {
-    let musl = host.strip_suffix("-gnu").map(|system| format!("{system}-musl"));
-    musl.filter(|triple| has_musl(triple)).unwrap_or_else(|| host.to_owned())
+    musl_triple(host).filter(|triple| has_musl(triple)).unwrap_or_else(|| host.to_owned())
+}
+
+/// The target for musl on the same system, if there may be one.
+pub fn musl_triple(host: &str) -> Option<String> {
+    host.strip_suffix("-gnu").map(|system| format!("{system}-musl"))
 }
 
 /// Whether programs for this musl target can be built here.

@@ -5,6 +5,7 @@
 
 use std::process::Command;
 
+use crate::dist;
 use crate::process::{self, Outcome};
 use crate::workspace;
 
@@ -26,14 +27,19 @@ const NEEDS: &[Need] = &[
     Need { program: "cmake", package: "cmake", without: "builds with a compiler launcher" },
     Need { program: "ninja", package: "ninja-build", without: "builds under ninja" },
     Need { program: "make", package: "make", without: "builds under make" },
+    Need { program: "strace", package: "strace", without: "counts of system calls" },
+    Need { program: "musl-gcc", package: "musl-tools", without: "the wrapper linked against musl" },
 ];
 
 /// Installs, reports and runs.
 pub fn run(arguments: &[String]) -> Outcome<bool> {
     let (own, passed): (Vec<_>, Vec<_>) = arguments.iter().partition(|a| *a == "--no-install");
     let missing = missing();
-    if !missing.is_empty() && own.is_empty() {
-        install(&missing);
+    if own.is_empty() {
+        if !missing.is_empty() {
+            install(&missing);
+        }
+        install_target();
     }
     report();
     // Unit, integration and documentation tests of every package; one failure hides no other.
@@ -63,6 +69,25 @@ fn install(missing: &[&Need]) {
     packages.dedup();
     for package in packages {
         apt_get(&["install", "--quiet", "--yes", "--no-install-recommends", package]);
+    }
+}
+
+/// Installs the standard library for musl, with which `dist` links the wrapper.
+fn install_target() {
+    let Ok(host) = workspace::host_triple() else { return };
+    let Some(triple) = dist::musl_triple(&host).filter(|triple| !workspace::has_target(triple))
+    else {
+        return;
+    };
+    match process::find("rustup") {
+        Some(rustup) => {
+            let mut command = Command::new(rustup);
+            command.args(["target", "add", &triple]);
+            if !process::succeeds(&mut command).unwrap_or(false) {
+                eprintln!("{triple} cannot be installed; the wrapper is linked against glibc");
+            }
+        }
+        None => eprintln!("{triple} is not installed: there is no rustup on this machine"),
     }
 }
 
