@@ -245,20 +245,26 @@ fn processes_in_other_namespaces_share_the_store_and_its_locks() {
     let outside = (0..3).map(|n| start("write", &path, n));
     let inside = (3..6).map(|n| start_by(in_namespaces(&path, &other), "write", &other, n));
     let mut children: Vec<Child> = outside.chain(inside).collect();
-    let heard: Vec<_> = children.iter_mut().map(listen).collect();
-    std::thread::sleep(Duration::from_millis(1_200));
-    children.push(start_by(in_namespaces(&path, &other), "read", &other, 7));
-    std::thread::sleep(Duration::from_millis(300));
+    let reader = start_by(in_namespaces(&path, &other), "read", &other, 7);
+    // Held until they are killed: a closed pipe is an error of theirs.
+    let (mut outs, mut heard) = (Vec::new(), Vec::new());
+    for child in &mut children {
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let lines = out.by_ref().lines().map_while(Result::ok);
+        let numbers = lines.filter_map(|line| line.rsplit_once("stored ")?.1.parse().ok());
+        heard.push(numbers.take(200).collect::<Vec<u64>>());
+        outs.push(out);
+    }
+    children.push(reader);
     for child in &mut children {
         assert!(!has_failed(child), "a process ended by itself");
-        // With `unshare` its child is killed, which is told of by the end of its pipe.
+        // With `unshare` the process that it started is killed.
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let heard: Vec<Vec<u64>> = heard.into_iter().map(|numbers| numbers.join().unwrap()).collect();
     let store = Store::open(&path, options()).unwrap();
     for (writer, numbers) in heard.iter().enumerate() {
-        assert!(numbers.len() > 1, "writer {writer} has stored nothing");
+        assert_eq!(numbers.len(), 200, "puts of writer {writer}");
         for number in numbers {
             let (key, value) = own(writer as u64, *number);
             assert_eq!(value_of(&store, &key), Some(value), "put {number} of writer {writer}");
