@@ -27,6 +27,6 @@ pub mod worker;
 /// gives up, and what its pauses (0.5 ms), its clock (1 ms) and this measurement add.
 pub const LOCK_WAIT_US_MAX: u64 = 60_000;
 
-/// A store where nobody commits for so long has a lock that is stuck, in milliseconds. Stops last
-/// up to half a second, and 128 processes on few processors take their time to come by.
-pub const SILENCE_MS_MAX: u64 = 8_000;
+/// A store where nobody commits for so long has a lock that is stuck, in milliseconds: such a lock
+/// is stuck for ever, while stops last half a second, and a busy disk keeps a put for up to ten.
+pub const SILENCE_MS_MAX: u64 = 20_000;
