@@ -125,7 +125,13 @@ impl Handle {
     /// If the file cannot be opened.
     pub fn tail(&self) -> Result<&TailFile> {
         get_or_try_init(&self.tail, || {
-            TailFile::open(&*self.env, &self.path, self.uuid, self.open_mode())
+            TailFile::open(
+                &*self.env,
+                &self.path,
+                self.uuid,
+                self.open_mode(),
+                self.options.read_mode,
+            )
         })
     }
 
@@ -135,15 +141,19 @@ impl Handle {
     /// If the file cannot be opened.
     pub fn index(&self) -> Result<&Index> {
         get_or_try_init(&self.index, || {
-            // Asking for a file to be made costs more, and locks the directory.
-            let mode = if self.writable { OpenMode::Write } else { OpenMode::Read };
-            let open =
-                |mode| Index::open(&*self.env, &self.path, self.uuid, mode, self.options.read_mode);
-            match open(mode) {
-                Err(error) if error.is_not_found() && self.writable => open(self.open_mode()),
-                other => other,
-            }
+            self.open_or_make(|mode| {
+                Index::open(&*self.env, &self.path, self.uuid, mode, self.options.read_mode)
+            })
         })
+    }
+
+    /// Opens a file that mostly is there: asking for it to be made costs more, and locks the
+    /// directory.
+    fn open_or_make<T>(&self, open: impl Fn(OpenMode) -> Result<T>) -> Result<T> {
+        match open(if self.writable { OpenMode::Write } else { OpenMode::Read }) {
+            Err(error) if error.is_not_found() && self.writable => open(self.open_mode()),
+            other => other,
+        }
     }
 
     /// The counters.
@@ -161,8 +171,8 @@ impl Handle {
     /// The recency bits; `None` where they cannot be kept.
     fn recency(&self) -> Option<&Recency> {
         let open = || {
-            let mode = self.options.file_mode;
-            Recency::open(&*self.env, &self.path, mode, self.segment_bytes).ok()
+            let open = |mode| Recency::open(&*self.env, &self.path, mode, self.segment_bytes);
+            self.open_or_make(open).ok()
         };
         self.recency.get_or_init(|| if self.writable { open() } else { None }).as_ref()
     }

@@ -34,12 +34,12 @@ pub struct Recency {
 }
 
 impl Recency {
-    /// Opens the file, making it if it is missing.
+    /// Opens the file.
     ///
     /// # Errors
-    /// If it cannot be made.
-    pub fn open(env: &dyn Env, store: &Path, mode: u32, segment_bytes: u64) -> Result<Self> {
-        let file = env.open(&store.join(FILE_NAME), OpenMode::Create(mode))?;
+    /// If it is missing or refused.
+    pub fn open(env: &dyn Env, store: &Path, mode: OpenMode, segment_bytes: u64) -> Result<Self> {
+        let file = env.open(&store.join(FILE_NAME), mode)?;
         let granule_bytes = segment_bytes.div_ceil(RECENCY_GRANULES);
         Ok(Recency { file, granule_bytes, seen: Mutex::default() })
     }
@@ -104,7 +104,8 @@ mod tests {
     #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn a_touched_granule_is_remembered_until_its_slot_is_taken_over() {
         let dir = tempfile::tempdir().unwrap();
-        let recency = Recency::open(&RealEnv, dir.path(), 0o600, 4 << 20).unwrap();
+        let recency =
+            Recency::open(&RealEnv, dir.path(), OpenMode::Create(0o600), 4 << 20).unwrap();
         let at = |segment, offset| Location::new(segment, offset, 64, 1);
         assert!(!recency.was_touched(at(0, 8192)));
         recency.touch(at(0, 8192)).unwrap();

@@ -170,8 +170,8 @@ fn beyond(env: &Arc<dyn Env>, path: &Path, block: &Superblock) -> Result<Beyond>
     let index = Index::open(&**env, path, block.uuid, OpenMode::Read, ReadMode::Pread)
         .and_then(|i| i.meta());
     let merged_below = index.ok().flatten().map_or(0, |meta| meta.merged_below);
-    let tail =
-        TailFile::open(&**env, path, block.uuid, OpenMode::Read).and_then(|file| file.read());
+    let tail = TailFile::open(&**env, path, block.uuid, OpenMode::Read, ReadMode::Pread)
+        .and_then(|file| file.read());
     let tail_epoch = tail.ok().flatten().map_or(0, |tail| tail.epoch);
     let mut found = Beyond {
         next_segment: block.next_segment.max(merged_below).min(SEGMENT_ID_MAX),

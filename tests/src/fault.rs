@@ -30,9 +30,11 @@ pub enum Call {
     Sync,
     /// Anything that changes a file or a name, a write included.
     Change,
+    /// Taking or giving back a lock; counted only.
+    Lock,
 }
 
-const CALLS: usize = 5;
+const CALLS: usize = 6;
 
 /// What happens to the chosen call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +64,7 @@ pub struct Plan {
 struct Shared {
     plan: Mutex<Option<Plan>>,
     counts: [AtomicU64; CALLS],
+    written_bytes: AtomicU64,
     stopped: AtomicBool,
     boot_id: Mutex<Option<[u8; 16]>>,
     later_ms: AtomicU64,
@@ -108,6 +111,11 @@ impl FaultEnv {
     /// Calls of a class since the plan was set.
     pub fn count(&self, call: Call) -> u64 {
         self.0.counts[call as usize].load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were to be written since the plan was set.
+    pub fn written_bytes(&self) -> u64 {
+        self.0.written_bytes.load(Ordering::Relaxed)
     }
 
     /// Pretends that another kernel runs.
@@ -221,6 +229,7 @@ impl File for FaultFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         self.env.before_write(bytes.len());
+        self.env.0.written_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.env.change()?;
         match self.env.meet(Call::Write) {
             Some(Fault::Errno(number)) => Err(injected(number)),
@@ -272,10 +281,12 @@ impl File for FaultFile {
     }
 
     fn try_lock(&self, byte: u64, sharing: Sharing) -> Result<bool> {
+        self.env.meet(Call::Lock);
         self.inner.try_lock(byte, sharing)
     }
 
     fn unlock(&self, byte: u64) {
+        self.env.meet(Call::Lock);
         self.inner.unlock(byte);
     }
 

@@ -74,6 +74,7 @@ pub struct Child {
     /// The engine, `none` for a process that does nothing.
     pub engine: String,
     /// Whether it opens the store for reading only.
+    #[arg(action = clap::ArgAction::Set)]
     pub read_only: bool,
     /// Its directory.
     pub store: PathBuf,
@@ -99,6 +100,7 @@ pub struct Worker {
     /// Bytes of each value.
     pub bytes: u64,
     /// Whether it puts; else it gets.
+    #[arg(action = clap::ArgAction::Set)]
     pub writes: bool,
     /// Its number.
     pub number: u64,

@@ -62,6 +62,7 @@ impl Guard {
         Err(io::Error::other("too many maps"))
     }
 
+    #[inline]
     fn faulted(&self) -> bool {
         self.0.faulted.load(Ordering::Acquire)
     }
@@ -185,6 +186,7 @@ impl Map {
     ///
     /// # Errors
     /// If this map has met a fault, now or earlier.
+    #[inline]
     pub fn copy_to(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len());
         let count = buffer.len().min(self.len() - start);
@@ -201,7 +203,18 @@ impl Map {
         Ok(count)
     }
 
+    /// A few bytes at `offset`, `None` if the map ends before or has met a fault.
+    #[inline]
+    pub fn read<const N: usize>(&self, offset: u64) -> Option<[u8; N]> {
+        let start = self.start_of(N, offset)?;
+        // SAFETY: as in `copy_to`; any bytes are a valid array of bytes, at any address.
+        #[allow(unsafe_code)]
+        let bytes = unsafe { self.map.as_ptr().add(start).cast::<[u8; N]>().read() };
+        (!self.guard.faulted()).then_some(bytes)
+    }
+
     /// Where a range of the map begins, if all of it is there.
+    #[inline]
     fn start_of(&self, bytes: usize, offset: u64) -> Option<usize> {
         let start = usize::try_from(offset).ok()?;
         start.checked_add(bytes).is_some_and(|end| end <= self.len()).then_some(start)
@@ -305,6 +318,8 @@ mod tests {
         let mut buffer = [0; 64];
         assert_eq!(map.copy_to(&mut buffer, 90).unwrap(), 10);
         assert_eq!(map.copy_to(&mut buffer, 1 << 40).unwrap(), 0);
+        assert_eq!(map.read(90), Some([7; 10]));
+        assert_eq!(map.read::<11>(90), None);
         assert_eq!(map.copy(10, 90), Some(vec![7; 10]));
         assert_eq!(map.copy(11, 90), None);
         assert_eq!(map.copy(0, u64::MAX), None);

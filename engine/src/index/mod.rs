@@ -74,14 +74,24 @@ impl Index {
     /// # Errors
     /// If the file cannot be read.
     pub fn meta(&self) -> Result<Option<Meta>> {
-        let mut newest: Option<Meta> = None;
-        for number in 0..2 {
-            let mut page = [0; META_READ_BYTES];
-            self.window.read_at(&mut page, u64::from(number) * PAGE_BYTES as u64)?;
-            let meta = Meta::decode_page(&page, number, &self.uuid);
-            newest = newest.into_iter().chain(meta).max_by_key(|meta| meta.transaction);
+        if let Some(map) = self.window.mapped()
+            && let Some(meta) = self.mapped_meta(&map)
+        {
+            return Ok(Some(meta));
         }
-        Ok(newest)
+        let mut pages = [[0; META_READ_BYTES]; 2];
+        for (page, offset) in pages.iter_mut().zip([0, PAGE_BYTES as u64]) {
+            self.window.read_at(page, offset)?;
+        }
+        Ok(self.newest(&pages))
+    }
+
+    /// The newest valid one of two metas.
+    fn newest(&self, pages: &[[u8; META_READ_BYTES]; 2]) -> Option<Meta> {
+        let metas = (0..).zip(pages);
+        metas
+            .filter_map(|(number, page)| Meta::decode_page(page, number, &self.uuid))
+            .max_by_key(|meta| meta.transaction)
     }
 
     /// Bytes of the disk blocks that the file occupies.

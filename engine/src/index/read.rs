@@ -31,7 +31,7 @@ impl Index {
             return Ok(Ok(()));
         }
         if low == high
-            && let Some(entries) = self.probe(meta, low)?
+            && let Some(entries) = self.probe(meta, low)
         {
             found.extend(entries);
             return Ok(Ok(()));

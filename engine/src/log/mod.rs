@@ -9,6 +9,7 @@ mod tail;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use segment::{RecordHead, Segment};
@@ -31,6 +32,8 @@ pub struct Log {
     open_mode: OpenMode,
     read_mode: ReadMode,
     segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    /// Segments below were forgotten.
+    forgotten_below: AtomicU32,
 }
 
 impl Log {
@@ -49,6 +52,7 @@ impl Log {
             open_mode: if writable { OpenMode::Write } else { OpenMode::Read },
             read_mode,
             segments: RwLock::default(),
+            forgotten_below: AtomicU32::new(0),
         }
     }
 
@@ -105,6 +109,10 @@ impl Log {
 
     fn keep(&self, header: SegmentHeader, file: Arc<dyn File>) -> Arc<Segment> {
         let segment = Arc::new(Segment::new(header, file, self.read_mode));
+        if header.id < self.forgotten_below.load(Ordering::Relaxed) {
+            // Evicted since the caller looked: its blocks are free as soon as the caller is done.
+            return segment;
+        }
         let mut open = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         open.entry(header.id).or_insert(segment).clone()
     }
@@ -123,11 +131,9 @@ impl Log {
 
     /// Forgets the opened segments below `id`, so that their disk blocks can be freed.
     pub fn forget_below(&self, id: u32) {
-        let open = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        if open.first_key_value().is_none_or(|(first, _)| *first >= id) {
+        if self.forgotten_below.fetch_max(id, Ordering::Relaxed) >= id {
             return;
         }
-        drop(open);
         let mut open = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         *open = open.split_off(&id);
     }

@@ -160,27 +160,41 @@ impl Segment {
         let checked = pages.entry(page_offset).or_default();
         // Slots are only added: what has been checked stays, and of the rest it mostly is enough to
         // see that the next one is still free. A page seen for the first time is read at once.
+        let mut beyond = Vec::new();
+        let all_valid = match checked.len() {
+            0 => self.read_slots(page_offset, checked, &mut beyond)?,
+            SLOTS_PER_PAGE => true,
+            known => {
+                let mut next = [0; SLOT_BYTES];
+                self.window.read_at(&mut next, page_offset + (known * SLOT_BYTES) as u64)?;
+                slots_taken(&next) == 0 || self.read_slots(page_offset, checked, &mut beyond)?
+            }
+        };
+        let prefix = key.prefix();
+        let of_key = checked.iter().chain(&beyond).filter(|slot| slot.key_prefix == prefix);
+        found.extend(of_key.map(|slot| slot.location));
+        Ok(all_valid)
+    }
+
+    /// Reads the slots of a page behind those that are checked: valid ones up to the first damaged
+    /// one join them, valid ones behind it go `beyond`. Answers whether there is none damaged.
+    fn read_slots(
+        &self,
+        page_offset: u64,
+        checked: &mut Vec<Slot>,
+        beyond: &mut Vec<Slot>,
+    ) -> Result<bool> {
         let begin = checked.len() * SLOT_BYTES;
         let mut page = [0; PAGE_BYTES];
-        let wanted = if begin == 0 { PAGE_BYTES } else { (begin + SLOT_BYTES).min(PAGE_BYTES) };
-        let mut rest = begin..wanted;
-        self.window.read_at(&mut page[rest.clone()], page_offset + begin as u64)?;
-        if wanted < PAGE_BYTES && slots_taken(&page[rest.clone()]) > 0 {
-            rest.end = PAGE_BYTES;
-            self.window.read_at(&mut page[rest.clone()], page_offset + begin as u64)?;
-        }
-        let mut beyond = Vec::new();
+        self.window.read_at(&mut page[begin..], page_offset + begin as u64)?;
         let mut all_valid = true;
-        for slot in slots(&page[rest], self.header.salt, self.id()) {
+        for slot in slots(&page[begin..], self.header.salt, self.id()) {
             match slot {
                 Some(slot) if all_valid => checked.push(slot),
                 Some(slot) => beyond.push(slot),
                 None => all_valid = false,
             }
         }
-        let prefix = key.prefix();
-        let of_key = checked.iter().chain(&beyond).filter(|slot| slot.key_prefix == prefix);
-        found.extend(of_key.map(|slot| slot.location));
         Ok(all_valid)
     }
 
@@ -209,13 +223,13 @@ impl Segment {
     /// If the disk does; some slots may then be there.
     pub fn add_slots(&self, _lock: &LockGuard<'_>, records: &[(Key, Location)]) -> Result<bool> {
         let mut places: Vec<(u64, usize)> = Vec::with_capacity(records.len());
-        let mut page = [0; PAGE_BYTES];
         for (key, _) in records {
             let page_offset = self.header.table_page_offset(key);
-            let planned = places.iter().filter(|(page, _)| *page == page_offset).count();
-            page.fill(0);
-            self.window.file().read_at(&mut page, page_offset)?;
-            let index = slots_taken(&page) + planned;
+            let last = places.iter().rev().find(|(page, _)| *page == page_offset);
+            let index = match last {
+                Some((_, index)) => index + 1,
+                None => self.slots_taken(page_offset)?,
+            };
             if index >= SLOTS_PER_PAGE {
                 return Ok(false);
             }
@@ -235,7 +249,32 @@ impl Segment {
                 return Err(error);
             }
         }
+        let mut pages = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((key, location), (page_offset, index)) in records.iter().zip(places) {
+            let checked = pages.entry(page_offset).or_default();
+            if checked.len() == index {
+                checked.push(Slot { key_prefix: key.prefix(), location: *location });
+            }
+        }
         Ok(true)
+    }
+
+    /// The number of slots of a page that are taken; mostly that is as many as are known.
+    fn slots_taken(&self, page_offset: u64) -> Result<usize> {
+        let pages = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = pages.get(&page_offset).map_or(0, Vec::len);
+        drop(pages);
+        let mut next = [0; SLOT_BYTES];
+        let begin = known * SLOT_BYTES;
+        if begin < PAGE_BYTES {
+            self.window.file().read_at(&mut next, page_offset + begin as u64)?;
+        }
+        if slots_taken(&next) == 0 {
+            return Ok(known);
+        }
+        let mut page = [0; PAGE_BYTES];
+        self.window.file().read_at(&mut page[begin..], page_offset + begin as u64)?;
+        Ok(known + slots_taken(&page[begin..]))
     }
 
     /// Reads the frame and the head of the record at `location`, and what a single read of its
@@ -263,24 +302,49 @@ impl Segment {
 
     fn record_with(&self, location: Location, wanted: u64) -> Result<RecordHead> {
         let offset = location.offset();
-        let damaged = |what| Error::corrupt(what).at_offset(offset);
+        if let Some(map) = self.window.mapped()
+            && let Some(bytes) = map.read::<{ HEAD_READ_BYTES_MIN as usize }>(offset)
+            && let (frame, Ok(head)) = self.head_in(&bytes, offset)?
+        {
+            return Ok(RecordHead { frame, head, bytes: Vec::new(), body_at: 0 });
+        }
         let mut bytes = self.window.read(wanted as usize, offset)?;
-        let frame = Frame::decode(&bytes, self.header.salt, self.id(), offset)
-            .ok_or_else(|| damaged("no record stands at a location"))?;
+        let (frame, head) = self.head_in(&bytes, offset)?;
         let mut body_at = FRAME_BYTES;
+        let head = match head {
+            Ok(head) => head,
+            Err(head_bytes) => {
+                let more = head_bytes.next_multiple_of(HEAD_READ_BYTES).min(frame.body_bytes);
+                bytes = self.window.read(more as usize, offset + FRAME_BYTES as u64)?;
+                body_at = 0;
+                Head::decode(&bytes).map_err(|error| error.at_offset(offset))?
+            }
+        };
+        bytes.truncate(body_at + frame.body_bytes as usize);
+        Ok(RecordHead { frame, head, bytes, body_at })
+    }
+
+    /// The frame at the beginning of `bytes`, which were read at `offset`, and the head behind it;
+    /// in place of that its length if it does not end within `bytes`.
+    fn head_in(
+        &self,
+        bytes: &[u8],
+        offset: u64,
+    ) -> Result<(Frame, std::result::Result<Head, u64>)> {
+        let damaged = |what| Error::corrupt(what).at_offset(offset);
+        let frame = Frame::decode(bytes, self.header.salt, self.id(), offset)
+            .ok_or_else(|| damaged("no record stands at a location"))?;
+        let body = &bytes[FRAME_BYTES..];
         let (head_bytes, body_bytes) =
-            body::lengths(&bytes[body_at..]).ok_or_else(|| damaged("a record has no body"))?;
+            body::lengths(body).ok_or_else(|| damaged("a record has no body"))?;
         if body_bytes != frame.body_bytes {
             return Err(damaged("a frame and its body disagree about the length"));
         }
-        if head_bytes > (bytes.len() - body_at) as u64 {
-            let more = head_bytes.next_multiple_of(HEAD_READ_BYTES).min(body_bytes);
-            bytes = self.window.read(more as usize, offset + FRAME_BYTES as u64)?;
-            body_at = 0;
+        if head_bytes > body.len() as u64 {
+            return Ok((frame, Err(head_bytes)));
         }
-        bytes.truncate(body_at + body_bytes as usize);
-        let head = Head::decode(&bytes[body_at..]).map_err(|error| error.at_offset(offset))?;
-        Ok(RecordHead { frame, head, bytes, body_at })
+        let head = Head::decode(body).map_err(|error| error.at_offset(offset))?;
+        Ok((frame, Ok(head)))
     }
 
     /// The sequence number of the record at `location`, `None` if no valid frame stands there.

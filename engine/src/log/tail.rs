@@ -1,11 +1,12 @@
 //! The tail on disk: one slot, read and moved under the tail lock.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use crate::env::{Env, File, LockGuard, OpenMode};
+use crate::env::{Env, LockGuard, OpenMode};
 use crate::error::Result;
 use crate::format::tail::{TAIL_BYTES, Tail};
+use crate::options::ReadMode;
+use crate::window::Window;
 
 /// Name of the file in the store's directory.
 const FILE_NAME: &str = "tail";
@@ -13,7 +14,7 @@ const FILE_NAME: &str = "tail";
 /// The file.
 #[derive(Debug)]
 pub struct TailFile {
-    file: Arc<dyn File>,
+    window: Window,
     store: u64,
 }
 
@@ -22,11 +23,17 @@ impl TailFile {
     ///
     /// # Errors
     /// If it is refused.
-    pub fn open(env: &dyn Env, path: &Path, uuid: [u8; 16], mode: OpenMode) -> Result<Self> {
+    pub fn open(
+        env: &dyn Env,
+        path: &Path,
+        uuid: [u8; 16],
+        mode: OpenMode,
+        read_mode: ReadMode,
+    ) -> Result<Self> {
         let mut store = [0; 8];
         store.copy_from_slice(&uuid[..8]);
         let file = env.open(&path.join(FILE_NAME), mode)?;
-        Ok(TailFile { file, store: u64::from_le_bytes(store) })
+        Ok(TailFile { window: Window::new(file, read_mode), store: u64::from_le_bytes(store) })
     }
 
     /// What the tails of this store have in [`Tail::store`].
@@ -40,7 +47,7 @@ impl TailFile {
     /// If it cannot be read.
     pub fn read(&self) -> Result<Option<Tail>> {
         let mut slot = [0; TAIL_BYTES];
-        let count = self.file.read_at(&mut slot, 0)?;
+        let count = self.window.read_at(&mut slot, 0)?;
         Ok(Tail::decode(&slot[..count]).filter(|tail| tail.store == self.store))
     }
 
@@ -49,6 +56,6 @@ impl TailFile {
     /// # Errors
     /// If the write fails.
     pub fn write(&self, _tail_lock: &LockGuard<'_>, tail: &Tail) -> Result<()> {
-        self.file.write_at(&tail.encode(), 0)
+        self.window.file().write_at(&tail.encode(), 0)
     }
 }

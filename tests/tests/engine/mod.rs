@@ -1,6 +1,7 @@
 //! The storage engine, tested from outside: through its API, its files and its `env` seam.
 
 mod api;
+mod costs;
 mod damage;
 mod decoders;
 mod faults;
