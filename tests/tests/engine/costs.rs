@@ -1,7 +1,7 @@
 //! What operations cost where that does not depend on the machine: calls and bytes.
 //!
-//! Every figure is printed (`--nocapture` shows them); `LARDER_COSTS_ENTRIES` makes the store of the
-//! index larger.
+//! Every figure is printed (`--nocapture` shows them); `LARDER_COSTS_ENTRIES` makes the store of
+//! the index larger.
 
 use std::fs;
 use std::path::Path;
