@@ -116,6 +116,8 @@ struct Joined {
 }
 
 /// Takes `life`, recovering the store if another boot has left it.
+// A frame of its own, see decision 0008.
+#[inline(never)]
 fn join(
     env: &Arc<dyn Env>,
     path: &Path,
@@ -189,6 +191,8 @@ fn beyond(env: &Arc<dyn Env>, path: &Path, block: &Superblock) -> Result<Beyond>
 }
 
 /// Makes a store in a directory that is missing, empty, or was left by a killed maker.
+// A frame of its own, see decision 0008.
+#[inline(never)]
 fn create(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<SuperblockFile> {
     let not_a_store = |what: &str| Error::new(ErrorKind::NotAStore, what.to_string()).at_path(path);
     if !options.create {

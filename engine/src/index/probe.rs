@@ -74,6 +74,8 @@ impl Index {
     }
 
     /// Checks a page, so that a search may go through it; `None` if it is not valid.
+    // A frame of its own, see decision 0008.
+    #[inline(never)]
     fn check(&self, map: &Map, meta: &Meta, number: u32) -> Option<()> {
         let page: [u8; PAGE_BYTES] = read(map, number, 0)?;
         let leaf = LeafPage::check(&page, number, meta.transaction).map(|_| ());
