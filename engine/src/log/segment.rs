@@ -29,6 +29,9 @@ const _: () = assert!(FRAME_BYTES as u64 == RECORD_ALIGN);
 /// than by copying them into fresh memory.
 const MAPPED_RECORD_BYTES_MIN: u64 = 64 << 10;
 
+/// A damaged slot is read this often before it is taken for one.
+const SLOT_TRIES_MAX: usize = 4;
+
 /// The least that is read of a record: its frame and most heads.
 const HEAD_READ_BYTES_MIN: u64 = 512;
 
@@ -177,13 +180,30 @@ impl Segment {
     }
 
     /// Reads the slots of a page behind those that are checked: valid ones up to the first damaged
-    /// one join them, valid ones behind it go `beyond`. Answers whether there is none damaged.
+    /// one join them, valid ones behind it go `beyond`. Answers whether there is none damaged, after
+    /// a few tries: one that is just being written looks so for as long as sixteen bytes take.
     fn read_slots(
         &self,
         page_offset: u64,
         checked: &mut Vec<Slot>,
         beyond: &mut Vec<Slot>,
     ) -> Result<bool> {
+        for _ in 1..SLOT_TRIES_MAX {
+            if self.try_slots(page_offset, checked, beyond)? {
+                return Ok(true);
+            }
+            std::thread::yield_now();
+        }
+        self.try_slots(page_offset, checked, beyond)
+    }
+
+    fn try_slots(
+        &self,
+        page_offset: u64,
+        checked: &mut Vec<Slot>,
+        beyond: &mut Vec<Slot>,
+    ) -> Result<bool> {
+        beyond.clear();
         let begin = checked.len() * SLOT_BYTES;
         let mut page = [0; PAGE_BYTES];
         self.window.read_at(&mut page[begin..], page_offset + begin as u64)?;

@@ -9,6 +9,7 @@ use larder_engine::limits::BODY_WRITE_BYTES_MAX;
 use larder_engine::{Budget, DropReason, Key, Options, Put, Store};
 use larder_tests::fault::{Call, Fault, FaultEnv, Plan};
 use larder_tests::sample::{Random, Value, disk_usage};
+use tempfile::TempDir;
 
 use super::{put, value_of};
 
@@ -125,8 +126,44 @@ fn roll(store: &Store, seed: u64) {
     }
 }
 
-fn segments_of_2_mib() -> Options {
-    Options::new().max_size_bytes(1 << 30).segment_bytes(2 << 20)
+/// A store whose writer is interrupted.
+struct Interrupted {
+    writer: Store,
+    runs: Arc<AtomicU64>,
+    _folder: TempDir,
+}
+
+impl Interrupted {
+    /// Before each write of so many bytes `meanwhile` works with another handle and its clock; it
+    /// hears how often it ran before.
+    fn new(
+        bytes_min: usize,
+        mut meanwhile: impl FnMut(u64, &Store, &FaultEnv) + Send + 'static,
+    ) -> Self {
+        let folder = larder_tests::temp_dir();
+        let options = || Options::new().max_size_bytes(1 << 30).segment_bytes(2 << 20);
+        let (env, clock) = (FaultEnv::new(), FaultEnv::new());
+        let writer = open(&env, folder.path(), options());
+        let other = open(&clock, folder.path(), options());
+        let runs = Arc::new(AtomicU64::new(0));
+        let count = runs.clone();
+        env.before_writes_of(bytes_min, move || {
+            meanwhile(count.fetch_add(1, Ordering::Relaxed), &other, &clock);
+        });
+        Interrupted { writer, runs, _folder: folder }
+    }
+
+    fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
+    }
+}
+
+/// Another large record, time, the next segment, and upkeep.
+fn overtake(run: u64, other: &Store, clock: &FaultEnv) {
+    put(other, Key::of(&run.to_le_bytes()), &noise(run, 1_500_000));
+    clock.pass_ms(3_000);
+    roll(other, 100 + run);
+    other.maintain(Budget::inline()).unwrap();
 }
 
 /// `close` took the making of the next segment for the moment at which the tail had left the one
@@ -135,70 +172,37 @@ fn segments_of_2_mib() -> Options {
 /// dropped.
 #[test]
 fn a_segment_for_one_record_does_not_close_the_one_before_early() {
-    let folder = larder_tests::temp_dir();
-    let (env, clock) = (FaultEnv::new(), FaultEnv::new());
-    let writer = open(&env, folder.path(), segments_of_2_mib());
-    let other = open(&clock, folder.path(), segments_of_2_mib());
-    let runs = Arc::new(AtomicU64::new(0));
-    let count = runs.clone();
-    env.before_writes_of(100_000, move || {
-        let run = count.fetch_add(1, Ordering::Relaxed);
-        put(&other, Key::of(&run.to_le_bytes()), &noise(run, 1_500_000));
-        clock.pass_ms(3_000);
-        roll(&other, 100 + run);
-        other.maintain(Budget::inline()).unwrap();
-    });
-    put(&writer, Key::of(b"slow"), &noise(7, 150_000));
-    assert_eq!(runs.load(Ordering::Relaxed), 1, "the first attempt is committed");
+    let store = Interrupted::new(100_000, overtake);
+    put(&store.writer, Key::of(b"slow"), &noise(7, 150_000));
+    assert_eq!(store.runs(), 1, "the first attempt is committed");
 }
 
 /// The same for a record with a segment of its own, when another one got one after it.
 #[test]
 fn a_segment_for_one_record_does_not_close_another_one_early() {
-    let folder = larder_tests::temp_dir();
-    let (env, clock) = (FaultEnv::new(), FaultEnv::new());
-    let writer = open(&env, folder.path(), segments_of_2_mib());
-    let other = open(&clock, folder.path(), segments_of_2_mib());
-    let runs = Arc::new(AtomicU64::new(0));
-    let count = runs.clone();
-    env.before_writes_of(PIECE_BYTES, move || {
-        let run = count.fetch_add(1, Ordering::Relaxed);
-        if !run.is_multiple_of((12 << 20) / PIECE_BYTES as u64) {
-            // Not the first piece of an attempt.
-            return;
+    const PIECES: u64 = (12 << 20) / PIECE_BYTES as u64;
+    let store = Interrupted::new(PIECE_BYTES, |run, other, clock| {
+        // At the first piece of each attempt.
+        if run.is_multiple_of(PIECES) {
+            overtake(run, other, clock);
         }
-        put(&other, Key::of(&run.to_le_bytes()), &noise(run, 1_500_000));
-        clock.pass_ms(3_000);
-        roll(&other, 100 + run);
-        other.maintain(Budget::inline()).unwrap();
     });
     let (key, value) = (Key::of(b"slow"), noise(7, 12 << 20));
-    put(&writer, key, &value);
-    assert_eq!(
-        runs.load(Ordering::Relaxed),
-        (12 << 20) / PIECE_BYTES as u64,
-        "the first attempt is committed"
-    );
-    assert_eq!(value_of(&writer, &key), Some(value));
+    put(&store.writer, key, &value);
+    assert_eq!(store.runs(), PIECES, "the first attempt is committed");
+    assert_eq!(value_of(&store.writer, &key), Some(value));
 }
 
 /// Segments are closed some time after the tail has left them, without being forced to.
 #[test]
 fn a_segment_that_the_tail_left_long_ago_is_closed() {
-    let folder = larder_tests::temp_dir();
-    let (env, clock) = (FaultEnv::new(), FaultEnv::new());
-    let writer = open(&env, folder.path(), segments_of_2_mib());
-    let other = open(&clock, folder.path(), segments_of_2_mib());
-    let runs = Arc::new(AtomicU64::new(0));
-    let count = runs.clone();
-    env.before_writes_of(100_000, move || {
-        let run = count.fetch_add(1, Ordering::Relaxed);
-        roll(&other, 100 + run);
+    let store = Interrupted::new(100_000, |run, other, clock| {
+        roll(other, 100 + run);
         clock.pass_ms(3_000);
         other.maintain(Budget::inline()).unwrap();
     });
     let slow = noise(7, 150_000);
-    let outcome = writer.put(&slow.entry(Key::of(b"slow"))).unwrap();
+    let outcome = store.writer.put(&slow.entry(Key::of(b"slow"))).unwrap();
     assert_eq!(outcome, Put::Dropped(DropReason::Closed));
-    assert_eq!(runs.load(Ordering::Relaxed), 2, "it is tried twice");
+    assert_eq!(store.runs(), 2, "it is tried twice");
 }
