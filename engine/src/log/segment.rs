@@ -180,8 +180,9 @@ impl Segment {
     }
 
     /// Reads the slots of a page behind those that are checked: valid ones up to the first damaged
-    /// one join them, valid ones behind it go `beyond`. Answers whether there is none damaged, after
-    /// a few tries: one that is just being written looks so for as long as sixteen bytes take.
+    /// one join them, valid ones behind it go `beyond`. Answers whether there is none damaged,
+    /// after a few tries: one that is just being written looks so for as long as sixteen bytes
+    /// take.
     fn read_slots(
         &self,
         page_offset: u64,
