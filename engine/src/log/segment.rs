@@ -161,18 +161,9 @@ impl Segment {
         let page_offset = self.header.table_page_offset(key);
         let mut pages = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         let checked = pages.entry(page_offset).or_default();
-        // Slots are only added: what has been checked stays, and of the rest it mostly is enough to
-        // see that the next one is still free. A page seen for the first time is read at once.
         let mut beyond = Vec::new();
-        let all_valid = match checked.len() {
-            0 => self.read_slots(page_offset, checked, &mut beyond)?,
-            SLOTS_PER_PAGE => true,
-            known => {
-                let mut next = [0; SLOT_BYTES];
-                self.window.read_at(&mut next, page_offset + (known * SLOT_BYTES) as u64)?;
-                slots_taken(&next) == 0 || self.read_slots(page_offset, checked, &mut beyond)?
-            }
-        };
+        let all_valid = self.is_up_to_date(page_offset, checked)?
+            || self.read_slots(page_offset, checked, &mut beyond)?;
         let prefix = key.prefix();
         let of_key = checked.iter().chain(&beyond).filter(|slot| slot.key_prefix == prefix);
         found.extend(of_key.map(|slot| slot.location));
@@ -280,22 +271,33 @@ impl Segment {
         Ok(true)
     }
 
-    /// The number of slots of a page that are taken; mostly that is as many as are known.
+    /// The number of slots of a page that are taken.
     fn slots_taken(&self, page_offset: u64) -> Result<usize> {
-        let pages = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = pages.get(&page_offset).map_or(0, Vec::len);
-        drop(pages);
-        let mut next = [0; SLOT_BYTES];
-        let begin = known * SLOT_BYTES;
-        if begin < PAGE_BYTES {
-            self.window.file().read_at(&mut next, page_offset + begin as u64)?;
+        let mut pages = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let checked = pages.entry(page_offset).or_default();
+        if self.is_up_to_date(page_offset, checked)? {
+            return Ok(checked.len());
         }
-        if slots_taken(&next) == 0 {
-            return Ok(known);
-        }
+        let begin = checked.len() * SLOT_BYTES;
         let mut page = [0; PAGE_BYTES];
         self.window.file().read_at(&mut page[begin..], page_offset + begin as u64)?;
-        Ok(known + slots_taken(&page[begin..]))
+        Ok(checked.len() + slots_taken(&page[begin..]))
+    }
+
+    /// Whether a page has the slots that are checked and no more. Slots are only added, but for
+    /// those that a failing commit takes back, the last first; if that befell a checked one, all
+    /// are forgotten.
+    fn is_up_to_date(&self, page_offset: u64, checked: &mut Vec<Slot>) -> Result<bool> {
+        let Some(last) = checked.len().checked_sub(1) else { return Ok(false) };
+        let begin = last * SLOT_BYTES;
+        let mut around = [0; 2 * SLOT_BYTES];
+        let wanted = (PAGE_BYTES - begin).min(around.len());
+        self.window.read_at(&mut around[..wanted], page_offset + begin as u64)?;
+        let taken = slots_taken(&around);
+        if taken == 0 {
+            checked.clear();
+        }
+        Ok(taken == 1)
     }
 
     /// Reads the frame and the head of the record at `location`, and what a single read of its

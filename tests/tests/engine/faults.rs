@@ -9,6 +9,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder_engine::env::{Env, RealEnv};
 use larder_engine::{Budget, ErrorKind, Key, Put, Store};
@@ -363,4 +364,32 @@ fn a_process_that_outlives_its_store_leaves_the_next_store_alone() {
     let _ = opened_late.clear();
     let fresh = Store::open(&path, roomy()).unwrap();
     assert_eq!(value_of(&fresh, &key), Some(value));
+}
+
+/// A handle that had seen the first slot of a commit counted it as taken after the commit had failed
+/// and taken it back. Its next slot left a hole, behind which nobody else looked.
+#[test]
+fn a_slot_that_is_taken_back_after_others_saw_it_leaves_no_hole() {
+    let folder = larder_tests::temp_dir();
+    let env = FaultEnv::new();
+    let key = |number: u8| Key::of(&[number]);
+    let value = Value::of(b"1".as_slice());
+    let other = Arc::new(Store::open(folder.path(), roomy()).unwrap());
+    put(&other, key(0), &value);
+    let store = open(&env.shared(), folder.path());
+    put(&store, key(1), &value);
+    let seen = Arc::new(AtomicU64::new(0));
+    let (looks, witness) = (other.clone(), seen.clone());
+    env.before_writes_of(1, move || {
+        let found = looks.get(&Key::of(&[2])).unwrap().is_some();
+        witness.fetch_add(u64::from(found), Ordering::Relaxed);
+    });
+    // Two bodies, two tails, two frames, a slot; the next slot fails.
+    env.arm(Some(Plan { call: Call::Write, number: 8, fault: Fault::Errno(EIO) }));
+    store.put_all(&[value.entry(key(2)), value.entry(key(3))]).unwrap_err();
+    assert!(seen.load(Ordering::Relaxed) > 0, "the first slot was seen");
+    put(&other, key(4), &value);
+    let fresh = Store::open(folder.path(), roomy()).unwrap();
+    assert_eq!(value_of(&fresh, &key(4)), Some(value.clone()));
+    assert_eq!([2, 3].map(|number| value_of(&other, &key(number))), [None, None]);
 }
