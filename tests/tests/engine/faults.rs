@@ -366,8 +366,8 @@ fn a_process_that_outlives_its_store_leaves_the_next_store_alone() {
     assert_eq!(value_of(&fresh, &key), Some(value));
 }
 
-/// A handle that had seen the first slot of a commit counted it as taken after the commit had failed
-/// and taken it back. Its next slot left a hole, behind which nobody else looked.
+/// A handle that had seen the first slot of a commit counted it as taken after the commit had
+/// failed and taken it back. Its next slot left a hole, behind which nobody else looked.
 #[test]
 fn a_slot_that_is_taken_back_after_others_saw_it_leaves_no_hole() {
     let folder = larder_tests::temp_dir();
