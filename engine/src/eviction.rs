@@ -105,8 +105,8 @@ fn publish(handle: &Handle, lock: &LockGuard<'_>, tail: &Tail, oldest: u32) -> R
     Ok(())
 }
 
-/// Unlinks segments that are published as gone, which must be known after a power cut, too: without the tail lock, because unlinking some large
-/// files takes longer than a put waits.
+/// Unlinks segments that are published as gone, which must be known after a power cut, too: without
+/// the tail lock, because unlinking some large files takes longer than a put waits.
 fn unlink(handle: &Handle, segments: Range<u32>) -> Result<()> {
     handle.superblock.sync()?;
     for id in segments {

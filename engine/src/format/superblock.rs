@@ -79,8 +79,8 @@ pub struct Superblock {
     pub created_secs: u64,
     /// No record was ever committed to a segment from here on: look-ups need not ask its table.
     pub used_below: u32,
-    /// Segments from `durable_below` on and below this were written under a kernel that is gone: not
-    /// all of what they hold reached the disk.
+    /// Segments from `durable_below` on and below this were written under a kernel that is gone:
+    /// not all of what they hold reached the disk.
     pub suspect_below: u32,
 }
 
