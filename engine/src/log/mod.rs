@@ -37,14 +37,16 @@ pub fn read_header(
     file: &dyn File,
     decode: impl Fn(&[u8]) -> Option<SegmentHeader>,
 ) -> Result<Option<SegmentHeader>> {
-    for offset in [0, HEADER_COPY] {
+    let copy = |offset: usize| {
         let mut bytes = [0; HEADER_BYTES];
         let count = file.read_at(&mut bytes, offset as u64)?;
-        if let Some(header) = decode(&bytes[..count]) {
-            return Ok(Some(header));
-        }
+        Ok::<_, Error>(decode(&bytes[..count]))
+    };
+    match copy(0) {
+        Ok(Some(header)) => Ok(Some(header)),
+        Err(error) if !error.is_unreadable() => Err(error),
+        _ => copy(HEADER_COPY),
     }
-    Ok(None)
 }
 
 /// The segments of a store.
