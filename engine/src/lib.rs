@@ -48,4 +48,4 @@ pub use record::Record;
 pub use restore::Restored;
 pub use snapshot::Snapshot;
 pub use store::{Stats, Store};
-pub use verify::{Damage, VerifyReport};
+pub use verify::{Damage, DamageKind, Severity, VerifyReport};

@@ -251,13 +251,13 @@ impl Store {
         janitor::checkpoint(&self.handle)
     }
 
-    /// Reads everything and says what is damaged; `progress` hears of each segment (done, of how
-    /// many).
+    /// Reads everything and says what is damaged; `progress` hears how many bytes of segments are
+    /// done, of how many. Others may go on writing meanwhile.
     ///
     /// # Errors
-    /// `Io` if the disk fails. Damage is no error.
-    pub fn verify(&self, progress: impl FnMut(u64, u64)) -> Result<VerifyReport> {
-        verify::verify(&self.handle, progress)
+    /// `Io` if the disk fails in a way that says nothing about a place. Damage is no error.
+    pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport> {
+        Ok(verify::verify(&self.handle, &mut progress)?.report)
     }
 
     /// Drops every record. Counters stay.

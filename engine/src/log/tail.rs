@@ -9,7 +9,7 @@ use crate::options::ReadMode;
 use crate::window::Window;
 
 /// Name of the file in the store's directory.
-const FILE_NAME: &str = "tail";
+pub const FILE_NAME: &str = "tail";
 
 /// The file.
 #[derive(Debug)]
