@@ -41,7 +41,7 @@ pub use append::{DropReason, Put};
 pub use counters::{Counters, ENGINE_COUNTERS_FROM, EngineCounter};
 pub use error::{Error, ErrorKind, Result};
 pub use format::body::{Entry, Head, RecordKind, Section, SectionInfo, SectionKind};
-pub use janitor::{Budget, Maintained};
+pub use janitor::{Budget, Maintained, RepairStep, Repaired};
 pub use key::{KEY_BYTES, Key};
 pub use options::{Options, ReadMode, RecordLayout};
 pub use record::Record;

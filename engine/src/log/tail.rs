@@ -51,6 +51,14 @@ impl TailFile {
         Ok(Tail::decode(&slot[..count]).filter(|tail| tail.store == self.store))
     }
 
+    /// Voids the tail; the guard shows that the tail lock is held.
+    ///
+    /// # Errors
+    /// If the write fails.
+    pub fn clear(&self, _tail_lock: &LockGuard<'_>) -> Result<()> {
+        self.window.file().write_at(&[0; TAIL_BYTES], 0)
+    }
+
     /// Moves the tail; the guard shows that the tail lock is held.
     ///
     /// # Errors

@@ -63,7 +63,8 @@ damage_kinds! {
     SuperblockOrder = "superblock-order",
         "costs nothing: the newer copy is used, and the next change writes both";
     /// A segment has records, and the superblock says that it has none.
-    SuperblockUsed = "superblock-used", "what was put into the segment is not found until it is merged";
+    SuperblockUsed = "superblock-used", "until the segment is in the index, what was put into it is not found, and older values of \
+         its keys may be";
     /// The tail is neither valid nor void.
     Tail = "tail", "costs nothing: the next put begins a new segment";
     /// A live segment has no file.
@@ -75,11 +76,12 @@ damage_kinds! {
     SegmentHeaderCopy = "segment-header-copy", "costs nothing: the other copy is used";
     /// A slot that is neither free nor valid.
     Slot = "slot",
-        "as long as the segment is not in the index, the keys of this page of slots are compiled \
-         again; then it costs nothing";
+        "until the segment is in the index, the keys of this page of slots are compiled again; \
+         then it costs nothing";
     /// A free slot in front of slots that are taken.
     SlotGap = "slot-gap",
-        "as long as the segment is not in the index, what the slots behind it name is not found";
+        "until the segment is in the index, what the slots behind it name is not found, and older \
+         values of their keys may be; then it costs nothing";
     /// Something behind the first free slot that is no slot.
     SlotRest = "slot-rest", "costs nothing yet: the next slots are written over it";
     /// The footer has a whole record that no slot names.

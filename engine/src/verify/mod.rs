@@ -20,7 +20,7 @@ mod tree;
 use std::collections::BTreeSet;
 
 pub use damage::{Damage, DamageKind, Severity};
-pub use segment::{Examined, Place, Unwhole, examine, read_whole};
+pub use segment::{Place, examine, read_whole};
 
 use crate::checksum::xxh3_64;
 use crate::error::{Error, Result};
@@ -230,7 +230,12 @@ impl<'a> Checker<'a> {
     }
 
     /// Every live segment.
-    fn segments(&mut self, block: &Superblock, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    fn segments(
+        &mut self,
+        block: &Superblock,
+        index: Option<&Index>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<()> {
         let meta = index.map_or(Ok(None), Index::meta)?;
         let merged_below = meta.map_or(block.oldest_live, |meta| meta.merged_below);
         let suspects = self.handle.suspects(block);
@@ -268,7 +273,12 @@ impl<'a> Checker<'a> {
             (a.key_prefix, a.key_hash, a.sequence) == (b.key_prefix, b.key_hash, b.sequence)
         };
         for (index, record) in known.iter().enumerate() {
-            let is_twice = index > 0 && same(&known[index - 1], record);
+            let next = known.get(index + 1);
+            let is_newest = next.is_none_or(|next| {
+                (next.key_prefix, next.key_hash) != (record.key_prefix, record.key_hash)
+            });
+            // Of those that a newer one supersedes it does not matter.
+            let is_twice = is_newest && index > 0 && same(&known[index - 1], record);
             let what = match is_twice {
                 true => "two records of this key have one sequence number",
                 false if is_early(record.sequence) => {

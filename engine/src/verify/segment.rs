@@ -396,14 +396,12 @@ impl Checker<'_> {
         if let Some(problem) = footer_problem(found, place, page, &frame, &head) {
             self.add_in_segment(context, problem.of_key(&head.key));
         }
+        let record_bytes = frame.body_bytes.saturating_add(FRAME_BYTES as u64);
         self.findings.known.push(Known {
             key_prefix: head.key.prefix(),
             key_hash: key_hash(&head.key),
             sequence: frame.sequence,
-            place: match place.entry {
-                Some(entry) if key_prefix == head.key.prefix() => entry.location.pack(),
-                _ => location.pack(),
-            },
+            place: Location::new(segment.id(), offset, record_bytes, head.kind).pack(),
         });
         Ok(())
     }

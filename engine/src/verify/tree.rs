@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::format::index::{IndexEntry, Meta};
 use crate::index::{self, Index, MetaPage, Survey};
 use crate::limits::{INDEX_RETRIES_MAX, PAGE_BYTES};
+use crate::location::Location;
 use crate::options::ReadMode;
 
 impl Checker<'_> {
@@ -99,10 +100,8 @@ impl Checker<'_> {
         for entry in entries {
             let location = entry.location();
             let is_known = places.binary_search(&(entry.key_prefix, entry.place)).is_ok();
-            let is_explained = self.lost.contains(&location.segment)
-                || self.unwhole.contains(&(location.segment, location.offset()));
             let is_merged = location.segment < meta.merged_below;
-            if is_merged && (is_known || is_explained || self.is_record(*entry)?) {
+            if is_merged && (is_known || self.is_explained(location) || self.is_record(*entry)?) {
                 continue;
             }
             if self.handle.superblock.read()?.oldest_live > location.segment {
@@ -116,6 +115,12 @@ impl Checker<'_> {
         }
         self.findings.known = known;
         Ok(())
+    }
+
+    /// Whether what stands at a location is known to be damaged.
+    fn is_explained(&self, location: Location) -> bool {
+        self.lost.contains(&location.segment)
+            || self.unwhole.contains(&(location.segment, location.offset()))
     }
 
     fn add_entry(&mut self, kind: DamageKind, entry: &IndexEntry, what: &str) {
@@ -183,16 +188,17 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Whether the tree has a newer record of the same key: one that was committed since its
-    /// segment was read.
+    /// Whether the tree has a newer record of the same key, that was committed since its segment
+    /// was read, or what may have been one before it was damaged; or the record itself, under a
+    /// location that says something else of it.
     fn is_superseded(&self, record: &Known, entries: &[IndexEntry]) -> Result<bool> {
         let start = entries.partition_point(|entry| entry.key_prefix < record.key_prefix);
         let same = entries[start..].iter().take_while(|e| e.key_prefix == record.key_prefix);
         for entry in same {
             let newer = self.head(*entry)?.is_some_and(|(hash, _, sequence)| {
-                hash == record.key_hash && sequence > record.sequence
+                hash == record.key_hash && sequence >= record.sequence
             });
-            if newer {
+            if newer || self.is_explained(entry.location()) {
                 return Ok(true);
             }
         }
