@@ -21,6 +21,7 @@ use crate::record::Record;
 use crate::recovery;
 use crate::restore::{self, Restored};
 use crate::snapshot::{self, Snapshot};
+use crate::state::{self, State};
 use crate::transfer;
 use crate::verify::{self, VerifyReport};
 
@@ -263,6 +264,14 @@ impl Store {
     /// `Io` if the disk fails in a way that says nothing about a place. Damage is no error.
     pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport> {
         Ok(verify::verify(&self.handle, &mut progress)?.report)
+    }
+
+    /// What the parts of the store say, and who holds which lock.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt` if the superblock is lost.
+    pub fn state(&self) -> Result<State> {
+        state::read(&self.handle)
     }
 
     /// Verifies, drops what is damaged, rebuilds what says the same elsewhere, and verifies again.
