@@ -711,3 +711,16 @@ fn files_of_a_wrong_length_and_files_that_do_not_belong_there() {
     store.repair(|_, _| {}).unwrap();
     assert_eq!(fs::read(copy.path().join("mine.txt")).unwrap(), b"precious");
 }
+
+#[test]
+fn every_kind_of_damage_is_described() {
+    let path = larder_tests::workspace_root().join("docs/verify.md");
+    let text = fs::read_to_string(path).unwrap();
+    let first_cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let described: BTreeSet<&str> =
+        first_cells.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`')).collect();
+    for kind in DamageKind::ALL {
+        assert!(described.contains(kind.name()), "docs/verify.md lacks {}", kind.name());
+    }
+    assert!(!described.contains("nonsense"));
+}
