@@ -80,10 +80,8 @@ damage_kinds! {
          then it costs nothing";
     /// A free slot in front of slots that are taken.
     SlotGap = "slot-gap",
-        "until the segment is in the index, what the slots behind it name is not found, and older \
-         values of their keys may be; then it costs nothing";
-    /// Something behind the first free slot that is no slot.
-    SlotRest = "slot-rest", "costs nothing yet: the next slots are written over it";
+        "until the segment is in the index, the keys of this page of slots are compiled again; \
+         then it costs nothing";
     /// The footer has a whole record that no slot names.
     SlotLost = "slot-lost", "costs nothing: the segment is read by its footer and the index";
     /// A slot and its record disagree.

@@ -123,31 +123,22 @@ impl Examined {
         if taken == SLOTS_PER_PAGE {
             self.full_pages.insert(offset);
         }
-        let (mut behind, mut rest) = (0, 0);
-        for (index, bytes) in page.chunks_exact(SLOT_BYTES).enumerate() {
+        let mut free = Vec::new();
+        for (index, bytes) in page.chunks_exact(SLOT_BYTES).take(taken).enumerate() {
             let at = offset + (index * SLOT_BYTES) as u64;
             match Slot::decode(bytes, header.salt, header.id) {
-                Some(slot) => {
-                    behind += usize::from(index > taken);
-                    self.slot(slot, at);
-                }
-                None if index < taken => {
+                Some(slot) => self.slot(slot, at),
+                None if bytes.iter().all(|byte| *byte == 0) => free.push(at),
+                None => {
                     let what = "a slot is neither free nor valid";
                     self.problems.push(Problem::new(DamageKind::Slot, at, what));
                     self.damaged_pages.insert(offset);
                 }
-                None => rest += usize::from(bytes.iter().any(|byte| *byte != 0)),
             }
         }
-        let free = offset + (taken * SLOT_BYTES) as u64;
-        if behind > 0 {
-            let what = format!("a free slot stands in front of {behind} that are taken");
-            self.problems.push(Problem::new(DamageKind::SlotGap, free, what));
-            self.damaged_pages.insert(offset);
-        }
-        if rest > 0 {
-            let what = format!("behind the first free slot, {rest} are neither free nor valid");
-            self.problems.push(Problem::new(DamageKind::SlotRest, free, what));
+        if let Some(first) = free.first() {
+            let what = format!("{} free slots stand in front of one that is taken", free.len());
+            self.problems.push(Problem::new(DamageKind::SlotGap, *first, what));
             self.damaged_pages.insert(offset);
         }
         Ok(())
