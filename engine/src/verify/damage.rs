@@ -63,7 +63,8 @@ damage_kinds! {
     SuperblockOrder = "superblock-order",
         "costs nothing: the newer copy is used, and the next change writes both";
     /// A segment has records, and the superblock says that it has none.
-    SuperblockUsed = "superblock-used", "until the segment is in the index, what was put into it is not found, and older values of \
+    SuperblockUsed = "superblock-used",
+        "until the segment is in the index, what was put into it is not found, and older values of \
          its keys may be";
     /// The tail is neither valid nor void.
     Tail = "tail", "costs nothing: the next put begins a new segment";

@@ -678,8 +678,8 @@ fn a_damaged_page_of_a_deep_tree_is_named() {
     let meta = Meta::decode(&bytes, &superblock(folder.path()).uuid).unwrap();
     assert!(meta.depth > 1);
     assert_eq!(verified(folder.path()).damaged, []);
-    let pages = (2..bytes.len() / 4096).filter(|page| bytes[page * 4096 + 16] == 2);
-    let leaf = pages.last().unwrap() as u64;
+    let is_leaf = |page: &usize| bytes[page * 4096 + 16] == 2;
+    let leaf = (2..bytes.len() / 4096).rfind(is_leaf).unwrap() as u64;
     flip(folder.path(), "index", leaf * 4096 + 200);
     let report = verified(folder.path());
     let found: Vec<_> = report.damaged.iter().map(|d| (d.kind, d.offset)).collect();

@@ -49,7 +49,7 @@ impl Bar {
 }
 
 fn line(label: &str, done: u64, total: u64, elapsed: Duration) -> String {
-    let share = |of: u64| if total == 0 { of } else { done.min(total) * of / total };
+    let share = |of: u64| (done.min(total) * of).checked_div(total).unwrap_or(of);
     let filled = share(CELLS) as usize;
     let bar = format!("{}{}", "#".repeat(filled), ".".repeat(CELLS as usize - filled));
     let seconds = elapsed.as_secs_f64().max(0.001);
