@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use larder_engine::env::{Env, LockByte, LockTable, RealEnv};
 use larder_engine::format::frame::FRAME_BYTES;
 use larder_engine::{
-    Budget, DamageKind, ErrorKind, Key, Options, Put, ReadMode, Severity, Store, VerifyReport,
+    Budget, DamageKind, DropReason, ErrorKind, Key, Options, Put, ReadMode, Severity, Store,
+    VerifyReport,
 };
 use larder_tests::fault::{Call, Fault, FaultEnv, Plan};
 use larder_tests::sample::{Random, Value, with_seeds};
 
 use super::verify::{Sample, Stored, change, flip, key, segment_file, superblock, verified};
-use super::{SEGMENT_BYTES, open, put, roomy, value_of};
+use super::{SEGMENT_BYTES, open, roomy};
 
 /// Seeds that once failed.
 const FAILED: &[u64] = &[];
@@ -256,9 +257,23 @@ fn a_repair_is_refused_where_it_cannot_be_made() {
     assert_eq!(store.repair(|_, _| {}).unwrap_err().kind(), ErrorKind::Busy);
     drop(janitor);
     assert_eq!(store.repair(|_, _| {}).unwrap().after.damaged, []);
-    // A store without room for a tombstone keeps the damage that hides an older value.
+}
+
+/// A tombstone needs room. Without it the damage stays, and goes on to hide the older value.
+#[test]
+fn a_repair_without_room_for_a_tombstone_changes_no_answer() {
+    let sample = Sample::new();
+    let path = sample.path();
+    let record = sample.newest(false);
+    flip(&path, &segment_file(record.segment), record.offset + 9);
+    let full = roomy().max_size_bytes(4 * SEGMENT_BYTES);
+    let store = Store::open(&path, full).unwrap();
     let value = Value::of(b"x".as_slice());
-    assert_eq!(store.put(&value.entry(key(7))).unwrap(), Put::Stored);
-    assert_eq!(value_of(&store, &key(7)), Some(value));
-    put(&store, key(8), &Value::of(b"y".as_slice()));
+    assert!(matches!(store.put(&value.entry(key(7))).unwrap(), Put::Dropped(DropReason::Full)));
+    assert_eq!(store.repair(|_, _| {}).unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(misses(&sample, &store), BTreeSet::from([record.key]));
+    assert_eq!(kinds(&store.verify(|_, _| {}).unwrap()), BTreeSet::from([DamageKind::Frame]));
+    let store = Store::open(&path, roomy()).unwrap();
+    assert_eq!(store.repair(|_, _| {}).unwrap().after.damaged, []);
+    assert_eq!(misses(&sample, &store), BTreeSet::from([record.key]));
 }
