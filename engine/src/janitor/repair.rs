@@ -163,7 +163,10 @@ fn small_files(
             | DamageKind::SuperblockOrder
             | DamageKind::SuperblockUsed => {
                 let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
-                handle.superblock.change(&lock, |block| block.used_below = block.next_segment)?;
+                let used = damage.segment.map_or(0, |segment| segment + 1);
+                handle.superblock.change(&lock, |block| {
+                    block.used_below = block.used_below.max(used).min(block.next_segment);
+                })?;
                 handle.superblock.sync()?;
                 done.note(crate::superblock::FILE_NAME, "both copies written anew");
             }

