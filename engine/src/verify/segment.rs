@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Checker, Context, DamageKind, Known, Problem, is_of_place, key_hash};
 use crate::env::File;
 use crate::error::Result;
-use crate::format::body::Head;
+use crate::format::body::{self, Head};
 use crate::format::frame::{FRAME_BYTES, Frame};
 use crate::format::segment::{
     FooterEntry, HEADER_BYTES, HEADER_COPY, SLOT_BYTES, SLOTS_PER_PAGE, SegmentHeader, Slot,
@@ -91,11 +91,12 @@ pub fn examine(handle: &Handle, id: u32) -> Result<Examined> {
         let offset = (bad * HEADER_COPY) as u64;
         found.problems.push(Problem::new(DamageKind::SegmentHeaderCopy, offset, what));
     }
+    // Before the table: once there is a footer, no slot is added any more.
+    found.footer(&*file, &header)?;
     for page in 1..=u64::from(header.table_pages) {
         found.table_page(&*file, &header, page * PAGE_BYTES as u64)?;
     }
     found.cut_table(handle, &*file, &header)?;
-    found.footer(&*file, &header)?;
     found.segment = Some(Segment::new(header, file, ReadMode::Pread));
     Ok(found)
 }
@@ -145,8 +146,8 @@ impl Examined {
         Ok(())
     }
 
-    /// A table that the end of the file cuts short has lost slots, unless nothing was ever committed
-    /// to the segment: bodies are written behind the table before their slots are.
+    /// A table that the end of the file cuts short has lost slots, unless nothing was ever
+    /// committed to the segment: bodies are written behind the table before their slots are.
     fn cut_table(
         &mut self,
         handle: &Handle,
@@ -155,7 +156,8 @@ impl Examined {
     ) -> Result<()> {
         let len_bytes = file.sizes()?.len_bytes;
         let block = handle.superblock.read()?;
-        let was_used = !self.places.is_empty() || block.used_below == header.id + 1;
+        let was_used = self.places.values().any(|place| place.slot.is_some())
+            || block.used_below == header.id + 1;
         if len_bytes >= header.data_start() || !was_used {
             return Ok(());
         }
@@ -247,10 +249,11 @@ pub fn read_whole(
     let body = &buffer[FRAME_BYTES..];
     let frame = unwhole.frame.expect("a record that was filled in has a frame");
     let bytes = body.len().min(frame.body_bytes as usize);
+    let is_own = body::stored_check(body) == Some(frame.head_check);
     let head = match Head::decode(&body[..bytes]) {
-        Ok(head) if head.kind < 64 && head.body_bytes == frame.body_bytes => head,
+        Ok(head) if is_own && head.kind < 64 && head.body_bytes == frame.body_bytes => head,
         Ok(_) => {
-            let what = "the head of the record contradicts its frame";
+            let what = "a frame and its body do not belong together";
             unwhole.problem = Problem::new(DamageKind::Head, offset, what);
             return Ok(Err(unwhole));
         }

@@ -515,6 +515,22 @@ fn damage_of_a_record() {
 }
 
 #[test]
+fn a_body_that_is_not_the_one_that_was_committed() {
+    let sample = Sample::new();
+    let record = sample.any(false);
+    check(&sample, "another body", |path| {
+        let header = header(path, record.segment);
+        let frame = Frame { head_check: record.frame.head_check ^ 1, ..record.frame };
+        change(path, &segment_file(record.segment), |bytes| {
+            let at = record.offset as usize;
+            bytes[at..at + FRAME_BYTES].copy_from_slice(&frame.encode(header.salt));
+        });
+        let file = segment_file(record.segment);
+        Expected::misses(DamageKind::Head, file, record.offset).losing([record.key])
+    });
+}
+
+#[test]
 fn sequence_numbers_that_cannot_be_right() {
     let sample = Sample::new();
     let record = sample.any(false);
