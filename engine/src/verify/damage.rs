@@ -201,7 +201,7 @@ mod tests {
         };
         let text = damage.to_string();
         assert!(
-            text.starts_with("log/00000001.seg at byte 4096: a slot is damaged (key 00ff); as")
+            text.starts_with("log/00000001.seg at byte 4096: a slot is damaged (key 00ff); until")
         );
     }
 }
