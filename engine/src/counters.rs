@@ -10,7 +10,8 @@ use crate::env::map::SharedWords;
 use crate::env::{Env, OpenMode};
 use crate::limits::COUNTERS;
 
-const FILE_NAME: &str = "counters";
+/// Name of the file in the store's directory.
+pub const FILE_NAME: &str = "counters";
 
 /// First id of the engine's own counters.
 pub const ENGINE_COUNTERS_FROM: usize = 512;

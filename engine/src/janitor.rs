@@ -3,7 +3,11 @@
 //! One janitor at a time, under a lock that is only tried: whoever finds it taken leaves the work
 //! to its holder. Each step leaves the store whole, so a janitor may be killed anywhere.
 
+mod repair;
+
 use std::sync::atomic::Ordering;
+
+pub use repair::{RepairStep, Repaired, repair};
 
 use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockTable};
@@ -180,16 +184,7 @@ fn poisoned(handle: &Handle) -> Error {
 /// Close, seal, sync the log, merge and sync the index, write and sync the watermark. Each sync is
 /// a barrier: what the next step refers to is on the disk before that step is.
 fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
-    let (closed_below, closed) = {
-        let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
-        let mut tail = current_tail(handle, &lock)?;
-        let active = live_segment(handle, tail.active)?;
-        let has_records = tail.offset > active.header.data_start();
-        if has_records || own_segments_ahead(handle, &tail)? > 0 {
-            tail = roll(handle, &lock, &tail)?;
-        }
-        (merging::close(handle, &lock, &tail, true)?, tail)
-    };
+    let (closed_below, closed) = close_all(handle, locks)?;
     let closed_ms = handle.env.monotonic_ms();
     let block = handle.superblock.read()?;
     let first = merging::first_unmerged(handle.index()?.meta()?.as_ref(), &block);
@@ -209,6 +204,19 @@ fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
     }
     handle.count(EngineCounter::Checkpoints);
     Ok(())
+}
+
+/// Closes every segment that holds something. Returns the id below which all are closed, and the
+/// tail.
+fn close_all(handle: &Handle, locks: &LockTable) -> Result<(u32, Tail)> {
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    let mut tail = current_tail(handle, &lock)?;
+    let active = live_segment(handle, tail.active)?;
+    let has_records = tail.offset > active.header.data_start();
+    if has_records || own_segments_ahead(handle, &tail)? > 0 {
+        tail = roll(handle, &lock, &tail)?;
+    }
+    Ok((merging::close(handle, &lock, &tail, true)?, tail))
 }
 
 /// Waits until the names of the store's files are on the disk, and those of the directories that

@@ -135,6 +135,9 @@ pub const RECENCY_GRANULES: u64 = 1024;
 /// Segments that the recency file has room for; ids map onto it modulo this number.
 pub const RECENCY_SEGMENTS: u64 = 1024;
 
+/// Damages that a verification lists; of more it says only how many.
+pub const DAMAGES_MAX: usize = 10_000;
+
 /// Counters in the counters file.
 pub const COUNTERS: usize = 1024;
 

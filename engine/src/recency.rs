@@ -16,12 +16,16 @@ use crate::error::Result;
 use crate::limits::{RECENCY_GRANULES, RECENCY_SEGMENTS};
 use crate::location::Location;
 
-const FILE_NAME: &str = "recency";
+/// Name of the file in the store's directory.
+pub const FILE_NAME: &str = "recency";
 
 const WORD_BYTES: usize = size_of::<u64>();
 
 /// Bytes of one segment: its id and its bits.
 const STRIDE_BYTES: usize = WORD_BYTES + (RECENCY_GRANULES / 8) as usize;
+
+/// Length of the file in bytes when every slot is in use; it grows up to that.
+pub const FILE_BYTES_MAX: u64 = RECENCY_SEGMENTS * STRIDE_BYTES as u64;
 
 /// The recency bits of a store.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use crate::limits::{CHECKPOINT_BYTES, CHECKPOINT_MS, SEGMENT_ID_MAX};
 use crate::log::Segment;
 
 /// Sequence numbers hold the epoch above this many bits.
-const SEQUENCE_EPOCH_SHIFT: u32 = 40;
+pub const SEQUENCE_EPOCH_SHIFT: u32 = 40;
 
 /// A segment that must exist.
 ///

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
 use crate::format::body::{Entry, RecordKind};
 use crate::handle::Handle;
-use crate::janitor::{self, Budget, Maintained};
+use crate::janitor::{self, Budget, Maintained, Repaired};
 use crate::key::Key;
 use crate::limits::PUT_ALL_RECORDS_MAX;
 use crate::lookup::{self, Reading};
@@ -21,6 +21,7 @@ use crate::record::Record;
 use crate::recovery;
 use crate::restore::{self, Restored};
 use crate::snapshot::{self, Snapshot};
+use crate::state::{self, State};
 use crate::transfer;
 use crate::verify::{self, VerifyReport};
 
@@ -256,13 +257,32 @@ impl Store {
         janitor::checkpoint(&self.handle)
     }
 
-    /// Reads everything and says what is damaged; `progress` hears of each segment (done, of how
-    /// many).
+    /// Reads everything and says what is damaged; `progress` hears how many bytes of segments are
+    /// done, of how many. Others may go on writing meanwhile.
     ///
     /// # Errors
-    /// `Io` if the disk fails. Damage is no error.
-    pub fn verify(&self, progress: impl FnMut(u64, u64)) -> Result<VerifyReport> {
-        verify::verify(&self.handle, progress)
+    /// `Io` if the disk fails in a way that says nothing about a place. Damage is no error.
+    pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport> {
+        Ok(verify::verify(&self.handle, &mut progress)?.report)
+    }
+
+    /// What the parts of the store say, and who holds which lock.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt` if the superblock is lost.
+    pub fn state(&self) -> Result<State> {
+        state::read(&self.handle)
+    }
+
+    /// Verifies, drops what is damaged, rebuilds what says the same elsewhere, and verifies again.
+    /// What is whole stays; a value that was older than a dropped one does not come back, where
+    /// that can be known. docs/verify.md says what is done about which damage.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Busy` if another process maintains the store, `Full` if there is no room to
+    /// note what was dropped, `Io`.
+    pub fn repair(&self, mut progress: impl FnMut(u64, u64)) -> Result<Repaired> {
+        janitor::repair(&self.handle, &mut progress)
     }
 
     /// Drops every record. Counters stay.

@@ -109,6 +109,10 @@ pub fn run(changes: &[u8]) {
     drop(store);
     if let Ok(store) = open(&world) {
         check(&store);
+        if let Ok(repaired) = store.repair(|_, _| {}) {
+            assert!(repaired.after.damaged.is_empty(), "a repair leaves {:?}", repaired.after);
+        }
+        check(&store);
     }
 }
 

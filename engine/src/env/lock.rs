@@ -40,6 +40,17 @@ pub enum Sharing {
     Exclusive,
 }
 
+/// How others hold a byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// Nobody does.
+    Free,
+    /// By one or more at once.
+    Shared,
+    /// By one.
+    Exclusive,
+}
+
 /// The lock file of an open store.
 #[derive(Debug)]
 pub struct LockTable {

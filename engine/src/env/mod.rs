@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use lock::{LOCK_FILE_NAME, LockByte, LockGuard, LockTable, Sharing};
+pub use lock::{Held, LOCK_FILE_NAME, LockByte, LockGuard, LockTable, Sharing};
 pub use real::{RealEnv, boot_id, clock_ns, coarse_clock_ns, file_system_magic};
 
 use crate::error::Result;
@@ -97,6 +97,12 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// If the file system knows no locks.
     fn try_lock(&self, byte: u64, sharing: Sharing) -> Result<bool>;
+
+    /// How others hold a byte, without taking it; `None` where that cannot be asked.
+    fn held(&self, byte: u64) -> Option<Held> {
+        let _ = byte;
+        None
+    }
 
     /// Gives a lock back. Failures are ignored: closing the file drops it anyway.
     fn unlock(&self, byte: u64);

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::map::{Map, SharedWords};
-use super::{Env, File, FileSizes, OpenMode, Sharing};
+use super::{Env, File, FileSizes, Held, OpenMode, Sharing};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The operating system.
@@ -108,6 +108,19 @@ impl File for RealFile {
                 Ok(false)
             }
             Err(error) => Err(self.error("cannot lock", error)),
+        }
+    }
+
+    fn held(&self, byte: u64) -> Option<Held> {
+        let mut lock = lock_of(byte, libc::F_WRLCK);
+        // SAFETY: the descriptor is open and `lock` is valid for the call.
+        #[allow(unsafe_code)]
+        let code = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) };
+        result(code).ok()?;
+        match i32::from(lock.l_type) {
+            libc::F_UNLCK => Some(Held::Free),
+            libc::F_RDLCK => Some(Held::Shared),
+            _ => Some(Held::Exclusive),
         }
     }
 
@@ -268,8 +281,8 @@ fn allocate(file: &fs::File, flags: i32, offset: u64, bytes: u64) -> io::Result<
     result(code)
 }
 
-/// Sets or drops an open-file-description lock on one byte, without waiting.
-fn set_lock(file: &fs::File, byte: u64, kind: i32) -> io::Result<()> {
+/// A lock on one byte.
+fn lock_of(byte: u64, kind: i32) -> libc::flock64 {
     // SAFETY: all fields of `flock` are integers, for which zero is valid.
     #[allow(unsafe_code)]
     let mut lock: libc::flock64 = unsafe { std::mem::zeroed() };
@@ -277,6 +290,12 @@ fn set_lock(file: &fs::File, byte: u64, kind: i32) -> io::Result<()> {
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     lock.l_start = byte as libc::off64_t;
     lock.l_len = 1;
+    lock
+}
+
+/// Sets or drops an open-file-description lock on one byte, without waiting.
+fn set_lock(file: &fs::File, byte: u64, kind: i32) -> io::Result<()> {
+    let lock = lock_of(byte, kind);
     // SAFETY: the descriptor is open and `lock` is valid for the call.
     #[allow(unsafe_code)]
     let code = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) };

@@ -11,11 +11,13 @@
 mod merge;
 mod probe;
 mod read;
+mod survey;
 
 use std::path::Path;
 
 pub use merge::{Merge, MergeReport};
 use probe::Checked;
+pub use survey::{MetaPage, Survey};
 
 use crate::env::{Env, OpenMode};
 use crate::error::Result;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use segment::{RecordHead, Segment};
-pub use tail::TailFile;
+pub use tail::{FILE_NAME as TAIL_FILE_NAME, TailFile};
 
 use crate::env::{Env, File, FileSizes, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +23,11 @@ use crate::options::{Options, ReadMode};
 
 /// Name of the directory of segments in the store's directory.
 pub const DIRECTORY_NAME: &str = "log";
+
+/// The file name of a segment.
+pub fn name_of(id: u32) -> String {
+    format!("{id:08}.seg")
+}
 
 /// The id of the segment with this file name.
 pub fn id_of(name: &str) -> Option<u32> {
@@ -83,7 +88,7 @@ impl Log {
     }
 
     fn path(&self, id: u32) -> PathBuf {
-        self.directory.join(format!("{id:08}.seg"))
+        self.directory.join(name_of(id))
     }
 
     /// A segment, `None` if its file is missing.
@@ -111,6 +116,22 @@ impl Log {
         let header = read_header(&*file, |bytes| SegmentHeader::decode_of(bytes, id, &self.uuid))?
             .ok_or_else(|| Error::corrupt("the header of a segment is damaged").at_path(&path))?;
         Ok(Some(self.keep(header, file)))
+    }
+
+    /// The file of a segment, opened afresh and for reading only; `None` if it is missing.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub fn file(&self, id: u32) -> Result<Option<Arc<dyn File>>> {
+        match self.env.open(&self.path(id), OpenMode::Read) {
+            Err(error) if error.is_not_found() => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Forgets an opened segment, so that the next use opens its file again.
+    pub fn forget(&self, id: u32) {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     /// Makes a segment file; one that a killed maker left is replaced. Not before the superblock
@@ -151,7 +172,7 @@ impl Log {
     /// # Errors
     /// If it is refused.
     pub fn remove(&self, id: u32) -> Result<()> {
-        self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.forget(id);
         match self.env.remove(&self.path(id)) {
             Err(error) if error.is_not_found() => Ok(()),
             other => other,

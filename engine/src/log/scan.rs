@@ -155,7 +155,11 @@ impl Segment {
             let offset = offset as usize;
             wanted[offset..offset + slots.len() - first].copy_from_slice(&slots[first..]);
         }
-        let present = self.read(wanted.len(), 0)?;
+        let present = match self.read(wanted.len(), 0) {
+            // A disk may well take what it cannot give back, to another place.
+            Err(error) if error.is_unreadable() => Vec::new(),
+            present => present?,
+        };
         for (number, page) in wanted.chunks(PAGE_BYTES).enumerate() {
             let offset = number * PAGE_BYTES;
             if present.get(offset..offset + PAGE_BYTES) != Some(page) {

@@ -425,7 +425,10 @@ impl Segment {
 
     /// The entries of the slot table. A record with a damaged frame stays an entry, as the oldest:
     /// it then hides older records of its key, as its slot does now.
-    fn table_entries(&self) -> Result<Vec<FooterEntry>> {
+    ///
+    /// # Errors
+    /// If the disk does.
+    pub fn table_entries(&self) -> Result<Vec<FooterEntry>> {
         let table = self.table()?;
         let mut entries = Vec::with_capacity(table.slots.len());
         for slot in &table.slots {

@@ -9,7 +9,7 @@ use crate::options::ReadMode;
 use crate::window::Window;
 
 /// Name of the file in the store's directory.
-const FILE_NAME: &str = "tail";
+pub const FILE_NAME: &str = "tail";
 
 /// The file.
 #[derive(Debug)]
@@ -49,6 +49,14 @@ impl TailFile {
         let mut slot = [0; TAIL_BYTES];
         let count = self.window.read_at(&mut slot, 0)?;
         Ok(Tail::decode(&slot[..count]).filter(|tail| tail.store == self.store))
+    }
+
+    /// Voids the tail; the guard shows that the tail lock is held.
+    ///
+    /// # Errors
+    /// If the write fails.
+    pub fn clear(&self, _tail_lock: &LockGuard<'_>) -> Result<()> {
+        self.window.file().write_at(&[0; TAIL_BYTES], 0)
     }
 
     /// Moves the tail; the guard shows that the tail lock is held.

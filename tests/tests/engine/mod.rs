@@ -12,7 +12,9 @@ mod model;
 mod processes;
 mod protocol;
 mod recovery;
+mod repair;
 mod upkeep;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;

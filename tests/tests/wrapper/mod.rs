@@ -6,6 +6,7 @@ mod failures;
 mod hits;
 mod interface;
 mod regressions;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt;

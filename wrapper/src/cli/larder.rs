@@ -7,12 +7,13 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::exit;
 
-use larder_engine::{Budget, Store, VerifyReport};
+use larder_engine::{Budget, Store};
 
+use super::{doctor, verify};
 use crate::compiler::is_compiler_name;
 use crate::config::{self, Config};
 use crate::exec::is_larder;
@@ -21,6 +22,7 @@ use crate::stats::{self, Report};
 
 const STATUS_FAILED: i32 = 1;
 const STATUS_WRONG_USE: i32 = 2;
+const STATUS_UNREADABLE: i32 = 3;
 
 /// A command: its name, what it does in a line, and the function.
 type Command = (&'static str, &'static str, fn(&[OsString]) -> Result<(), Failure>);
@@ -34,15 +36,34 @@ const COMMANDS: &[Command] = &[
         "show the settings, where each comes from, and what is wrong with them",
         show_config,
     ),
-    ("verify", "read the whole store and report damage (--json: for programs)", verify),
+    (
+        "verify",
+        "read the whole store, report damage (--json), drop it (--repair); see verify --help",
+        verify::run,
+    ),
+    ("doctor", "explain the state of the store in words (--store, --json)", doctor::run),
     ("janitor", "do the upkeep that is due: merge, evict, checkpoint", janitor),
     ("checkpoint", "make the store safe against a power cut, now", checkpoint),
 ];
 
 /// Why a command ended.
-enum Failure {
+pub enum Failure {
+    /// The command line is wrong.
     WrongUse(String),
+    /// Something could not be done.
     Failed(String),
+    /// The store could not be read at all, where that is told apart from what was found in it.
+    Unreadable(String),
+}
+
+impl Failure {
+    /// The same for a command that tells apart what it finds and that it cannot look.
+    pub fn unreadable(self) -> Failure {
+        match self {
+            Failure::Failed(text) => Failure::Unreadable(text),
+            other => other,
+        }
+    }
 }
 
 impl From<larder_engine::Error> for Failure {
@@ -97,6 +118,10 @@ fn end(result: Result<(), Failure>) -> ! {
             eprintln!("larder: {text}");
             exit(STATUS_FAILED)
         }
+        Err(Failure::Unreadable(text)) => {
+            eprintln!("larder: {text}");
+            exit(STATUS_UNREADABLE)
+        }
         Err(Failure::WrongUse(text)) => {
             eprintln!("larder: {text}; `larder --help` shows what there is");
             exit(STATUS_WRONG_USE)
@@ -105,7 +130,7 @@ fn end(result: Result<(), Failure>) -> ! {
 }
 
 /// A reader that is gone is no failure.
-fn print(text: &str) -> Result<(), Failure> {
+pub fn print(text: &str) -> Result<(), Failure> {
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
 }
@@ -146,11 +171,15 @@ fn no_arguments(arguments: &[OsString]) -> Result<(), Failure> {
     }
 }
 
+/// Where the store is.
+pub fn store_directory(config: &Config) -> Result<&Path, Failure> {
+    let missing = "neither LARDER_DIR nor HOME is set";
+    config.dir.value.as_deref().ok_or_else(|| Failure::Failed(missing.to_owned()))
+}
+
 fn open() -> Result<Store, Failure> {
     let config = Config::load();
-    let missing = "neither LARDER_DIR nor HOME is set";
-    let path = config.dir.value.as_deref().ok_or_else(|| Failure::Failed(missing.to_owned()))?;
-    Ok(open_store(&config, path)?)
+    Ok(open_store(&config, store_directory(&config)?)?)
 }
 
 /// A store for a command that changes it.
@@ -195,39 +224,6 @@ fn is_json(arguments: &[OsString]) -> Result<bool, Failure> {
         [word] if word == OsStr::new("--json") => Ok(true),
         _ => Err(Failure::WrongUse("this command takes nothing but --json".to_owned())),
     }
-}
-
-fn verify(arguments: &[OsString]) -> Result<(), Failure> {
-    let json = is_json(arguments)?;
-    // A large store on a slow disk takes minutes; whoever watches sees how far it is.
-    let is_watched = std::io::stderr().is_terminal();
-    let report = open()?.verify(|done, of| {
-        if is_watched {
-            eprint!("\rverifying segment {done} of {of}{}", if done == of { "\n" } else { "" });
-        }
-    })?;
-    print(&if json { verify_json(&report) } else { verify_text(&report) })?;
-    if report.damaged.is_empty() { Ok(()) } else { exit(STATUS_FAILED) }
-}
-
-fn verify_text(report: &VerifyReport) -> String {
-    let (records, bytes) = (report.records, stats::size(report.bytes));
-    let mut text = format!("{records} records, {bytes}, {} damaged\n", report.damaged.len());
-    report.damaged.iter().for_each(|damage| text.push_str(&format!("  {damage}\n")));
-    text
-}
-
-fn verify_json(report: &VerifyReport) -> String {
-    // What is damaged is described in plain words, without quotes or control characters.
-    let damaged: Vec<String> =
-        report.damaged.iter().map(|damage| format!("{:?}", damage.to_string())).collect();
-    format!(
-        "{{\n  \"records\": {},\n  \"bytes\": {},\n  \"segments\": {},\n  \"damaged\": [{}]\n}}\n",
-        report.records,
-        report.bytes,
-        report.segments,
-        damaged.join(", ")
-    )
 }
 
 fn janitor(arguments: &[OsString]) -> Result<(), Failure> {

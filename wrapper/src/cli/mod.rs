@@ -1,3 +1,7 @@
-//! Command lines, one module per name that the binary answers to.
+//! Command lines, one module per name that the binary answers to, and what they need.
 
+mod doctor;
+mod json;
 pub mod larder;
+mod progress;
+mod verify;

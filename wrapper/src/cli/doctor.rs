@@ -1,0 +1,530 @@
+//! `larder doctor --store`: explains the state of the store in words.
+//!
+//! 1. Nothing is changed: the store is opened for reading, and no lock is taken.
+//! 2. Each line is a fact with a verdict: fine, worth knowing, or a problem; the latter two say
+//!    what to do where something can be done.
+//! 3. It works, in words, where the store cannot be opened, too.
+//! 4. The exit status: 0 no problem, 1 a problem, 2 wrong use.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::exit;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use larder_engine::env::{Held, file_system_magic};
+use larder_engine::{ErrorKind, State};
+use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
+
+use super::json::Object;
+use super::larder::{Failure, print};
+use super::verify::{lost_superblock, open_to_read};
+use crate::config::{Config, Janitor};
+use crate::stats::size;
+
+/// What `larder doctor --help` says.
+const HELP: &str = "\
+larder doctor explains the state of the store in words, and changes nothing.
+
+usage:
+  larder doctor [--store] [--json]
+
+  --store     the store: so far there is nothing else to explain
+  --json      one object for programs
+
+exit status:
+  0    there is no problem
+  1    there is one
+  2    wrong use
+";
+
+/// A heartbeat of another kernel that is younger keeps larder from the store.
+const HEARTBEAT_SECS_MAX: u64 = 60;
+
+/// As much of `max_size` as begins an eviction soon, in percent; it begins at 90.
+const NEARLY_FULL_PERCENT: u64 = 85;
+
+/// A checkpoint is due after this many bytes; several times as many say that nobody makes one.
+const LATE_CHECKPOINT_BYTES: u64 = 256 << 20;
+
+/// File systems by their numbers in `statfs`: the name, and whether larder knows them to keep what
+/// it relies on.
+const FILE_SYSTEMS: &[(i64, &str, Trust)] = &[
+    (0xEF53, "ext4", Trust::Full),
+    (0x5846_5342, "xfs", Trust::Full),
+    (0x9123_683E, "btrfs", Trust::Full),
+    (0x0102_1994, "tmpfs", Trust::Memory),
+    (0x794C_7630, "overlay", Trust::Overlay),
+    (0xF2F5_2010, "f2fs", Trust::Full),
+    (0x6969, "NFS", Trust::Network),
+    (0xFF53_4D42, "SMB", Trust::Network),
+    (0xFE53_4D42, "SMB", Trust::Network),
+    (0x0102_1997, "9p", Trust::Network),
+    (0x6573_5546, "FUSE", Trust::Network),
+    (0x00C3_6400, "Ceph", Trust::Network),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Full,
+    Memory,
+    Overlay,
+    Network,
+}
+
+/// How good a fact is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Ok,
+    Note,
+    Problem,
+}
+
+impl Verdict {
+    fn name(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Note => "note",
+            Verdict::Problem => "problem",
+        }
+    }
+}
+
+/// One fact.
+struct Line {
+    topic: &'static str,
+    verdict: Verdict,
+    text: String,
+    /// What can be done.
+    advice: Option<&'static str>,
+}
+
+/// Everything that there is to say.
+#[derive(Default)]
+struct Findings(Vec<Line>);
+
+impl Findings {
+    fn ok(&mut self, topic: &'static str, text: impl Into<String>) {
+        self.0.push(Line { topic, verdict: Verdict::Ok, text: text.into(), advice: None });
+    }
+
+    fn note(&mut self, topic: &'static str, text: impl Into<String>, advice: &'static str) {
+        let advice = (!advice.is_empty()).then_some(advice);
+        self.0.push(Line { topic, verdict: Verdict::Note, text: text.into(), advice });
+    }
+
+    fn problem(&mut self, topic: &'static str, text: impl Into<String>, advice: &'static str) {
+        let advice = Some(advice);
+        self.0.push(Line { topic, verdict: Verdict::Problem, text: text.into(), advice });
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for line in &self.0 {
+            let verdict = line.verdict.name();
+            text.push_str(&format!("{verdict:<8} {:<12} {}\n", line.topic, line.text));
+            if let Some(advice) = line.advice {
+                text.push_str(&format!("{:22}-> {advice}\n", ""));
+            }
+        }
+        text
+    }
+
+    fn json(&self, path: Option<&Path>) -> String {
+        let line = |line: &Line| {
+            Object::new()
+                .text("topic", line.topic)
+                .text("verdict", line.verdict.name())
+                .text("text", &line.text)
+                .maybe_text("advice", line.advice)
+        };
+        let count = |verdict| self.0.iter().filter(|l| l.verdict == verdict).count() as u64;
+        Object::new()
+            .maybe_text("store", path.map(|path| path.display().to_string()).as_deref())
+            .number("problems", count(Verdict::Problem))
+            .number("notes", count(Verdict::Note))
+            .list("findings", self.0.iter().map(line))
+            .page()
+    }
+}
+
+/// The command.
+pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
+    let mut json = false;
+    for argument in arguments {
+        match argument.to_str() {
+            Some("--json") => json = true,
+            Some("--store") => {}
+            Some("--help" | "-h") => return print(HELP),
+            _ => {
+                let what = format!("doctor takes no `{}`", argument.display());
+                return Err(Failure::WrongUse(what));
+            }
+        }
+    }
+    let mut config = Config::load();
+    config.check_variable_names(std::env::vars_os().map(|(name, _)| name));
+    let findings = examine(&config);
+    print(&if json { findings.json(config.dir.value.as_deref()) } else { findings.text() })?;
+    if findings.0.iter().any(|line| line.verdict == Verdict::Problem) { exit(1) } else { Ok(()) }
+}
+
+fn examine(config: &Config) -> Findings {
+    let mut findings = Findings::default();
+    for problem in &config.problems {
+        findings.problem("settings", problem.clone(), "`larder config` shows the settings");
+    }
+    let Some(path) = config.dir.value.as_deref() else {
+        findings.problem("store", "nobody says where it is", "set LARDER_DIR, or HOME");
+        return findings;
+    };
+    findings.ok("store", format!("{} ({})", path.display(), config.dir.origin));
+    if config.disable.value {
+        let advice = "unset LARDER_DISABLE";
+        findings.note("disabled", "larder only runs the compiler and uses no store", advice);
+    }
+    // A store that is not there yet will stand in the nearest directory above that is.
+    let standing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    file_system(standing, &mut findings);
+    permissions(config, path, standing, &mut findings);
+    match open_to_read(config, path) {
+        Ok(store) => match store.state() {
+            Ok(state) => explain(config, standing, &state, &mut findings),
+            Err(error) => findings.problem("reading", error.to_string(), "look at the disk"),
+        },
+        Err(error) => cannot_open(path, &error, &mut findings),
+    }
+    findings
+}
+
+fn file_system(path: &Path, findings: &mut Findings) {
+    let topic = "file system";
+    let Some(magic) = file_system_magic(path) else {
+        return findings.note(topic, "it cannot be asked what it is", "");
+    };
+    let known = FILE_SYSTEMS.iter().find(|(known, ..)| *known == magic);
+    match known.map(|(_, name, trust)| (*name, *trust)) {
+        Some((name, Trust::Full)) => findings.ok(topic, name),
+        Some((name, Trust::Memory)) => {
+            let text = format!("{name}: the store is in memory and gone after a reboot");
+            findings.note(topic, text, "");
+        }
+        Some((name, Trust::Overlay)) => {
+            let text = format!("{name}: the store lives as long as the container's upper layer");
+            findings.note(topic, text, "mount a volume to keep it");
+        }
+        Some((name, Trust::Network)) => {
+            let text = format!("{name}: locks and caches do not reach across machines for certain");
+            findings.problem(topic, text, "put the store on a local disk of this machine");
+        }
+        None => {
+            let text = format!("one that larder does not know (number {magic:#x})");
+            findings.note(topic, text, "ext4, xfs, btrfs and tmpfs are known to be right");
+        }
+    }
+}
+
+/// Whether this user may write, and if not, why.
+fn permissions(config: &Config, path: &Path, standing: &Path, findings: &mut Findings) {
+    let topic = "writing";
+    if config.readonly.value {
+        let text = format!("nothing is stored: readonly is set ({})", config.readonly.origin);
+        return findings.note(topic, text, "unset LARDER_READONLY to store results");
+    }
+    if let Ok(info) = statvfs(standing)
+        && info.f_flag.contains(StatVfsMountFlags::RDONLY)
+    {
+        let text = "the file system is mounted read-only: hits work, nothing is stored";
+        return findings.problem(topic, text, "mount it for writing, or set LARDER_DIR");
+    }
+    let files: Vec<PathBuf> = ["superblock", "tail", "index", "lock", "log"]
+        .iter()
+        .map(|name| path.join(name))
+        .filter(|file| file.exists())
+        .chain([standing.to_path_buf()])
+        .collect();
+    match files.iter().find(|file| access(file.as_path(), Access::WRITE_OK).is_err()) {
+        Some(file) => {
+            let text = format!("this user may not write {}", file.display());
+            findings.problem(topic, text, "give the store to this user, or set LARDER_DIR");
+        }
+        None => findings.ok(topic, "this user may write"),
+    }
+}
+
+/// Why a store cannot be opened, in words.
+fn cannot_open(path: &Path, error: &larder_engine::Error, findings: &mut Findings) {
+    let topic = "opening";
+    if lost_superblock(path, error).is_some() {
+        let text = "the superblock is lost: nobody can read the store as it is";
+        let advice = "the next compile makes it anew from the segments; then `larder verify`";
+        return findings.problem(topic, text, advice);
+    }
+    let is_empty = || fs::read_dir(path).is_ok_and(|mut names| names.next().is_none());
+    if error.is_not_found() && (!path.exists() || is_empty()) {
+        return findings.note(topic, "there is no store yet; the first compile makes it", "");
+    }
+    let (text, advice) = match error.kind() {
+        ErrorKind::NotAStore => ("there is something else, and no store", "set LARDER_DIR"),
+        _ if error.is_not_found() => ("the directory holds no store", "set LARDER_DIR"),
+        ErrorKind::NewerFormat => {
+            ("a newer larder made it", "use that one, or another LARDER_DIR for this one")
+        }
+        ErrorKind::Busy => ("it is being recovered or is locked", "try again in some seconds"),
+        ErrorKind::OtherKernel => {
+            ("another kernel uses it", "give each machine or virtual machine a store of its own")
+        }
+        ErrorKind::Corrupt => ("it is damaged", "run `larder verify --repair`"),
+        ErrorKind::ReadOnly => ("this user may not read it", "give the store to this user"),
+        ErrorKind::Limit => ("a setting is out of bounds", "`larder config` shows the settings"),
+        _ => ("the system refuses", "look at the path and at the disk"),
+    };
+    findings.problem(topic, format!("{text}: {error}"), advice);
+}
+
+/// The state of a store that can be read.
+fn explain(config: &Config, standing: &Path, state: &State, findings: &mut Findings) {
+    superblock(state, findings);
+    kernel(state, findings);
+    sizes(config, standing, state, findings);
+    segments(state, findings);
+    power_cut(state, findings);
+    upkeep(config, state, findings);
+    locks(state, findings);
+    damage(state, findings);
+}
+
+fn superblock(state: &State, findings: &mut Findings) {
+    match state.superblock_copies {
+        2 => findings.ok("superblock", format!("both copies are valid; made {}", age(state))),
+        _ => findings.problem(
+            "superblock",
+            "one of the two copies is damaged; the other one is used",
+            "run `larder verify --repair`",
+        ),
+    }
+}
+
+fn now_secs() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+fn age(state: &State) -> String {
+    format!("{} ago", duration(now_secs().saturating_sub(state.created_secs)))
+}
+
+/// Seconds as people say them.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn kernel(state: &State, findings: &mut Findings) {
+    let topic = "kernel";
+    let seen = now_secs().saturating_sub(state.heartbeat_secs);
+    let last = duration(seen);
+    if state.is_of_this_kernel {
+        let recovered = state.recoveries;
+        let text = format!(
+            "this kernel uses it, the last writer was seen {last} ago; recovered {recovered} times \
+             after reboots"
+        );
+        return findings.ok(topic, text);
+    }
+    if seen < HEARTBEAT_SECS_MAX {
+        let text = format!("another kernel wrote {last} ago: a reboot just now, or two machines");
+        let advice = "wait a minute; if it stays so, give each machine a store of its own";
+        return findings.problem(topic, text, advice);
+    }
+    let text = format!("nobody has written since the last boot; the last writer was {last} ago");
+    findings.note(topic, text, "");
+}
+
+fn sizes(config: &Config, standing: &Path, state: &State, findings: &mut Findings) {
+    let max = config.max_size_bytes.value;
+    let percent = state.disk_bytes * 100 / max.max(1);
+    let (used, most) = (size(state.disk_bytes), size(max));
+    let text = format!("{used} of {most} ({percent} %); the oldest results go at 90 %");
+    match percent {
+        0..NEARLY_FULL_PERCENT => findings.ok("size", text),
+        _ => findings.note("size", text, "raise LARDER_MAX_SIZE if there are too few hits"),
+    }
+    if state.dropped_full > 0 {
+        let text = format!("{} results were not stored for want of room", state.dropped_full);
+        findings.note("dropped", text, "raise LARDER_MAX_SIZE, or see that the janitor can run");
+    }
+    let Ok(info) = statvfs(standing) else { return };
+    let free = info.f_bavail.saturating_mul(info.f_frsize);
+    let room = free.saturating_add(state.disk_bytes);
+    match room < max {
+        true => {
+            let text = format!("{} free: the disk is full before max_size is reached", size(free));
+            findings.note("disk", text, "lower LARDER_MAX_SIZE, or make room");
+        }
+        false => findings.ok("disk", format!("{} free", size(free))),
+    }
+}
+
+fn segments(state: &State, findings: &mut Findings) {
+    let open = state.open_segments.map_or("none open".to_owned(), |open| format!("{open} open"));
+    let text = format!(
+        "{} of up to {}: {open}, {} not in the index yet; {} entries in the index",
+        state.segments,
+        size(state.segment_bytes),
+        state.unmerged_segments,
+        state.index_entries
+    );
+    findings.ok("segments", text);
+    if !state.has_index {
+        let text = "there is no valid index: look-ups ask every segment";
+        findings.problem("index", text, "run `larder janitor`, which rebuilds it");
+    }
+    if state.suspect_segments > 0 {
+        let text = format!(
+            "{} segments were written before the last power cut; each record in them is checked \
+             in full before it is used",
+            state.suspect_segments
+        );
+        findings.note("suspects", text, "run `larder janitor`, which cleans up");
+    }
+}
+
+fn power_cut(state: &State, findings: &mut Findings) {
+    let topic = "power cut";
+    let Some(bytes) = state.bytes_since_checkpoint else {
+        return findings.ok(topic, "it would cost nothing: nobody has written since the boot");
+    };
+    if bytes == 0 {
+        return findings.ok(topic, "it would cost nothing: everything is on the disk");
+    }
+    let waits = duration(state.ms_since_checkpoint.unwrap_or(0) / 1000);
+    let text = format!(
+        "it would cost at most the results of the last {waits} ({}), which would be compiled again",
+        size(bytes)
+    );
+    match bytes < LATE_CHECKPOINT_BYTES {
+        true => findings.ok(topic, text),
+        false => findings.note(topic, text, "run `larder checkpoint`; does the janitor run?"),
+    }
+}
+
+fn upkeep(config: &Config, state: &State, findings: &mut Findings) {
+    let topic = "janitor";
+    let origin = &config.janitor.origin;
+    match config.janitor.value {
+        Janitor::Detached => {
+            findings.ok(topic, format!("runs by itself, in the background ({origin})"));
+        }
+        Janitor::Inline => findings.ok(topic, format!("compiles do the upkeep ({origin})")),
+        Janitor::Off => {
+            let text = format!("upkeep happens only when somebody asks for it ({origin})");
+            findings.note(topic, text, "run `larder janitor` now and then");
+        }
+    }
+    if state.left_segments > 0 {
+        let text = format!("{} files of segments that are not in use", state.left_segments);
+        findings.note(
+            "left over",
+            text,
+            "`larder janitor` or `larder verify --repair` removes them",
+        );
+    }
+}
+
+fn locks(state: &State, findings: &mut Findings) {
+    let held = [
+        (state.life_lock, "writers have it open"),
+        (state.tail_lock, "a commit is under way"),
+        (state.index_lock, "a merge is under way"),
+        (state.janitor_lock, "a janitor is at work"),
+    ];
+    if held.iter().all(|(lock, _)| lock.is_none()) {
+        let text = "who holds which cannot be told";
+        return findings.note("locks", text, "");
+    }
+    if state.life_lock == Some(Held::Exclusive) {
+        let text = "a process recovers the store";
+        return findings.note("locks", text, "wait for it");
+    }
+    let is_held = |lock: &Option<Held>| matches!(lock, Some(Held::Shared | Held::Exclusive));
+    let words: Vec<&str> =
+        held.iter().filter(|(lock, _)| is_held(lock)).map(|(_, words)| *words).collect();
+    let text = if words.is_empty() { "nobody holds one".to_owned() } else { words.join(", ") };
+    findings.ok("locks", text);
+}
+
+fn damage(state: &State, findings: &mut Findings) {
+    match state.damage_met {
+        0 => findings.ok("damage", "none was ever met"),
+        count => {
+            let text = format!("met {count} times since the store was made; each was a miss");
+            findings.note("damage", text, "`larder verify` says what it is");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdicts(check: impl FnOnce(&mut Findings)) -> Vec<(&'static str, &'static str)> {
+        let mut findings = Findings::default();
+        check(&mut findings);
+        findings.0.iter().map(|line| (line.topic, line.verdict.name())).collect()
+    }
+
+    fn state() -> State {
+        State {
+            superblock_copies: 2,
+            is_of_this_kernel: true,
+            has_index: true,
+            heartbeat_secs: now_secs(),
+            ..State::default()
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_state_is_said() {
+        let check = |change: fn(&mut State), check: fn(&State, &mut Findings)| {
+            let mut state = state();
+            change(&mut state);
+            verdicts(|findings| check(&state, findings))
+        };
+        assert_eq!(check(|_| {}, superblock), [("superblock", "ok")]);
+        assert_eq!(check(|s| s.superblock_copies = 1, superblock), [("superblock", "problem")]);
+        assert_eq!(check(|_| {}, kernel), [("kernel", "ok")]);
+        assert_eq!(check(|s| s.is_of_this_kernel = false, kernel), [("kernel", "problem")]);
+        let long_ago = |s: &mut State| (s.is_of_this_kernel, s.heartbeat_secs) = (false, 7);
+        assert_eq!(check(long_ago, kernel), [("kernel", "note")]);
+        assert_eq!(check(|_| {}, damage), [("damage", "ok")]);
+        assert_eq!(check(|s| s.damage_met = 1, damage), [("damage", "note")]);
+        let late = |s: &mut State| s.bytes_since_checkpoint = Some(LATE_CHECKPOINT_BYTES);
+        assert_eq!(check(late, power_cut), [("power cut", "note")]);
+        assert_eq!(check(|s| s.bytes_since_checkpoint = Some(9), power_cut), [("power cut", "ok")]);
+        let suspect = |s: &mut State| s.suspect_segments = 1;
+        assert_eq!(check(suspect, segments), [("segments", "ok"), ("suspects", "note")]);
+        assert_eq!(check(|s| s.has_index = false, segments)[1], ("index", "problem"));
+        assert_eq!(check(|_| {}, locks), [("locks", "note")]);
+        let recovering = |s: &mut State| s.life_lock = Some(Held::Exclusive);
+        assert_eq!(check(recovering, locks), [("locks", "note")]);
+        assert_eq!(check(|s| s.life_lock = Some(Held::Shared), locks), [("locks", "ok")]);
+    }
+
+    #[test]
+    fn durations_are_readable() {
+        let of = |seconds| duration(seconds);
+        assert_eq!((of(5), of(600), of(9000)), ("5 s".into(), "10 min".into(), "2 h".into()));
+        assert_eq!(of(200_000), "2 days");
+    }
+
+    #[test]
+    fn each_file_system_has_one_row() {
+        let numbers: std::collections::BTreeSet<i64> =
+            FILE_SYSTEMS.iter().map(|row| row.0).collect();
+        assert_eq!(numbers.len(), FILE_SYSTEMS.len());
+    }
+}

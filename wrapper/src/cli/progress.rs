@@ -1,0 +1,101 @@
+//! A bar on the terminal of whoever waits; nothing where stderr is no terminal.
+//!
+//! Written by hand: it is one line, and whatever a crate for it brings along every compile loads.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use crate::stats::size;
+
+/// Redrawn no more often than this: each time costs a call and a terminal's work.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// Cells of the bar.
+const CELLS: u64 = 24;
+
+/// A bar that shows how many bytes are done.
+pub struct Bar {
+    label: &'static str,
+    is_shown: bool,
+    begun: Instant,
+    drawn: Option<Instant>,
+}
+
+impl Bar {
+    /// A bar that is not drawn yet.
+    pub fn new(label: &'static str) -> Bar {
+        let is_shown = std::io::stderr().is_terminal();
+        Bar { label, is_shown, begun: Instant::now(), drawn: None }
+    }
+
+    /// Shows that `done` bytes of `total` are done.
+    pub fn show(&mut self, done: u64, total: u64) {
+        if !self.is_shown || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+            return;
+        }
+        self.drawn = Some(Instant::now());
+        let text = line(self.label, done, total, self.begun.elapsed());
+        // The rest of an earlier, longer line is wiped.
+        let _ = write!(std::io::stderr(), "\r{text}\x1b[K");
+    }
+
+    /// How long it took; wipes the bar.
+    pub fn end(self) -> Duration {
+        if self.drawn.is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+        self.begun.elapsed()
+    }
+}
+
+fn line(label: &str, done: u64, total: u64, elapsed: Duration) -> String {
+    let share = |of: u64| (done.min(total) * of).checked_div(total).unwrap_or(of);
+    let filled = share(CELLS) as usize;
+    let bar = format!("{}{}", "#".repeat(filled), ".".repeat(CELLS as usize - filled));
+    let seconds = elapsed.as_secs_f64().max(0.001);
+    let rate = done as f64 / seconds;
+    let left = total.saturating_sub(done) as f64 / rate.max(1.0);
+    // In the first moment the rate says nothing.
+    let left = match done > 0 && elapsed >= Duration::from_millis(500) {
+        true => format!("  {} left", time(left)),
+        false => String::new(),
+    };
+    let (done, total, rate) = (size(done), size(total), size(rate as u64));
+    format!("{label} [{bar}] {:3} %  {done} of {total}  {rate}/s{left}", share(100))
+}
+
+fn time(seconds: f64) -> String {
+    let seconds = seconds.ceil() as u64;
+    match seconds {
+        0..=99 => format!("{seconds} s"),
+        100..=5999 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3600)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_much_is_done_how_fast_and_for_how_long_yet() {
+        let text = line("verifying", 512 << 20, 2 << 30, Duration::from_secs(2));
+        let bar = format!("{}{}", "#".repeat(6), ".".repeat(18));
+        let wanted =
+            format!("verifying [{bar}]  25 %  512.0 MiB of 2.0 GiB  256.0 MiB/s  6 s left");
+        assert_eq!(text, wanted);
+        assert!(
+            line("x", 0, 0, Duration::ZERO).contains("100 %")
+                || line("x", 0, 0, Duration::ZERO).contains("  0 bytes of")
+        );
+    }
+
+    #[test]
+    fn long_times_are_told_in_longer_units() {
+        assert_eq!(
+            (time(0.2), time(99.0), time(119.0)),
+            ("1 s".into(), "99 s".into(), "2 min".into())
+        );
+        assert_eq!(time(7000.0), "2 h");
+    }
+}
