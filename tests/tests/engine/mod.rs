@@ -7,6 +7,7 @@ mod decoders;
 mod faults;
 mod format;
 mod interrupts;
+mod kills;
 mod miri;
 mod model;
 mod processes;
