@@ -6,6 +6,7 @@ mod damage;
 mod decoders;
 mod faults;
 mod format;
+mod hostile;
 mod interrupts;
 mod kills;
 mod miri;
