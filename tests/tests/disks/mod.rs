@@ -248,23 +248,20 @@ fn a_disk_that_goes_read_only_under_a_writer_drops_its_puts() {
     }
     let before = tenant.reference.len();
     for store in [&writer, &unused] {
+        // The first one may hear of it as an error, the others are dropped.
+        let mut errors = 0;
         for number in 100..110 {
             match tenant.put(store, number, 30_000) {
                 Ok(Put::Dropped(DropReason::Poisoned | DropReason::ReadOnly)) => {}
-                Err(error) => assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}"),
+                Err(error) if error.kind() == ErrorKind::ReadOnly => errors += 1,
                 other => panic!("{other:?}"),
             }
         }
+        assert!(errors <= 1, "{errors} errors");
+        // One has looked something up before, the other one has opened nothing yet.
+        tenant.check(store);
         assert!(store.checkpoint().is_err());
         let _ = store.maintain(Budget::full());
-    }
-    tenant.check(&writer);
-    // One that has not opened the index yet is refused that.
-    for (key, value) in &tenant.reference {
-        match unused.get(key) {
-            Ok(record) => assert!(Value::read(&record.unwrap()).unwrap() == *value, "{key}"),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}"),
-        }
     }
     assert_eq!(tenant.reference.len(), before);
     let fresh = tenant.open();
@@ -272,8 +269,8 @@ fn a_disk_that_goes_read_only_under_a_writer_drops_its_puts() {
     tenant.check(&fresh);
     drop((writer, unused, fresh));
     disk.mount_again();
-    tenant.check(&tenant.open());
-    // What was not synced is lost; so the next boot finds it.
+    // What was not synced is lost, and the boot id is the same.
+    tenant.goes_on(&disk);
     tenant.next_boot();
     tenant.goes_on(&disk);
 }

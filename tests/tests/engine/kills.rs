@@ -467,13 +467,12 @@ fn segment_files(store: &Path) -> Vec<(u32, PathBuf)> {
 
 /// The segment of the newest record of each key, by the tables of the segments.
 fn segments_of(store: &Path) -> BTreeMap<u64, u32> {
-    let uuid = superblock(store).uuid;
     let mut files = segment_files(store);
     files.sort();
     let mut segments = BTreeMap::new();
     for (id, path) in files {
         let bytes = fs::read(path).unwrap();
-        let header = SegmentHeader::decode(&bytes[..HEADER_BYTES], id, &uuid).unwrap();
+        let header = SegmentHeader::decode(&bytes[..HEADER_BYTES], id).unwrap();
         let table = &bytes[PAGE_BYTES as usize..header.data_start() as usize];
         for page in table.chunks(PAGE_BYTES as usize) {
             segments
