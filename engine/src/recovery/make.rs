@@ -4,7 +4,7 @@
 //!    disk first: so a directory with the tag holds nothing that is not ours.
 //! 2. Where the superblock is missing or no copy of it is valid, it is made from the headers of the
 //!    segments: which store they belong to, and from where to where they go. All of them are
-//!    suspects then, but for those that are in the tree.
+//!    suspects then.
 //! 3. A directory without such segments becomes an empty store.
 //! 4. Nobody else may have the store open meanwhile: whoever holds the old superblock would go on
 //!    with it.
@@ -68,6 +68,8 @@ pub fn make(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superb
         // Another maker was faster, or the store is not for this program.
         _ => return Ok(superblock),
     }
+    // Of a new store the lock has a name before the tag has: a tag alone may be anybody's.
+    env.sync_dir(path)?;
     let block = match survey(env, path, options)? {
         Some(_) if !locks.seize_life()? => {
             let what = "the superblock is lost, and the store is open elsewhere";
@@ -84,8 +86,9 @@ pub fn make(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superb
 fn begin(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superblock> {
     let file_mode = OpenMode::Create(options.file_mode);
     let tag = env.open(&path.join(TAG_FILE_NAME), file_mode)?;
-    tag.set_len(0)?;
+    // One that is there is never shortened on the way: it is what shows that the rest is ours.
     tag.write_at(TAG, 0)?;
+    tag.set_len(TAG.len() as u64)?;
     tag.sync()?;
     env.sync_dir(path)?;
     let log = path.join(log::DIRECTORY_NAME);
@@ -135,7 +138,8 @@ fn survey(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Option<S
         epoch: epochs.fold(tail_epoch, u32::max).saturating_add(1),
         oldest_live: oldest.id,
         next_segment,
-        durable_below: merged_below.clamp(oldest.id, next_segment),
+        // Even those in the tree: their tables may not have been mended.
+        durable_below: oldest.id,
         heartbeat_secs: env.now_secs(),
         created_secs: oldest.created_secs,
         used_below: next_segment,
@@ -153,10 +157,9 @@ fn headers(env: &dyn Env, path: &Path) -> Result<Vec<SegmentHeader>> {
     let mut stores: BTreeMap<[u8; 16], Vec<SegmentHeader>> = BTreeMap::new();
     for name in names {
         let Some(id) = log::id_of(&name).filter(|id| *id < SEGMENT_ID_MAX) else { continue };
-        if let Ok(file) = env.open(&directory.join(&name), OpenMode::Read)
-            && let Some(header) =
-                log::read_header(&*file, |bytes| SegmentHeader::decode(bytes, id))?
-        {
+        // One that cannot be opened just now must not be taken for none: the log would be emptied.
+        let file = env.open(&directory.join(&name), OpenMode::Read)?;
+        if let Some(header) = log::read_header(&*file, |bytes| SegmentHeader::decode(bytes, id))? {
             stores.entry(header.uuid).or_default().push(header);
         }
     }

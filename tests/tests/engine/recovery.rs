@@ -1,6 +1,8 @@
 //! Taking over from another kernel, and reading a disk that has bad sectors.
 
 use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
 
 use larder_engine::{Budget, DropReason, ErrorKind, Key, Options, Put, ReadMode, Store};
 use larder_tests::fault::FaultEnv;
@@ -174,4 +176,41 @@ fn a_bad_sector_costs_what_is_on_it() {
     fill(&store, 200..260, &mut reference);
     store.maintain(Budget::full()).unwrap();
     assert_holds(&store, &reference);
+}
+
+/// One of those who open a store after a reboot recovers it; the others come in, or come back
+/// later.
+#[test]
+fn of_many_openers_one_recovers() {
+    for _ in 0..20 {
+        let folder = larder_tests::temp_dir();
+        let mut reference = Reference::new();
+        fill(&Store::open(folder.path(), roomy()).unwrap(), 0..20, &mut reference);
+        let env = FaultEnv::new();
+        env.set_boot_id([7; 16]);
+        env.pass_ms(61_000);
+        let start = Barrier::new(8);
+        let opener = || {
+            start.wait();
+            Store::open_with(env.shared(), folder.path(), roomy())
+        };
+        let outcomes: Vec<_> = thread::scope(|scope| {
+            let openers: Vec<_> = (0..8).map(|_| scope.spawn(opener)).collect();
+            openers.into_iter().map(|opener| opener.join().expect("no panic")).collect()
+        });
+        let mut opened = 0;
+        for outcome in outcomes {
+            match outcome {
+                Ok(store) => {
+                    assert_holds(&store, &reference);
+                    opened += 1;
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Busy, "{error}"),
+            }
+        }
+        assert!(opened > 0);
+        let store = Store::open_with(env.shared(), folder.path(), roomy()).unwrap();
+        let recoveries = store.engine_counters().find(|(name, _)| *name == "engine_recoveries");
+        assert_eq!(recoveries, Some(("engine_recoveries", 1)));
+    }
 }
