@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 
 use larder_engine::{Budget, DropReason, ErrorKind, Key, Options, Put, ReadMode, Store};
 use larder_tests::disk::{Disk, FileSystem, succeeds};
@@ -126,7 +127,13 @@ fn on_a_full_disk(kind: FileSystem) {
     let early = tenant.open();
     tenant.check(&early);
     let unused = tenant.open();
+    // A hole under a map: to write there needs a block that the full disk does not have.
+    early.counters().add(1, 1);
+    let counters = tenant.path.join("counters");
+    let mut punch = Command::new("fallocate");
+    succeeds(punch.args(["--punch-hole", "--length", "8192"]).arg(counters)).unwrap();
     disk.fill();
+    early.counters().add(1, 1);
     tenant.put_until_dropped(&early, DropReason::Full);
     tenant.check(&early);
     // One that was opened before, and one that finds the disk full.
@@ -178,7 +185,7 @@ fn a_quota_that_is_used_up_drops_puts_and_loses_nothing() {
     let Some(btrfs) = larder_tests::find_or_skip("btrfs") else { return };
     let Some(disk) = Disk::new(FileSystem::Btrfs) else { return };
     let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(&btrfs);
+        let mut command = Command::new(&btrfs);
         succeeds(command.args(arguments).arg(disk.path()))
     };
     if let Err(why) = run(&["quota", "enable"]) {

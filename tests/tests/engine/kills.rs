@@ -7,15 +7,15 @@
 //! 1. No lock is held.
 //! 2. What was acknowledged is there, byte for byte, before and after upkeep, look-up by look-up
 //!    and in a snapshot. Of the operation under way each key has its value from before or that from
-//!    after; of a `put_all` the first ones in the order of their entries may be there and the others
-//!    not, because a commit is one slot after the other.
+//!    after; of a `put_all` the first ones in the order of their entries may be there and the
+//!    others not, because a commit is one slot after the other.
 //! 3. A key whose segment was evicted is a miss, and no other key is.
 //! 4. Puts, upkeep and a checkpoint work, and `verify` finds no damage.
 //! 5. The store is not larger than after operations that ended, but for what the killed one had
 //!    reserved; at most one file of the log is unknown to the superblock.
 //!
-//! Every point is met with `LARDER_LONG` or `LARDER_TEST_SEEDS`, else some [`POINTS_BOUNDED`] of each
-//! scenario. Each names the least number of points that it must have.
+//! Every point is met with `LARDER_LONG` or `LARDER_TEST_SEEDS`, else some [`POINTS_BOUNDED`] of
+//! each scenario. Each names the least number of points that it must have.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
