@@ -41,6 +41,7 @@ use super::{SEGMENT_BYTES, put, roomy, value_of};
 const ROLE: &str = "LARDER_TEST_KILLED";
 const STORE: &str = "LARDER_TEST_STORE";
 const POINT: &str = "LARDER_TEST_POINT";
+const BOOT: &str = "LARDER_TEST_BOOT";
 
 /// Points of a scenario that are met where nobody asks for all.
 const POINTS_BOUNDED: u64 = 24;
@@ -282,9 +283,9 @@ fn env_of(boot: u8, later_secs: u64, dies_at: u64) -> KillEnv {
 fn role() {
     let Ok(name) = std::env::var(ROLE) else { return };
     let path = std::env::var_os(STORE).expect("a role has a store");
-    let point = std::env::var(POINT).expect("a role has a point").parse().unwrap();
+    let number = |name| std::env::var(name).expect("a role has numbers").parse::<u64>().unwrap();
     let scenario = scenario(&name);
-    let env = env_of(scenario.boot, scenario.later_secs, point);
+    let env = env_of(number(BOOT) as u8, scenario.later_secs, number(POINT));
     if scenario.opens {
         env.arm();
     }
@@ -308,11 +309,13 @@ struct Ended {
     points: Option<u64>,
 }
 
-fn run(scenario: &Scenario, store: &Path, point: u64) -> Ended {
+/// Starts a process on a store, in some boot, that is killed at some point.
+fn run(scenario: &Scenario, store: &Path, boot: u8, point: u64) -> Ended {
     let output = Command::new(std::env::current_exe().expect("the kernel knows this program"))
         .args(["--exact", "engine::kills::role", "--nocapture", "--test-threads=1"])
         .env(ROLE, scenario.name)
         .env(STORE, store)
+        .env(BOOT, boot.to_string())
         .env(POINT, point.to_string())
         .stdin(Stdio::null())
         .output()
@@ -617,7 +620,7 @@ fn dies_everywhere(name: &str) {
     let stage = Stage::new(name);
     let scenario = &stage.scenario;
     let store = stage.copy("whole");
-    let whole = run(scenario, &store, NEVER);
+    let whole = run(scenario, &store, scenario.boot, NEVER);
     let points = whole.points.expect("who is not killed says how often it could have been");
     assert!(points >= scenario.points_min, "{name} has {points} points only");
     assert_eq!(whole.done, scenario.ops.len());
@@ -626,7 +629,7 @@ fn dies_everywhere(name: &str) {
     let stride = if is_long() { 1 } else { points.div_ceil(POINTS_BOUNDED) };
     for (number, point) in (1..=points).step_by(stride as usize).enumerate() {
         let store = stage.copy("killed");
-        let ended = run(scenario, &store, point);
+        let ended = run(scenario, &store, scenario.boot, point);
         let killed = ended.killed.expect("a point that was counted is met again");
         // Who finds a recovery half done may be of the same boot or of yet another one.
         let boot = if scenario.boot == 0 { 0 } else { scenario.boot + (number % 2) as u8 };
@@ -643,13 +646,40 @@ fn dies_everywhere(name: &str) {
     }
 }
 
+/// A recovery is killed, the recovery of the next boot too, and a third boot takes over. Both do
+/// the same, so what the longer-lived one acknowledged counts.
+#[test]
+fn a_recovery_after_a_killed_recovery_may_be_killed_anywhere() {
+    let stage = Stage::new("recover");
+    let scenario = &stage.scenario;
+    let points = run(scenario, &stage.copy("whole"), NEXT_BOOT, NEVER).points.unwrap();
+    let strides = if is_long() { [7, 5] } else { [points / 5, points / 4] };
+    for first in (1..=points).step_by(strides[0] as usize) {
+        for second in (1..=points).step_by(strides[1] as usize) {
+            let store = stage.copy("killed");
+            let ended = [(NEXT_BOOT, first), (NEXT_BOOT + 1, second)]
+                .map(|(boot, point)| run(scenario, &store, boot, point));
+            let look = || {
+                let done = ended.iter().map(|ended| ended.done).max().unwrap_or(0);
+                stage.look(&store, done, NEXT_BOOT + 2)
+            };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(look)) {
+                let [killed, again] = ended.map(|ended| (ended.done, ended.killed));
+                eprintln!("points {first} and {second} of {points}: {killed:?}, {again:?}");
+                resume_unwind(panic);
+            }
+            fs::remove_dir_all(&store).unwrap();
+        }
+    }
+}
+
 /// The canary: a check that lets these pass would prove nothing.
 #[test]
 fn stores_that_are_not_as_they_should_be_are_refused() {
     let stage = Stage::new("put");
     let refused = |name: &str, done: usize, harm: &dyn Fn(&Path)| {
         let store = stage.copy(name);
-        assert_eq!(run(&stage.scenario, &store, NEVER).done, 4);
+        assert_eq!(run(&stage.scenario, &store, 0, NEVER).done, 4);
         harm(&store);
         let look = || stage.look(&store, done, 0);
         assert_eq!(catch_unwind(AssertUnwindSafe(look)).is_err(), name != "right", "{name}");
