@@ -166,6 +166,33 @@ impl Disk {
         let _ = Command::new("sync").arg("-f").arg(self.path()).status();
     }
 
+    /// Lets btrfs count what it takes, for [`Disk::limit`].
+    ///
+    /// # Errors
+    ///
+    /// What `btrfs` says.
+    pub fn count_for_limits(&self) -> Result<(), String> {
+        self.btrfs(&["quota", "enable"])?;
+        self.btrfs(&["quota", "rescan", "-w"])
+    }
+
+    /// Limits what btrfs takes, for root too, to so much more than it has by now; `None` lifts the
+    /// limit.
+    ///
+    /// # Errors
+    ///
+    /// What `btrfs` says.
+    pub fn limit(&self, more_bytes: Option<u64>) -> Result<(), String> {
+        succeeds(Command::new("sync").arg("-f").arg(self.path()))?;
+        let used = crate::sample::disk_usage(&self.path());
+        let limit = more_bytes.map_or("none".to_owned(), |more| (used + more).to_string());
+        self.btrfs(&["qgroup", "limit", &limit])
+    }
+
+    fn btrfs(&self, arguments: &[&str]) -> Result<(), String> {
+        succeeds(Command::new("btrfs").args(arguments).arg(self.path()))
+    }
+
     /// Makes ext4 find an error in itself and go read-only under whoever writes; `false` if the
     /// kernel has no such switch.
     pub fn break_down(&self) -> bool {

@@ -92,6 +92,29 @@ fn a_full_tmpfs_disturbs_no_compile() {
     full_disk(FileSystem::Tmpfs);
 }
 
+/// btrfs answers `EDQUOT` to root, too.
+#[test]
+fn a_used_up_quota_of_a_file_system_disturbs_no_compile() {
+    let Some(disk) = Disk::new(FileSystem::Btrfs) else { return };
+    if let Err(why) = disk.count_for_limits() {
+        eprintln!("skipped, btrfs has no quotas here: {why}");
+        return;
+    }
+    let mut sandbox = sandbox();
+    sandbox.move_store(&disk.path().join("store"));
+    let (small, large) = (sandbox.plain("gcc", CALL), sandbox.plain("gcc", OTHER));
+    sandbox.check_cached("gcc", CALL);
+    disk.limit(Some(100_000)).unwrap();
+    for _ in 0..2 {
+        let log = sandbox.right(OTHER, &large, "a miss over the quota");
+        assert!(log.contains("not stored: there is no room"), "{log}");
+        let log = sandbox.right(CALL, &small, "a hit over the quota");
+        assert!(log.contains("direct hit"), "{log}");
+    }
+    disk.limit(None).unwrap();
+    sandbox.check_cached("gcc", OTHER);
+}
+
 #[test]
 fn a_disk_that_is_mounted_read_only_between_compiles_gives_hits_and_stores_nothing() {
     for kind in FileSystem::ALL {
