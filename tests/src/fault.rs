@@ -33,11 +33,15 @@ pub enum Call {
     Sync,
     /// Anything that changes a file or a name, a write included.
     Change,
-    /// Taking or giving back a lock; counted only.
+    /// Taking or giving back a lock; only taking one can fail.
     Lock,
+    /// Mapping a file.
+    Map,
+    /// Asking for the sizes of a file, or for the names in a directory.
+    Ask,
 }
 
-const CALLS: usize = 6;
+const CALLS: usize = 8;
 
 /// What happens to the chosen call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -217,12 +221,24 @@ impl FaultEnv {
     }
 }
 
+/// Interrupted system call.
+pub const EINTR: i32 = 4;
 /// Input/output error.
 pub const EIO: i32 = 5;
+/// Out of memory.
+pub const ENOMEM: i32 = 12;
+/// Permission denied.
+pub const EACCES: i32 = 13;
+/// Too many open files.
+pub const EMFILE: i32 = 24;
 /// No space left on device.
 pub const ENOSPC: i32 = 28;
 /// Read-only file system.
 pub const EROFS: i32 = 30;
+/// No locks available.
+pub const ENOLCK: i32 = 37;
+/// Disk quota exceeded.
+pub const EDQUOT: i32 = 122;
 
 fn injected(number: i32) -> Error {
     Error::io("injected fault", io::Error::from_raw_os_error(number))
@@ -278,6 +294,7 @@ impl File for FaultFile {
     }
 
     fn sizes(&self) -> Result<FileSizes> {
+        self.env.pass(Call::Ask)?;
         self.inner.sizes()
     }
 
@@ -300,16 +317,18 @@ impl File for FaultFile {
     }
 
     fn map(&self, bytes: usize) -> Result<Map> {
+        self.env.pass(Call::Map)?;
         self.inner.map(bytes)
     }
 
     fn map_words(&self, words: usize) -> Result<SharedWords> {
         self.env.change()?;
+        self.env.pass(Call::Map)?;
         self.inner.map_words(words)
     }
 
     fn try_lock(&self, byte: u64, sharing: Sharing) -> Result<bool> {
-        self.env.meet(Call::Lock);
+        self.env.pass(Call::Lock)?;
         if self.env.0.lonely.load(Ordering::Relaxed) {
             return Ok(true);
         }
@@ -357,6 +376,7 @@ impl Env for FaultEnv {
     }
 
     fn list(&self, path: &Path) -> Result<Vec<String>> {
+        self.pass(Call::Ask)?;
         RealEnv.list(path)
     }
 
@@ -376,6 +396,7 @@ impl Env for FaultEnv {
     }
 
     fn sizes(&self, path: &Path) -> Result<FileSizes> {
+        self.pass(Call::Ask)?;
         RealEnv.sizes(path)
     }
 

@@ -1,9 +1,11 @@
 //! What the tests share: where the workspace and the larder binary are, and running programs.
 
+pub mod disk;
 pub mod fault;
 pub mod fuzz;
 pub mod fuzz_store;
 pub mod history;
+pub mod kill_env;
 pub mod model_env;
 pub mod sample;
 

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio, exit};
 
 use larder_engine::env::clock_ns;
-use larder_engine::{Budget, Key, Maintained, Options, Store};
+use larder_engine::{Budget, EngineCounter, Key, Maintained, Options, Store};
 
 use crate::compiler;
 use crate::compiler::{Compile, Family};
@@ -70,6 +70,8 @@ struct Session<'a> {
     store: Store,
     digests: Digests,
     counts: RefCell<Vec<(Counter, u64)>>,
+    /// What the engine had counted as damaged when this call began.
+    damaged_before: u64,
 }
 
 /// A cacheable call and everything that its keys are made of.
@@ -176,7 +178,8 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
         Ok(store) => {
             let table = digest_table(path);
             let digests = Digests::open(Some(&table));
-            Some(Session { call, store, digests, counts: RefCell::default() })
+            let damaged_before = damaged(&store);
+            Some(Session { call, store, digests, counts: RefCell::default(), damaged_before })
         }
         Err(error) => {
             call.log.line(format_args!("cannot open the store: {error}"));
@@ -214,8 +217,17 @@ fn count_alone(config: &Config, counter: Counter) {
     }
 }
 
+/// What look-ups of all processes found damaged, and took for misses.
+fn damaged(store: &Store) -> u64 {
+    store.counters().get(EngineCounter::Damaged.id())
+}
+
 /// Writes what was counted, and sees to the upkeep that a put found due.
 fn finish(session: &Session<'_>) {
+    let more = damaged(&session.store).saturating_sub(session.damaged_before);
+    if more > 0 {
+        session.log(format_args!("{more} look-ups missed, because the store is damaged there"));
+    }
     if session.store.is_read_only() {
         return;
     }

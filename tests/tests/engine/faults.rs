@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder_engine::env::{Env, RealEnv};
-use larder_engine::{Budget, ErrorKind, Key, Put, Store};
-use larder_tests::fault::{Call, EIO, ENOSPC, EROFS, Fault, FaultEnv, Plan};
+use larder_engine::{Budget, DropReason, ErrorKind, Key, Put, Store};
+use larder_tests::fault::{
+    Call, EACCES, EDQUOT, EINTR, EIO, EMFILE, ENOLCK, ENOMEM, ENOSPC, EROFS, Fault, FaultEnv, Plan,
+};
 use larder_tests::sample::{Random, Value, keys};
 
 use super::{assert_holds, open, put, roomy, value_of};
@@ -123,7 +125,9 @@ fn calls(call: Call) -> u64 {
 /// At every `stride`-th call, or at every call where `LARDER_TEST_SEEDS` asks for more.
 fn survives_at_each(call: Call, fault: Fault, stride: usize) {
     let stride = if std::env::var_os("LARDER_TEST_SEEDS").is_some() { 1 } else { stride };
-    for number in (1..=calls(call)).step_by(stride) {
+    let calls = calls(call);
+    assert!(calls > 0, "the workload makes no call of the class {call:?}");
+    for number in (1..=calls).step_by(stride) {
         let plan = Plan { call, number, fault };
         survives(plan).unwrap_or_else(|what| panic!("{plan:?}: {what}"));
     }
@@ -142,8 +146,10 @@ fn each_write_may_fail() {
 }
 
 #[test]
-fn each_write_may_find_the_disk_full() {
+fn each_write_may_find_the_disk_full_or_be_interrupted() {
     survives_at_each(Call::Write, Fault::Errno(ENOSPC), 4);
+    survives_at_each(Call::Write, Fault::Short(EDQUOT), 5);
+    survives_at_each(Call::Write, Fault::Errno(EINTR), 9);
 }
 
 #[test]
@@ -153,14 +159,72 @@ fn each_write_may_end_half_way() {
 }
 
 #[test]
-fn each_read_may_fail() {
+fn each_read_may_fail_or_end_half_way() {
     survives_at_each(Call::Read, Fault::Errno(EIO), 17);
+    survives_at_each(Call::Read, Fault::Errno(EINTR), 53);
+    survives_at_each(Call::Read, Fault::Short(EIO), 19);
+}
+
+#[test]
+fn each_lock_may_be_refused() {
+    survives_at_each(Call::Lock, Fault::Errno(ENOLCK), 7);
+    survives_at_each(Call::Lock, Fault::Errno(EINTR), 11);
+}
+
+#[test]
+fn each_map_and_each_question_may_fail() {
+    survives_at_each(Call::Map, Fault::Errno(ENOMEM), 1);
+    survives_at_each(Call::Ask, Fault::Errno(EIO), 3);
+    survives_at_each(Call::Ask, Fault::Errno(EACCES), 7);
+}
+
+#[test]
+fn each_name_and_each_change_may_be_refused() {
+    survives_at_each(Call::Change, Fault::Errno(EACCES), 5);
+    survives_at_each(Call::Change, Fault::Errno(EDQUOT), 5);
+    survives_at_each(Call::Change, Fault::Errno(EINTR), 11);
+}
+
+/// A put that meets a full disk or a quota is dropped for that reason, whichever of its writes it
+/// is; the handle goes on.
+#[test]
+fn a_put_without_room_is_dropped_for_that_reason() {
+    for (errno, call) in
+        [ENOSPC, EDQUOT].into_iter().flat_map(|e| [(e, Call::Write), (e, Call::Change)])
+    {
+        let mut dropped = 0;
+        for number in 1..12 {
+            let folder = larder_tests::temp_dir();
+            let env = FaultEnv::new();
+            let store = open(&env.shared(), folder.path());
+            let (key, value) = (Key::of(b"a"), Value::of(Random::new(1).bytes(30_000)));
+            put(&store, key, &value);
+            // The second one needs the next segment.
+            for _ in 0..2 {
+                env.arm(Some(Plan { call, number, fault: Fault::Short(errno) }));
+                match store.put(&value.entry(Key::of(b"b"))).unwrap() {
+                    Put::Stored => {}
+                    other => {
+                        assert_eq!(other, Put::Dropped(DropReason::Full));
+                        dropped += 1;
+                    }
+                }
+                env.arm(None);
+            }
+            put(&store, Key::of(b"c"), &value);
+            assert_eq!(value_of(&store, &key), Some(value.clone()));
+            assert_eq!(value_of(&store, &Key::of(b"c")), Some(value));
+        }
+        assert!(dropped > 8, "{dropped} puts were dropped");
+    }
 }
 
 #[test]
 fn each_open_and_sync_may_fail() {
     survives_at_each(Call::Open, Fault::Errno(EIO), 3);
     survives_at_each(Call::Open, Fault::Errno(EROFS), 5);
+    survives_at_each(Call::Open, Fault::Errno(EMFILE), 7);
+    survives_at_each(Call::Open, Fault::Errno(EACCES), 9);
     survives_at_each(Call::Sync, Fault::Errno(EIO), 1);
 }
 

@@ -3,6 +3,7 @@
 
 mod changes;
 mod failures;
+mod faults;
 mod hits;
 mod interface;
 mod regressions;

@@ -27,7 +27,10 @@ const NEEDS: &[Need] = &[
     Need { program: "cmake", package: "cmake", without: "builds with a compiler launcher" },
     Need { program: "ninja", package: "ninja-build", without: "builds under ninja" },
     Need { program: "make", package: "make", without: "builds under make" },
-    Need { program: "strace", package: "strace", without: "counts of system calls" },
+    Need { program: "strace", package: "strace", without: "system calls: counts, faults" },
+    Need { program: "mkfs.ext4", package: "e2fsprogs", without: "stores on a full ext4" },
+    Need { program: "mkfs.xfs", package: "xfsprogs", without: "stores on a full XFS" },
+    Need { program: "mkfs.btrfs", package: "btrfs-progs", without: "full btrfs and its quotas" },
     Need { program: "musl-gcc", package: "musl-tools", without: "the wrapper linked against musl" },
 ];
 
@@ -108,8 +111,8 @@ fn report() {
     eprintln!("programs that the tests use:");
     for need in NEEDS {
         match process::find(need.program) {
-            Some(path) => eprintln!("  {:<8} {}", need.program, path.display()),
-            None => eprintln!("  {:<8} MISSING: skips {}", need.program, need.without),
+            Some(path) => eprintln!("  {:<10} {}", need.program, path.display()),
+            None => eprintln!("  {:<10} MISSING: skips {}", need.program, need.without),
         }
     }
 }

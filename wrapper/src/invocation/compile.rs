@@ -17,7 +17,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use larder_engine::env::{clock_ns, coarse_clock_ns};
-use larder_engine::{Entry, Key, Put, RecordKind, Section, SectionKind};
+use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
 use super::records::read_manifest;
 use super::{Job, Session, guarded, pass_on, precompiled, probed};
@@ -201,6 +201,7 @@ fn store(
         }
     }
     if session.call.config.readonly.value || session.store.is_read_only() {
+        session.log(format_args!("not stored: {}", DropReason::ReadOnly));
         return Ok(());
     }
     let messages = if ran.stderr.is_empty() { 0 } else { job.messages_state() };
