@@ -134,6 +134,13 @@ impl Value {
         entry
     }
 
+    /// A few words that tell it from others.
+    pub fn label(&self) -> String {
+        let bytes: usize = self.parts.iter().map(|part| part.data.len()).sum();
+        let text = format!("{self:?}");
+        format!("{bytes} bytes #{:08x}", xxh3_64(text.as_bytes(), 0) as u32)
+    }
+
     /// The value of a record.
     ///
     /// # Errors

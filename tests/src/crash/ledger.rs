@@ -1,0 +1,247 @@
+//! What a store may answer: the states of each key, and which of them a power cut leaves possible.
+//!
+//! 1. A key has a list of steps. A step began at a moment, ended at one if it was acknowledged, and
+//!    leaves one of some states; all but the first leave one.
+//! 2. Without a cut the last acknowledged step counts, or any later one that was begun.
+//! 3. After a power cut the last step that was acknowledged before the last completed checkpoint
+//!    began counts, or any later one that had begun. One of them is found, and from then on
+//!    nothing else, until the key is written again: what a look-up found does not change.
+//! 4. A kill takes nothing that was acknowledged.
+//! 5. In a store that evicts a miss is always possible, an older state never.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use larder_engine::Key;
+
+use crate::sample::Value;
+
+/// What a look-up may answer.
+pub type State = Option<Arc<Value>>;
+
+/// A moment: how many changes the disk had recorded.
+type Moment = usize;
+
+/// A write of a key, or what was there before all writes.
+#[derive(Clone, Debug)]
+struct Step {
+    begun: Moment,
+    ended: Option<Moment>,
+    states: Vec<State>,
+}
+
+/// What a store may answer to each key.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    steps: BTreeMap<Key, Vec<Step>>,
+    /// When each completed checkpoint began and ended.
+    checkpoints: Vec<(Moment, Moment)>,
+    evicts: bool,
+}
+
+/// How a look-up was answered, where it was right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// With the only state that was possible.
+    Only,
+    /// With the last of several.
+    Newest,
+    /// With an earlier one of several.
+    Older,
+    /// With a miss that only eviction explains.
+    Evicted,
+}
+
+impl Ledger {
+    /// Nothing was stored under these keys.
+    pub fn new(keys: &[Key], evicts: bool) -> Ledger {
+        let nothing = Step { begun: 0, ended: Some(0), states: vec![None] };
+        let steps = keys.iter().map(|key| (*key, vec![nothing.clone()])).collect();
+        Ledger { steps, checkpoints: Vec::new(), evicts }
+    }
+
+    /// Every key.
+    pub fn keys(&self) -> Vec<Key> {
+        self.steps.keys().copied().collect()
+    }
+
+    /// A write begins.
+    pub fn begin(&mut self, key: Key, state: State, now: Moment) {
+        let step = Step { begun: now, ended: None, states: vec![state] };
+        self.steps.entry(key).or_default().push(step);
+    }
+
+    /// The last write of a key was acknowledged.
+    pub fn acknowledge(&mut self, key: &Key, now: Moment) {
+        if let Some(step) = self.steps.get_mut(key).and_then(|steps| steps.last_mut()) {
+            step.ended = Some(now);
+        }
+    }
+
+    /// The last write of a key was dropped: it has not happened and will not.
+    pub fn retract(&mut self, key: &Key) {
+        self.steps.get_mut(key).and_then(Vec::pop);
+    }
+
+    /// A checkpoint was completed.
+    pub fn checkpoint(&mut self, begun: Moment, ended: Moment) {
+        self.checkpoints.push((begun, ended));
+    }
+
+    /// The power goes, and with it what was done from `cut` on. Moments begin anew.
+    pub fn power_cut(&mut self, cut: Moment) {
+        let completed = self.checkpoints.iter().filter(|(_, ended)| *ended <= cut);
+        let durable = completed.map(|(begun, _)| *begun).max();
+        for steps in self.steps.values_mut() {
+            let settled = |step: &Step| step.ended.zip(durable).is_some_and(|(e, d)| e <= d);
+            let floor = steps.iter().rposition(settled).unwrap_or(0);
+            let mut states: Vec<State> = Vec::new();
+            for (number, step) in steps.iter().enumerate().skip(floor) {
+                let has_begun = step.begun < cut || number == 0;
+                states.extend(step.states.iter().filter(|_| has_begun).cloned());
+            }
+            *steps = vec![Step { begun: 0, ended: Some(0), states: distinct(states) }];
+        }
+        self.checkpoints.clear();
+    }
+
+    /// Every process is killed, and does not do what it did from `cut` on.
+    pub fn kill(&mut self, cut: Moment) {
+        for steps in self.steps.values_mut() {
+            let mut first = true;
+            steps.retain(|step| std::mem::take(&mut first) || step.begun < cut);
+            for step in steps.iter_mut().skip(1) {
+                step.ended = step.ended.filter(|ended| *ended <= cut);
+            }
+        }
+        self.checkpoints.retain(|(_, ended)| *ended <= cut);
+    }
+
+    /// A look-up was answered: whether it may be. No later one may be answered otherwise.
+    ///
+    /// # Errors
+    /// If it may not.
+    pub fn observe(&mut self, key: &Key, found: &State, now: Moment) -> Result<Answer, String> {
+        let Some(steps) = self.steps.get_mut(key) else {
+            return Err(format!("{key} was never stored, and there is {}", describe(found)));
+        };
+        let last = steps.iter().rposition(|step| step.ended.is_some()).unwrap_or(0);
+        let possible: Vec<&State> = steps[last..].iter().flat_map(|step| &step.states).collect();
+        let Some(place) = possible.iter().rposition(|state| *state == found) else {
+            if self.evicts && found.is_none() {
+                return Ok(Answer::Evicted);
+            }
+            let possible: Vec<String> = possible.into_iter().map(describe).collect();
+            let possible = possible.join(", ");
+            return Err(format!("{key} is {}, may be: {possible}", describe(found)));
+        };
+        let answer = match possible.len() {
+            1 => Answer::Only,
+            count if place + 1 == count => Answer::Newest,
+            _ => Answer::Older,
+        };
+        if self.evicts && found.is_none() {
+            // What was evicted may be back after the next cut.
+            return Ok(answer);
+        }
+        if last + 1 == steps.len() {
+            steps[last].states = vec![found.clone()];
+        } else {
+            steps.push(Step { begun: now, ended: Some(now), states: vec![found.clone()] });
+        }
+        Ok(answer)
+    }
+}
+
+/// The states without those that come again later.
+fn distinct(states: Vec<State>) -> Vec<State> {
+    let is_last = |number: usize, state: &State| !states[number + 1..].contains(state);
+    let numbered = states.iter().enumerate();
+    numbered.filter(|(number, state)| is_last(*number, state)).map(|(_, s)| s.clone()).collect()
+}
+
+fn describe(state: &State) -> String {
+    state.as_ref().map_or("a miss".to_string(), |value| value.label())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(number: u8) -> State {
+        Some(Arc::new(Value::of([number])))
+    }
+
+    fn key() -> Key {
+        Key::of(b"key")
+    }
+
+    /// 1 is acknowledged before a checkpoint, 2 during it, 3 after it; 4 is under way.
+    fn ledger(evicts: bool) -> Ledger {
+        let mut ledger = Ledger::new(&[key()], evicts);
+        for (number, begun, ended) in [(1, 10, 20), (2, 30, 40), (3, 60, 70)] {
+            ledger.begin(key(), state(number), begun);
+            ledger.acknowledge(&key(), ended);
+        }
+        ledger.checkpoint(25, 50);
+        ledger.begin(key(), state(4), 80);
+        ledger
+    }
+
+    fn possible(ledger: &Ledger) -> Vec<u8> {
+        let is_possible = |number: &u8| {
+            let found = if *number == 0 { None } else { state(*number) };
+            ledger.clone().observe(&key(), &found, 100).is_ok()
+        };
+        (0..6).filter(is_possible).collect()
+    }
+
+    #[test]
+    fn the_last_acknowledged_state_counts_or_one_under_way() {
+        assert_eq!(possible(&ledger(false)), [3, 4]);
+        assert_eq!(possible(&ledger(true)), [0, 3, 4]);
+        let mut dropped = ledger(false);
+        dropped.retract(&key());
+        assert_eq!(possible(&dropped), [3]);
+    }
+
+    #[test]
+    fn a_power_cut_takes_what_no_checkpoint_has() {
+        let cases: [(Moment, &[u8]); 6] = [
+            (90, &[1, 2, 3, 4]),
+            (80, &[1, 2, 3]),
+            (55, &[1, 2]),
+            (49, &[0, 1, 2]),
+            (30, &[0, 1]),
+            (5, &[0]),
+        ];
+        for (cut, expected) in cases {
+            let mut ledger = ledger(false);
+            ledger.power_cut(cut);
+            assert_eq!(possible(&ledger), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_kill_takes_nothing_that_was_acknowledged() {
+        let cases: [(Moment, &[u8]); 4] = [(90, &[3, 4]), (75, &[3]), (65, &[2, 3]), (5, &[0])];
+        for (cut, expected) in cases {
+            let mut ledger = ledger(false);
+            ledger.kill(cut);
+            assert_eq!(possible(&ledger), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_was_found_once_is_found_again_also_after_the_next_cut() {
+        let mut ledger = ledger(false);
+        ledger.power_cut(90);
+        assert_eq!(ledger.observe(&key(), &state(2), 1), Ok(Answer::Older));
+        assert_eq!(possible(&ledger), [2]);
+        ledger.power_cut(1);
+        assert_eq!(possible(&ledger), [2]);
+        ledger.begin(key(), state(5), 3);
+        ledger.power_cut(4);
+        assert_eq!(possible(&ledger), [2, 5]);
+    }
+}

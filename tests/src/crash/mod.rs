@@ -1,0 +1,242 @@
+//! Simulated power cuts: a store is used on a recorded disk, the power goes at any moment of the
+//! recording, again during the recovery, and what is found is compared with what may be.
+//!
+//! 1. A run is one seed: one recording, and several chains of cuts from it. A chain cuts the
+//!    recording somewhere, works on what is left, cuts that, works, cuts again, and then looks at
+//!    everything. Some cuts are kills: the same machine goes on.
+//! 2. After each cut: the store opens; every key has a state that the ledger allows, and keeps it;
+//!    snapshots agree; puts, upkeep and checkpoints succeed; in the end nothing is damaged, and a
+//!    last cut that takes all that is not synced takes nothing.
+
+pub mod disk;
+pub mod image;
+pub mod ledger;
+pub mod session;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use disk::{Disk, Lie};
+use image::{Harm, Loss};
+use ledger::Ledger;
+use session::{Plan, STORE, Session};
+
+use crate::sample::Random;
+
+/// Chains of cuts in each run.
+const CHAINS: u64 = 4;
+
+/// Boots of a chain between the recording and the last look.
+const RECOVERIES: u64 = 2;
+
+/// What happened in runs, in numbers: whether they came to what they are about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(missing_docs, reason = "their names say what they count")]
+pub struct Tally {
+    pub runs: u64,
+    pub power_cuts: u64,
+    pub cuts_of_recoveries: u64,
+    pub kills: u64,
+    pub torn_writes: u64,
+    pub reordered_writes: u64,
+    pub lost_lengths: u64,
+    pub lost_names: u64,
+    pub returned_names: u64,
+    pub stale_units: u64,
+    pub recoveries: u64,
+    pub merges: u64,
+    pub rebuilds: u64,
+    pub evicted_segments: u64,
+    pub clears: u64,
+    pub checkpoints: u64,
+    pub due_checkpoints: u64,
+    pub newest_found: u64,
+    pub older_found: u64,
+    pub evicted_found: u64,
+}
+
+impl Tally {
+    /// Every number with its name.
+    pub fn numbers(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("runs", self.runs),
+            ("power cuts", self.power_cuts),
+            ("cuts of recoveries", self.cuts_of_recoveries),
+            ("kills", self.kills),
+            ("torn writes", self.torn_writes),
+            ("reordered writes", self.reordered_writes),
+            ("lost lengths", self.lost_lengths),
+            ("lost names", self.lost_names),
+            ("returned names", self.returned_names),
+            ("stale units", self.stale_units),
+            ("recoveries", self.recoveries),
+            ("merges", self.merges),
+            ("rebuilds", self.rebuilds),
+            ("evicted segments", self.evicted_segments),
+            ("clears", self.clears),
+            ("checkpoints", self.checkpoints),
+            ("due checkpoints", self.due_checkpoints),
+            ("newest states found", self.newest_found),
+            ("older states found", self.older_found),
+            ("evicted states missed", self.evicted_found),
+        ]
+    }
+
+    fn lose(&mut self, loss: &Loss) {
+        self.power_cuts += 1;
+        self.torn_writes += loss.torn_writes;
+        self.reordered_writes += loss.reordered_writes;
+        self.lost_lengths += loss.lost_lengths;
+        self.lost_names += loss.lost_names;
+        self.returned_names += loss.returned_names;
+        self.stale_units += loss.stale_units;
+    }
+}
+
+/// What a store did that it may not do.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed of the run.
+    pub seed: u64,
+    /// What it did.
+    pub what: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "seed {}: {}", self.seed, self.what)
+    }
+}
+
+/// What happened: of all runs in numbers, of the last one in words.
+#[derive(Clone, Debug, Default)]
+pub struct Diary {
+    /// The numbers.
+    pub tally: Tally,
+    /// The words.
+    pub journal: Vec<String>,
+}
+
+/// One run; what it adds to the diary counts also if it fails.
+///
+/// # Errors
+/// If the store does something that it may not, or panics.
+pub fn run(seed: u64, lie: Lie, diary: &mut Diary) -> Result<(), Failure> {
+    diary.journal.clear();
+    let outcome = catch_unwind(AssertUnwindSafe(|| chains(seed, lie, diary)));
+    let what = match outcome {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(what)) => what,
+        Err(panic) => match panic.downcast_ref::<String>() {
+            Some(text) => format!("a panic: {text}"),
+            None => format!("a panic: {:?}", panic.downcast_ref::<&str>()),
+        },
+    };
+    Err(Failure { seed, what })
+}
+
+fn chains(seed: u64, lie: Lie, diary: &mut Diary) -> Result<(), String> {
+    diary.tally.runs += 1;
+    let mut random = Random::new(seed);
+    let plan = Plan::random(&mut random);
+    diary.journal.push(format!("{plan:?}"));
+    let directory = Path::new(STORE).parent().expect("the store is in a directory");
+    let disk = Disk::new(directory, random.number(), lie);
+    let ledger = Ledger::new(&plan.keys, plan.evicts);
+    let seed = Random::new(random.number());
+    let mut session = Session::new(&plan, disk, ledger, seed, diary);
+    session.work(30 + random.below(50))?;
+    let recorded = session.end();
+    let begun = diary.journal.len();
+    for chain in 0..CHAINS {
+        diary.journal.truncate(begun);
+        diary.journal.push(format!("chain {chain}"));
+        let (disk, ledger) = recorded.clone();
+        let mut chain = Chain { plan: &plan, disk, ledger, random: Random::new(random.number()) };
+        chain.run(diary)?;
+    }
+    Ok(())
+}
+
+/// Cuts, one after the other.
+struct Chain<'a> {
+    plan: &'a Plan,
+    disk: Disk,
+    ledger: Ledger,
+    random: Random,
+}
+
+impl Chain<'_> {
+    fn run(&mut self, diary: &mut Diary) -> Result<(), String> {
+        let mut first = 0;
+        for recovery in 0..RECOVERIES {
+            first = self.cut(first, recovery > 0, diary);
+            let seed = Random::new(self.random.number());
+            let count = 1 + self.random.below(24);
+            self.boot(seed, diary, |session| {
+                session.begin_again()?;
+                session.work(count)
+            })?;
+        }
+        self.cut(first, true, diary);
+        let seed = Random::new(self.random.number());
+        self.boot(seed, diary, |session| session.finish())?;
+        // All of that is durable by now.
+        let end = self.disk.position();
+        self.power_cut(end, &Harm::worst(), diary);
+        let seed = Random::new(self.random.number());
+        self.boot(seed, diary, |session| session.finish())
+    }
+
+    fn boot(
+        &mut self,
+        seed: Random,
+        diary: &mut Diary,
+        work: impl FnOnce(&mut Session<'_>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let (disk, ledger) = (self.disk.clone(), self.ledger.clone());
+        let mut session = Session::new(self.plan, disk, ledger, seed, diary);
+        work(&mut session)?;
+        (self.disk, self.ledger) = session.end();
+        Ok(())
+    }
+
+    /// Cuts what was recorded since `first`; returns where the next boot begins.
+    fn cut(&mut self, first: usize, is_recovery: bool, diary: &mut Diary) -> usize {
+        let cut = self.moment(first, is_recovery);
+        if self.random.below(5) == 0 {
+            diary.journal.push(format!("killed at {cut}"));
+            self.disk = self.disk.kill(cut);
+            self.ledger.kill(cut);
+            diary.tally.kills += 1;
+            return cut;
+        }
+        let harm = Harm::random(&mut self.random);
+        self.power_cut(cut, &harm, diary);
+        diary.tally.cuts_of_recoveries += u64::from(is_recovery);
+        0
+    }
+
+    fn power_cut(&mut self, cut: usize, harm: &Harm, diary: &mut Diary) {
+        let (disk, loss) = self.disk.power_cut(cut, harm, &mut self.random);
+        diary.journal.push(format!("the power goes at {cut}: {harm:?}, {loss:?}"));
+        self.disk = disk;
+        self.ledger.power_cut(cut);
+        diary.tally.lose(&loss);
+    }
+
+    /// A moment to cut at: often beside a sync, and early in a recovery.
+    fn moment(&mut self, first: usize, is_recovery: bool) -> usize {
+        let last = self.disk.position();
+        let random = &mut self.random;
+        let count = (last - first) as u64;
+        let mut syncs = self.disk.syncs();
+        syncs.retain(|sync| *sync > first);
+        match random.below(8) {
+            0 | 1 if !syncs.is_empty() => random.choose(&syncs) - random.below(2) as usize,
+            2 | 3 if is_recovery => first + random.below(count.min(40) + 1) as usize,
+            4 => last,
+            _ => first + random.below(count + 1) as usize,
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! One boot of a simulated machine: two processes use a store, and every answer is compared with
+//! the ledger.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use larder_engine::{
+    Budget, DropReason, EngineCounter, Key, Options, Put, ReadMode, RecordLayout, Store,
+};
+
+use crate::crash::Diary;
+use crate::crash::disk::Disk;
+use crate::crash::ledger::{Answer, Ledger, State};
+use crate::sample::{Random, Value, keys};
+
+/// Where the store is.
+pub const STORE: &str = "/cache/store";
+
+/// The smallest segments, so that rolling, sealing and merging happen all the time.
+const SEGMENT_BYTES: u64 = 64 << 10;
+
+/// What all boots of a run have in common.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    max_size_bytes: u64,
+    layout: RecordLayout,
+    clears: bool,
+    /// Whether the store is so small that it evicts.
+    pub evicts: bool,
+    /// Every key that is ever used.
+    pub keys: Vec<Key>,
+}
+
+impl Plan {
+    /// A random one.
+    pub fn random(random: &mut Random) -> Plan {
+        let evicts = random.below(4) == 0;
+        let layouts = [RecordLayout::Compressed, RecordLayout::Cloneable, RecordLayout::Raw];
+        Plan {
+            max_size_bytes: if evicts { (10 + random.below(6)) * SEGMENT_BYTES } else { 1 << 30 },
+            layout: *random.choose(&layouts),
+            clears: random.below(4) == 0,
+            evicts,
+            keys: keys(if evicts { 24 } else { 4 + random.below(12) as usize }),
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options::new()
+            .max_size_bytes(self.max_size_bytes)
+            .segment_bytes(SEGMENT_BYTES)
+            .layout(self.layout)
+            .read_mode(ReadMode::Pread)
+    }
+}
+
+/// A boot.
+#[derive(Debug)]
+pub struct Session<'a> {
+    plan: &'a Plan,
+    /// The disk of this boot.
+    pub disk: Disk,
+    /// What the store may answer.
+    pub ledger: Ledger,
+    random: Random,
+    /// The processes that have the store open.
+    stores: [Option<Arc<Store>>; 2],
+    diary: &'a mut Diary,
+}
+
+impl<'a> Session<'a> {
+    /// A boot at which nobody has opened the store yet.
+    pub fn new(
+        plan: &'a Plan,
+        disk: Disk,
+        ledger: Ledger,
+        random: Random,
+        diary: &'a mut Diary,
+    ) -> Session<'a> {
+        Session { plan, disk, ledger, random, stores: [None, None], diary }
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        let line = format!("{:5} {}", self.disk.position(), what());
+        self.diary.journal.push(line);
+    }
+
+    /// The store of a process, opened if it is not.
+    fn store(&mut self, process: usize) -> Result<Arc<Store>, String> {
+        if let Some(store) = &self.stores[process] {
+            return Ok(store.clone());
+        }
+        self.note(|| format!("process {process} opens the store"));
+        let store = Store::open_with(self.disk.env(), Path::new(STORE), self.plan.options());
+        let store = Arc::new(store.map_err(|error| format!("the store does not open: {error}"))?);
+        self.stores[process] = Some(store.clone());
+        Ok(store)
+    }
+
+    /// A process ends.
+    fn close(&mut self, process: usize) {
+        let Some(store) = self.stores[process].take() else { return };
+        let count = |counter: EngineCounter| store.counters().get(counter.id());
+        self.diary.tally.merges += count(EngineCounter::Merges);
+        self.diary.tally.rebuilds += count(EngineCounter::Rebuilds);
+        self.diary.tally.evicted_segments += count(EngineCounter::SegmentsEvicted);
+        self.diary.tally.recoveries += count(EngineCounter::Recoveries);
+    }
+
+    /// Every process ends.
+    pub fn end(mut self) -> (Disk, Ledger) {
+        (0..self.stores.len()).for_each(|process| self.close(process));
+        (self.disk, self.ledger)
+    }
+
+    /// Does so many random things.
+    ///
+    /// # Errors
+    /// If the store does something that it may not.
+    pub fn work(&mut self, count: u64) -> Result<(), String> {
+        for _ in 0..count {
+            let process = self.random.below(2) as usize;
+            let store = self.store(process)?;
+            match self.random.below(100) {
+                0..=43 => self.put_random(&store, 1)?,
+                44..=51 => {
+                    let count = 2 + self.random.below(3) as usize;
+                    self.put_random(&store, count)?;
+                }
+                52..=57 => self.remove(&store)?,
+                58..=71 => {
+                    let key = *self.random.choose(&self.plan.keys);
+                    self.check_key(&store, &key)?;
+                }
+                72..=79 => self.maintain(&store, Budget::inline())?,
+                80..=87 => self.maintain(&store, Budget::full())?,
+                88..=91 => self.checkpoint(&store)?,
+                92..=93 => self.close(process),
+                94 if self.plan.clears => self.clear(&store)?,
+                94 => self.check_snapshot(&store)?,
+                _ => self.pass_time(),
+            }
+        }
+        Ok(())
+    }
+
+    /// What a process may do first after a cut.
+    ///
+    /// # Errors
+    /// If the store does something that it may not.
+    pub fn begin_again(&mut self) -> Result<(), String> {
+        let store = self.store(0)?;
+        match self.random.below(4) {
+            0 => self.check_all(0),
+            1 => self.maintain(&store, Budget::full()),
+            2 => self.checkpoint(&store),
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything that must go well after a cut, to the end.
+    ///
+    /// # Errors
+    /// If the store does something that it may not.
+    pub fn finish(&mut self) -> Result<(), String> {
+        self.check_all(0)?;
+        let store = self.store(0)?;
+        (0..2).try_for_each(|_| self.put_random(&store, 1))?;
+        self.maintain(&store, Budget::full())?;
+        self.check_all(1)?;
+        self.pass_time();
+        (0..2).try_for_each(|_| self.put_random(&store, 1))?;
+        self.maintain(&store, Budget::full())?;
+        (0..2).for_each(|process| self.close(process));
+        self.check_all(1)?;
+        let store = self.store(1)?;
+        self.checkpoint(&store)?;
+        self.check_all(0)?;
+        let report = store.verify(|_, _| {}).map_err(|error| format!("verify failed: {error}"))?;
+        if !report.damaged.is_empty() {
+            return Err(format!("there is damage in the end: {:?}", report.damaged));
+        }
+        Ok(())
+    }
+
+    fn pass_time(&mut self) {
+        let milliseconds = *self.random.choose(&[300, 2_500, 2_500, 25_000, 61_000]);
+        self.note(|| format!("{milliseconds} ms pass"));
+        self.disk.pass_ms(milliseconds);
+    }
+
+    fn value(&mut self) -> Value {
+        let largest = if self.plan.evicts { 25_000 } else { 8_000 };
+        let random = &mut self.random;
+        match random.below(20) {
+            0..=4 => Value::random(random, 6_000),
+            5..=6 => {
+                let count = 10_000 + random.below(20_000) as usize;
+                Value::of(random.bytes(count))
+            }
+            // Noise of more than half a segment: it gets one of its own.
+            7 => Value::of(
+                (0..4_500).flat_map(|_| random.number().to_le_bytes()).collect::<Vec<_>>(),
+            ),
+            _ => {
+                let count = 100 + random.below(largest) as usize;
+                Value::of(random.bytes(count))
+            }
+        }
+    }
+
+    fn put_random(&mut self, store: &Store, count: usize) -> Result<(), String> {
+        let mut batch: BTreeMap<Key, Arc<Value>> = BTreeMap::new();
+        while batch.len() < count {
+            let key = *self.random.choose(&self.plan.keys);
+            batch.insert(key, Arc::new(self.value()));
+        }
+        let entries: Vec<_> = batch.iter().map(|(key, value)| value.entry(*key)).collect();
+        let writes = batch.iter().map(|(key, value)| (*key, Some(value.clone()))).collect();
+        self.write(writes, |_| store.put_all(&entries))
+    }
+
+    fn remove(&mut self, store: &Store) -> Result<(), String> {
+        let key = *self.random.choose(&self.plan.keys);
+        self.write(vec![(key, None)], |_| store.remove(&key))
+    }
+
+    fn clear(&mut self, store: &Store) -> Result<(), String> {
+        let nothing = self.plan.keys.iter().map(|key| (*key, None)).collect();
+        self.diary.tally.clears += 1;
+        self.write(nothing, |_| store.clear().map(|()| Put::Stored))
+    }
+
+    /// Writes, with an entry in the ledger for each key.
+    fn write(
+        &mut self,
+        writes: Vec<(Key, State)>,
+        write: impl FnOnce(&Disk) -> larder_engine::Result<Put>,
+    ) -> Result<(), String> {
+        self.note(|| {
+            let label = |state: &State| state.as_ref().map_or("no value".into(), |v| v.label());
+            let each = writes.iter().map(|(key, state)| format!("{key} gets {}", label(state)));
+            each.collect::<Vec<_>>().join(", ")
+        });
+        let now = self.disk.position();
+        for (key, state) in &writes {
+            self.ledger.begin(*key, state.clone(), now);
+        }
+        let outcome = write(&self.disk);
+        let now = self.disk.position();
+        match outcome {
+            Ok(Put::Stored) => {
+                writes.iter().for_each(|(key, _)| self.ledger.acknowledge(key, now));
+            }
+            Ok(Put::Dropped(DropReason::Full)) if self.plan.evicts => {
+                writes.iter().for_each(|(key, _)| self.ledger.retract(key));
+                self.note(|| "dropped".into());
+            }
+            Ok(Put::Dropped(reason)) => return Err(format!("a put was dropped: {reason}")),
+            Err(error) => return Err(format!("a write failed: {error}")),
+        }
+        Ok(())
+    }
+
+    fn maintain(&mut self, store: &Store, budget: Budget) -> Result<(), String> {
+        self.note(|| format!("maintain {budget:?}"));
+        let begun = self.disk.position();
+        let done = store.maintain(budget).map_err(|error| format!("upkeep failed: {error}"))?;
+        if done.busy {
+            return Err("another janitor is said to be at work".into());
+        }
+        if done.checkpointed {
+            self.ledger.checkpoint(begun, self.disk.position());
+            self.diary.tally.due_checkpoints += 1;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, store: &Store) -> Result<(), String> {
+        self.note(|| "checkpoint".into());
+        let begun = self.disk.position();
+        store.checkpoint().map_err(|error| format!("a checkpoint failed: {error}"))?;
+        self.ledger.checkpoint(begun, self.disk.position());
+        self.diary.tally.checkpoints += 1;
+        Ok(())
+    }
+
+    /// What the store has under a key, read in full; whether it may have that.
+    fn check_key(&mut self, store: &Store, key: &Key) -> Result<State, String> {
+        let record = store.get(key).map_err(|error| format!("a look-up failed: {error}"))?;
+        let value = record.as_ref().map(Value::read).transpose();
+        let value =
+            value.map_err(|error| format!("{key} was found and cannot be read: {error}"))?;
+        let found = value.map(Arc::new);
+        match self.ledger.observe(key, &found, self.disk.position())? {
+            Answer::Only => {}
+            Answer::Newest => self.diary.tally.newest_found += 1,
+            Answer::Older => self.diary.tally.older_found += 1,
+            Answer::Evicted => self.diary.tally.evicted_found += 1,
+        }
+        Ok(found)
+    }
+
+    /// A snapshot has exactly what look-ups find.
+    fn check_snapshot(&mut self, store: &Store) -> Result<(), String> {
+        self.note(|| "snapshot".into());
+        let snapshot = store.snapshot().map_err(|error| format!("no snapshot: {error}"))?;
+        let mut seen = BTreeMap::new();
+        for record in snapshot.iter() {
+            let value = Value::read(&record)
+                .map_err(|error| format!("{} of a snapshot: {error}", record.key()))?;
+            seen.insert(record.key(), Arc::new(value));
+        }
+        for key in self.ledger.keys() {
+            let found = self.check_key(store, &key)?;
+            let in_snapshot = seen.remove(&key);
+            if found != in_snapshot {
+                let label = |state: State| state.map_or("no value".into(), |value| value.label());
+                let (found, in_snapshot) = (label(found), label(in_snapshot));
+                return Err(format!("{key} is {found}, in a snapshot {in_snapshot}"));
+            }
+        }
+        match seen.keys().next() {
+            Some(key) => Err(format!("a snapshot has {key}, which was never stored")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_all(&mut self, process: usize) -> Result<(), String> {
+        let store = self.store(process)?;
+        self.note(|| "every key is looked up".into());
+        for key in self.ledger.keys() {
+            self.check_key(&store, &key)?;
+        }
+        self.check_snapshot(&store)
+    }
+}
