@@ -1,11 +1,10 @@
-//! Many simulated power cuts: `crash [--runs N] [--seed S] [--trace]`. Prints the seed of each run
+//! Many simulated power cuts: `crash [--runs N] [--seed S] [--only-kills] [--trace]`. Prints the seed of each run
 //! that failed; the exit status is 0 if and only if none did.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use larder_tests::crash::disk::Lie;
-use larder_tests::crash::{self, Diary, Failure};
+use larder_tests::crash::{self, Diary, Failure, Machine};
 
 /// Runs where nobody says.
 const RUNS: u64 = 10_000;
@@ -17,10 +16,11 @@ struct Wanted {
     runs: u64,
     seed: u64,
     trace: bool,
+    only_kills: bool,
 }
 
 fn parse(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
-    let mut wanted = Wanted { runs: RUNS, seed: 1, trace: false };
+    let mut wanted = Wanted { runs: RUNS, seed: 1, trace: false, only_kills: false };
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -30,6 +30,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
         match argument.as_str() {
             "--runs" => wanted.runs = number()?,
             "--seed" => wanted.seed = number()?,
+            "--only-kills" => wanted.only_kills = true,
             "--trace" => wanted.trace = true,
             other => return Err(format!("crash does not know `{other}`")),
         }
@@ -46,10 +47,11 @@ fn main() -> ExitCode {
         }
     };
     let (mut diary, mut failures) = (Diary::default(), Vec::<Failure>::new());
+    let machine = Machine { only_kills: wanted.only_kills, ..Machine::default() };
     let begun = Instant::now();
     let mut shown = begun;
     for seed in wanted.seed..wanted.seed + wanted.runs {
-        if let Err(failure) = crash::run(seed, Lie::None, &mut diary) {
+        if let Err(failure) = crash::run(seed, machine, &mut diary) {
             println!("{failure}");
             diary.journal.iter().filter(|_| wanted.trace).for_each(|line| println!("  {line}"));
             failures.push(failure);

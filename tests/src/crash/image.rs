@@ -356,7 +356,8 @@ impl Settling<'_> {
         // Units are settled as if all of the file were there.
         file.resize(file.len().max(len_bytes), 0);
         let mut touching: Vec<Vec<usize>> = vec![Vec::new(); file.len().div_ceil(unit_bytes)];
-        for (number, edit) in pending.iter().enumerate().filter(|(_, edit)| edit.bytes.len() > 0) {
+        for (number, edit) in pending.iter().enumerate().filter(|(_, edit)| !edit.bytes.is_empty())
+        {
             let last = (edit.offset as usize + edit.bytes.len() - 1) / unit_bytes;
             let units = touching.iter_mut().take(last + 1).skip(edit.offset as usize / unit_bytes);
             units.for_each(|unit| unit.push(number));

@@ -36,6 +36,8 @@ pub struct Ledger {
     steps: BTreeMap<Key, Vec<Step>>,
     /// When each completed checkpoint began and ended.
     checkpoints: Vec<(Moment, Moment)>,
+    /// When each clearing of the store began and, if it did, ended.
+    clearings: Vec<(Moment, Option<Moment>)>,
     evicts: bool,
 }
 
@@ -57,7 +59,7 @@ impl Ledger {
     pub fn new(keys: &[Key], evicts: bool) -> Ledger {
         let nothing = Step { begun: 0, ended: Some(0), states: vec![None] };
         let steps = keys.iter().map(|key| (*key, vec![nothing.clone()])).collect();
-        Ledger { steps, checkpoints: Vec::new(), evicts }
+        Ledger { steps, checkpoints: Vec::new(), clearings: Vec::new(), evicts }
     }
 
     /// Every key.
@@ -69,6 +71,32 @@ impl Ledger {
     pub fn begin(&mut self, key: Key, state: State, now: Moment) {
         let step = Step { begun: now, ended: None, states: vec![state] };
         self.steps.entry(key).or_default().push(step);
+    }
+
+    /// The store is being cleared.
+    pub fn begin_clearing(&mut self, now: Moment) {
+        self.clearings.push((now, None));
+        self.keys().iter().for_each(|key| self.begin(*key, None, now));
+    }
+
+    /// It has been.
+    pub fn end_clearing(&mut self, now: Moment) {
+        self.clearings.last_mut().into_iter().for_each(|clearing| clearing.1 = Some(now));
+        self.keys().iter().for_each(|key| self.acknowledge(key, now));
+    }
+
+    /// Whether a miss may always be eviction.
+    pub fn evicts(&self) -> bool {
+        self.evicts
+    }
+
+    /// Half a clearing is an eviction: whoever goes on may drop what is left.
+    fn cut_clearings(&mut self, cut: Moment) {
+        let is_half = |(begun, ended): &(Moment, Option<Moment>)| {
+            *begun < cut && ended.is_none_or(|ended| ended > cut)
+        };
+        self.evicts |= self.clearings.iter().any(is_half);
+        self.clearings.clear();
     }
 
     /// The last write of a key was acknowledged.
@@ -90,6 +118,7 @@ impl Ledger {
 
     /// The power goes, and with it what was done from `cut` on. Moments begin anew.
     pub fn power_cut(&mut self, cut: Moment) {
+        self.cut_clearings(cut);
         let completed = self.checkpoints.iter().filter(|(_, ended)| *ended <= cut);
         let durable = completed.map(|(begun, _)| *begun).max();
         for steps in self.steps.values_mut() {
@@ -107,6 +136,7 @@ impl Ledger {
 
     /// Every process is killed, and does not do what it did from `cut` on.
     pub fn kill(&mut self, cut: Moment) {
+        self.cut_clearings(cut);
         for steps in self.steps.values_mut() {
             let mut first = true;
             steps.retain(|step| std::mem::take(&mut first) || step.begun < cut);

@@ -108,6 +108,15 @@ impl std::fmt::Display for Failure {
     }
 }
 
+/// On what kind of machine a run happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Machine {
+    /// The promise that its disk breaks.
+    pub lie: Lie,
+    /// Whether processes are killed and the power never goes.
+    pub only_kills: bool,
+}
+
 /// What happened: of all runs in numbers, of the last one in words.
 #[derive(Clone, Debug, Default)]
 pub struct Diary {
@@ -121,9 +130,9 @@ pub struct Diary {
 ///
 /// # Errors
 /// If the store does something that it may not, or panics.
-pub fn run(seed: u64, lie: Lie, diary: &mut Diary) -> Result<(), Failure> {
+pub fn run(seed: u64, machine: Machine, diary: &mut Diary) -> Result<(), Failure> {
     diary.journal.clear();
-    let outcome = catch_unwind(AssertUnwindSafe(|| chains(seed, lie, diary)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| chains(seed, machine, diary)));
     let what = match outcome {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(what)) => what,
@@ -135,13 +144,13 @@ pub fn run(seed: u64, lie: Lie, diary: &mut Diary) -> Result<(), Failure> {
     Err(Failure { seed, what })
 }
 
-fn chains(seed: u64, lie: Lie, diary: &mut Diary) -> Result<(), String> {
+fn chains(seed: u64, machine: Machine, diary: &mut Diary) -> Result<(), String> {
     diary.tally.runs += 1;
     let mut random = Random::new(seed);
     let plan = Plan::random(&mut random);
     diary.journal.push(format!("{plan:?}"));
     let directory = Path::new(STORE).parent().expect("the store is in a directory");
-    let disk = Disk::new(directory, random.number(), lie);
+    let disk = Disk::new(directory, random.number(), machine.lie);
     let ledger = Ledger::new(&plan.keys, plan.evicts);
     let seed = Random::new(random.number());
     let mut session = Session::new(&plan, disk, ledger, seed, diary);
@@ -152,7 +161,9 @@ fn chains(seed: u64, lie: Lie, diary: &mut Diary) -> Result<(), String> {
         diary.journal.truncate(begun);
         diary.journal.push(format!("chain {chain}"));
         let (disk, ledger) = recorded.clone();
-        let mut chain = Chain { plan: &plan, disk, ledger, random: Random::new(random.number()) };
+        let random = Random::new(random.number());
+        let only_kills = machine.only_kills;
+        let mut chain = Chain { plan: &plan, disk, ledger, random, only_kills };
         chain.run(diary)?;
     }
     Ok(())
@@ -164,6 +175,7 @@ struct Chain<'a> {
     disk: Disk,
     ledger: Ledger,
     random: Random,
+    only_kills: bool,
 }
 
 impl Chain<'_> {
@@ -181,6 +193,9 @@ impl Chain<'_> {
         self.cut(first, true, diary);
         let seed = Random::new(self.random.number());
         self.boot(seed, diary, |session| session.finish())?;
+        if self.only_kills {
+            return Ok(());
+        }
         // All of that is durable by now.
         let end = self.disk.position();
         self.power_cut(end, &Harm::worst(), diary);
@@ -204,7 +219,7 @@ impl Chain<'_> {
     /// Cuts what was recorded since `first`; returns where the next boot begins.
     fn cut(&mut self, first: usize, is_recovery: bool, diary: &mut Diary) -> usize {
         let cut = self.moment(first, is_recovery);
-        if self.random.below(5) == 0 {
+        if self.only_kills || self.random.below(5) == 0 {
             diary.journal.push(format!("killed at {cut}"));
             self.disk = self.disk.kill(cut);
             self.ledger.kill(cut);
