@@ -31,7 +31,10 @@ use crate::limits::{
 };
 use crate::location::Location;
 use crate::log::Segment;
-use crate::rolling::{add_segment, current_tail, live_segment, own_segments_ahead, roll};
+use crate::rolling::{
+    add_segment, check_kernel, current_tail, is_checkpoint_due, live_segment, own_segments_ahead,
+    roll,
+};
 
 /// What became of a put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -197,9 +200,20 @@ fn reserve(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Resu
     let segment = live_segment(handle, tail.active)?;
     let preallocate = stretch(handle, &segment, tail.offset, end);
     tail.offset = end;
-    tail.written_bytes += bytes;
+    note_written(handle, &mut tail, bytes);
     handle.tail()?.write(&lock, &tail)?;
     Ok(Reservation { segment, epoch: tail.epoch, offsets, preallocate })
+}
+
+/// Counts what a power cut would cost, and notes when a checkpoint is due.
+fn note_written(handle: &Handle, tail: &mut Tail, bytes: u64) {
+    if tail.written_bytes == 0 {
+        tail.written_since_ms = handle.env.monotonic_ms();
+    }
+    tail.written_bytes += bytes;
+    if is_checkpoint_due(handle, tail) {
+        handle.maintenance_due.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The stretch of blocks that is to be reserved, if `start..end` is the first to enter it.
@@ -247,7 +261,7 @@ fn reserve_own_segment(
     segment.set_len(end)?;
     tail.last = segment.id();
     tail.other_bytes += end;
-    tail.written_bytes += end;
+    note_written(handle, &mut tail, end);
     handle.tail()?.write(lock, &tail)?;
     if own_segments_ahead(handle, &tail)? >= UNMERGED_SEGMENTS_MERGE {
         handle.maintenance_due.store(true, Ordering::Relaxed);
@@ -261,6 +275,7 @@ fn renew_heartbeat(handle: &Handle, lock: &LockGuard<'_>) -> Result<()> {
         return Ok(());
     }
     let mut block = handle.superblock.read()?;
+    check_kernel(handle, &block)?;
     if now.abs_diff(block.heartbeat_secs) >= HEARTBEAT_RENEW_SECS {
         block = handle.superblock.change(lock, |block| block.heartbeat_secs = now)?;
     }

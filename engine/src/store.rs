@@ -124,7 +124,7 @@ impl Store {
     /// records that they got from a snapshot.
     pub fn touch(&self, record: &Record) {
         let Ok(block) = self.handle.superblock.read() else { return };
-        if lookup::is_old(record, &(block.oldest_live..block.next_segment)) {
+        if lookup::is_old(record, &block) {
             self.handle.touch(record.location());
         }
     }

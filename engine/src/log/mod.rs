@@ -4,6 +4,7 @@
 //! 2. A segment that is missing is no error: it was evicted, and everything in it is a miss.
 //! 3. Opened segments are kept per handle, so that a reader of an unlinked one can finish.
 
+mod scan;
 mod segment;
 mod tail;
 
@@ -22,6 +23,29 @@ use crate::options::ReadMode;
 
 /// Name of the directory of segments in the store's directory.
 pub const DIRECTORY_NAME: &str = "log";
+
+/// The id of the segment with this file name.
+pub fn id_of(name: &str) -> Option<u32> {
+    name.strip_suffix(".seg")?.parse().ok()
+}
+
+/// The first copy of the header in a segment's file that `decode` takes.
+///
+/// # Errors
+/// If the disk fails.
+pub fn read_header(
+    file: &dyn File,
+    decode: impl Fn(&[u8]) -> Option<SegmentHeader>,
+) -> Result<Option<SegmentHeader>> {
+    for offset in [0, HEADER_COPY] {
+        let mut bytes = [0; HEADER_BYTES];
+        let count = file.read_at(&mut bytes, offset as u64)?;
+        if let Some(header) = decode(&bytes[..count]) {
+            return Ok(Some(header));
+        }
+    }
+    Ok(None)
+}
 
 /// The segments of a store.
 #[derive(Debug)]
@@ -75,16 +99,7 @@ impl Log {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let read = |offset: usize| {
-            let mut bytes = [0; HEADER_BYTES];
-            let count = file.read_at(&mut bytes, offset as u64)?;
-            Ok::<_, Error>(SegmentHeader::decode(&bytes[..count], id, &self.uuid))
-        };
-        let header = match read(0)? {
-            Some(header) => Some(header),
-            None => read(HEADER_COPY)?,
-        };
-        let header = header
+        let header = read_header(&*file, |bytes| SegmentHeader::decode_of(bytes, id, &self.uuid))?
             .ok_or_else(|| Error::corrupt("the header of a segment is damaged").at_path(&path))?;
         Ok(Some(self.keep(header, file)))
     }
@@ -143,12 +158,8 @@ impl Log {
     /// # Errors
     /// If the directory cannot be read.
     pub fn ids(&self) -> Result<Vec<u32>> {
-        let mut ids: Vec<u32> = self
-            .env
-            .list(&self.directory)?
-            .iter()
-            .filter_map(|name| name.strip_suffix(".seg")?.parse().ok())
-            .collect();
+        let mut ids: Vec<u32> =
+            self.env.list(&self.directory)?.iter().filter_map(|name| id_of(name)).collect();
         ids.sort_unstable();
         Ok(ids)
     }
