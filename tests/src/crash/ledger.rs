@@ -16,6 +16,12 @@ use larder_engine::Key;
 
 use crate::sample::Value;
 
+/// Whether the janitor's scan after a power cut brings back what look-ups, which go by slots, did
+/// not find: records whose slot never arrived or was never written. Until upkeep was done in full
+/// a key may then get a newer state than was found, and a put that was seen not to have happened
+/// may have happened after all.
+const SCAN_GOES_BY_FRAMES: bool = true;
+
 /// What a look-up may answer.
 pub type State = Option<Arc<Value>>;
 
@@ -28,6 +34,14 @@ struct Step {
     begun: Moment,
     ended: Option<Moment>,
     states: Vec<State>,
+    /// A look-up has shown that it has not happened.
+    refuted: bool,
+}
+
+impl Step {
+    fn new(begun: Moment, ended: Option<Moment>, states: Vec<State>) -> Step {
+        Step { begun, ended, states, refuted: false }
+    }
 }
 
 /// What a store may answer to each key.
@@ -39,6 +53,8 @@ pub struct Ledger {
     /// When each clearing of the store began and, if it did, ended.
     clearings: Vec<(Moment, Option<Moment>)>,
     evicts: bool,
+    /// Whether the janitor's scan is still to come.
+    unscanned: bool,
 }
 
 /// How a look-up was answered, where it was right.
@@ -57,9 +73,9 @@ pub enum Answer {
 impl Ledger {
     /// Nothing was stored under these keys.
     pub fn new(keys: &[Key], evicts: bool) -> Ledger {
-        let nothing = Step { begun: 0, ended: Some(0), states: vec![None] };
+        let nothing = Step::new(0, Some(0), vec![None]);
         let steps = keys.iter().map(|key| (*key, vec![nothing.clone()])).collect();
-        Ledger { steps, checkpoints: Vec::new(), clearings: Vec::new(), evicts }
+        Ledger { steps, checkpoints: Vec::new(), clearings: Vec::new(), evicts, unscanned: false }
     }
 
     /// Every key.
@@ -69,7 +85,7 @@ impl Ledger {
 
     /// A write begins.
     pub fn begin(&mut self, key: Key, state: State, now: Moment) {
-        let step = Step { begun: now, ended: None, states: vec![state] };
+        let step = Step::new(now, None, vec![state]);
         self.steps.entry(key).or_default().push(step);
     }
 
@@ -116,6 +132,11 @@ impl Ledger {
         self.checkpoints.push((begun, ended));
     }
 
+    /// Upkeep was done in full.
+    pub fn scan(&mut self) {
+        self.unscanned = false;
+    }
+
     /// The power goes, and with it what was done from `cut` on. Moments begin anew.
     pub fn power_cut(&mut self, cut: Moment) {
         self.cut_clearings(cut);
@@ -127,10 +148,13 @@ impl Ledger {
             let mut states: Vec<State> = Vec::new();
             for (number, step) in steps.iter().enumerate().skip(floor) {
                 let has_begun = step.begun < cut || number == 0;
-                states.extend(step.states.iter().filter(|_| has_begun).cloned());
+                let is_possible = has_begun && (!step.refuted || SCAN_GOES_BY_FRAMES);
+                states.extend(step.states.iter().filter(|_| is_possible).cloned());
             }
-            *steps = vec![Step { begun: 0, ended: Some(0), states: distinct(states) }];
+            states.dedup();
+            *steps = vec![Step::new(0, Some(0), states)];
         }
+        self.unscanned = true;
         self.checkpoints.clear();
     }
 
@@ -156,12 +180,16 @@ impl Ledger {
             return Err(format!("{key} was never stored, and there is {}", describe(found)));
         };
         let last = steps.iter().rposition(|step| step.ended.is_some()).unwrap_or(0);
-        let possible: Vec<&State> = steps[last..].iter().flat_map(|step| &step.states).collect();
-        let Some(place) = possible.iter().rposition(|state| *state == found) else {
+        let possible: Vec<(usize, usize)> = (last..steps.len())
+            .filter(|step| !steps[*step].refuted)
+            .flat_map(|step| (0..steps[step].states.len()).map(move |state| (step, state)))
+            .collect();
+        let state = |place: &(usize, usize)| &steps[place.0].states[place.1];
+        let Some(place) = possible.iter().rposition(|place| state(place) == found) else {
             if self.evicts && found.is_none() {
                 return Ok(Answer::Evicted);
             }
-            let possible: Vec<String> = possible.into_iter().map(describe).collect();
+            let possible: Vec<String> = possible.iter().map(|p| describe(state(p))).collect();
             let possible = possible.join(", ");
             return Err(format!("{key} is {}, may be: {possible}", describe(found)));
         };
@@ -174,20 +202,15 @@ impl Ledger {
             // What was evicted may be back after the next cut.
             return Ok(answer);
         }
-        if last + 1 == steps.len() {
-            steps[last].states = vec![found.clone()];
-        } else {
-            steps.push(Step { begun: now, ended: Some(now), states: vec![found.clone()] });
+        let (step, state) = possible[place];
+        steps[step].ended = steps[step].ended.or(Some(now));
+        steps[step].states.drain(..state);
+        if !(SCAN_GOES_BY_FRAMES && self.unscanned) {
+            steps[step].states.truncate(1);
+            steps[step + 1..].iter_mut().for_each(|later| later.refuted = true);
         }
         Ok(answer)
     }
-}
-
-/// The states without those that come again later.
-fn distinct(states: Vec<State>) -> Vec<State> {
-    let is_last = |number: usize, state: &State| !states[number + 1..].contains(state);
-    let numbered = states.iter().enumerate();
-    numbered.filter(|(number, state)| is_last(*number, state)).map(|(_, s)| s.clone()).collect()
 }
 
 fn describe(state: &State) -> String {
@@ -266,6 +289,7 @@ mod tests {
     fn what_was_found_once_is_found_again_also_after_the_next_cut() {
         let mut ledger = ledger(false);
         ledger.power_cut(90);
+        ledger.scan();
         assert_eq!(ledger.observe(&key(), &state(2), 1), Ok(Answer::Older));
         assert_eq!(possible(&ledger), [2]);
         ledger.power_cut(1);

@@ -273,6 +273,9 @@ impl<'a> Session<'a> {
         if done.busy {
             return Err("another janitor is said to be at work".into());
         }
+        if budget == Budget::full() {
+            self.ledger.scan();
+        }
         if done.checkpointed {
             self.ledger.checkpoint(begun, self.disk.position());
             self.diary.tally.due_checkpoints += 1;
@@ -285,6 +288,7 @@ impl<'a> Session<'a> {
         let begun = self.disk.position();
         store.checkpoint().map_err(|error| format!("a checkpoint failed: {error}"))?;
         self.ledger.checkpoint(begun, self.disk.position());
+        self.ledger.scan();
         self.diary.tally.checkpoints += 1;
         Ok(())
     }
