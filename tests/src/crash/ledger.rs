@@ -53,8 +53,10 @@ pub struct Ledger {
     /// When each clearing of the store began and, if it did, ended.
     clearings: Vec<(Moment, Option<Moment>)>,
     evicts: bool,
-    /// Whether the janitor's scan is still to come.
-    unscanned: bool,
+    /// When upkeep was done in full since the last power cut.
+    scanned: Option<Moment>,
+    /// The steps of keys before a look-up ruled some of their states out, and when.
+    ruled_out: Vec<(Moment, Key, Vec<Step>)>,
 }
 
 /// How a look-up was answered, where it was right.
@@ -75,7 +77,14 @@ impl Ledger {
     pub fn new(keys: &[Key], evicts: bool) -> Ledger {
         let nothing = Step::new(0, Some(0), vec![None]);
         let steps = keys.iter().map(|key| (*key, vec![nothing.clone()])).collect();
-        Ledger { steps, checkpoints: Vec::new(), clearings: Vec::new(), evicts, unscanned: false }
+        Ledger {
+            steps,
+            checkpoints: Vec::new(),
+            clearings: Vec::new(),
+            evicts,
+            scanned: Some(0),
+            ruled_out: Vec::new(),
+        }
     }
 
     /// Every key.
@@ -133,13 +142,21 @@ impl Ledger {
     }
 
     /// Upkeep was done in full.
-    pub fn scan(&mut self) {
-        self.unscanned = false;
+    pub fn scan(&mut self, now: Moment) {
+        self.scanned = self.scanned.or(Some(now));
+    }
+
+    /// Forgets the look-ups after `cut`.
+    fn forget_lookups(&mut self, cut: Moment) {
+        while let Some((_, key, steps)) = self.ruled_out.pop_if(|(moment, ..)| *moment > cut) {
+            self.steps.insert(key, steps);
+        }
     }
 
     /// The power goes, and with it what was done from `cut` on. Moments begin anew.
     pub fn power_cut(&mut self, cut: Moment) {
         self.cut_clearings(cut);
+        self.forget_lookups(cut);
         let completed = self.checkpoints.iter().filter(|(_, ended)| *ended <= cut);
         let durable = completed.map(|(begun, _)| *begun).max();
         for steps in self.steps.values_mut() {
@@ -154,13 +171,15 @@ impl Ledger {
             states.dedup();
             *steps = vec![Step::new(0, Some(0), states)];
         }
-        self.unscanned = true;
+        self.scanned = None;
+        self.ruled_out.clear();
         self.checkpoints.clear();
     }
 
     /// Every process is killed, and does not do what it did from `cut` on.
     pub fn kill(&mut self, cut: Moment) {
         self.cut_clearings(cut);
+        self.forget_lookups(cut);
         for steps in self.steps.values_mut() {
             let mut first = true;
             steps.retain(|step| std::mem::take(&mut first) || step.begun < cut);
@@ -169,6 +188,7 @@ impl Ledger {
             }
         }
         self.checkpoints.retain(|(_, ended)| *ended <= cut);
+        self.scanned = self.scanned.filter(|scanned| *scanned <= cut);
     }
 
     /// A look-up was answered: whether it may be. No later one may be answered otherwise.
@@ -203,9 +223,12 @@ impl Ledger {
             return Ok(answer);
         }
         let (step, state) = possible[place];
+        if possible.len() > 1 {
+            self.ruled_out.push((now, *key, steps.clone()));
+        }
         steps[step].ended = steps[step].ended.or(Some(now));
         steps[step].states.drain(..state);
-        if !(SCAN_GOES_BY_FRAMES && self.unscanned) {
+        if !(SCAN_GOES_BY_FRAMES && self.scanned.is_none()) {
             steps[step].states.truncate(1);
             steps[step + 1..].iter_mut().for_each(|later| later.refuted = true);
         }
@@ -289,13 +312,17 @@ mod tests {
     fn what_was_found_once_is_found_again_also_after_the_next_cut() {
         let mut ledger = ledger(false);
         ledger.power_cut(90);
-        ledger.scan();
+        ledger.scan(0);
         assert_eq!(ledger.observe(&key(), &state(2), 1), Ok(Answer::Older));
         assert_eq!(possible(&ledger), [2]);
+        let before = ledger.clone();
         ledger.power_cut(1);
         assert_eq!(possible(&ledger), [2]);
         ledger.begin(key(), state(5), 3);
         ledger.power_cut(4);
         assert_eq!(possible(&ledger), [2, 5]);
+        let mut earlier = before;
+        earlier.power_cut(0);
+        assert_eq!(possible(&earlier), [1, 2, 3, 4], "nobody had looked before that cut");
     }
 }

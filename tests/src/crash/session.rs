@@ -274,7 +274,7 @@ impl<'a> Session<'a> {
             return Err("another janitor is said to be at work".into());
         }
         if budget == Budget::full() {
-            self.ledger.scan();
+            self.ledger.scan(self.disk.position());
         }
         if done.checkpointed {
             self.ledger.checkpoint(begun, self.disk.position());
@@ -288,7 +288,7 @@ impl<'a> Session<'a> {
         let begun = self.disk.position();
         store.checkpoint().map_err(|error| format!("a checkpoint failed: {error}"))?;
         self.ledger.checkpoint(begun, self.disk.position());
-        self.ledger.scan();
+        self.ledger.scan(self.disk.position());
         self.diary.tally.checkpoints += 1;
         Ok(())
     }
