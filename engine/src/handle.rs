@@ -154,6 +154,8 @@ impl Handle {
     fn open_or_make<T>(&self, open: impl Fn(OpenMode) -> Result<T>) -> Result<T> {
         match open(if self.writable { OpenMode::Write } else { OpenMode::Read }) {
             Err(error) if error.is_not_found() && self.writable => open(self.open_mode()),
+            // Since the store was opened, its disk has become one that is only read.
+            Err(error) if error.kind() == ErrorKind::ReadOnly => open(OpenMode::Read),
             other => other,
         }
     }

@@ -177,11 +177,13 @@ fn search_tables(
 ) -> Result<()> {
     let oldest = block.oldest_live;
     for id in meta.map_or(oldest, |meta| meta.merged_below.max(oldest))..block.used_below {
-        let is_whole = match handle.log.segment(id) {
-            Ok(Some(segment)) => segment.find_slots(key, &mut found.in_tables)?,
-            Ok(None) => true,
-            Err(error) if error.is_corrupt() => false,
-            Err(error) => return Err(error),
+        let slots = handle.log.segment(id).and_then(|segment| match segment {
+            Some(segment) => segment.find_slots(key, &mut found.in_tables),
+            None => Ok(true),
+        });
+        let is_whole = match slots {
+            Err(error) if !error.is_unreadable() => return Err(error),
+            slots => slots.unwrap_or(false),
         };
         found.hidden |= !is_whole && !is_suspect(handle, block, id);
     }

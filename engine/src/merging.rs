@@ -29,7 +29,7 @@ use crate::index::{Index, Merge, MergeReport};
 use crate::key::Key;
 use crate::limits::{LOCK_WAIT_MS_MAX, PAGE_BYTES, SEAL_GRACE_MS};
 use crate::location::Location;
-use crate::log;
+use crate::log::{self, Segment};
 use crate::rolling::{create_segment, live_segment};
 
 /// Closes every segment that the tail has left; without `force` only those that it left some time
@@ -74,9 +74,13 @@ pub fn seal(handle: &Handle, from: u32, closed_below: u32) -> Result<()> {
             continue;
         }
         match handle.log.segment(id) {
-            Ok(Some(segment)) => segment.seal()?,
+            Ok(Some(segment)) => match segment.seal() {
+                // Its merge tells how much of it there is.
+                Err(error) if error.is_unreadable() => {}
+                other => other?,
+            },
             Ok(None) => {}
-            Err(error) if error.is_corrupt() => handle.count(EngineCounter::Damaged),
+            Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),
             Err(error) => return Err(error),
         }
     }
@@ -88,7 +92,7 @@ pub fn seal(handle: &Handle, from: u32, closed_below: u32) -> Result<()> {
 fn seal_suspect(handle: &Handle, id: u32) -> Result<()> {
     let segment = match handle.log.segment(id) {
         Ok(Some(segment)) => segment,
-        Err(error) if !error.is_corrupt() => return Err(error),
+        Err(error) if !error.is_unreadable() => return Err(error),
         _ => {
             handle.check_current()?;
             create_segment(handle, id, PAGE_BYTES as u64, handle.superblock.read()?.epoch)?;
@@ -104,8 +108,11 @@ fn settle(handle: &Handle, locks: &LockTable, merged_below: u32) -> Result<()> {
     let block = handle.superblock.read()?;
     let suspects = block.suspects();
     for id in suspects.start.max(block.oldest_live)..suspects.end.min(merged_below) {
-        if let Ok(Some(segment)) = handle.log.segment(id) {
-            segment.mend(&segment.entries()?)?;
+        if let Ok(Some(segment)) = handle.log.segment(id)
+            && segment.mend(&segment.entries()?)?
+        {
+            // Before it is no suspect any more: half of the new table must not be left of it.
+            segment.sync()?;
         }
     }
     if merged_below > block.durable_below {
@@ -233,9 +240,9 @@ fn batch(handle: &Handle, segments: std::ops::Range<u32>) -> Result<Vec<FooterEn
     let mut entries = Vec::new();
     for id in segments {
         match handle.log.segment(id) {
-            Ok(Some(segment)) => entries.extend(segment.entries()?),
+            Ok(Some(segment)) => entries.extend(readable_entries(handle, &segment)?),
             Ok(None) => {}
-            Err(error) if error.is_corrupt() => handle.count(EngineCounter::Damaged),
+            Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),
             Err(error) => return Err(error),
         }
     }
@@ -249,6 +256,17 @@ fn batch(handle: &Handle, segments: std::ops::Range<u32>) -> Result<Vec<FooterEn
     }
     kept.sort_unstable_by_key(|entry| index_entry(*entry));
     Ok(kept)
+}
+
+/// The entries of a segment; where the disk cannot read them, those of the records that it can.
+fn readable_entries(handle: &Handle, segment: &Segment) -> Result<Vec<FooterEntry>> {
+    match segment.entries() {
+        Err(error) if error.is_unreadable() => {
+            handle.count(EngineCounter::Damaged);
+            segment.scan()
+        }
+        other => other,
+    }
 }
 
 /// Of entries with one prefix: the newest of each full key, and those whose key cannot be read.

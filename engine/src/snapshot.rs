@@ -62,7 +62,7 @@ pub fn take(handle: &Arc<Handle>) -> Result<Snapshot> {
             let segment = match handle.log.segment(id) {
                 Ok(Some(segment)) => segment,
                 Ok(None) => continue,
-                Err(error) if error.is_corrupt() && suspects.contains(&id) => continue,
+                Err(error) if error.is_unreadable() && suspects.contains(&id) => continue,
                 Err(error) => return Err(error),
             };
             let table = segment.table()?;

@@ -17,7 +17,7 @@ pub use segment::{RecordHead, Segment};
 pub use tail::TailFile;
 
 use crate::env::{Env, File, FileSizes, OpenMode};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{HEADER_BYTES, HEADER_COPY, SegmentHeader};
 use crate::options::ReadMode;
 
@@ -95,6 +95,13 @@ impl Log {
         }
         let path = self.path(id);
         let file = match self.env.open(&path, self.open_mode) {
+            // Since the store was opened, its disk has become one that is only read.
+            Err(error) if error.kind() == ErrorKind::ReadOnly => {
+                self.env.open(&path, OpenMode::Read)
+            }
+            other => other,
+        };
+        let file = match file {
             Ok(file) => file,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),

@@ -32,7 +32,7 @@ impl Segment {
                 found.push(self.entry(&frame, &head, record_bytes));
                 Ok(record_bytes)
             }
-            Err(error) if error.is_corrupt() => Ok(RECORD_ALIGN),
+            Err(error) if error.is_unreadable() => Ok(RECORD_ALIGN),
             Err(error) => Err(error),
         })?;
         found.sort_unstable();
@@ -74,7 +74,7 @@ impl Segment {
         }
     }
 
-    /// Shows every valid frame to `visit`, which answers how many bytes to go on.
+    /// Shows every valid frame that can be read to `visit`, which answers how many bytes to go on.
     fn each_frame(&self, mut visit: impl FnMut(Frame) -> Result<u64>) -> Result<()> {
         let end = self.sizes()?.len_bytes.min(SEGMENT_BYTES_MAX);
         let (mut chunk, mut chunk_at) = (Vec::new(), 0);
@@ -82,16 +82,33 @@ impl Segment {
         while offset < end {
             if offset + FRAME_BYTES as u64 > chunk_at + chunk.len() as u64 {
                 chunk_at = offset;
-                chunk = self.read(READ_AHEAD_BYTES as usize, offset)?;
+                chunk = self.readable(offset)?;
             }
             let place = (offset - chunk_at) as usize;
-            let Some(bytes) = chunk.get(place..place + FRAME_BYTES) else { break };
+            let Some(bytes) = chunk.get(place..place + FRAME_BYTES) else {
+                // The end of the file, or a page that cannot be read.
+                offset = (offset + 1).next_multiple_of(PAGE_BYTES as u64);
+                continue;
+            };
             offset += match Frame::decode(bytes, self.header.salt, self.id(), offset) {
                 Some(frame) => visit(frame)?.next_multiple_of(RECORD_ALIGN),
                 None => RECORD_ALIGN,
             };
         }
         Ok(())
+    }
+
+    /// What can be read in one piece at `offset`: much, or no more than to the end of the page, or
+    /// nothing.
+    fn readable(&self, offset: u64) -> Result<Vec<u8>> {
+        let to_page_end = (offset + 1).next_multiple_of(PAGE_BYTES as u64) - offset;
+        for bytes in [READ_AHEAD_BYTES, to_page_end] {
+            match self.read(bytes as usize, offset) {
+                Err(error) if error.is_unreadable() => {}
+                other => return other,
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// The records whose slot may be one of the damaged ones: those that no valid slot names, and
@@ -116,11 +133,12 @@ impl Segment {
 
     /// Writes the header and the slot table of a closed segment anew where they differ from what
     /// they would be if these records alone had been committed. Only for a segment that is in the
-    /// tree: whoever looks a key up in the table meanwhile may find it half written.
+    /// tree: whoever looks a key up in the table meanwhile may find it half written. Answers whether
+    /// anything differed.
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn mend(&self, entries: &[FooterEntry]) -> Result<()> {
+    pub fn mend(&self, entries: &[FooterEntry]) -> Result<bool> {
         let mut entries = entries.to_vec();
         entries.sort_unstable_by_key(|entry| entry.sequence);
         let mut pages: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
@@ -139,6 +157,9 @@ impl Segment {
             wanted[offset..offset + slots.len() - first].copy_from_slice(&slots[first..]);
         }
         let present = self.read(wanted.len(), 0)?;
+        if present == wanted {
+            return Ok(false);
+        }
         for (number, page) in wanted.chunks(PAGE_BYTES).enumerate() {
             let offset = number * PAGE_BYTES;
             if present.get(offset..offset + PAGE_BYTES) != Some(page) {
@@ -146,6 +167,6 @@ impl Segment {
             }
         }
         self.checked.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        Ok(())
+        Ok(true)
     }
 }

@@ -66,7 +66,7 @@ fn open_writable(env: Arc<dyn Env>, path: &Path, options: &Options) -> Result<Ha
         return Ok(Handle::new(env, path.to_path_buf(), options.clone(), true, superblock, &block));
     }
     let locks = LockTable::open(&env, path, options.file_mode)?;
-    let joined = join(&env, path, &superblock, block, &locks)?;
+    let joined = join(&env, path, &superblock, &locks)?;
     let block = joined.superblock;
     let handle = Handle::new(env, path.to_path_buf(), options.clone(), true, superblock, &block);
     let handle = handle.with_locks(locks);
@@ -126,42 +126,52 @@ fn join(
     env: &Arc<dyn Env>,
     path: &Path,
     superblock: &SuperblockFile,
-    mut block: Superblock,
     locks: &LockTable,
 ) -> Result<Joined> {
     let busy = || Error::new(ErrorKind::Busy, "another process recovers the store").at_path(path);
     let mut recovered = false;
     for _ in 0..3 {
+        // By the copy that look-ups go by: a recovery that was killed between the two is made again.
+        let block = superblock.glance().map_err(|error| error.at_path(path))?;
         if block.boot_id == env.boot_id() {
             if !locks.share_life()? {
                 return Err(busy());
             }
             return Ok(Joined { superblock: block, recovered });
         }
-        if env.now_secs().abs_diff(block.heartbeat_secs) < HEARTBEAT_SECS_MAX {
-            return Err(Error::new(
-                ErrorKind::OtherKernel,
-                "another kernel used the store within the last minute",
-            )
-            .at_path(path));
+        let newest = superblock.read()?;
+        let age_secs = env.now_secs().abs_diff(newest.heartbeat_secs);
+        if newest.boot_id != env.boot_id() && age_secs < HEARTBEAT_SECS_MAX {
+            let what = "another kernel used the store within the last minute";
+            return Err(Error::new(ErrorKind::OtherKernel, what).at_path(path));
         }
         if locks.seize_life()? {
-            let lock = locks.lock(LockByte::Tail, CREATE_WAIT_MS_MAX)?;
-            let beyond = beyond(env, path, &superblock.read()?)?;
-            superblock.change(&lock, |block| {
-                block.boot_id = env.boot_id();
-                block.next_segment = beyond.next_segment;
-                // What became of the last commits before, nobody knows.
-                block.used_below = beyond.next_segment;
-                block.suspect_below = beyond.next_segment;
-                block.epoch = beyond.epoch.saturating_add(1);
-                block.heartbeat_secs = env.now_secs();
-            })?;
+            take_over(env, path, superblock, locks)?;
             recovered = true;
         }
-        block = superblock.read().map_err(|error| error.at_path(path))?;
     }
     Err(busy())
+}
+
+/// Makes the store this kernel's, with `life` held exclusively.
+fn take_over(
+    env: &Arc<dyn Env>,
+    path: &Path,
+    superblock: &SuperblockFile,
+    locks: &LockTable,
+) -> Result<()> {
+    let lock = locks.lock(LockByte::Tail, CREATE_WAIT_MS_MAX)?;
+    let beyond = beyond(env, path, &superblock.read()?)?;
+    superblock.change(&lock, |block| {
+        block.boot_id = env.boot_id();
+        block.next_segment = beyond.next_segment;
+        // What became of the last commits before, nobody knows.
+        block.used_below = beyond.next_segment;
+        block.suspect_below = beyond.next_segment;
+        block.epoch = beyond.epoch.saturating_add(1);
+        block.heartbeat_secs = env.now_secs();
+    })?;
+    Ok(())
 }
 
 /// The tail as it was left, whether it counts or not.
