@@ -154,6 +154,9 @@ fn chains(seed: u64, machine: Machine, diary: &mut Diary) -> Result<(), String> 
     let ledger = Ledger::new(&plan.keys, plan.evicts);
     let seed = Random::new(random.number());
     let mut session = Session::new(&plan, disk, ledger, seed, diary);
+    if plan.evicts {
+        session.fill()?;
+    }
     session.work(30 + random.below(50))?;
     let recorded = session.end();
     let begun = diary.journal.len();

@@ -20,6 +20,10 @@ pub const STORE: &str = "/cache/store";
 /// The smallest segments, so that rolling, sealing and merging happen all the time.
 const SEGMENT_BYTES: u64 = 64 << 10;
 
+/// The size of a store that evicts. A tenth of it must be more than what no put may take, see
+/// [`larder_engine::limits::UPKEEP_BYTES`]; else puts are dropped before eviction begins.
+const EVICTING_BYTES: u64 = 46 * SEGMENT_BYTES;
+
 /// What all boots of a run have in common.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -35,14 +39,14 @@ pub struct Plan {
 impl Plan {
     /// A random one.
     pub fn random(random: &mut Random) -> Plan {
-        let evicts = random.below(4) == 0;
+        let evicts = random.below(8) == 0;
         let layouts = [RecordLayout::Compressed, RecordLayout::Cloneable, RecordLayout::Raw];
         Plan {
-            max_size_bytes: if evicts { (10 + random.below(6)) * SEGMENT_BYTES } else { 1 << 30 },
+            max_size_bytes: if evicts { EVICTING_BYTES } else { 1 << 30 },
             layout: *random.choose(&layouts),
             clears: random.below(4) == 0,
             evicts,
-            keys: keys(if evicts { 24 } else { 4 + random.below(12) as usize }),
+            keys: keys(if evicts { 150 } else { 4 + random.below(12) as usize }),
         }
     }
 
@@ -145,6 +149,22 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Fills a store that evicts until that is about to begin.
+    ///
+    /// # Errors
+    /// If the store does something that it may not.
+    pub fn fill(&mut self) -> Result<(), String> {
+        let store = self.store(0)?;
+        for batch in self.plan.keys.chunks(4) {
+            let mut values = BTreeMap::new();
+            for key in batch {
+                values.insert(*key, Arc::new(noise(&mut self.random, 20_000)));
+            }
+            self.put_all(&store, &values)?;
+        }
+        Ok(())
+    }
+
     /// What a process may do first after a cut.
     ///
     /// # Errors
@@ -200,9 +220,7 @@ impl<'a> Session<'a> {
                 Value::of(random.bytes(count))
             }
             // Noise of more than half a segment: it gets one of its own.
-            7 => Value::of(
-                (0..4_500).flat_map(|_| random.number().to_le_bytes()).collect::<Vec<_>>(),
-            ),
+            7 => noise(random, 36_000),
             _ => {
                 let count = 100 + random.below(largest) as usize;
                 Value::of(random.bytes(count))
@@ -216,14 +234,18 @@ impl<'a> Session<'a> {
             let key = *self.random.choose(&self.plan.keys);
             batch.insert(key, Arc::new(self.value()));
         }
+        self.put_all(store, &batch)
+    }
+
+    fn put_all(&mut self, store: &Store, batch: &BTreeMap<Key, Arc<Value>>) -> Result<(), String> {
         let entries: Vec<_> = batch.iter().map(|(key, value)| value.entry(*key)).collect();
         let writes = batch.iter().map(|(key, value)| (*key, Some(value.clone()))).collect();
-        self.write(writes, |_| store.put_all(&entries))
+        self.write(writes, || store.put_all(&entries))
     }
 
     fn remove(&mut self, store: &Store) -> Result<(), String> {
         let key = *self.random.choose(&self.plan.keys);
-        self.write(vec![(key, None)], |_| store.remove(&key))
+        self.write(vec![(key, None)], || store.remove(&key))
     }
 
     fn clear(&mut self, store: &Store) -> Result<(), String> {
@@ -239,7 +261,7 @@ impl<'a> Session<'a> {
     fn write(
         &mut self,
         writes: Vec<(Key, State)>,
-        write: impl FnOnce(&Disk) -> larder_engine::Result<Put>,
+        write: impl FnOnce() -> larder_engine::Result<Put>,
     ) -> Result<(), String> {
         self.note(|| {
             let label = |state: &State| state.as_ref().map_or("no value".into(), |v| v.label());
@@ -250,7 +272,7 @@ impl<'a> Session<'a> {
         for (key, state) in &writes {
             self.ledger.begin(*key, state.clone(), now);
         }
-        let outcome = write(&self.disk);
+        let outcome = write();
         let now = self.disk.position();
         match outcome {
             Ok(Put::Stored) => {
@@ -344,4 +366,10 @@ impl<'a> Session<'a> {
         }
         self.check_snapshot(&store)
     }
+}
+
+/// A value that no codec makes smaller.
+fn noise(random: &mut Random, count: usize) -> Value {
+    let words = (0..count / 8).flat_map(|_| random.number().to_le_bytes());
+    Value::of(words.collect::<Vec<_>>())
 }
