@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         }
     };
     let (mut diary, mut failures) = (Diary::default(), Vec::<Failure>::new());
+    diary.is_detailed = wanted.trace;
     let machine = Machine { only_kills: wanted.only_kills, ..Machine::default() };
     let begun = Instant::now();
     let mut shown = begun;

@@ -124,6 +124,8 @@ pub struct Diary {
     pub tally: Tally,
     /// The words.
     pub journal: Vec<String>,
+    /// Whether they tell every write of a boot that was cut.
+    pub is_detailed: bool,
 }
 
 /// One run; what it adds to the diary counts also if it fails.
@@ -201,6 +203,9 @@ impl Chain<'_> {
         }
         // All of that is durable by now.
         let end = self.disk.position();
+        if diary.is_detailed {
+            diary.journal.extend(self.disk.describe(0, end));
+        }
         self.power_cut(end, &Harm::worst(), diary);
         let seed = Random::new(self.random.number());
         self.boot(seed, diary, |session| session.finish())
@@ -222,6 +227,9 @@ impl Chain<'_> {
     /// Cuts what was recorded since `first`; returns where the next boot begins.
     fn cut(&mut self, first: usize, is_recovery: bool, diary: &mut Diary) -> usize {
         let cut = self.moment(first, is_recovery);
+        if diary.is_detailed {
+            diary.journal.extend(self.disk.describe(first, cut));
+        }
         if self.only_kills || self.random.below(5) == 0 {
             diary.journal.push(format!("killed at {cut}"));
             self.disk = self.disk.kill(cut);
