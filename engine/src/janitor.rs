@@ -13,7 +13,7 @@ use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::limits::{COUNT_TRIES_MAX, LOCK_WAIT_MS_MAX, UNMERGED_SEGMENTS_MERGE};
 use crate::merging;
-use crate::rolling::{current_tail, is_checkpoint_due, own_segments_ahead, roll};
+use crate::rolling::{current_tail, is_checkpoint_due, live_segment, own_segments_ahead, roll};
 
 /// How much a call of `maintain` may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,6 +77,12 @@ pub fn maintain(handle: &Handle, budget: Budget) -> Result<Maintained> {
         }
         None => Ok(Maintained::default()),
     }
+}
+
+/// Whether a janitor is at work, so that another one would do nothing.
+pub fn is_at_work(handle: &Handle) -> bool {
+    let lock = writing(handle).map(|locks| locks.map(|locks| locks.lock(LockByte::Janitor, 0)));
+    matches!(lock, Ok(Some(Err(error))) if error.is_busy())
 }
 
 fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintained> {
@@ -177,7 +183,7 @@ fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
     let (closed_below, closed) = {
         let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
         let mut tail = current_tail(handle, &lock)?;
-        let active = crate::rolling::live_segment(handle, tail.active)?;
+        let active = live_segment(handle, tail.active)?;
         let has_records = tail.offset > active.header.data_start();
         if has_records || own_segments_ahead(handle, &tail)? > 0 {
             tail = roll(handle, &lock, &tail)?;
@@ -189,6 +195,8 @@ fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
     let first = merging::first_unmerged(handle.index()?.meta()?.as_ref(), &block);
     merging::seal(handle, first, closed_below)?;
     merging::merge(handle, closed_below)?;
+    // A file system that loses what is newer without a reboot leaves an empty segment then.
+    live_segment(handle, closed.active)?.sync()?;
     sync_names(handle)?;
     handle.superblock.sync()?;
     let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;

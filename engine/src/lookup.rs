@@ -116,7 +116,7 @@ fn newest_of(
             Err(_) => return Err(Damaged),
         };
         if record.head.key != *key
-            || block.suspects().contains(&location.segment)
+            || is_suspect(handle, block, location.segment)
                 && segment.check_record(location.offset()).is_err()
         {
             continue;
@@ -129,11 +129,10 @@ fn newest_of(
     if found.hidden { Err(Damaged) } else { Ok(newest) }
 }
 
-/// Whether damage in a segment may be the work of a power cut; only then is it worth asking which
-/// kernel runs.
-#[inline(never)]
+/// Whether damage in a segment may be the work of a power cut. What is known to be durable spares
+/// the question which kernel runs.
 fn is_suspect(handle: &Handle, block: &Superblock, segment: u32) -> bool {
-    handle.suspects(block).contains(&segment)
+    segment >= block.durable_below && handle.suspects(block).contains(&segment)
 }
 
 /// Collects the places of a key; returns the superblock that it went by.

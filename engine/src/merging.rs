@@ -239,7 +239,8 @@ fn index_entry(entry: FooterEntry) -> IndexEntry {
 fn batch(handle: &Handle, segments: std::ops::Range<u32>) -> Result<Vec<FooterEntry>> {
     let mut entries = Vec::new();
     for id in segments {
-        match handle.log.segment(id) {
+        // Whatever cannot be read is out of reach from now on: that is worth a second try.
+        match handle.log.segment(id).or_else(|_| handle.log.segment(id)) {
             Ok(Some(segment)) => entries.extend(readable_entries(handle, &segment)?),
             Ok(None) => {}
             Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),

@@ -164,5 +164,5 @@ pub fn create_segment(handle: &Handle, id: u32, table_for_bytes: u64, epoch: u32
         created_ms: handle.env.monotonic_ms(),
         epoch,
     };
-    handle.log.create(header, handle.options.file_mode)
+    handle.log.create(header, &handle.options)
 }

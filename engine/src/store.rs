@@ -233,6 +233,11 @@ impl Store {
         self.handle.maintenance_due.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody is at that work just now, so that [`Store::maintain`] would do nothing.
+    pub fn is_being_maintained(&self) -> bool {
+        janitor::is_at_work(&self.handle)
+    }
+
     /// Seals, merges, evicts and makes checkpoints, as far as that is due. One process at a time
     /// does it, others return at once.
     ///

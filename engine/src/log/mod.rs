@@ -19,7 +19,7 @@ pub use tail::TailFile;
 use crate::env::{Env, File, FileSizes, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{HEADER_BYTES, HEADER_COPY, SegmentHeader};
-use crate::options::ReadMode;
+use crate::options::{Options, ReadMode};
 
 /// Name of the directory of segments in the store's directory.
 pub const DIRECTORY_NAME: &str = "log";
@@ -37,14 +37,16 @@ pub fn read_header(
     file: &dyn File,
     decode: impl Fn(&[u8]) -> Option<SegmentHeader>,
 ) -> Result<Option<SegmentHeader>> {
-    for offset in [0, HEADER_COPY] {
+    let copy = |offset: usize| {
         let mut bytes = [0; HEADER_BYTES];
         let count = file.read_at(&mut bytes, offset as u64)?;
-        if let Some(header) = decode(&bytes[..count]) {
-            return Ok(Some(header));
-        }
+        Ok::<_, Error>(decode(&bytes[..count]))
+    };
+    match copy(0) {
+        Ok(Some(header)) => Ok(Some(header)),
+        Err(error) if !error.is_unreadable() => Err(error),
+        _ => copy(HEADER_COPY),
     }
-    Ok(None)
 }
 
 /// The segments of a store.
@@ -116,10 +118,15 @@ impl Log {
     ///
     /// # Errors
     /// If it is refused or there is no room.
-    pub fn create(&self, header: SegmentHeader, file_mode: u32) -> Result<()> {
+    pub fn create(&self, header: SegmentHeader, options: &Options) -> Result<()> {
         let path = self.path(header.id);
-        let make = || self.env.open(&path, OpenMode::CreateNew(file_mode));
+        let make = || self.env.open(&path, OpenMode::CreateNew(options.file_mode));
         let file = match make() {
+            // The name of the directory did not reach the disk, or somebody has removed it.
+            Err(error) if error.is_not_found() => {
+                self.env.create_dir(&self.directory, options.directory_mode())?;
+                make()?
+            }
             Err(error) if error.is_already_there() => {
                 self.env.remove(&path)?;
                 make()?
@@ -165,8 +172,11 @@ impl Log {
     /// # Errors
     /// If the directory cannot be read.
     pub fn ids(&self) -> Result<Vec<u32>> {
-        let mut ids: Vec<u32> =
-            self.env.list(&self.directory)?.iter().filter_map(|name| id_of(name)).collect();
+        let names = match self.env.list(&self.directory) {
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut ids: Vec<u32> = names.iter().filter_map(|name| id_of(name)).collect();
         ids.sort_unstable();
         Ok(ids)
     }

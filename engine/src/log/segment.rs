@@ -229,7 +229,8 @@ impl Segment {
         Ok(table)
     }
 
-    /// Adds slots, all of them or none; `false` if a page of the table has no room for its share.
+    /// Adds slots, all of them or none; `false` if a page of the table has no room for its share,
+    /// or cannot be read.
     ///
     /// # Errors
     /// If the disk does; some slots may then be there.
@@ -240,7 +241,10 @@ impl Segment {
             let last = places.iter().rev().find(|(page, _)| *page == page_offset);
             let index = match last {
                 Some((_, index)) => index + 1,
-                None => self.slots_taken(page_offset)?,
+                None => match self.slots_taken(page_offset) {
+                    Err(error) if error.is_unreadable() => return Ok(false),
+                    taken => taken?,
+                },
             };
             if index >= SLOTS_PER_PAGE {
                 return Ok(false);

@@ -49,7 +49,7 @@ pub fn make(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superb
     if !options.create {
         return Err(not_a_store("there is no store"));
     }
-    if let Err(error) = env.create_dir(path, directory_mode(options.file_mode)) {
+    if let Err(error) = env.create_dir(path, options.directory_mode()) {
         return Err(match error.is_already_there() || is_no_directory(&error) {
             true => not_a_store("the path of the store is not a directory"),
             false => error,
@@ -89,7 +89,7 @@ fn begin(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superbloc
     tag.sync()?;
     env.sync_dir(path)?;
     let log = path.join(log::DIRECTORY_NAME);
-    env.create_dir(&log, directory_mode(options.file_mode))?;
+    env.create_dir(&log, options.directory_mode())?;
     for name in env.list(&log)? {
         env.remove(&log.join(name))?;
     }
@@ -176,9 +176,10 @@ fn segment_bytes(headers: &[SegmentHeader], options: &Options) -> u32 {
     bytes.clamp(SEGMENT_BYTES_MIN_TEST, SEGMENT_BYTES_MAX) as u32
 }
 
-/// Directories can be searched by those who may read their files.
-fn directory_mode(file_mode: u32) -> u32 {
-    file_mode | (file_mode & 0o444) >> 2
+/// Whether this may be what a power cut left of the tag, which has the length before it has the
+/// bytes. Every program's tag begins alike.
+fn may_be_torn(tag: &[u8]) -> bool {
+    tag.len() <= TAG.len() && !tag.starts_with(&TAG[..10])
 }
 
 /// A name in the directory that no maker of a store can have left. What is ours is made anew, so a
@@ -194,10 +195,10 @@ fn foreign_name(env: &dyn Env, path: &Path) -> Result<Option<String>> {
         Err(error) => return Err(error),
     };
     let tag = &tag[..count];
+    let lock_name = LOCK_FILE_NAME.to_owned();
     let is_empty = |name: &str| env.sizes(&path.join(name)).is_ok_and(|sizes| sizes.len_bytes == 0);
     let is_ours = |name: &str| match name {
-        // Cut short by a kill, or zeros in its place by a power cut.
-        TAG_FILE_NAME => TAG.starts_with(tag) || tag.iter().all(|byte| *byte == 0),
+        TAG_FILE_NAME => TAG.starts_with(tag) || may_be_torn(tag) && names.contains(&lock_name),
         LOCK_FILE_NAME => true,
         superblock::FILE_NAME => tag == TAG || is_empty(name),
         _ => tag == TAG && (TAGGED.contains(&name) || name.starts_with("digests-")),
@@ -210,16 +211,4 @@ fn foreign_name(env: &dyn Env, path: &Path) -> Result<Option<String>> {
     }
     let segments = env.list(&path.join(log::DIRECTORY_NAME))?;
     Ok(segments.into_iter().find(|name| !name.ends_with(".seg")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn directories_follow_the_mode_of_files() {
-        assert_eq!(directory_mode(0o600), 0o700);
-        assert_eq!(directory_mode(0o660), 0o770);
-        assert_eq!(directory_mode(0o664), 0o775);
-    }
 }

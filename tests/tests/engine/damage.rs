@@ -366,6 +366,28 @@ fn a_lost_superblock_is_not_made_anew_as_long_as_somebody_writes_by_it() {
     assert_holds(&store, &reference);
 }
 
+/// After a power cut before the first checkpoint even the directory of the segments may be gone.
+#[test]
+fn a_store_without_its_log_goes_on() {
+    let sample = Sample::new();
+    for other_boot in [false, true] {
+        let copy = sample.copy();
+        fs::remove_dir_all(copy.path().join("log")).unwrap();
+        let env = larder_tests::fault::FaultEnv::new();
+        if other_boot {
+            env.set_boot_id([9; 16]);
+            env.pass_ms(61_000);
+        }
+        let store = Store::open_with(env.shared(), copy.path(), roomy()).unwrap();
+        let (key, value) = (afterwards(), Value::of(b"goes on".as_slice()));
+        assert_eq!(store.get(&key).unwrap().map(|record| record.key()), None);
+        put(&store, key, &value);
+        store.maintain(Budget::full()).unwrap();
+        store.checkpoint().unwrap();
+        assert_holds(&store, &Reference::from([(key, value)]));
+    }
+}
+
 #[test]
 fn without_the_tag_a_directory_with_a_lost_superblock_is_left_alone() {
     let sample = Sample::new();
