@@ -29,59 +29,70 @@ const CHAINS: u64 = 4;
 /// Boots of a chain between the recording and the last look.
 const RECOVERIES: u64 = 2;
 
-/// What happened in runs, in numbers: whether they came to what they are about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[expect(missing_docs, reason = "their names say what they count")]
-pub struct Tally {
-    pub runs: u64,
-    pub power_cuts: u64,
-    pub cuts_of_recoveries: u64,
-    pub kills: u64,
-    pub torn_writes: u64,
-    pub reordered_writes: u64,
-    pub lost_lengths: u64,
-    pub lost_names: u64,
-    pub returned_names: u64,
-    pub stale_units: u64,
-    pub recoveries: u64,
-    pub merges: u64,
-    pub rebuilds: u64,
-    pub evicted_segments: u64,
-    pub clears: u64,
-    pub checkpoints: u64,
-    pub due_checkpoints: u64,
-    pub newest_found: u64,
-    pub older_found: u64,
-    pub evicted_found: u64,
+macro_rules! tally {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// What happened in runs, in numbers: whether they came to what they are about.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct Tally { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Tally {
+            /// Every number with its name.
+            pub fn numbers(&self) -> Vec<(&'static str, u64)> {
+                vec![$(($text, self.$name),)*]
+            }
+
+            /// Adds that of other runs.
+            pub fn add(&mut self, other: &Tally) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+tally! {
+    /// Runs that were begun.
+    runs = "runs";
+    /// Times that the power went, each an image that was checked.
+    power_cuts = "power cuts";
+    /// Of these, in a boot that followed another cut.
+    cuts_of_recoveries = "of them in a recovery";
+    /// Times that every process was killed.
+    kills = "kills";
+    /// See [`Loss`].
+    torn_writes = "torn writes";
+    /// See [`Loss`].
+    reordered_writes = "reordered writes";
+    /// See [`Loss`].
+    lost_lengths = "lost lengths";
+    /// See [`Loss`].
+    lost_names = "lost names";
+    /// See [`Loss`].
+    returned_names = "returned names";
+    /// See [`Loss`].
+    stale_units = "stale units";
+    /// Stores that were taken over from another boot.
+    recoveries = "recoveries";
+    /// Merges into the index.
+    merges = "merges";
+    /// Merges that built it from nothing.
+    rebuilds = "rebuilds of the index";
+    /// Segments evicted.
+    evicted_segments = "evicted segments";
+    /// Stores that were cleared.
+    clears = "clearings";
+    /// Checkpoints that were asked for.
+    checkpoints = "checkpoints";
+    /// Checkpoints that were due.
+    due_checkpoints = "checkpoints that upkeep made";
+    /// Look-ups that chose the last of several states.
+    newest_found = "newest of several states found";
+    /// Look-ups that chose an earlier one.
+    older_found = "older states found";
+    /// Misses that only eviction explains.
+    evicted_found = "evicted states missed";
 }
 
 impl Tally {
-    /// Every number with its name.
-    pub fn numbers(&self) -> Vec<(&'static str, u64)> {
-        vec![
-            ("runs", self.runs),
-            ("power cuts", self.power_cuts),
-            ("cuts of recoveries", self.cuts_of_recoveries),
-            ("kills", self.kills),
-            ("torn writes", self.torn_writes),
-            ("reordered writes", self.reordered_writes),
-            ("lost lengths", self.lost_lengths),
-            ("lost names", self.lost_names),
-            ("returned names", self.returned_names),
-            ("stale units", self.stale_units),
-            ("recoveries", self.recoveries),
-            ("merges", self.merges),
-            ("rebuilds", self.rebuilds),
-            ("evicted segments", self.evicted_segments),
-            ("clears", self.clears),
-            ("checkpoints", self.checkpoints),
-            ("due checkpoints", self.due_checkpoints),
-            ("newest states found", self.newest_found),
-            ("older states found", self.older_found),
-            ("evicted states missed", self.evicted_found),
-        ]
-    }
-
     fn lose(&mut self, loss: &Loss) {
         self.power_cuts += 1;
         self.torn_writes += loss.torn_writes;
