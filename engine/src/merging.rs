@@ -108,10 +108,10 @@ fn settle(handle: &Handle, locks: &LockTable, merged_below: u32) -> Result<()> {
     let block = handle.superblock.read()?;
     let suspects = block.suspects();
     for id in suspects.start.max(block.oldest_live)..suspects.end.min(merged_below) {
-        if let Ok(Some(segment)) = handle.log.segment(id)
-            && segment.mend(&segment.entries()?)?
-        {
-            // Before it is no suspect any more: half of the new table must not be left of it.
+        if let Ok(Some(segment)) = handle.log.segment(id) {
+            segment.mend(&segment.entries()?)?;
+            // Before it is no suspect any more: half of the new table must not be left of it, also
+            // where it was written by a janitor that was killed.
             segment.sync()?;
         }
     }
@@ -227,7 +227,8 @@ fn sync(handle: &Handle, segments: std::ops::Range<u32>) -> Result<()> {
             segment.sync()?;
         }
     }
-    handle.env.sync_dir(&handle.path.join(log::DIRECTORY_NAME))
+    handle.env.sync_dir(&handle.path.join(log::DIRECTORY_NAME))?;
+    handle.env.sync_dir(&handle.path)
 }
 
 fn index_entry(entry: FooterEntry) -> IndexEntry {

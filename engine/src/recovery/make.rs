@@ -84,8 +84,9 @@ pub fn make(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superb
 fn begin(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superblock> {
     let file_mode = OpenMode::Create(options.file_mode);
     let tag = env.open(&path.join(TAG_FILE_NAME), file_mode)?;
-    tag.set_len(0)?;
+    // One that is there is never shortened on the way: it is what shows that the rest is ours.
     tag.write_at(TAG, 0)?;
+    tag.set_len(TAG.len() as u64)?;
     tag.sync()?;
     env.sync_dir(path)?;
     let log = path.join(log::DIRECTORY_NAME);

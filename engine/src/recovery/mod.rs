@@ -131,7 +131,8 @@ fn join(
     let busy = || Error::new(ErrorKind::Busy, "another process recovers the store").at_path(path);
     let mut recovered = false;
     for _ in 0..3 {
-        // By the copy that look-ups go by: a recovery that was killed between the two is made again.
+        // By the copy that look-ups go by: a recovery that was killed between the two is made
+        // again.
         let block = superblock.glance().map_err(|error| error.at_path(path))?;
         if block.boot_id == env.boot_id() {
             if !locks.share_life()? {

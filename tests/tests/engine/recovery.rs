@@ -178,7 +178,8 @@ fn a_bad_sector_costs_what_is_on_it() {
     assert_holds(&store, &reference);
 }
 
-/// One of those who open a store after a reboot recovers it; the others come in, or come back later.
+/// One of those who open a store after a reboot recovers it; the others come in, or come back
+/// later.
 #[test]
 fn of_many_openers_one_recovers() {
     for _ in 0..20 {
