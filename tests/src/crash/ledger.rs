@@ -205,7 +205,14 @@ impl Ledger {
             .flat_map(|step| (0..steps[step].states.len()).map(move |state| (step, state)))
             .collect();
         let state = |place: &(usize, usize)| &steps[place.0].states[place.1];
-        let Some(place) = possible.iter().rposition(|place| state(place) == found) else {
+        let is_found = |place: &(usize, usize)| state(place) == found;
+        let may_change = SCAN_GOES_BY_FRAMES && self.scanned.is_none();
+        // Only misses are alike: as long as something newer may turn up it is the first of them.
+        let place = match may_change {
+            true => possible.iter().position(is_found),
+            false => possible.iter().rposition(is_found),
+        };
+        let Some(place) = place else {
             if self.evicts && found.is_none() {
                 return Ok(Answer::Evicted);
             }
@@ -228,7 +235,7 @@ impl Ledger {
         }
         steps[step].ended = steps[step].ended.or(Some(now));
         steps[step].states.drain(..state);
-        if !(SCAN_GOES_BY_FRAMES && self.scanned.is_none()) {
+        if !may_change {
             steps[step].states.truncate(1);
             steps[step + 1..].iter_mut().for_each(|later| later.refuted = true);
         }
