@@ -10,10 +10,12 @@
 //!    have stopped at any of their changes, too. Where a file is longer than what was written to
 //!    it, there are zeros, or what the disk had there before.
 //! 4. A killed process, on the other hand, loses nothing that it wrote.
-//! 5. Everything comes from a seed; a [`Lie`] breaks a promise of the disk, so that the checks
+//! 5. Another process may go on in the midst of somebody's writes, see [`Disk::interrupt`].
+//! 6. Everything comes from a seed; a [`Lie`] breaks a promise of the disk, so that the checks
 //!    above it can be seen to fail.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,7 +53,23 @@ pub enum Lie {
 
 /// One machine from its start until its power goes, as the engine sees it.
 #[derive(Clone, Debug)]
-pub struct Disk(Arc<Mutex<State>>);
+pub struct Disk {
+    state: Arc<Mutex<State>>,
+    interrupt: Arc<Mutex<Option<Interrupt>>>,
+}
+
+/// What happens before a write or sync to come.
+struct Interrupt {
+    /// How many of them come first.
+    left: u64,
+    work: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupt").field("left", &self.left).finish_non_exhaustive()
+    }
+}
 
 #[derive(Debug)]
 struct State {
@@ -170,11 +188,39 @@ impl Disk {
         let above = directory.ancestors().filter(|path| path.parent().is_some());
         let names = above.map(|path| (path.to_path_buf(), Node::Directory)).collect();
         let base = Image { names, files: BTreeMap::new() };
-        Disk(Arc::new(Mutex::new(State::started(base, seed, lie))))
+        Disk::started(State::started(base, seed, lie))
+    }
+
+    fn started(state: State) -> Disk {
+        Disk { state: Arc::new(Mutex::new(state)), interrupt: Arc::default() }
+    }
+
+    /// Does `work` before the write or sync to come that has so many before it.
+    pub fn interrupt(&self, left: u64, work: impl FnOnce() + Send + 'static) {
+        let interrupt = Interrupt { left, work: Box::new(work) };
+        *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = Some(interrupt);
+    }
+
+    /// Takes back what was not done.
+    pub fn stop_interrupting(&self) {
+        *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A write or sync begins.
+    fn step(&self) {
+        let mut waiting = self.interrupt.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(interrupt) = &mut *waiting else { return };
+        if interrupt.left > 0 {
+            interrupt.left -= 1;
+            return;
+        }
+        let work = waiting.take().map(|interrupt| interrupt.work);
+        drop(waiting);
+        work.into_iter().for_each(|work| work());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The environment as the engine takes it.
@@ -215,7 +261,7 @@ impl Disk {
         let mut next = State::started(image, random.number(), state.lie);
         next.boot = state.boot + 1;
         next.now_us = state.now_us + OFF_MS * 1000;
-        (Disk(Arc::new(Mutex::new(next))), loss)
+        (Disk::started(next), loss)
     }
 
     /// Every process is killed at `cut`: the same machine, on which nobody has done more.
@@ -229,7 +275,7 @@ impl Disk {
         next.random = state.random.clone();
         (next.boot, next.now_us, next.monotonic_us) =
             (state.boot, state.now_us, state.monotonic_us);
-        Disk(Arc::new(Mutex::new(next)))
+        Disk::started(next)
     }
 
     /// The bytes of a file.
@@ -301,6 +347,7 @@ impl File for CrashFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.disk.step();
         let len_bytes = self.len().max(offset + bytes.len() as u64);
         let edit = Edit { offset, bytes: bytes.into(), len_bytes };
         self.disk.state().make(Change::Edit(self.inode, edit));
@@ -320,6 +367,7 @@ impl File for CrashFile {
     }
 
     fn sync(&self) -> Result<()> {
+        self.disk.step();
         let mut state = self.disk.state();
         let is_kept = match state.lie {
             Lie::None | Lie::Directories => true,

@@ -104,10 +104,11 @@ impl Ledger {
         self.keys().iter().for_each(|key| self.begin(*key, None, now));
     }
 
-    /// It has been.
+    /// It has been, durably: what was evicted does not come back.
     pub fn end_clearing(&mut self, now: Moment) {
         self.clearings.last_mut().into_iter().for_each(|clearing| clearing.1 = Some(now));
         self.keys().iter().for_each(|key| self.acknowledge(key, now));
+        self.checkpoint(now, now);
     }
 
     /// Whether a miss may always be eviction.

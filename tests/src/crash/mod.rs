@@ -56,6 +56,8 @@ tally! {
     power_cuts = "power cuts";
     /// Of these, in a boot that followed another cut.
     cuts_of_recoveries = "of them in a recovery";
+    /// Times that one process did something in the midst of another's writes.
+    interrupts = "interrupts by another process";
     /// Times that every process was killed.
     kills = "kills";
     /// See [`Loss`].
@@ -164,7 +166,7 @@ fn chains(seed: u64, machine: Machine, diary: &mut Diary) -> Result<(), String> 
     diary.journal.push(format!("{plan:?}"));
     let directory = Path::new(STORE).parent().expect("the store is in a directory");
     let disk = Disk::new(directory, random.number(), machine.lie);
-    let ledger = Ledger::new(&plan.keys, plan.evicts);
+    let ledger = Ledger::new(&plan.all_keys(), plan.evicts);
     let seed = Random::new(random.number());
     let mut session = Session::new(&plan, disk, ledger, seed, diary);
     if plan.evicts {

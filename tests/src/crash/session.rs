@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use larder_engine::{
-    Budget, DropReason, EngineCounter, Key, Options, Put, ReadMode, RecordLayout, Store,
+    Budget, DropReason, EngineCounter, Key, Maintained, Options, Put, ReadMode, RecordLayout, Store,
 };
 
 use crate::crash::Diary;
@@ -32,8 +32,10 @@ pub struct Plan {
     clears: bool,
     /// Whether the store is so small that it evicts.
     pub evicts: bool,
-    /// Every key that is ever used.
+    /// Every key but those that are put in the midst of something else.
     pub keys: Vec<Key>,
+    /// Those, whose puts overlap with no other of the same key.
+    pub meanwhile_keys: Vec<Key>,
 }
 
 impl Plan {
@@ -41,13 +43,20 @@ impl Plan {
     pub fn random(random: &mut Random) -> Plan {
         let evicts = random.below(8) == 0;
         let layouts = [RecordLayout::Compressed, RecordLayout::Cloneable, RecordLayout::Raw];
+        let mut keys = keys(if evicts { 150 } else { 6 + random.below(12) as usize });
         Plan {
+            meanwhile_keys: keys.split_off(keys.len() - 2),
+            keys,
             max_size_bytes: if evicts { EVICTING_BYTES } else { 1 << 30 },
             layout: *random.choose(&layouts),
             clears: random.below(4) == 0,
             evicts,
-            keys: keys(if evicts { 150 } else { 4 + random.below(12) as usize }),
         }
+    }
+
+    /// Every key that is ever used.
+    pub fn all_keys(&self) -> Vec<Key> {
+        [&self.keys[..], &self.meanwhile_keys].concat()
     }
 
     fn options(&self) -> Options {
@@ -56,6 +65,27 @@ impl Plan {
             .segment_bytes(SEGMENT_BYTES)
             .layout(self.layout)
             .read_mode(ReadMode::Pread)
+    }
+}
+
+/// What another process did meanwhile, from when to when.
+#[derive(Clone, Debug, Default)]
+struct Meanwhile(Arc<Mutex<Option<(usize, usize, Did)>>>);
+
+#[derive(Debug)]
+enum Did {
+    Put(larder_engine::Result<Put>, Key, Arc<Value>),
+    Upkeep(larder_engine::Result<Maintained>),
+    Checkpoint(larder_engine::Result<()>),
+}
+
+impl Did {
+    fn describe(&self) -> String {
+        match self {
+            Did::Put(outcome, key, value) => format!("{key} gets {}: {outcome:?}", value.label()),
+            Did::Upkeep(outcome) => format!("upkeep: {outcome:?}"),
+            Did::Checkpoint(outcome) => format!("checkpoint: {outcome:?}"),
+        }
     }
 }
 
@@ -118,6 +148,57 @@ impl<'a> Session<'a> {
         (self.disk, self.ledger)
     }
 
+    /// Lets the other process do something in the midst of what this one is about to do.
+    fn interrupt(&mut self, process: usize) -> Result<Meanwhile, String> {
+        let meanwhile = Meanwhile::default();
+        if self.random.below(4) > 0 {
+            return Ok(meanwhile);
+        }
+        let store = self.store(1 - process)?;
+        let (disk, happened) = (self.disk.clone(), meanwhile.clone());
+        let key = *self.random.choose(&self.plan.meanwhile_keys);
+        let value = Arc::new(self.value());
+        let what = self.random.below(8);
+        let work = move || {
+            let begun = disk.position();
+            let did = match what {
+                0 => Did::Upkeep(store.maintain(Budget::full())),
+                1 => Did::Checkpoint(store.checkpoint()),
+                _ => Did::Put(store.put(&value.entry(key)), key, value),
+            };
+            let ended = disk.position();
+            *happened.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((begun, ended, did));
+        };
+        self.disk.interrupt(self.random.below(12), work);
+        Ok(meanwhile)
+    }
+
+    /// Notes what the other process did; whether it did anything.
+    fn end_interrupt(&mut self, meanwhile: &Meanwhile) -> Result<bool, String> {
+        self.disk.stop_interrupting();
+        let happened = meanwhile.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((begun, ended, did)) = happened else { return Ok(false) };
+        self.diary.tally.interrupts += 1;
+        self.diary.journal.push(format!("{begun:5} to {ended}: meanwhile {}", did.describe()));
+        match did {
+            Did::Put(outcome, key, value) => {
+                self.ledger.begin(key, Some(value), begun);
+                match outcome {
+                    Ok(Put::Stored) => self.ledger.acknowledge(&key, ended),
+                    Ok(Put::Dropped(_)) => self.ledger.retract(&key),
+                    Err(error) => return Err(format!("a put meanwhile failed: {error}")),
+                }
+            }
+            Did::Upkeep(Ok(done)) if done.checkpointed => self.ledger.checkpoint(begun, ended),
+            Did::Checkpoint(Ok(())) => self.ledger.checkpoint(begun, ended),
+            Did::Upkeep(Err(error)) | Did::Checkpoint(Err(error)) if !error.is_busy() => {
+                return Err(format!("upkeep failed meanwhile: {error}"));
+            }
+            Did::Upkeep(_) | Did::Checkpoint(_) => {}
+        }
+        Ok(true)
+    }
+
     /// Does so many random things.
     ///
     /// # Errors
@@ -127,19 +208,11 @@ impl<'a> Session<'a> {
             let process = self.random.below(2) as usize;
             let store = self.store(process)?;
             match self.random.below(100) {
-                0..=43 => self.put_random(&store, 1)?,
-                44..=51 => {
-                    let count = 2 + self.random.below(3) as usize;
-                    self.put_random(&store, count)?;
-                }
-                52..=57 => self.remove(&store)?,
-                58..=71 => {
+                0..=77 => self.change(process, &store)?,
+                78..=91 => {
                     let key = *self.random.choose(&self.plan.keys);
                     self.check_key(&store, &key)?;
                 }
-                72..=79 => self.maintain(&store, Budget::inline())?,
-                80..=87 => self.maintain(&store, Budget::full())?,
-                88..=91 => self.checkpoint(&store)?,
                 92..=93 => self.close(process),
                 94 if self.plan.clears => self.clear(&store)?,
                 94 => self.check_snapshot(&store)?,
@@ -147,6 +220,40 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
+    }
+
+    /// One random change, in the midst of which the other process may do something.
+    fn change(&mut self, process: usize, store: &Store) -> Result<(), String> {
+        let meanwhile = self.interrupt(process)?;
+        let dropped = match self.random.below(78) {
+            0..=43 => self.put_random(store, 1),
+            44..=51 => {
+                let count = 2 + self.random.below(3) as usize;
+                self.put_random(store, count)
+            }
+            52..=57 => self.remove(store),
+            58..=65 => self.maintain(store, Budget::inline()).map(|()| None),
+            66..=73 => self.maintain(store, Budget::full()).map(|()| None),
+            _ => self.checkpoint(store).map(|()| None),
+        }?;
+        let is_interrupted = self.end_interrupt(&meanwhile)?;
+        self.permit(dropped, is_interrupted)
+    }
+
+    /// Whether a put may have been dropped.
+    fn permit(&self, dropped: Option<DropReason>, is_interrupted: bool) -> Result<(), String> {
+        match dropped {
+            None => Ok(()),
+            Some(DropReason::Full) if self.plan.evicts => Ok(()),
+            Some(DropReason::Closed | DropReason::Busy) if is_interrupted => Ok(()),
+            Some(reason) => Err(format!("a put was dropped: {reason}")),
+        }
+    }
+
+    /// Puts something into a store that nobody else uses just now.
+    fn put_alone(&mut self, store: &Store) -> Result<(), String> {
+        let dropped = self.put_random(store, 1)?;
+        self.permit(dropped, false)
     }
 
     /// Fills a store that evicts until that is about to begin.
@@ -160,7 +267,8 @@ impl<'a> Session<'a> {
             for key in batch {
                 values.insert(*key, Arc::new(noise(&mut self.random, 20_000)));
             }
-            self.put_all(&store, &values)?;
+            let dropped = self.put_all(&store, &values)?;
+            self.permit(dropped, false)?;
         }
         Ok(())
     }
@@ -186,11 +294,11 @@ impl<'a> Session<'a> {
     pub fn finish(&mut self) -> Result<(), String> {
         self.check_all(0)?;
         let store = self.store(0)?;
-        (0..2).try_for_each(|_| self.put_random(&store, 1))?;
+        (0..2).try_for_each(|_| self.put_alone(&store))?;
         self.maintain(&store, Budget::full())?;
         self.check_all(1)?;
         self.pass_time();
-        (0..2).try_for_each(|_| self.put_random(&store, 1))?;
+        (0..2).try_for_each(|_| self.put_alone(&store))?;
         self.maintain(&store, Budget::full())?;
         (0..2).for_each(|process| self.close(process));
         self.check_all(1)?;
@@ -228,7 +336,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn put_random(&mut self, store: &Store, count: usize) -> Result<(), String> {
+    fn put_random(&mut self, store: &Store, count: usize) -> Result<Option<DropReason>, String> {
         let mut batch: BTreeMap<Key, Arc<Value>> = BTreeMap::new();
         while batch.len() < count {
             let key = *self.random.choose(&self.plan.keys);
@@ -237,13 +345,17 @@ impl<'a> Session<'a> {
         self.put_all(store, &batch)
     }
 
-    fn put_all(&mut self, store: &Store, batch: &BTreeMap<Key, Arc<Value>>) -> Result<(), String> {
+    fn put_all(
+        &mut self,
+        store: &Store,
+        batch: &BTreeMap<Key, Arc<Value>>,
+    ) -> Result<Option<DropReason>, String> {
         let entries: Vec<_> = batch.iter().map(|(key, value)| value.entry(*key)).collect();
         let writes = batch.iter().map(|(key, value)| (*key, Some(value.clone()))).collect();
         self.write(writes, || store.put_all(&entries))
     }
 
-    fn remove(&mut self, store: &Store) -> Result<(), String> {
+    fn remove(&mut self, store: &Store) -> Result<Option<DropReason>, String> {
         let key = *self.random.choose(&self.plan.keys);
         self.write(vec![(key, None)], || store.remove(&key))
     }
@@ -257,12 +369,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Writes, with an entry in the ledger for each key.
+    /// Writes, with an entry in the ledger for each key; answers why that was dropped, if it was.
     fn write(
         &mut self,
         writes: Vec<(Key, State)>,
         write: impl FnOnce() -> larder_engine::Result<Put>,
-    ) -> Result<(), String> {
+    ) -> Result<Option<DropReason>, String> {
         self.note(|| {
             let label = |state: &State| state.as_ref().map_or("no value".into(), |v| v.label());
             let each = writes.iter().map(|(key, state)| format!("{key} gets {}", label(state)));
@@ -278,14 +390,14 @@ impl<'a> Session<'a> {
             Ok(Put::Stored) => {
                 writes.iter().for_each(|(key, _)| self.ledger.acknowledge(key, now));
             }
-            Ok(Put::Dropped(DropReason::Full)) if self.plan.evicts => {
+            Ok(Put::Dropped(reason)) => {
                 writes.iter().for_each(|(key, _)| self.ledger.retract(key));
-                self.note(|| "dropped".into());
+                self.note(|| format!("dropped: {reason}"));
+                return Ok(Some(reason));
             }
-            Ok(Put::Dropped(reason)) => return Err(format!("a put was dropped: {reason}")),
             Err(error) => return Err(format!("a write failed: {error}")),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn maintain(&mut self, store: &Store, budget: Budget) -> Result<(), String> {
