@@ -21,6 +21,9 @@ use image::{Harm, Loss};
 use ledger::Ledger;
 use session::{Plan, STORE, Session};
 
+use larder_engine::format::index::Meta;
+use larder_engine::format::superblock::Superblock;
+
 use crate::sample::Random;
 
 /// Chains of cuts in each run.
@@ -72,6 +75,12 @@ tally! {
     returned_names = "returned names";
     /// See [`Loss`].
     stale_units = "stale units";
+    /// Superblocks of which no copy was left.
+    lost_superblocks = "lost superblocks";
+    /// Indexes of which no tree was left.
+    lost_indexes = "lost indexes";
+    /// Times that a process opened the store while another one recovered it.
+    openings_in_recoveries = "openings in the midst of a recovery";
     /// Stores that were taken over from another boot.
     recoveries = "recoveries";
     /// Merges into the index.
@@ -258,6 +267,13 @@ impl Chain<'_> {
 
     fn power_cut(&mut self, cut: usize, harm: &Harm, diary: &mut Diary) {
         let (disk, loss) = self.disk.power_cut(cut, harm, &mut self.random);
+        let contents = |name| disk.contents(&Path::new(STORE).join(name)).unwrap_or_default();
+        let superblock = Superblock::decode(&contents("superblock"));
+        diary.tally.lost_superblocks += u64::from(superblock.is_err());
+        if let Ok(block) = superblock {
+            let meta = Meta::decode(&contents("index"), &block.uuid);
+            diary.tally.lost_indexes += u64::from(meta.is_none());
+        }
         diary.journal.push(format!("the power goes at {cut}: {harm:?}, {loss:?}"));
         self.disk = disk;
         self.ledger.power_cut(cut);

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use larder_engine::{
-    Budget, DropReason, EngineCounter, Key, Maintained, Options, Put, ReadMode, RecordLayout, Store,
+    Budget, DropReason, EngineCounter, Key, Maintained, Options, Put, ReadMode, RecordLayout,
+    Store, VerifyReport,
 };
 
 use crate::crash::Diary;
@@ -216,6 +217,7 @@ impl<'a> Session<'a> {
                 92..=93 => self.close(process),
                 94 if self.plan.clears => self.clear(&store)?,
                 94 => self.check_snapshot(&store)?,
+                95 => drop(self.verify(&store)?),
                 _ => self.pass_time(),
             }
         }
@@ -278,13 +280,35 @@ impl<'a> Session<'a> {
     /// # Errors
     /// If the store does something that it may not.
     pub fn begin_again(&mut self) -> Result<(), String> {
-        let store = self.store(0)?;
+        let store = self.open_together()?;
         match self.random.below(4) {
             0 => self.check_all(0),
             1 => self.maintain(&store, Budget::full()),
             2 => self.checkpoint(&store),
             _ => Ok(()),
         }
+    }
+
+    /// Opens the store, perhaps while another process wants to do the same.
+    fn open_together(&mut self) -> Result<Arc<Store>, String> {
+        let other = Arc::new(Mutex::new(None));
+        if self.random.below(2) == 0 {
+            let (env, options, other) = (self.disk.env(), self.plan.options(), other.clone());
+            let open = move || {
+                let opened = Store::open_with(env, Path::new(STORE), options).map(drop);
+                *other.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+            };
+            self.disk.interrupt(self.random.below(4), open);
+        }
+        let store = self.store(0);
+        self.disk.stop_interrupting();
+        match other.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(Err(error)) if !error.is_busy() => {
+                return Err(format!("the store does not open during a recovery: {error}"));
+            }
+            opened => self.diary.tally.openings_in_recoveries += u64::from(opened.is_some()),
+        }
+        store
     }
 
     /// Everything that must go well after a cut, to the end.
@@ -305,7 +329,7 @@ impl<'a> Session<'a> {
         let store = self.store(1)?;
         self.checkpoint(&store)?;
         self.check_all(0)?;
-        let report = store.verify(|_, _| {}).map_err(|error| format!("verify failed: {error}"))?;
+        let report = self.verify(&store)?;
         if !report.damaged.is_empty() {
             return Err(format!("there is damage in the end: {:?}", report.damaged));
         }
@@ -468,6 +492,11 @@ impl<'a> Session<'a> {
             Some(key) => Err(format!("a snapshot has {key}, which was never stored")),
             None => Ok(()),
         }
+    }
+
+    fn verify(&mut self, store: &Store) -> Result<VerifyReport, String> {
+        self.note(|| "verify".into());
+        store.verify(|_, _| {}).map_err(|error| format!("verify failed: {error}"))
     }
 
     fn check_all(&mut self, process: usize) -> Result<(), String> {
