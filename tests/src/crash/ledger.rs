@@ -16,10 +16,10 @@ use larder_engine::Key;
 
 use crate::sample::Value;
 
-/// The janitor's scan after a power cut goes by frames, look-ups go by slots (docs/durability.md): it
-/// brings back records whose slot never arrived or was never written. Until upkeep was done in full
-/// a key may then get a newer state than was found, and a put that was seen not to have happened
-/// may have happened after all.
+/// The janitor's scan after a power cut goes by frames, look-ups go by slots (docs/durability.md):
+/// it brings back records whose slot never arrived or was never written. Until upkeep was done in
+/// full a key may then get a newer state than was found, and a put that was seen not to have
+/// happened may have happened after all.
 const SCAN_GOES_BY_FRAMES: bool = true;
 
 /// What a look-up may answer.

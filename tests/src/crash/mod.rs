@@ -16,15 +16,14 @@ pub mod session;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use disk::{Disk, Lie};
-use image::{Harm, Loss};
-use ledger::Ledger;
-use session::{Plan, STORE, Session};
-
 use larder_engine::format::index::Meta;
 use larder_engine::format::superblock::Superblock;
 
 use crate::sample::Random;
+use disk::{Disk, Lie};
+use image::{Harm, Loss};
+use ledger::Ledger;
+use session::{Plan, STORE, Session};
 
 /// Chains of cuts in each run.
 const CHAINS: u64 = 4;
