@@ -233,12 +233,20 @@ impl Disk {
         self.state().log.len()
     }
 
-    /// The moments right after which something was durable.
+    /// The moments right after something became durable.
     pub fn syncs(&self) -> Vec<usize> {
-        let is_sync = |change: &Change| matches!(change, Change::Sync(_) | Change::SyncDir(_));
+        self.after(|change| matches!(change, Change::Sync(_) | Change::SyncDir(_)))
+    }
+
+    /// The moments right after a name was unlinked.
+    pub fn unlinks(&self) -> Vec<usize> {
+        self.after(|change| matches!(change, Change::Bind(_, None)))
+    }
+
+    fn after(&self, is_wanted: impl Fn(&Change) -> bool) -> Vec<usize> {
         let state = self.state();
         let numbered = state.log.iter().enumerate();
-        numbered.filter(|(_, change)| is_sync(change)).map(|(at, _)| at + 1).collect()
+        numbered.filter(|(_, change)| is_wanted(change)).map(|(at, _)| at + 1).collect()
     }
 
     /// Reads, openings and listings since the start.

@@ -279,17 +279,23 @@ impl Chain<'_> {
         diary.tally.lose(&loss);
     }
 
-    /// A moment to cut at: often beside a sync, and early in a recovery.
+    /// A moment to cut at: often beside a sync or an unlinking, and early in a recovery.
     fn moment(&mut self, first: usize, is_recovery: bool) -> usize {
         let last = self.disk.position();
         let random = &mut self.random;
         let count = (last - first) as u64;
-        let mut syncs = self.disk.syncs();
-        syncs.retain(|sync| *sync > first);
+        let since = |mut moments: Vec<usize>| {
+            moments.retain(|moment| *moment > first);
+            moments
+        };
+        let (syncs, unlinks) = (since(self.disk.syncs()), since(self.disk.unlinks()));
         match random.below(8) {
             0 | 1 if !syncs.is_empty() => random.choose(&syncs) - random.below(2) as usize,
-            2 | 3 if is_recovery => first + random.below(count.min(40) + 1) as usize,
-            4 => last,
+            2 if !unlinks.is_empty() => {
+                last.min(random.choose(&unlinks) + random.below(4) as usize)
+            }
+            3 | 4 if is_recovery => first + random.below(count.min(40) + 1) as usize,
+            5 => last,
             _ => first + random.below(count + 1) as usize,
         }
     }
