@@ -537,3 +537,85 @@ impl Env for Disk {
         self.state().random.number()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(disk: &Disk, mode: OpenMode) -> Result<Arc<dyn File>> {
+        disk.open(Path::new("/d/f"), mode)
+    }
+
+    /// A file with two bytes, the first of which is synced, and its name.
+    fn written(lie: Lie) -> Disk {
+        let disk = Disk::new(Path::new("/d"), 1, lie);
+        let open = file(&disk, OpenMode::Create(0o600)).unwrap();
+        open.write_at(b"1", 0).unwrap();
+        open.sync().unwrap();
+        disk.sync_dir(Path::new("/d")).unwrap();
+        open.write_at(b"2", 1).unwrap();
+        disk
+    }
+
+    fn after_cut(disk: &Disk) -> Option<Vec<u8>> {
+        let (next, _) = disk.power_cut(disk.position(), &Harm::worst(), &mut Random::new(1));
+        assert_ne!(next.boot_id(), disk.boot_id());
+        assert!(next.now_secs() > disk.now_secs() + 60);
+        next.contents(Path::new("/d/f"))
+    }
+
+    #[test]
+    fn a_cut_leaves_what_is_synced_and_a_kill_all_that_was_written() {
+        let disk = written(Lie::None);
+        assert_eq!(after_cut(&disk), Some(b"1".to_vec()));
+        assert_eq!(after_cut(&written(Lie::Files)), Some(Vec::new()));
+        assert_eq!(after_cut(&written(Lie::Directories)), None);
+        let killed = disk.kill(disk.position());
+        assert_eq!(killed.boot_id(), disk.boot_id());
+        assert_eq!(killed.contents(Path::new("/d/f")), Some(b"12".to_vec()));
+        assert_eq!(after_cut(&killed), Some(b"1".to_vec()));
+        assert_eq!(disk.kill(2).contents(Path::new("/d/f")), Some(b"1".to_vec()));
+    }
+
+    #[test]
+    fn locks_belong_to_open_files_and_go_with_them() {
+        let disk = written(Lie::None);
+        let [one, two] = [(); 2].map(|()| file(&disk, OpenMode::Write).unwrap());
+        assert!(one.try_lock(1, Sharing::Shared).unwrap());
+        assert!(two.try_lock(1, Sharing::Shared).unwrap());
+        assert!(!two.try_lock(1, Sharing::Exclusive).unwrap());
+        assert!(two.try_lock(2, Sharing::Exclusive).unwrap());
+        drop(one);
+        assert!(two.try_lock(1, Sharing::Exclusive).unwrap());
+        two.unlock(1);
+        let other = file(&disk.kill(disk.position()), OpenMode::Write).unwrap();
+        assert!(other.try_lock(2, Sharing::Exclusive).unwrap(), "its holder was killed");
+    }
+
+    #[test]
+    fn another_process_goes_on_before_the_write_that_was_named() {
+        let disk = written(Lie::None);
+        let (open, other) = (file(&disk, OpenMode::Write).unwrap(), disk.clone());
+        disk.interrupt(1, move || {
+            let open = file(&other, OpenMode::Write).unwrap();
+            open.write_at(b"other", 0).unwrap();
+        });
+        open.write_at(b"a", 0).unwrap();
+        assert_eq!(disk.contents(Path::new("/d/f")), Some(b"a2".to_vec()));
+        open.write_at(b"b", 0).unwrap();
+        assert_eq!(disk.contents(Path::new("/d/f")), Some(b"bther".to_vec()));
+    }
+
+    #[test]
+    fn names_are_made_moved_and_refused() {
+        let disk = written(Lie::None);
+        let (from, to) = (Path::new("/d/f"), Path::new("/d/g"));
+        assert!(file(&disk, OpenMode::CreateNew(0o600)).is_err());
+        disk.rename(from, to).unwrap();
+        assert!(file(&disk, OpenMode::Read).unwrap_err().is_not_found());
+        assert_eq!(disk.list(Path::new("/d")).unwrap(), ["g"]);
+        assert!(disk.open(Path::new("/e/f"), OpenMode::Create(0o600)).is_err());
+        disk.remove(to).unwrap();
+        assert!(disk.remove(to).unwrap_err().is_not_found());
+    }
+}
