@@ -240,7 +240,12 @@ impl Chain<'_> {
     ) -> Result<(), String> {
         let (disk, ledger) = (self.disk.clone(), self.ledger.clone());
         let mut session = Session::new(self.plan, disk, ledger, seed, diary);
-        work(&mut session)?;
+        if let Err(what) = work(&mut session) {
+            if diary.is_detailed {
+                diary.journal.extend(self.disk.describe(0, self.disk.position()));
+            }
+            return Err(what);
+        }
         (self.disk, self.ledger) = session.end();
         Ok(())
     }
