@@ -1,5 +1,6 @@
 //! What the tests share: where the workspace and the larder binary are, and running programs.
 
+pub mod crash;
 pub mod disk;
 pub mod fault;
 pub mod fuzz;

@@ -134,6 +134,14 @@ impl Value {
         entry
     }
 
+    /// A few words that tell it from others.
+    pub fn label(&self) -> String {
+        let bytes: usize = self.parts.iter().map(|part| part.data.len()).sum();
+        let hash = |seed, part: &Part| xxh3_64(&part.data, seed);
+        let hash = self.parts.iter().fold(self.created_secs, hash);
+        format!("{bytes} bytes #{:08x}", hash as u32)
+    }
+
     /// The value of a record.
     ///
     /// # Errors

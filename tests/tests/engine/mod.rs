@@ -2,6 +2,7 @@
 
 mod api;
 mod costs;
+mod crash;
 mod damage;
 mod decoders;
 mod faults;

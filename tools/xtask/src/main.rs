@@ -4,6 +4,7 @@
 //!    named, and left out.
 //! 2. A command writes below the target directory only.
 
+mod crash;
 mod demo;
 mod dist;
 mod elf;
@@ -29,6 +30,11 @@ cargo xtask COMMAND
                              run one fuzz target, or each, under libFuzzer (needs nightly)
   sanitize [miri] [address] [thread]
                              run the engine's tests under Miri and the sanitizers (needs nightly)
+  crash [--runs N] [--seed S] [--trace] [--only-kills]
+                             cut the power of a simulated machine in 10,000 seeded runs, and check
+                             what the store makes of what is left
+                               --trace       tell all that was done before a failure
+                               --only-kills  kill every process instead
   dist                       build the release binaries into target/dist
   fill STORE N [--max-size BYTES] [--seed N]
                              fill a store with N entries of realistic sizes, for measurements
@@ -45,6 +51,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((command, rest)) => match command.as_str() {
+            "crash" => crash::run(rest),
             "demo" => demo::run(rest),
             "test" => test::run(rest),
             "fuzz" => fuzz::run(rest),
