@@ -1,0 +1,211 @@
+//! What a store must do after a cut of the power; a process of its own for each image.
+//!
+//! 1. It opens, under another boot id and two minutes later.
+//! 2. Every key has a state that it may have (see [`ledger`](super::ledger)), and no record that is
+//!    found, by its key or in a snapshot, has a wrong byte.
+//! 3. After full upkeep every key has what it had, or something newer that only upkeep can find,
+//!    unless it was evicted; and `verify` finds no damage.
+//! 4. It stores and finds something new, makes a checkpoint, and all of that is there when it is
+//!    opened again.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use larder_engine::{Budget, Put, Record, Store};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use super::content::{self, Change, KEYS, Operation};
+use super::env::CutEnv;
+use super::ledger::{Ledger, Line, Moment};
+use super::load::Load;
+use super::worker::oldest_live;
+
+/// The writer of what is put after the cut: nobody in the recording has this number; the boot is
+/// added to it.
+const WRITER: u64 = 1_000;
+
+/// Operations after the cut.
+const OPERATIONS: u64 = 8;
+
+/// What is found under each key of each writer: the number of an operation, or nothing.
+type Found = BTreeMap<(u64, u64), Option<u64>>;
+
+/// The check of one image.
+pub struct Check<'a> {
+    /// The store.
+    pub path: &'a Path,
+    /// What was done to it.
+    pub load: Load,
+    /// What happened in the recording.
+    pub ledger: &'a Ledger,
+    /// When the power was cut.
+    pub moment: Moment,
+    /// How often it was cut.
+    pub boot: u64,
+    /// What is there, and what is wrong.
+    pub lines: Vec<Line>,
+}
+
+/// Checks an image, and says what is there and what is wrong, a line each.
+///
+/// # Errors
+/// If the ledger cannot be read, or nobody listens.
+pub fn run(
+    path: &Path,
+    ledger: &Path,
+    load: Load,
+    moment: Moment,
+    boot: u64,
+) -> Result<(), Box<dyn std::error::Error>> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let text = std::fs::read_to_string(ledger)?;
+    let lines: Option<Vec<Line>> = text.lines().map(Line::parse).collect();
+    let lines = lines.ok_or("a line of the ledger is not understood")?;
+    let ledger = Ledger::new(&lines, load.seed, load.segment_bytes, load.evicts());
+    let mut check = Check { path, load, ledger: &ledger, moment, boot, lines: Vec::new() };
+    if let Err(text) = check.run() {
+        check.fail(text);
+    }
+    let text: String = check.lines.iter().map(Line::text).collect();
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+impl Check<'_> {
+    fn fail(&mut self, text: String) {
+        self.lines.push(Line::Failure(text));
+    }
+
+    fn count(&mut self, name: &str, count: u64) {
+        self.lines.push(Line::Count(name.to_string(), count));
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        let store = self.open()?;
+        self.count("microseconds of opening", start.elapsed().as_micros() as u64);
+        let oldest = self.ledger.oldest_live(self.moment);
+        let found = self.found(&store, "after the cut", oldest);
+        self.snapshot(&store, "after the cut");
+        for _ in 0..2 {
+            store.maintain(Budget::full()).map_err(|error| format!("upkeep failed: {error}"))?;
+        }
+        let text = |error: Box<dyn std::error::Error>| error.to_string();
+        let oldest = oldest.max(oldest_live(self.path).map_err(text)?);
+        let later = self.found(&store, "after upkeep", oldest);
+        self.compare(&found, &later, "upkeep");
+        self.snapshot(&store, "after upkeep");
+        self.verify(&store);
+        self.go_on(&store)?;
+        drop(store);
+        let store = self.open().map_err(|text| format!("for the second time: {text}"))?;
+        let oldest = oldest.max(oldest_live(self.path).map_err(text)?);
+        let last = self.found(&store, "at the end", oldest);
+        self.compare(&later, &last, "a checkpoint and opening");
+        self.verify(&store);
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Store, String> {
+        let env = CutEnv { boot: self.boot, forgets_syncs: false };
+        Store::open_with(env.shared(), self.path, self.load.options(0))
+            .map_err(|error| format!("the store does not open: {error}"))
+    }
+
+    /// Reads every key, and judges it.
+    fn found(&mut self, store: &Store, when: &str, oldest: u32) -> Found {
+        let mut found = Found::new();
+        let mut verdicts = BTreeMap::new();
+        for (writer, key) in (0..self.load.writers).flat_map(|w| (0..KEYS).map(move |k| (w, k))) {
+            let Ok(number) = self.get(store, writer, key, when) else { continue };
+            found.insert((writer, key), number);
+            match self.ledger.judge(writer, key, number, self.moment, oldest) {
+                Ok(verdict) => *verdicts.entry(verdict.name()).or_insert(0) += 1,
+                Err(what) => self.fail(format!("{when}: key {key} of writer {writer}: {what}")),
+            }
+        }
+        if when == "after the cut" {
+            verdicts.into_iter().for_each(|(name, count)| self.count(name, count));
+        }
+        found
+    }
+
+    fn get(&mut self, store: &Store, writer: u64, key: u64, when: &str) -> Result<Option<u64>, ()> {
+        let name = content::key_of(self.load.seed, writer, key);
+        let place = format!("{when}: key {key} of writer {writer}");
+        match store.get(&name) {
+            Ok(None) => Ok(None),
+            Ok(Some(record)) => match self.whose(&record) {
+                Ok((_, number, _)) => Ok(Some(number)),
+                Err(what) => Err(self.fail(format!("{place} is wrong: {what}"))),
+            },
+            Err(error) => Err(self.fail(format!("{place} cannot be read: {error}"))),
+        }
+    }
+
+    fn whose(&self, record: &Record) -> Result<(u64, u64, u64), String> {
+        content::check(self.load.seed, self.load.segment_bytes, record)
+    }
+
+    fn snapshot(&mut self, store: &Store, when: &str) {
+        let snapshot = match store.snapshot() {
+            Ok(snapshot) => snapshot,
+            Err(error) => return self.fail(format!("{when}: a snapshot failed: {error}")),
+        };
+        for record in snapshot.iter() {
+            if let Err(what) = self.whose(&record) {
+                self.fail(format!("{when}: a record of a snapshot is wrong: {what}"));
+            }
+        }
+    }
+
+    fn compare(&mut self, before: &Found, after: &Found, what: &str) {
+        for ((writer, key), number) in before {
+            let later = after.get(&(*writer, *key)).copied().flatten();
+            let is_evicted = self.load.evicts() && later.is_none();
+            let Some(number) = number.filter(|_| !is_evicted) else { continue };
+            if !self.ledger.is_no_older(*writer, *key, number, later) {
+                let text = format!("{what} changed key {key} of writer {writer}");
+                self.fail(format!("{text} from {number} to {later:?}"));
+            }
+        }
+    }
+
+    fn verify(&mut self, store: &Store) {
+        match store.verify(|_, _| {}) {
+            Ok(report) => {
+                for damage in report.damaged {
+                    self.fail(format!("damage is left after upkeep: {damage:?}"));
+                }
+            }
+            Err(error) => self.fail(format!("verify failed: {error}")),
+        }
+    }
+
+    /// Puts, removes and gets as if nothing had happened.
+    fn go_on(&mut self, store: &Store) -> Result<(), String> {
+        let writer = WRITER + self.boot;
+        let mut has = BTreeMap::new();
+        for number in 0..OPERATIONS {
+            let operation = Operation::new(self.load.seed, self.load.segment_bytes, writer, number);
+            match store.put_all(&operation.entries()) {
+                Ok(Put::Stored) => {}
+                other => return Err(format!("a put after the cut: {other:?}")),
+            }
+            for (key, change) in operation.changes {
+                has.insert(key, (change != Change::Remove).then_some(number));
+            }
+        }
+        store.checkpoint().map_err(|error| format!("a checkpoint after the cut: {error}"))?;
+        for (key, expected) in has {
+            if let Ok(found) = self.get(store, writer, key, "put after the cut")
+                && found != expected
+            {
+                self.fail(format!("put after the cut: {found:?} instead of {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+}

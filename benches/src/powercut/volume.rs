@@ -1,0 +1,289 @@
+//! File systems on disks of [`fuse`](super::fuse): made, mounted, and unmounted in every case.
+//!
+//! 1. All of it happens in a mount namespace of this run: when the last of its processes dies, by
+//!    whatever, the kernel unmounts what is left, and loop devices without a user detach.
+//! 2. A [`Volume`] unmounts when it is dropped: the file system, the loop device, the file.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use super::disk::{Disk, PAGE_BYTES, Recorder};
+use super::fuse::Served;
+
+/// Size of a disk: XFS takes none below 300 MiB.
+pub const DISK_BYTES: u64 = 384 << 20;
+
+/// What stands on a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileSystem {
+    /// As Debian makes it; data reaches the disk before the journal says so.
+    Ext4,
+    /// The same, with data that may come after the journal: files may hold stale bytes.
+    Ext4Writeback,
+    /// As Debian makes it.
+    Xfs,
+    /// As Debian makes it, but with one copy of the metadata.
+    Btrfs,
+}
+
+impl FileSystem {
+    /// All of them.
+    pub const ALL: [FileSystem; 4] =
+        [FileSystem::Ext4, FileSystem::Ext4Writeback, FileSystem::Xfs, FileSystem::Btrfs];
+
+    /// Its name on the command line and in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            FileSystem::Ext4 => "ext4",
+            FileSystem::Ext4Writeback => "ext4-writeback",
+            FileSystem::Xfs => "xfs",
+            FileSystem::Btrfs => "btrfs",
+        }
+    }
+
+    /// The file system of a name.
+    pub fn of(name: &str) -> Option<FileSystem> {
+        FileSystem::ALL.into_iter().find(|system| system.name() == name)
+    }
+
+    fn kernel_name(self) -> &'static str {
+        match self {
+            FileSystem::Ext4 | FileSystem::Ext4Writeback => "ext4",
+            FileSystem::Xfs => "xfs",
+            FileSystem::Btrfs => "btrfs",
+        }
+    }
+
+    /// The program that makes it, its options, and the Debian package that has it.
+    fn maker(self) -> (&'static str, &'static [&'static str], &'static str) {
+        match self {
+            FileSystem::Ext4 | FileSystem::Ext4Writeback => {
+                ("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0"], "e2fsprogs")
+            }
+            FileSystem::Xfs => ("mkfs.xfs", &["-q", "-f"], "xfsprogs"),
+            FileSystem::Btrfs => ("mkfs.btrfs", &["-q", "-f", "-m", "single"], "btrfs-progs"),
+        }
+    }
+
+    /// Transactions are written out every second, not every 5 or 30, so that a short run has many.
+    fn mount_data(self) -> &'static CStr {
+        match self {
+            FileSystem::Ext4 => c"commit=1",
+            FileSystem::Ext4Writeback => c"commit=1,data=writeback",
+            // Several copies of one file system may be mounted at once.
+            FileSystem::Xfs => c"nouuid",
+            FileSystem::Btrfs => c"commit=1",
+        }
+    }
+
+    /// What is missing to use it, `None` if nothing is.
+    pub fn missing(self) -> Option<String> {
+        let (maker, _, package) = self.maker();
+        for (program, package) in
+            [(maker, package), ("losetup", "mount"), ("unshare", "util-linux")]
+        {
+            if find(program).is_none() {
+                return Some(format!("`{program}` (Debian: {package})"));
+            }
+        }
+        let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        let has = |name: &str| known.lines().any(|line| line.trim_end().ends_with(name));
+        let missing = [self.kernel_name(), "fuse"].into_iter().find(|name| !has(name));
+        missing.map(|name| format!("`{name}` in this kernel"))
+    }
+
+    /// A disk with a new file system; `folder` is for a file that goes away again.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make(self, folder: &Path) -> io::Result<Disk> {
+        let file = folder.join("new-disk");
+        File::create(&file)?.set_len(DISK_BYTES)?;
+        let (maker, options, _) = self.maker();
+        output(Command::new(find(maker).unwrap_or_else(|| maker.into())).args(options).arg(&file))?;
+        let disk = load(&file)?;
+        std::fs::remove_file(&file)?;
+        Ok(disk)
+    }
+
+    /// The unit in which a power cut may tear a write. The disks that file systems are made for
+    /// write a sector of 512 bytes whole; but XFS recovers a metadata block of 4 KiB by the number
+    /// in its header, and btrfs has its superblock of 4 KiB in one place that counts, so both need
+    /// disks that write a page whole, which all of today's do.
+    pub fn tear_bytes(self) -> usize {
+        match self {
+            FileSystem::Ext4 | FileSystem::Ext4Writeback => 512,
+            FileSystem::Xfs | FileSystem::Btrfs => PAGE_BYTES,
+        }
+    }
+
+    /// Where a write is never torn, as a range of bytes: the superblock of ext4, which is two
+    /// sectors with one checksum.
+    pub fn whole_below(self) -> u64 {
+        match self {
+            FileSystem::Ext4 | FileSystem::Ext4Writeback => PAGE_BYTES as u64,
+            FileSystem::Xfs | FileSystem::Btrfs => 0,
+        }
+    }
+}
+
+/// Reads a disk from a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn load(file: &Path) -> io::Result<Disk> {
+    use std::os::unix::fs::FileExt;
+    let file = File::open(file)?;
+    let mut disk = Disk::default();
+    let mut page = [0; PAGE_BYTES];
+    for at in (0..file.metadata()?.len()).step_by(PAGE_BYTES) {
+        file.read_exact_at(&mut page, at)?;
+        if page.iter().any(|byte| *byte != 0) {
+            disk.write(at, &page);
+        }
+    }
+    Ok(disk)
+}
+
+/// Writes a disk to a sparse file, to be looked at.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn save(disk: &Disk, file: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let file = File::create(file)?;
+    file.set_len(DISK_BYTES)?;
+    for (number, page) in disk.pages() {
+        file.write_all_at(page, number * PAGE_BYTES as u64)?;
+    }
+    Ok(())
+}
+
+/// A mounted file system.
+#[derive(Debug)]
+pub struct Volume {
+    // Dropped in this order.
+    mounted: Mounted,
+    // Held for its drop.
+    _device: LoopDevice,
+    served: Served,
+}
+
+impl Volume {
+    /// Mounts a disk below `folder`, as `name`.
+    ///
+    /// # Errors
+    /// `Mount` if the file system refuses its disk, `Other` if something else fails.
+    pub fn new(
+        system: FileSystem,
+        disk: Disk,
+        folder: &Path,
+        name: &str,
+    ) -> Result<Volume, MountError> {
+        let other = |what: &str| {
+            let what = what.to_string();
+            move |error: io::Error| MountError::Other(format!("{what}: {error}"))
+        };
+        let file = folder.join(format!("{name}.disk"));
+        let served = Served::new(&file, DISK_BYTES, Recorder::new(disk));
+        let served = served.map_err(other("cannot serve a disk"))?;
+        let device = LoopDevice::new(served.path()).map_err(other("cannot make a loop device"))?;
+        let point = folder.join(name);
+        std::fs::create_dir_all(&point).map_err(other("cannot make a mount point"))?;
+        let mounted = Mounted::new(system, &device, &point).map_err(MountError::Refused)?;
+        Ok(Volume { mounted, _device: device, served })
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.mounted.path
+    }
+
+    /// The disk below and its log.
+    pub fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        self.served.recorder()
+    }
+}
+
+/// Why a disk could not be mounted.
+#[derive(Debug)]
+pub enum MountError {
+    /// The file system does not like what is on it.
+    Refused(io::Error),
+    /// Something else.
+    Other(String),
+}
+
+#[derive(Debug)]
+struct LoopDevice {
+    path: PathBuf,
+    // The device detaches when the last who has it open is gone.
+    _open: File,
+}
+
+/// Finding a free loop device and taking it are two steps of `losetup`.
+static LOOPS: Mutex<()> = Mutex::new(());
+
+impl LoopDevice {
+    fn new(file: &Path) -> io::Result<LoopDevice> {
+        let _one_at_a_time = LOOPS.lock();
+        let made = output(Command::new("losetup").args(["--find", "--show"]).arg(file))?;
+        let path = PathBuf::from(made.trim());
+        let open = File::open(&path);
+        // While it is open this only says that it is to detach later.
+        output(Command::new("losetup").arg("--detach").arg(&path))?;
+        Ok(LoopDevice { path, _open: open? })
+    }
+}
+
+#[derive(Debug)]
+struct Mounted {
+    system: FileSystem,
+    device: PathBuf,
+    path: PathBuf,
+}
+
+impl Mounted {
+    fn new(system: FileSystem, device: &LoopDevice, path: &Path) -> io::Result<Mounted> {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        mount(&device.path, path, system.kernel_name(), flags, system.mount_data())?;
+        Ok(Mounted { system, device: device.path.clone(), path: path.to_path_buf() })
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let busy = |result: Result<(), rustix::io::Errno>| result == Err(rustix::io::Errno::BUSY);
+        if busy(unmount(&self.path, UnmountFlags::empty())) {
+            let _ = unmount(&self.path, UnmountFlags::DETACH);
+        }
+        if self.system == FileSystem::Btrfs {
+            // It remembers devices by what was on them; the next image is older, perhaps.
+            let _ = output(Command::new("btrfs").args(["device", "scan", "-u"]).arg(&self.device));
+        }
+    }
+}
+
+/// Where a program is; administrators' programs are not on everybody's path.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// What a program says; a failure is an error with its words.
+fn output(command: &mut Command) -> io::Result<String> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_string();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(io::Error::other(format!("{:?}: {}", command, text(&output.stderr)))),
+    }
+}
