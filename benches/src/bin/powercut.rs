@@ -6,10 +6,11 @@
 use std::error::Error;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use larder_benches::powercut::ledger::Moment;
 use larder_benches::powercut::load::Load;
+use larder_benches::powercut::recording::write_and_sync;
 use larder_benches::powercut::run::{self, Place};
 use larder_benches::powercut::settings::{Settings, USAGE};
 use larder_benches::powercut::{check, summary, worker};
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let result = match command {
         "work" => work(rest).map(|()| ExitCode::SUCCESS),
         "check" => check(rest).map(|()| ExitCode::SUCCESS),
+        "try" => try_disk(rest).map(|()| ExitCode::SUCCESS),
         "inside" => inside(rest),
         "--help" | "-h" | "help" => {
             print!("{USAGE}");
@@ -52,6 +54,12 @@ fn check(words: &[String]) -> Result<(), Box<dyn Error>> {
     check::run(Path::new(store), Path::new(ledger), load, moment, boot.parse()?)
 }
 
+/// `try FILE`
+fn try_disk(words: &[String]) -> Result<(), Box<dyn Error>> {
+    let [file] = words else { return Err("who calls?".into()) };
+    Ok(write_and_sync(Path::new(file))?)
+}
+
 /// Goes on in a mount namespace of its own.
 fn outside(words: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let settings = Settings::parse(words.iter().cloned())?;
@@ -72,6 +80,7 @@ fn outside(words: &[String]) -> Result<ExitCode, Box<dyn Error>> {
 
 fn inside(words: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let settings = Settings::parse(words.iter().cloned())?;
+    let _guard = guard()?;
     let folder = settings.directory.join("mounts");
     std::fs::create_dir_all(&folder)?;
     // Gone with the namespace, whatever happens to this process.
@@ -86,4 +95,12 @@ fn inside(words: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     print!("{text}");
     let is_good = columns.iter().all(|column| column.figure("failures") == 0);
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A process that lives until this one is dead. The last one of a namespace unmounts what is left
+/// of it, and that must not be the one that serves the disks: it would wait for itself.
+fn guard() -> std::io::Result<Child> {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP INT TERM; read end_of_file"]).process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }

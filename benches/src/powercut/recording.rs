@@ -9,11 +9,13 @@ use std::process::{Child, Command, Stdio};
 use super::disk::{Disk, Event, What};
 use super::ledger::Line;
 use super::load::Load;
-use super::volume::{FileSystem, MountError, Volume};
+use super::volume::{FileSystem, Volume};
 use super::worker::STOP_NAME;
 
 /// The store's directory on a volume.
 pub const STORE_NAME: &str = "store";
+
+const TRY_TEXT: &[u8] = b"the bytes that are looked for on the way to the disk";
 
 /// What a disk went through.
 #[derive(Debug)]
@@ -45,8 +47,8 @@ pub fn record(program: &Path, system: FileSystem, load: Load, folder: &Path) -> 
     let disk = system.make(folder)?;
     let ledgers = folder.join(format!("ledgers-{}", load.word().replace(':', "-")));
     fs::create_dir_all(&ledgers)?;
-    let volume = Volume::new(system, disk.clone(), folder, "recorded").map_err(mount_text)?;
-    try_flush(&volume)?;
+    let volume = Volume::new(system, disk.clone(), folder, "recorded")?;
+    try_flush(program, &volume)?;
     let from = volume.recorder().log.len();
     let run = Processes::start(program, &volume.path().join(STORE_NAME), &ledgers, load)?;
     run.wait()?;
@@ -56,32 +58,32 @@ pub fn record(program: &Path, system: FileSystem, load: Load, folder: &Path) -> 
     Ok(Recording { system, load, disk, log, window, ledger, lines })
 }
 
-/// What went wrong at a mount, as a sentence.
-pub fn mount_text(error: MountError) -> String {
-    match error {
-        MountError::Refused(error) => format!("the file system does not mount: {error}"),
-        MountError::Other(text) => text,
-    }
-}
-
 /// A recording without flushes, or with flushes before the writes that they are for, is worthless:
 /// so this writes and syncs a file, and looks for both.
-fn try_flush(volume: &Volume) -> Outcome<()> {
-    const TEXT: &[u8] = b"the bytes that are looked for on the way to the disk";
-    let mut file = File::create(volume.path().join("try"))?;
-    file.write_all(TEXT)?;
+fn try_flush(program: &Path, volume: &Volume) -> Outcome<()> {
     let has_text = |event: &Event| match &event.what {
-        What::Write(_, bytes) => bytes.windows(TEXT.len()).any(|window| window == TEXT),
+        What::Write(_, bytes) => bytes.windows(TRY_TEXT.len()).any(|window| window == TRY_TEXT),
         What::Flush => false,
     };
     let before = volume.recorder().log.len();
-    file.sync_all()?;
+    let done = Command::new(program).arg("try").arg(volume.path().join("try")).status()?;
     let recorder = volume.recorder();
     let mut events = recorder.log[before..].iter();
-    if !events.any(has_text) || !events.any(|event| event.what == What::Flush) {
-        return Err("a synced write did not reach the disk with a flush behind it".into());
+    let arrived = events.any(has_text) && events.any(|event| event.what == What::Flush);
+    match done.success() && arrived {
+        true => Ok(()),
+        false => Err("a synced write did not reach the disk with a flush behind it".into()),
     }
-    Ok(())
+}
+
+/// Writes and syncs a file.
+///
+/// # Errors
+/// If that fails.
+pub fn write_and_sync(path: &Path) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(TRY_TEXT)?;
+    file.sync_all()
 }
 
 /// The processes of a recording.

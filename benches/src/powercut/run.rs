@@ -11,7 +11,7 @@ use super::disk::{Disk, Event, What};
 use super::image::{Cut, Images, Kept, choose};
 use super::ledger::{Line, Moment};
 use super::load::Load;
-use super::recording::{self, Recording, STORE_NAME, mount_text};
+use super::recording::{self, Recording, STORE_NAME};
 use super::settings::{Broken, Settings};
 use super::summary::Column;
 use super::volume::{FileSystem, Volume, save};
@@ -261,7 +261,7 @@ impl Checker<'_> {
                 (log, call)
             }
             Err(error) => {
-                checked.failures.push(mount_text(error));
+                checked.failures.push(format!("cannot mount the image: {error}"));
                 (Vec::new(), String::new())
             }
         };

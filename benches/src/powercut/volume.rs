@@ -2,17 +2,15 @@
 //!
 //! 1. All of it happens in a mount namespace of this run: when the last of its processes dies, by
 //!    whatever, the kernel unmounts what is left, and loop devices without a user detach.
-//! 2. A [`Volume`] unmounts when it is dropped: the file system, the loop device, the file.
+//! 2. A [`Volume`] unmounts when it is dropped.
+//! 3. This process, which serves the disks, touches nothing on them; other processes mount, unmount,
+//!    read and write. If it did that itself and was killed, it would wait for itself for ever.
 
-use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::MutexGuard;
-
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::disk::{Disk, PAGE_BYTES, Recorder};
 use super::fuse::Served;
@@ -73,21 +71,20 @@ impl FileSystem {
     }
 
     /// Transactions are written out every second, not every 5 or 30, so that a short run has many.
-    fn mount_data(self) -> &'static CStr {
+    fn mount_options(self) -> &'static str {
         match self {
-            FileSystem::Ext4 => c"commit=1",
-            FileSystem::Ext4Writeback => c"commit=1,data=writeback",
+            FileSystem::Ext4 => "commit=1",
+            FileSystem::Ext4Writeback => "commit=1,data=writeback",
             // Several copies of one file system may be mounted at once.
-            FileSystem::Xfs => c"nouuid",
-            FileSystem::Btrfs => c"commit=1",
+            FileSystem::Xfs => "nouuid",
+            FileSystem::Btrfs => "commit=1",
         }
     }
 
     /// What is missing to use it, `None` if nothing is.
     pub fn missing(self) -> Option<String> {
         let (maker, _, package) = self.maker();
-        for (program, package) in
-            [(maker, package), ("losetup", "mount"), ("unshare", "util-linux")]
+        for (program, package) in [(maker, package), ("mount", "mount"), ("unshare", "util-linux")]
         {
             if find(program).is_none() {
                 return Some(format!("`{program}` (Debian: {package})"));
@@ -169,10 +166,8 @@ pub fn save(disk: &Disk, file: &Path) -> io::Result<()> {
 /// A mounted file system.
 #[derive(Debug)]
 pub struct Volume {
-    // Dropped in this order.
+    // Dropped first.
     mounted: Mounted,
-    // Held for its drop.
-    _device: LoopDevice,
     served: Served,
 }
 
@@ -180,25 +175,14 @@ impl Volume {
     /// Mounts a disk below `folder`, as `name`.
     ///
     /// # Errors
-    /// `Mount` if the file system refuses its disk, `Other` if something else fails.
-    pub fn new(
-        system: FileSystem,
-        disk: Disk,
-        folder: &Path,
-        name: &str,
-    ) -> Result<Volume, MountError> {
-        let other = |what: &str| {
-            let what = what.to_string();
-            move |error: io::Error| MountError::Other(format!("{what}: {error}"))
-        };
+    /// What failed: serving the disk, or mounting it.
+    pub fn new(system: FileSystem, disk: Disk, folder: &Path, name: &str) -> io::Result<Volume> {
         let file = folder.join(format!("{name}.disk"));
-        let served = Served::new(&file, DISK_BYTES, Recorder::new(disk));
-        let served = served.map_err(other("cannot serve a disk"))?;
-        let device = LoopDevice::new(served.path()).map_err(other("cannot make a loop device"))?;
+        let served = Served::new(&file, DISK_BYTES, Recorder::new(disk))?;
         let point = folder.join(name);
-        std::fs::create_dir_all(&point).map_err(other("cannot make a mount point"))?;
-        let mounted = Mounted::new(system, &device, &point).map_err(MountError::Refused)?;
-        Ok(Volume { mounted, _device: device, served })
+        std::fs::create_dir_all(&point)?;
+        let mounted = Mounted::new(system, served.path(), &point)?;
+        Ok(Volume { mounted, served })
     }
 
     /// Where it is mounted.
@@ -212,61 +196,25 @@ impl Volume {
     }
 }
 
-/// Why a disk could not be mounted.
-#[derive(Debug)]
-pub enum MountError {
-    /// The file system does not like what is on it.
-    Refused(io::Error),
-    /// Something else.
-    Other(String),
-}
-
-#[derive(Debug)]
-struct LoopDevice {
-    path: PathBuf,
-    // The device detaches when the last who has it open is gone.
-    _open: File,
-}
-
-/// Finding a free loop device and taking it are two steps of `losetup`.
-static LOOPS: Mutex<()> = Mutex::new(());
-
-impl LoopDevice {
-    fn new(file: &Path) -> io::Result<LoopDevice> {
-        let _one_at_a_time = LOOPS.lock();
-        let made = output(Command::new("losetup").args(["--find", "--show"]).arg(file))?;
-        let path = PathBuf::from(made.trim());
-        let open = File::open(&path);
-        // While it is open this only says that it is to detach later.
-        output(Command::new("losetup").arg("--detach").arg(&path))?;
-        Ok(LoopDevice { path, _open: open? })
-    }
-}
-
 #[derive(Debug)]
 struct Mounted {
-    system: FileSystem,
-    device: PathBuf,
     path: PathBuf,
 }
 
 impl Mounted {
-    fn new(system: FileSystem, device: &LoopDevice, path: &Path) -> io::Result<Mounted> {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        mount(&device.path, path, system.kernel_name(), flags, system.mount_data())?;
-        Ok(Mounted { system, device: device.path.clone(), path: path.to_path_buf() })
+    fn new(system: FileSystem, file: &Path, path: &Path) -> io::Result<Mounted> {
+        let options = format!("loop,nosuid,nodev,{}", system.mount_options());
+        let mut command = Command::new("mount");
+        command.args(["-t", system.kernel_name(), "-o", &options]).arg(file).arg(path);
+        output(&mut command)?;
+        Ok(Mounted { path: path.to_path_buf() })
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let busy = |result: Result<(), rustix::io::Errno>| result == Err(rustix::io::Errno::BUSY);
-        if busy(unmount(&self.path, UnmountFlags::empty())) {
-            let _ = unmount(&self.path, UnmountFlags::DETACH);
-        }
-        if self.system == FileSystem::Btrfs {
-            // It remembers devices by what was on them; the next image is older, perhaps.
-            let _ = output(Command::new("btrfs").args(["device", "scan", "-u"]).arg(&self.device));
+        if output(Command::new("umount").arg(&self.path)).is_err() {
+            let _ = output(Command::new("umount").arg("--lazy").arg(&self.path));
         }
     }
 }
