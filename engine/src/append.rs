@@ -31,7 +31,10 @@ use crate::limits::{
 };
 use crate::location::Location;
 use crate::log::Segment;
-use crate::rolling::{add_segment, current_tail, live_segment, own_segments_ahead, roll};
+use crate::rolling::{
+    add_segment, check_kernel, current_tail, is_checkpoint_due, live_segment, own_segments_ahead,
+    roll,
+};
 
 /// What became of a put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,44 +109,49 @@ enum Attempt {
 /// `Limit` if they are too large together. A failing disk poisons the handle and is an error once,
 /// later puts are dropped.
 pub fn append(handle: &Handle, records: &[Outgoing<'_>]) -> Result<Put> {
-    let dropped = |counter, reason| {
-        handle.count(counter);
-        Ok(Put::Dropped(reason))
-    };
     if handle.is_poisoned() {
-        return dropped(EngineCounter::DroppedPoisoned, DropReason::Poisoned);
+        return Ok(dropped(handle, DropReason::Poisoned));
     }
-    let locks = match handle.locks() {
-        Ok(Some(locks)) => locks,
-        Ok(None) => return Ok(Put::Dropped(DropReason::ReadOnly)),
-        Err(error) if error.is_busy() => {
-            return dropped(EngineCounter::DroppedBusy, DropReason::Busy);
-        }
-        Err(error) => return Err(error),
-    };
-    for _ in 0..2 {
-        match attempt(handle, locks, records) {
-            Ok(Attempt::Committed) => {
-                handle.counters().add(EngineCounter::Puts.id(), records.len() as u64);
-                return Ok(Put::Stored);
-            }
-            Ok(Attempt::Again) => {}
-            Err(error) if error.is_busy() => {
-                return dropped(EngineCounter::DroppedBusy, DropReason::Busy);
-            }
-            Err(error) if error.is_full() => {
+    match try_twice(handle, records) {
+        Err(error) => match error.kind() {
+            ErrorKind::Busy => Ok(dropped(handle, DropReason::Busy)),
+            ErrorKind::ReadOnly => Ok(dropped(handle, DropReason::ReadOnly)),
+            ErrorKind::Full => {
                 handle.maintenance_due.store(true, Ordering::Relaxed);
-                return dropped(EngineCounter::DroppedFull, DropReason::Full);
+                Ok(dropped(handle, DropReason::Full))
             }
-            Err(error) => {
-                if error.kind() != ErrorKind::Limit {
-                    handle.poisoned.store(true, Ordering::Relaxed);
-                }
-                return Err(error);
+            ErrorKind::Limit => Err(error),
+            _ => {
+                handle.poisoned.store(true, Ordering::Relaxed);
+                Err(error)
             }
+        },
+        put => put,
+    }
+}
+
+/// Counts a put that is dropped.
+fn dropped(handle: &Handle, reason: DropReason) -> Put {
+    match reason {
+        DropReason::Busy => handle.count(EngineCounter::DroppedBusy),
+        DropReason::Full => handle.count(EngineCounter::DroppedFull),
+        DropReason::Closed => handle.count(EngineCounter::DroppedClosed),
+        DropReason::Poisoned => handle.count(EngineCounter::DroppedPoisoned),
+        // Nothing can be counted where nothing can be written.
+        DropReason::ReadOnly => {}
+    }
+    Put::Dropped(reason)
+}
+
+fn try_twice(handle: &Handle, records: &[Outgoing<'_>]) -> Result<Put> {
+    let Some(locks) = handle.locks()? else { return Ok(dropped(handle, DropReason::ReadOnly)) };
+    for _ in 0..2 {
+        if let Attempt::Committed = attempt(handle, locks, records)? {
+            handle.counters().add(EngineCounter::Puts.id(), records.len() as u64);
+            return Ok(Put::Stored);
         }
     }
-    dropped(EngineCounter::DroppedClosed, DropReason::Closed)
+    Ok(dropped(handle, DropReason::Closed))
 }
 
 fn attempt(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Result<Attempt> {
@@ -197,9 +205,20 @@ fn reserve(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Resu
     let segment = live_segment(handle, tail.active)?;
     let preallocate = stretch(handle, &segment, tail.offset, end);
     tail.offset = end;
-    tail.written_bytes += bytes;
+    note_written(handle, &mut tail, bytes);
     handle.tail()?.write(&lock, &tail)?;
     Ok(Reservation { segment, epoch: tail.epoch, offsets, preallocate })
+}
+
+/// Counts what a power cut would cost, and notes when a checkpoint is due.
+fn note_written(handle: &Handle, tail: &mut Tail, bytes: u64) {
+    if tail.written_bytes == 0 {
+        tail.written_since_ms = handle.env.monotonic_ms();
+    }
+    tail.written_bytes += bytes;
+    if is_checkpoint_due(handle, tail) {
+        handle.maintenance_due.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The stretch of blocks that is to be reserved, if `start..end` is the first to enter it.
@@ -247,7 +266,7 @@ fn reserve_own_segment(
     segment.set_len(end)?;
     tail.last = segment.id();
     tail.other_bytes += end;
-    tail.written_bytes += end;
+    note_written(handle, &mut tail, end);
     handle.tail()?.write(lock, &tail)?;
     if own_segments_ahead(handle, &tail)? >= UNMERGED_SEGMENTS_MERGE {
         handle.maintenance_due.store(true, Ordering::Relaxed);
@@ -261,6 +280,7 @@ fn renew_heartbeat(handle: &Handle, lock: &LockGuard<'_>) -> Result<()> {
         return Ok(());
     }
     let mut block = handle.superblock.read()?;
+    check_kernel(handle, &block)?;
     if now.abs_diff(block.heartbeat_secs) >= HEARTBEAT_RENEW_SECS {
         block = handle.superblock.change(lock, |block| block.heartbeat_secs = now)?;
     }
@@ -342,7 +362,7 @@ fn is_behind(
         let later = match handle.log.segment(id) {
             Ok(Some(later)) => later,
             Ok(None) => continue,
-            Err(error) if error.is_corrupt() => return Ok(true),
+            Err(error) if error.is_unreadable() => return Ok(true),
             Err(error) => return Err(error),
         };
         for record in records {

@@ -104,6 +104,15 @@ impl Error {
         self.kind() == ErrorKind::Corrupt
     }
 
+    /// Whether bytes cannot be had: they are damaged, or the disk says that it cannot read them.
+    /// Everything else that can go wrong with a call says nothing about the bytes.
+    pub fn is_unreadable(&self) -> bool {
+        const BAD_MEDIUM: [i32; 5] =
+            [libc::EIO, libc::ENODATA, libc::EUCLEAN, libc::EBADMSG, libc::EREMOTEIO];
+        let number = self.0.source.as_ref().and_then(io::Error::raw_os_error);
+        self.is_corrupt() || number.is_some_and(|number| BAD_MEDIUM.contains(&number))
+    }
+
     /// Whether trying again later may help.
     pub fn is_busy(&self) -> bool {
         self.kind() == ErrorKind::Busy
@@ -174,6 +183,14 @@ mod tests {
              Input/output error (os error 5)"
         );
         assert_eq!(error.kind(), ErrorKind::Io);
+    }
+
+    #[test]
+    fn a_bad_medium_is_told_from_other_failures() {
+        let error = |number| Error::io("x", io::Error::from_raw_os_error(number));
+        assert!(error(libc::EIO).is_unreadable() && error(libc::EUCLEAN).is_unreadable());
+        assert!(!error(libc::EMFILE).is_unreadable() && !error(libc::EINTR).is_unreadable());
+        assert!(Error::corrupt("x").is_unreadable());
     }
 
     #[test]

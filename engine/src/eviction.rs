@@ -2,8 +2,9 @@
 //!
 //! 1. Begins at 90 % of `max_size`, ends at 80 %. The cost does not depend on the number of
 //!    entries.
-//! 2. `oldest live` is published under the tail lock before the first file is unlinked: a reader
-//!    that holds the segment finishes, one that comes late misses.
+//! 2. `oldest live` is published under the tail lock, and on the disk, before the first file is
+//!    unlinked: a reader that holds the segment finishes, one that comes late misses, and no power
+//!    cut brings a segment back whose successors are gone.
 //! 3. Their bytes count as free when the files are gone. A killed evictor leaves files below
 //!    `oldest live` that still count; the next one unlinks them before it drops anything.
 
@@ -104,9 +105,10 @@ fn publish(handle: &Handle, lock: &LockGuard<'_>, tail: &Tail, oldest: u32) -> R
     Ok(())
 }
 
-/// Unlinks segments that are published as gone: without the tail lock, because unlinking some large
-/// files takes longer than a put waits.
+/// Unlinks segments that are published as gone, which must be known after a power cut, too: without
+/// the tail lock, because unlinking some large files takes longer than a put waits.
 fn unlink(handle: &Handle, segments: Range<u32>) -> Result<()> {
+    handle.superblock.sync()?;
     for id in segments {
         handle.log.remove(id)?;
         handle.count(EngineCounter::SegmentsEvicted);
@@ -120,8 +122,11 @@ fn unlink(handle: &Handle, segments: Range<u32>) -> Result<()> {
 /// `Io`.
 pub fn sweep(handle: &Handle) -> Result<()> {
     let oldest_live = handle.superblock.read()?.oldest_live;
-    for id in handle.log.ids()?.into_iter().filter(|id| *id < oldest_live) {
-        handle.log.remove(id)?;
+    let mut left = handle.log.ids()?;
+    left.retain(|id| *id < oldest_live);
+    if left.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    handle.superblock.sync()?;
+    left.into_iter().try_for_each(|id| handle.log.remove(id))
 }

@@ -1,5 +1,6 @@
 //! What an open store consists of. The processes above work on it; it has no decisions of its own.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,6 +10,7 @@ use crate::env::{Env, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::Superblock;
 use crate::index::Index;
+use crate::limits::CURRENT_TRIES_MAX;
 use crate::location::Location;
 use crate::log::{Log, TailFile};
 use crate::options::{Options, ReadMode};
@@ -42,7 +44,7 @@ pub struct Handle {
     pub used_below: AtomicU32,
     /// Set after a write failed: this handle writes no more.
     pub poisoned: AtomicBool,
-    /// Set when a put saw work for the janitor.
+    /// Set when a put saw work for the janitor, or a recovery left some.
     pub maintenance_due: AtomicBool,
     locks: OnceLock<LockTable>,
     tail: OnceLock<TailFile>,
@@ -72,7 +74,7 @@ impl Handle {
             epoch: AtomicU32::new(block.epoch),
             used_below: AtomicU32::new(block.used_below),
             poisoned: AtomicBool::new(false),
-            maintenance_due: AtomicBool::new(false),
+            maintenance_due: AtomicBool::new(writable && !block.suspects().is_empty()),
             locks: OnceLock::new(),
             tail: OnceLock::new(),
             index: OnceLock::new(),
@@ -152,6 +154,8 @@ impl Handle {
     fn open_or_make<T>(&self, open: impl Fn(OpenMode) -> Result<T>) -> Result<T> {
         match open(if self.writable { OpenMode::Write } else { OpenMode::Read }) {
             Err(error) if error.is_not_found() && self.writable => open(self.open_mode()),
+            // Since the store was opened, its disk has become one that is only read.
+            Err(error) if error.kind() == ErrorKind::ReadOnly => open(OpenMode::Read),
             other => other,
         }
     }
@@ -221,16 +225,39 @@ impl Handle {
     }
 
     /// Whether the path still leads to this store. A store that was deleted while it was open lives
-    /// on without names; whatever is made or unlinked by name belongs to its successor.
+    /// on without names; whatever is made or unlinked by name belongs to its successor. So it does
+    /// if only the superblock was replaced.
     ///
     /// # Errors
     /// `NotAStore` if it does not.
     pub fn check_current(&self) -> Result<()> {
         let at_path = SuperblockFile::open(&*self.env, &self.path, OpenMode::Read, ReadMode::Pread);
-        match at_path.and_then(|superblock| superblock.read()) {
-            Ok(block) if block.uuid == self.uuid => Ok(()),
-            _ => Err(Error::new(ErrorKind::NotAStore, "the store was deleted while it was open")
-                .at_path(&self.path)),
+        for _ in 0..CURRENT_TRIES_MAX {
+            // Read in this order, the second can only be newer: if somebody else changes it just
+            // now. A file of its own has generations of its own.
+            let Ok(block) = self.superblock.read() else { break };
+            let Ok(found) = at_path.as_ref().map_err(|_| ()).and_then(|s| s.read().map_err(drop))
+            else {
+                break;
+            };
+            if found.uuid != self.uuid {
+                break;
+            }
+            if found.generation == block.generation {
+                return Ok(());
+            }
+        }
+        let what = "the store was deleted or replaced while it was open";
+        Err(Error::new(ErrorKind::NotAStore, what).at_path(&self.path))
+    }
+
+    /// The suspect segments: those of a recovered store, or, where the handle only reads and nobody
+    /// has recovered the store since the last boot, all that are not known to be durable.
+    pub fn suspects(&self, block: &Superblock) -> Range<u32> {
+        let known = block.suspects();
+        match self.writable || block.boot_id == self.env.boot_id() {
+            true => known,
+            false => known.start..u32::MAX,
         }
     }
 

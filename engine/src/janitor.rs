@@ -11,9 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
 use crate::format::tail::Tail;
 use crate::handle::Handle;
-use crate::limits::{CHECKPOINT_BYTES, COUNT_TRIES_MAX, LOCK_WAIT_MS_MAX, UNMERGED_SEGMENTS_MERGE};
+use crate::limits::{COUNT_TRIES_MAX, LOCK_WAIT_MS_MAX, UNMERGED_SEGMENTS_MERGE};
 use crate::merging;
-use crate::rolling::{current_tail, own_segments_ahead, roll};
+use crate::rolling::{current_tail, is_checkpoint_due, live_segment, own_segments_ahead, roll};
 
 /// How much a call of `maintain` may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +79,12 @@ pub fn maintain(handle: &Handle, budget: Budget) -> Result<Maintained> {
     }
 }
 
+/// Whether a janitor is at work, so that another one would do nothing.
+pub fn is_at_work(handle: &Handle) -> bool {
+    let lock = writing(handle).map(|locks| locks.map(|locks| locks.lock(LockByte::Janitor, 0)));
+    matches!(lock, Ok(Some(Err(error))) if error.is_busy())
+}
+
 fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintained> {
     let mut done = Maintained::default();
     let _janitor = match locks.lock(LockByte::Janitor, 0) {
@@ -99,7 +105,9 @@ fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintain
     if budget.full && merging::is_damaged(handle)? {
         merging::repair(handle, tail.open_from)?;
         done.merged = true;
-    } else if meta.is_none() || unmerged >= UNMERGED_SEGMENTS_MERGE || (budget.full && unmerged > 0)
+    } else if meta.is_none()
+        || unmerged >= UNMERGED_SEGMENTS_MERGE
+        || (budget.full && (unmerged > 0 || !block.suspects().is_empty()))
     {
         done.merged = merging::merge(handle, tail.open_from)?.is_some();
     }
@@ -107,7 +115,7 @@ fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintain
         // The index has grown, and nobody else counts that.
         evict(handle, locks, &mut done)?;
     }
-    if budget.full && tail.written_bytes >= CHECKPOINT_BYTES {
+    if budget.full && is_checkpoint_due(handle, &tail) {
         make_checkpoint(handle, locks)?;
         done.checkpointed = true;
     }
@@ -169,39 +177,48 @@ fn poisoned(handle: &Handle) -> Error {
     Error::new(ErrorKind::Io, "an earlier write of this handle failed").at_path(&handle.path)
 }
 
-/// Close, sync the log, merge and sync the index, write and sync the watermark. Each sync is a
-/// barrier: what the next step refers to is on the disk before that step is.
+/// Close, seal, sync the log, merge and sync the index, write and sync the watermark. Each sync is
+/// a barrier: what the next step refers to is on the disk before that step is.
 fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
-    let (closed_below, durable_below) = {
+    let (closed_below, closed) = {
         let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
         let mut tail = current_tail(handle, &lock)?;
-        let active = crate::rolling::live_segment(handle, tail.active)?;
+        let active = live_segment(handle, tail.active)?;
         let has_records = tail.offset > active.header.data_start();
         if has_records || own_segments_ahead(handle, &tail)? > 0 {
             tail = roll(handle, &lock, &tail)?;
         }
-        let closed_below = merging::close(handle, &lock, &tail, true)?;
-        (closed_below, handle.superblock.read()?.durable_below)
+        (merging::close(handle, &lock, &tail, true)?, tail)
     };
-    merging::seal(handle, durable_below, closed_below)?;
-    for id in durable_below..closed_below {
-        if let Ok(Some(segment)) = handle.log.segment(id) {
-            segment.sync()?;
-        }
-    }
-    handle.env.sync_dir(&handle.path.join(crate::log::DIRECTORY_NAME))?;
+    let closed_ms = handle.env.monotonic_ms();
+    let block = handle.superblock.read()?;
+    let first = merging::first_unmerged(handle.index()?.meta()?.as_ref(), &block);
+    merging::seal(handle, first, closed_below)?;
     merging::merge(handle, closed_below)?;
-    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
-    handle.superblock.change(&lock, |block| {
-        block.durable_below = block.durable_below.max(closed_below);
-    })?;
-    if let Some(tail) = handle.tail()?.read()? {
-        handle.tail()?.write(&lock, &Tail { written_bytes: 0, ..tail })?;
-    }
-    drop(lock);
+    // A file system that loses what is newer without a reboot leaves an empty segment then.
+    live_segment(handle, closed.active)?.sync()?;
+    sync_names(handle)?;
     handle.superblock.sync()?;
-    handle.env.sync_dir(&handle.path)?;
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    let tail = current_tail(handle, &lock)?;
+    if tail.epoch == closed.epoch {
+        // What was written meanwhile waits for the next one.
+        let written_bytes = tail.written_bytes.saturating_sub(closed.written_bytes);
+        let tail = Tail { written_bytes, written_since_ms: closed_ms, ..tail };
+        handle.tail()?.write(&lock, &tail)?;
+    }
     handle.count(EngineCounter::Checkpoints);
+    Ok(())
+}
+
+/// Waits until the names of the store's files are on the disk, and those of the directories that
+/// lead to it: some of them may be as new as the store.
+fn sync_names(handle: &Handle) -> Result<()> {
+    handle.env.sync_dir(&handle.path)?;
+    for directory in handle.path.ancestors().skip(1) {
+        // One that may not be opened is not this user's, and older.
+        let _ = handle.env.sync_dir(directory);
+    }
     Ok(())
 }
 

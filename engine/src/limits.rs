@@ -40,6 +40,9 @@ pub const SEGMENT_BYTES_PER_TABLE_PAGE: u64 = 512 << 10;
 /// Segment ids only grow and have 28 bits; 2^28 segments of 4 MiB are a pebibyte written.
 pub const SEGMENT_ID_MAX: u32 = (1 << 28) - 1;
 
+/// The first segment of a store. Zero stands for none in listings.
+pub const FIRST_SEGMENT: u32 = 1;
+
 /// Largest body in bytes. Larger artifacts are refused with a `Limit` error.
 pub const BODY_BYTES_MAX: u64 = 4 << 30;
 
@@ -97,6 +100,9 @@ pub const COUNT_TRIES_MAX: usize = 3;
 /// A segment stays open for late commits for this long after the tail has left it, in milliseconds.
 pub const SEAL_GRACE_MS: u64 = 2_000;
 
+/// A superblock that changes between two readings is read again this often.
+pub const CURRENT_TRIES_MAX: usize = 100;
+
 /// Eviction begins when the store holds this share of `max_size`, in percent.
 pub const EVICT_START_PERCENT: u64 = 90;
 
@@ -105,6 +111,9 @@ pub const EVICT_STOP_PERCENT: u64 = 80;
 
 /// A checkpoint is due after this many bytes of new records.
 pub const CHECKPOINT_BYTES: u64 = 64 << 20;
+
+/// A checkpoint is due when new records have waited for one for this long, in milliseconds.
+pub const CHECKPOINT_MS: u64 = 60_000;
 
 /// A heartbeat of another boot id younger than this many seconds means another kernel.
 pub const HEARTBEAT_SECS_MAX: u64 = 60;

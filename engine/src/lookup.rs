@@ -6,14 +6,16 @@
 //! 3. Read the records there; of those with the full key the highest sequence number wins.
 //! 4. Where a newer commit of the key may hide in damaged bytes (a slot, a page, a record), the
 //!    answer is a miss, counted: an older value is not the value of the key.
+//! 5. In a suspect segment it is the other way round: a record counts only if all of it is whole,
+//!    and damage hides nothing, because what a power cut took was never promised.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::counters::EngineCounter;
 use crate::error::Result;
 use crate::format::body::RecordKind;
 use crate::format::index::{IndexEntry, Meta};
+use crate::format::superblock::Superblock;
 use crate::handle::Handle;
 use crate::key::Key;
 use crate::limits::{CANDIDATES_MAX, INDEX_RETRIES_MAX};
@@ -53,11 +55,11 @@ pub enum Reading {
 /// `Io` if the superblock cannot be read. What is damaged is a counted miss.
 pub fn find(handle: &Arc<Handle>, key: &Key, reading: Reading) -> Result<Option<Found>> {
     let mut found = Candidates::default();
-    let live = candidates(handle, key, &mut found)?;
-    match newest_of(handle, key, &found, live.start, reading) {
+    let block = candidates(handle, key, &mut found)?;
+    match newest_of(handle, key, &found, &block, reading) {
         Ok(record) => Ok(record
             .filter(|record| record.kind() != Some(RecordKind::Tombstone))
-            .map(|record| Found { is_old: is_old(&record, &live), record })),
+            .map(|record| Found { is_old: is_old(&record, &block), record })),
         Err(Damaged) => {
             handle.count(EngineCounter::Damaged);
             Ok(None)
@@ -66,8 +68,9 @@ pub fn find(handle: &Arc<Handle>, key: &Key, reading: Reading) -> Result<Option<
 }
 
 /// Whether a record stands in the older half of the live segments.
-pub fn is_old(record: &Record, live: &Range<u32>) -> bool {
-    record.location().segment < live.start + (live.end - live.start) / 2
+pub fn is_old(record: &Record, block: &Superblock) -> bool {
+    let live = block.next_segment - block.oldest_live;
+    record.location().segment < block.oldest_live + live / 2
 }
 
 /// Something on the way to the newest record is damaged.
@@ -78,7 +81,7 @@ fn newest_of(
     handle: &Arc<Handle>,
     key: &Key,
     found: &Candidates,
-    oldest_live: u32,
+    block: &Superblock,
     reading: Reading,
 ) -> std::result::Result<Option<Record>, Damaged> {
     let mut newest: Option<Record> = None;
@@ -89,7 +92,7 @@ fn newest_of(
     let places = newest_first.chain(found.in_tree.iter().map(|location| (location, false)));
     let mut reads = 0;
     for (location, in_table) in places {
-        if location.segment < oldest_live || settled == Some(location.segment) {
+        if location.segment < block.oldest_live || settled == Some(location.segment) {
             continue;
         }
         reads += 1;
@@ -100,14 +103,22 @@ fn newest_of(
             Ok(Some(segment)) => segment,
             // Evicted since the superblock was read.
             Ok(None) => continue,
+            Err(_) if is_suspect(handle, block, location.segment) => continue,
             Err(_) => return Err(Damaged),
         };
         let record = match reading {
             Reading::Ahead => segment.record(*location),
             Reading::Head => segment.record_head(*location),
         };
-        let record = record.map_err(|_| Damaged)?;
-        if record.head.key != *key {
+        let record = match record {
+            Ok(record) => record,
+            Err(_) if is_suspect(handle, block, location.segment) => continue,
+            Err(_) => return Err(Damaged),
+        };
+        if record.head.key != *key
+            || is_suspect(handle, block, location.segment)
+                && segment.check_record(location.offset()).is_err()
+        {
             continue;
         }
         settled = in_table.then_some(location.segment);
@@ -118,36 +129,41 @@ fn newest_of(
     if found.hidden { Err(Damaged) } else { Ok(newest) }
 }
 
-/// Collects the places of a key; returns the live segments.
-fn candidates(handle: &Handle, key: &Key, found: &mut Candidates) -> Result<Range<u32>> {
+/// Whether damage in a segment may be the work of a power cut. What is known to be durable spares
+/// the question which kernel runs.
+fn is_suspect(handle: &Handle, block: &Superblock, segment: u32) -> bool {
+    segment >= block.durable_below && handle.suspects(block).contains(&segment)
+}
+
+/// Collects the places of a key; returns the superblock that it went by.
+fn candidates(handle: &Handle, key: &Key, found: &mut Candidates) -> Result<Superblock> {
     let index = handle.index()?;
     let mut last_transaction = None;
     for _ in 0..INDEX_RETRIES_MAX {
         let block = handle.superblock.glance()?;
-        let live = block.oldest_live..block.next_segment;
         // Others may have evicted; an open file of theirs would keep its disk blocks.
-        handle.log.forget_below(live.start);
+        handle.log.forget_below(block.oldest_live);
         // The meta is read before the tables: tables outlive their merge, so whatever it does not
         // have is in a table.
         let meta = index.meta()?;
         *found = Candidates::default();
-        search_tables(handle, key, meta.as_ref(), live.start..block.used_below, found)?;
-        let Some(meta) = meta else { return Ok(live) };
+        search_tables(handle, key, meta.as_ref(), &block, found)?;
+        let Some(meta) = meta else { return Ok(block) };
         let mut entries = Vec::new();
         let prefix = key.prefix();
         if index.range(&meta, prefix, prefix, &mut entries)?.is_ok() {
             found.in_tree.extend(entries.into_iter().map(IndexEntry::location));
-            return Ok(live);
+            return Ok(block);
         }
         if last_transaction.replace(meta.transaction) == Some(meta.transaction) {
             // Nobody has moved on: the page itself is damaged.
             found.hidden = true;
-            return Ok(live);
+            return Ok(block);
         }
         handle.count(EngineCounter::Overtaken);
     }
     found.hidden = true;
-    Ok(0..0)
+    handle.superblock.glance()
 }
 
 /// Asks the slot tables of the segments that are not in the tree.
@@ -155,19 +171,20 @@ fn search_tables(
     handle: &Handle,
     key: &Key,
     meta: Option<&Meta>,
-    used: Range<u32>,
+    block: &Superblock,
     found: &mut Candidates,
 ) -> Result<()> {
-    let first = meta.map_or(used.start, |meta| meta.merged_below.max(used.start));
-    for id in first..used.end {
-        match handle.log.segment(id) {
-            Ok(Some(segment)) => {
-                found.hidden |= !segment.find_slots(key, &mut found.in_tables)?;
-            }
-            Ok(None) => {}
-            Err(error) if error.is_corrupt() => found.hidden = true,
-            Err(error) => return Err(error),
-        }
+    let oldest = block.oldest_live;
+    for id in meta.map_or(oldest, |meta| meta.merged_below.max(oldest))..block.used_below {
+        let slots = handle.log.segment(id).and_then(|segment| match segment {
+            Some(segment) => segment.find_slots(key, &mut found.in_tables),
+            None => Ok(true),
+        });
+        let is_whole = match slots {
+            Err(error) if !error.is_unreadable() => return Err(error),
+            slots => slots.unwrap_or(false),
+        };
+        found.hidden |= !is_whole && !is_suspect(handle, block, id);
     }
     Ok(())
 }

@@ -2,9 +2,13 @@
 //!
 //! 1. *Close* (under the tail lock): raise `open_from`; commits to segments below are refused from
 //!    then on.
-//! 2. *Seal*: write the footer of each closed segment, in order of keys with sequence numbers.
-//! 3. *Merge* (under the index lock): the footers' entries go into the tree in one sorted batch,
-//!    durable before it counts; the meta then says that these segments are merged.
+//! 2. *Seal*: write the footer of each closed segment, in order of keys with sequence numbers. A
+//!    suspect segment is scanned for that, and its footer has what is whole.
+//! 3. *Merge* (under the index lock): sync the segments, then the footers' entries go into the tree
+//!    in one sorted batch, durable before it counts; the meta then says that these segments are
+//!    merged. So all that the tree names is on the disk before the tree is.
+//! 4. *Settle*: a suspect segment that is in the tree gets a slot table of what is whole, and the
+//!    superblock learns that all merged segments are durable.
 //!
 //! Of two entries with the same full key the one with the higher sequence number stays. Keys are
 //! compared only where prefixes are equal, which for digests means the same key. A tombstone stays
@@ -14,7 +18,7 @@
 use std::collections::BTreeMap;
 
 use crate::counters::EngineCounter;
-use crate::env::{LockByte, LockGuard};
+use crate::env::{LockByte, LockGuard, LockTable};
 use crate::error::Result;
 use crate::format::index::{IndexEntry, Meta};
 use crate::format::segment::{FooterEntry, table_pages};
@@ -23,8 +27,10 @@ use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::index::{Index, Merge, MergeReport};
 use crate::key::Key;
-use crate::limits::{LOCK_WAIT_MS_MAX, SEAL_GRACE_MS};
+use crate::limits::{LOCK_WAIT_MS_MAX, PAGE_BYTES, SEAL_GRACE_MS};
 use crate::location::Location;
+use crate::log::{self, Segment};
+use crate::rolling::{create_segment, live_segment};
 
 /// Closes every segment that the tail has left; without `force` only those that it left some time
 /// ago. Returns the id below which all are closed.
@@ -61,13 +67,59 @@ fn left_ms(handle: &Handle, id: u32, active: u32) -> u64 {
 /// # Errors
 /// `Io` if the disk refuses.
 pub fn seal(handle: &Handle, from: u32, closed_below: u32) -> Result<()> {
+    let suspects = handle.superblock.read()?.suspects();
     for id in from..closed_below {
+        if suspects.contains(&id) {
+            seal_suspect(handle, id)?;
+            continue;
+        }
         match handle.log.segment(id) {
-            Ok(Some(segment)) => segment.seal()?,
+            Ok(Some(segment)) => match segment.seal() {
+                // Its merge tells how much of it there is.
+                Err(error) if error.is_unreadable() => {}
+                other => other?,
+            },
             Ok(None) => {}
-            Err(error) if error.is_corrupt() => handle.count(EngineCounter::Damaged),
+            Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),
             Err(error) => return Err(error),
         }
+    }
+    Ok(())
+}
+
+/// Seals a segment that a power cut may have left in any state. One whose name or header did not
+/// reach the disk becomes an empty one, so that a missing segment remains a sign of damage.
+fn seal_suspect(handle: &Handle, id: u32) -> Result<()> {
+    let segment = match handle.log.segment(id) {
+        Ok(Some(segment)) => segment,
+        Err(error) if !error.is_unreadable() => return Err(error),
+        _ => {
+            handle.check_current()?;
+            create_segment(handle, id, PAGE_BYTES as u64, handle.superblock.read()?.epoch)?;
+            live_segment(handle, id)?
+        }
+    };
+    segment.seal_as(&segment.scan()?)
+}
+
+/// Ends the suspicion against segments below `merged_below`, which are in the tree, and notes that
+/// these are durable.
+fn settle(handle: &Handle, locks: &LockTable, merged_below: u32) -> Result<()> {
+    let block = handle.superblock.read()?;
+    let suspects = block.suspects();
+    for id in suspects.start.max(block.oldest_live)..suspects.end.min(merged_below) {
+        if let Ok(Some(segment)) = handle.log.segment(id) {
+            segment.mend(&segment.entries()?)?;
+            // Before it is no suspect any more: half of the new table must not be left of it, also
+            // where it was written by a janitor that was killed.
+            segment.sync()?;
+        }
+    }
+    if merged_below > block.durable_below {
+        let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+        handle.superblock.change(&lock, |block| {
+            block.durable_below = block.durable_below.max(merged_below);
+        })?;
     }
     Ok(())
 }
@@ -98,7 +150,7 @@ pub fn repair(handle: &Handle, closed_below: u32) -> Result<()> {
     let block = handle.superblock.read()?;
     rebuild(handle, handle.index()?, &lock, &block, closed_below)?;
     handle.count(EngineCounter::Merges);
-    Ok(())
+    settle(handle, locks, closed_below)
 }
 
 /// Merges all segments below `closed_below` into the tree; rebuilds it if it is lost or damaged.
@@ -111,7 +163,10 @@ pub fn merge(handle: &Handle, closed_below: u32) -> Result<Option<MergeReport>> 
     let index = handle.index()?;
     let block = handle.superblock.read()?;
     let report = match index.meta()? {
-        Some(meta) if meta.merged_below >= closed_below => return Ok(None),
+        Some(meta) if meta.merged_below >= closed_below => {
+            settle(handle, locks, meta.merged_below)?;
+            return Ok(None);
+        }
         Some(meta) => {
             let from = first_unmerged(Some(&meta), &block);
             match merge_range(handle, index, &lock, &block, from..closed_below, false) {
@@ -124,6 +179,7 @@ pub fn merge(handle: &Handle, closed_below: u32) -> Result<Option<MergeReport>> 
         None => rebuild(handle, index, &lock, &block, closed_below)?,
     };
     handle.count(EngineCounter::Merges);
+    settle(handle, locks, report.meta.merged_below)?;
     Ok(Some(report))
 }
 
@@ -148,6 +204,7 @@ fn merge_range(
     replace: bool,
 ) -> Result<MergeReport> {
     let merged_below = segments.end;
+    sync(handle, segments.start.max(block.durable_below)..segments.end)?;
     let newest = batch(handle, segments)?;
     let entries: Vec<IndexEntry> = newest.iter().map(|entry| index_entry(*entry)).collect();
     let keep = |entry: IndexEntry| {
@@ -163,6 +220,17 @@ fn merge_range(
     index.merge(lock, &merge)
 }
 
+/// Waits until segments are on the disk, names included.
+fn sync(handle: &Handle, segments: std::ops::Range<u32>) -> Result<()> {
+    for id in segments {
+        if let Ok(Some(segment)) = handle.log.segment(id) {
+            segment.sync()?;
+        }
+    }
+    handle.env.sync_dir(&handle.path.join(log::DIRECTORY_NAME))?;
+    handle.env.sync_dir(&handle.path)
+}
+
 fn index_entry(entry: FooterEntry) -> IndexEntry {
     IndexEntry { key_prefix: entry.key_prefix, place: entry.location.pack() }
 }
@@ -172,10 +240,11 @@ fn index_entry(entry: FooterEntry) -> IndexEntry {
 fn batch(handle: &Handle, segments: std::ops::Range<u32>) -> Result<Vec<FooterEntry>> {
     let mut entries = Vec::new();
     for id in segments {
-        match handle.log.segment(id) {
-            Ok(Some(segment)) => entries.extend(segment.entries()?),
+        // Whatever cannot be read is out of reach from now on: that is worth a second try.
+        match handle.log.segment(id).or_else(|_| handle.log.segment(id)) {
+            Ok(Some(segment)) => entries.extend(readable_entries(handle, &segment)?),
             Ok(None) => {}
-            Err(error) if error.is_corrupt() => handle.count(EngineCounter::Damaged),
+            Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),
             Err(error) => return Err(error),
         }
     }
@@ -189,6 +258,17 @@ fn batch(handle: &Handle, segments: std::ops::Range<u32>) -> Result<Vec<FooterEn
     }
     kept.sort_unstable_by_key(|entry| index_entry(*entry));
     Ok(kept)
+}
+
+/// The entries of a segment; where the disk cannot read them, those of the records that it can.
+fn readable_entries(handle: &Handle, segment: &Segment) -> Result<Vec<FooterEntry>> {
+    match segment.entries() {
+        Err(error) if error.is_unreadable() => {
+            handle.count(EngineCounter::Damaged);
+            segment.scan()
+        }
+        other => other,
+    }
 }
 
 /// Of entries with one prefix: the newest of each full key, and those whose key cannot be read.

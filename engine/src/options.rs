@@ -136,6 +136,11 @@ impl Options {
         })
     }
 
+    /// Permission bits of directories: they can be searched by those who may read their files.
+    pub(crate) fn directory_mode(&self) -> u32 {
+        self.file_mode | (self.file_mode & 0o444) >> 2
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         // A store for a replay or a test may be smaller, with segments to match.
         if self.max_size_bytes < MAX_SIZE_BYTES_MIN && self.segment_bytes.is_none() {
@@ -170,6 +175,12 @@ mod tests {
         assert_eq!(of(64 << 20), 4 << 20);
         assert_eq!(of(10 << 30), 40 << 20);
         assert_eq!(of(1 << 40), 256 << 20);
+    }
+
+    #[test]
+    fn directories_follow_the_mode_of_files() {
+        let of = |mode| Options::new().file_mode(mode).directory_mode();
+        assert_eq!([0o600, 0o660, 0o664].map(of), [0o700, 0o770, 0o775]);
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Record {
             let error = Error::corrupt("a record is cut short").at_offset(self.body_offset());
             return Err(self.damaged(error));
         }
-        check_body(&body).map_err(|error| self.damaged(error))?;
+        Head::decode_whole(&body).map_err(|error| self.damaged(error))?;
         Ok(body)
     }
 
@@ -135,17 +135,4 @@ impl Record {
     fn read_body(&self, offset: u64, bytes: u64) -> Result<Vec<u8>> {
         self.segment.read(bytes as usize, self.body_offset() + offset)
     }
-}
-
-/// Checks a whole body, head and sections, and returns its head.
-///
-/// # Errors
-/// `Corrupt` if anything about it is wrong.
-pub fn check_body(body: &[u8]) -> Result<Head> {
-    let head = Head::decode(body)?;
-    if head.body_bytes != body.len() as u64 {
-        return Err(Error::corrupt("a body has another length than it says"));
-    }
-    head.check_sections(body)?;
-    Ok(head)
 }

@@ -12,9 +12,10 @@ use crate::counters::EngineCounter;
 use crate::env::LockGuard;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{SegmentHeader, table_pages};
+use crate::format::superblock::Superblock;
 use crate::format::tail::Tail;
 use crate::handle::Handle;
-use crate::limits::SEGMENT_ID_MAX;
+use crate::limits::{CHECKPOINT_BYTES, CHECKPOINT_MS, SEGMENT_ID_MAX};
 use crate::log::Segment;
 
 /// Sequence numbers hold the epoch above this many bits.
@@ -53,8 +54,22 @@ pub fn current_tail(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
     begin_epoch(handle, lock)
 }
 
+/// Whether the store is still this kernel's: another one may have taken over a store in which
+/// nobody wrote for a minute.
+///
+/// # Errors
+/// `OtherKernel` if it is not.
+pub fn check_kernel(handle: &Handle, block: &Superblock) -> Result<()> {
+    if block.boot_id == handle.env.boot_id() {
+        return Ok(());
+    }
+    let what = "another kernel has taken the store over";
+    Err(Error::new(ErrorKind::OtherKernel, what).at_path(&handle.path))
+}
+
 /// Starts a new epoch in a new segment; all earlier segments are closed.
 fn begin_epoch(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
+    check_kernel(handle, &handle.superblock.read()?)?;
     let epoch = handle.superblock.change(lock, |block| block.epoch += 1)?.epoch;
     handle.epoch.store(epoch, Ordering::Relaxed);
     let other_bytes = handle.occupied_bytes(None)?;
@@ -70,6 +85,7 @@ fn begin_epoch(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
         boot_id: handle.env.boot_id(),
         store: handle.tail()?.store(),
         last: id,
+        written_since_ms: 0,
     };
     handle.tail()?.write(lock, &tail)?;
     Ok(tail)
@@ -98,6 +114,12 @@ pub fn roll(handle: &Handle, lock: &LockGuard<'_>, tail: &Tail) -> Result<Tail> 
     Ok(rolled)
 }
 
+/// Whether enough was written since the last checkpoint, in bytes or in time, for the next one.
+pub fn is_checkpoint_due(handle: &Handle, tail: &Tail) -> bool {
+    let since_ms = handle.env.monotonic_ms().saturating_sub(tail.written_since_ms);
+    tail.written_bytes >= CHECKPOINT_BYTES || (tail.written_bytes > 0 && since_ms >= CHECKPOINT_MS)
+}
+
 /// How many segments of their own size records have got since the tail entered its segment. Only a
 /// roll lets them be closed, merged, made durable and evicted.
 ///
@@ -122,17 +144,25 @@ pub fn add_segment(
     if block.next_segment >= SEGMENT_ID_MAX {
         return Err(Error::new(ErrorKind::Limit, "the store has used up its segment ids"));
     }
+    create_segment(handle, block.next_segment, table_for_bytes, block.epoch)?;
+    handle.superblock.change(lock, |block| block.next_segment += 1)?;
+    handle.count(EngineCounter::SegmentsMade);
+    live_segment(handle, block.next_segment)
+}
+
+/// Makes the file of a segment that is or will be published in the superblock.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn create_segment(handle: &Handle, id: u32, table_for_bytes: u64, epoch: u32) -> Result<()> {
     let header = SegmentHeader {
-        id: block.next_segment,
+        id,
         table_pages: table_pages(table_for_bytes),
         salt: handle.env.random(),
         uuid: handle.uuid,
         created_secs: handle.env.now_secs(),
         created_ms: handle.env.monotonic_ms(),
-        epoch: block.epoch,
+        epoch,
     };
-    handle.log.create(header, handle.options.file_mode)?;
-    handle.superblock.change(lock, |block| block.next_segment += 1)?;
-    handle.count(EngineCounter::SegmentsMade);
-    live_segment(handle, header.id)
+    handle.log.create(header, &handle.options)
 }

@@ -6,6 +6,7 @@
 //! value is not the value of the key.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::counters::EngineCounter;
@@ -25,6 +26,8 @@ pub struct Snapshot {
     handle: Arc<Handle>,
     entries: Vec<IndexEntry>,
     damage: Vec<DamagedTable>,
+    /// Segments in which a record counts only if all of it is whole, and damage hides nothing.
+    suspects: Range<u32>,
 }
 
 /// A slot table in which a newer record of some keys may be hidden.
@@ -54,14 +57,20 @@ pub fn take(handle: &Arc<Handle>) -> Result<Snapshot> {
         }
         let first = meta.map_or(block.oldest_live, |meta| meta.merged_below.max(block.oldest_live));
         let mut damage = Vec::new();
+        let suspects = handle.suspects(&block);
         for id in first..block.next_segment {
-            let Some(segment) = handle.log.segment(id)? else { continue };
+            let segment = match handle.log.segment(id) {
+                Ok(Some(segment)) => segment,
+                Ok(None) => continue,
+                Err(error) if error.is_unreadable() && suspects.contains(&id) => continue,
+                Err(error) => return Err(error),
+            };
             let table = segment.table()?;
             entries.extend(table.slots.iter().map(|slot| IndexEntry {
                 key_prefix: slot.key_prefix,
                 place: slot.location.pack(),
             }));
-            if !table.damaged_pages.is_empty() {
+            if !table.damaged_pages.is_empty() && !suspects.contains(&id) {
                 handle.count(EngineCounter::Damaged);
                 damage.push(DamagedTable { segment, pages: table.damaged_pages });
             }
@@ -70,7 +79,7 @@ pub fn take(handle: &Arc<Handle>) -> Result<Snapshot> {
         entries.retain(|entry| entry.location().segment >= block.oldest_live);
         entries.sort_unstable();
         entries.dedup();
-        return Ok(Snapshot { handle: handle.clone(), entries, damage });
+        return Ok(Snapshot { handle: handle.clone(), entries, damage, suspects });
     }
     Err(Error::corrupt("the index is damaged; `larder janitor` rebuilds it").at_path(&handle.path))
 }
@@ -120,6 +129,7 @@ impl Snapshot {
             let record = match self.record(*entry) {
                 Ok(Some(record)) => record,
                 Ok(None) => continue,
+                Err(_) if self.suspects.contains(&entry.location().segment) => continue,
                 Err(_) => {
                     self.handle.count(EngineCounter::Damaged);
                     return Vec::new();
@@ -147,6 +157,9 @@ impl Snapshot {
     fn record(&self, entry: IndexEntry) -> Result<Option<Record>> {
         let location = entry.location();
         let Some(segment) = self.handle.log.segment(location.segment)? else { return Ok(None) };
+        if self.suspects.contains(&location.segment) {
+            segment.check_record(location.offset())?;
+        }
         let record = segment.record(location)?;
         Ok(Some(Record::new(&self.handle, segment, location, record)))
     }

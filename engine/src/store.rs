@@ -124,7 +124,7 @@ impl Store {
     /// records that they got from a snapshot.
     pub fn touch(&self, record: &Record) {
         let Ok(block) = self.handle.superblock.read() else { return };
-        if lookup::is_old(record, &(block.oldest_live..block.next_segment)) {
+        if lookup::is_old(record, &block) {
             self.handle.touch(record.location());
         }
     }
@@ -231,6 +231,11 @@ impl Store {
     /// Whether a put of this handle saw work for [`Store::maintain`].
     pub fn maintenance_due(&self) -> bool {
         self.handle.maintenance_due.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody is at that work just now, so that [`Store::maintain`] would do nothing.
+    pub fn is_being_maintained(&self) -> bool {
+        janitor::is_at_work(&self.handle)
     }
 
     /// Seals, merges, evicts and makes checkpoints, as far as that is due. One process at a time

@@ -7,9 +7,8 @@ use std::borrow::Cow;
 
 use crate::append::Outgoing;
 use crate::error::Result;
-use crate::format::body::{self, Entry};
+use crate::format::body::{self, Entry, Head};
 use crate::handle::Handle;
-use crate::record::check_body;
 
 /// Encodes an entry as the store's options say.
 ///
@@ -28,7 +27,7 @@ pub fn outgoing<'a>(handle: &Handle, entry: &Entry<'_>) -> Result<Outgoing<'a>> 
 /// # Errors
 /// `Corrupt` if anything about it is wrong, `NewerFormat`.
 pub fn incoming(body: &[u8]) -> Result<Outgoing<'_>> {
-    let head = check_body(body)?;
+    let head = Head::decode_whole(body)?;
     if head.kind >= 64 {
         return Err(crate::error::Error::corrupt("a body has an impossible kind"));
     }

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::format::body::Head;
 use crate::format::superblock::FILE_BYTES;
 use crate::handle::Handle;
 use crate::limits::PAGE_BYTES;
 use crate::location::Location;
-use crate::record::{Record, check_body};
+use crate::record::Record;
 
 /// One thing that is damaged.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -130,7 +131,7 @@ fn verify_record(
     if body.len() as u64 != bytes {
         return Err(Error::corrupt("a record is cut short"));
     }
-    check_body(&body)?;
+    Head::decode_whole(&body)?;
     Ok(bytes)
 }
 

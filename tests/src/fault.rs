@@ -7,8 +7,11 @@
 //!    not notice is no checker.
 //! 4. A hook runs before chosen writes: what others do in the midst of them.
 //! 5. Boot id and clocks can be set, and reflinks emulated by copying what a clone would share.
+//! 6. A range of a file can be made one that the disk cannot read, and locks such that others do
+//!    not see, as those of another kernel.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,6 +73,8 @@ struct Shared {
     later_ms: AtomicU64,
     clones: AtomicBool,
     read_only: AtomicBool,
+    lonely: AtomicBool,
+    bad: Mutex<Vec<(String, Range<u64>)>>,
     hook: Mutex<Option<Hook>>,
 }
 
@@ -136,6 +141,27 @@ impl FaultEnv {
     /// Refuses every opening for writing and every change, as a read-only mount does.
     pub fn make_read_only(&self) {
         self.0.read_only.store(true, Ordering::Relaxed);
+    }
+
+    /// Grants every lock, as a file system does that keeps the locks of each kernel apart.
+    pub fn lock_alone(&self) {
+        self.0.lonely.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes a range of the file of this name one that cannot be read. Maps do not notice.
+    pub fn spoil(&self, name: &str, bytes: Range<u64>) {
+        let mut bad = self.0.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        bad.push((name.to_owned(), bytes));
+    }
+
+    /// Whether the disk can read that.
+    fn check_medium(&self, name: &str, bytes: Range<u64>) -> Result<()> {
+        let bad = self.0.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let meets = |range: &Range<u64>| range.start < bytes.end && bytes.start < range.end;
+        match bad.iter().any(|(of, range)| of == name && meets(range)) {
+            true => Err(injected(EIO)),
+            false => Ok(()),
+        }
     }
 
     /// Runs `run` before each write of at least `bytes_min` bytes: what others do meanwhile, by
@@ -206,10 +232,12 @@ fn injected(number: i32) -> Error {
 struct FaultFile {
     inner: Arc<dyn File>,
     env: FaultEnv,
+    name: String,
 }
 
 impl File for FaultFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        self.env.check_medium(&self.name, offset..offset + buffer.len() as u64)?;
         match self.env.meet(Call::Read) {
             Some(Fault::Errno(number)) => Err(injected(number)),
             Some(Fault::Short(_)) => {
@@ -282,6 +310,9 @@ impl File for FaultFile {
 
     fn try_lock(&self, byte: u64, sharing: Sharing) -> Result<bool> {
         self.env.meet(Call::Lock);
+        if self.env.0.lonely.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
         self.inner.try_lock(byte, sharing)
     }
 
@@ -316,7 +347,8 @@ impl Env for FaultEnv {
             return Err(injected(EROFS));
         }
         let inner = RealEnv.open(path, mode)?;
-        Ok(Arc::new(FaultFile { inner, env: self.clone() }))
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Arc::new(FaultFile { inner, env: self.clone(), name }))
     }
 
     fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {

@@ -189,7 +189,7 @@ fn valid_frame(random: &mut Random) -> Vec<u8> {
 fn run_header(bytes: &[u8]) {
     let seal = |bytes: &mut [u8]| seal_salted(bytes, 0);
     with_and_without(bytes, seal, |bytes| {
-        let Some(header) = SegmentHeader::decode(bytes, SEGMENT, &UUID) else { return };
+        let Some(header) = SegmentHeader::decode_of(bytes, SEGMENT, &UUID) else { return };
         assert_eq!(header.encode()[..], bytes[..64]);
         let page = header.table_page_offset(&Key::of(bytes));
         assert!((PAGE_BYTES as u64..header.data_start()).contains(&page));
@@ -354,7 +354,7 @@ fn valid_meta(random: &mut Random) -> Vec<u8> {
 }
 
 fn run_superblock(bytes: &[u8]) {
-    let seal = |file: &mut [u8]| file.chunks_mut(PAGE_BYTES).for_each(|p| seal(p, 92, 0..92));
+    let seal = |file: &mut [u8]| file.chunks_mut(PAGE_BYTES).for_each(|p| seal(p, 96, 0..96));
     with_and_without(bytes, seal, |file| {
         let Ok(block) = Superblock::decode(file) else { return };
         assert!(block.oldest_live <= block.next_segment);
@@ -375,6 +375,7 @@ fn valid_superblock(random: &mut Random) -> Vec<u8> {
         heartbeat_secs: random.number(),
         created_secs: random.number(),
         used_below: 9,
+        suspect_below: 8,
     };
     let next = Superblock { generation: block.generation + 1, ..block };
     [block.encode(), next.encode()].concat()
@@ -385,7 +386,7 @@ fn run_tail(bytes: &[u8]) {
     with_and_without(bytes, seal, |slot| {
         let Some(tail) = Tail::decode(slot) else { return };
         assert!(tail.open_from <= tail.active && tail.active <= tail.last);
-        assert_eq!(tail.encode()[..], slot[..80]);
+        assert_eq!(tail.encode()[..], slot[..88]);
     });
 }
 
@@ -401,6 +402,7 @@ fn valid_tail(random: &mut Random) -> Vec<u8> {
         boot_id: UUID,
         store: 7,
         last: 6,
+        written_since_ms: 3,
     };
     tail.encode().to_vec()
 }

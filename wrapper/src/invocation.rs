@@ -230,6 +230,10 @@ fn finish(session: &Session<'_>) {
 }
 
 fn maintain(session: &Session<'_>) {
+    // What is due stays due until it is done, and every compile sees it meanwhile.
+    if session.store.is_being_maintained() {
+        return;
+    }
     match session.call.config.janitor.value {
         Janitor::Off => {}
         Janitor::Detached if start_janitor().is_ok() => {}

@@ -396,6 +396,19 @@ impl Head {
         })
     }
 
+    /// Checks a whole body, head and sections, and returns its head.
+    ///
+    /// # Errors
+    /// `Corrupt` if anything about it is wrong.
+    pub fn decode_whole(body: &[u8]) -> Result<Head> {
+        let head = Head::decode(body)?;
+        if head.body_bytes != body.len() as u64 {
+            return Err(Error::corrupt("a body has another length than it says"));
+        }
+        head.check_sections(body)?;
+        Ok(head)
+    }
+
     /// Checks the sections of a whole body.
     ///
     /// # Errors

@@ -119,7 +119,12 @@ impl SegmentHeader {
     }
 
     /// The header of segment `id` of the store `uuid`, `None` if it is not that.
-    pub fn decode(bytes: &[u8], id: u32, uuid: &[u8; 16]) -> Option<SegmentHeader> {
+    pub fn decode_of(bytes: &[u8], id: u32, uuid: &[u8; 16]) -> Option<SegmentHeader> {
+        Self::decode(bytes, id).filter(|header| header.uuid == *uuid)
+    }
+
+    /// The header of segment `id` of any store, `None` if it is not valid.
+    pub fn decode(bytes: &[u8], id: u32) -> Option<SegmentHeader> {
         let header = SegmentHeader {
             id: read_u32(bytes, ID)?,
             table_pages: read_u16(bytes, TABLE_PAGES)?,
@@ -133,7 +138,6 @@ impl SegmentHeader {
             && read_u16(bytes, FORMAT)? == FORMAT_VERSION
             && read_u32(bytes, CHECK)? == check32_salted(0, bytes.get(..CHECK)?)
             && header.id == id
-            && header.uuid == *uuid
             && header.table_pages > 0;
         valid.then_some(header)
     }
@@ -334,9 +338,9 @@ mod tests {
             epoch: 14,
         };
         let bytes = header.encode();
-        assert_eq!(SegmentHeader::decode(&bytes, 3, &[1; 16]), Some(header));
-        assert_eq!(SegmentHeader::decode(&bytes, 4, &[1; 16]), None);
-        assert_eq!(SegmentHeader::decode(&bytes, 3, &[2; 16]), None);
+        assert_eq!(SegmentHeader::decode_of(&bytes, 3, &[1; 16]), Some(header));
+        assert_eq!(SegmentHeader::decode_of(&bytes, 4, &[1; 16]), None);
+        assert_eq!(SegmentHeader::decode_of(&bytes, 3, &[2; 16]), None);
         assert_eq!(header.data_start(), 9 * 4096);
     }
 

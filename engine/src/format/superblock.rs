@@ -2,12 +2,14 @@
 //!
 //! Two copies of one page stand in the file `superblock`. A copy is valid if and only if
 //! 1. it begins with the magic and a known format version, and its reserved bytes are zero;
-//! 2. its checksum is that of the 92 bytes before it;
+//! 2. its checksum is that of the 96 bytes before it;
 //! 3. `oldest live` <= `next segment` <= the largest segment id, and no other number is so large
 //!    that counting on could overflow.
 //!
 //! The valid copy with the higher generation counts. Generation `g` is written to copy `g % 2`, so
 //! that a torn write leaves the copy before it.
+
+use std::ops::Range;
 
 use crate::checksum::check32;
 use crate::coding::{
@@ -34,10 +36,11 @@ const DURABLE_BELOW: usize = NEXT_SEGMENT + 4;
 const HEARTBEAT: usize = DURABLE_BELOW + 4;
 const CREATED: usize = HEARTBEAT + 8;
 const USED_BELOW: usize = CREATED + 8;
-const CHECK: usize = USED_BELOW + 4;
+const SUSPECT_BELOW: usize = USED_BELOW + 4;
+const CHECK: usize = SUSPECT_BELOW + 4;
 const END: usize = CHECK + 4;
 
-const _: () = assert!(END == 96);
+const _: () = assert!(END == 100);
 
 /// Sequence numbers have 24 bits for the epoch, and the top two of them stay free.
 const EPOCH_MAX: u32 = 1 << 22;
@@ -76,9 +79,19 @@ pub struct Superblock {
     pub created_secs: u64,
     /// No record was ever committed to a segment from here on: look-ups need not ask its table.
     pub used_below: u32,
+    /// Segments from `durable_below` on and below this were written under a kernel that is gone:
+    /// not all of what they hold reached the disk.
+    pub suspect_below: u32,
 }
 
 impl Superblock {
+    /// The segments of which not everything may have reached the disk, because the kernel that had
+    /// it in memory is gone. A commit to one of them is believed only after a full check, and what
+    /// is damaged there counts as never committed: a power cut loses nothing else.
+    pub fn suspects(&self) -> Range<u32> {
+        self.durable_below..self.suspect_below.max(self.durable_below)
+    }
+
     /// One copy.
     pub fn encode(&self) -> [u8; PAGE_BYTES] {
         let mut page = [0; PAGE_BYTES];
@@ -95,6 +108,7 @@ impl Superblock {
         write_u64(&mut page, HEARTBEAT, self.heartbeat_secs);
         write_u64(&mut page, CREATED, self.created_secs);
         write_u32(&mut page, USED_BELOW, self.used_below);
+        write_u32(&mut page, SUSPECT_BELOW, self.suspect_below);
         let check = page.get(..CHECK).map_or(0, check32);
         write_u32(&mut page, CHECK, check);
         page
@@ -153,6 +167,7 @@ impl Superblock {
             heartbeat_secs: read_u64(page, HEARTBEAT)?,
             created_secs: read_u64(page, CREATED)?,
             used_below: read_u32(page, USED_BELOW)?,
+            suspect_below: read_u32(page, SUSPECT_BELOW)?,
         };
         // A newer format need not keep to this one's rules; it is refused by its number.
         let newer = read_u16(page, FORMAT)? > FORMAT_VERSION;
@@ -161,6 +176,7 @@ impl Superblock {
             && block.oldest_live <= block.next_segment
             && block.next_segment <= SEGMENT_ID_MAX
             && block.used_below <= block.next_segment
+            && block.suspect_below <= block.next_segment
             && block.epoch < EPOCH_MAX
             && block.generation <= u64::MAX / 4
             && (SEGMENT_BYTES_MIN_TEST..=SEGMENT_BYTES_MAX)
@@ -187,6 +203,7 @@ mod tests {
             heartbeat_secs: 6,
             created_secs: 7,
             used_below: 5,
+            suspect_below: 4,
         }
     }
 

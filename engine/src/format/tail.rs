@@ -1,4 +1,4 @@
-//! The tail: where the next record goes. One slot of 80 bytes in the file `tail`, moved by a single
+//! The tail: where the next record goes. One slot of 88 bytes in the file `tail`, moved by a single
 //! `pwrite` under the tail lock.
 //!
 //! A tail is valid if and only if its magic and checksum are right, its segment numbers are in
@@ -22,12 +22,13 @@ const WRITTEN_BYTES: usize = OTHER_BYTES + 8;
 const BOOT_ID: usize = WRITTEN_BYTES + 8;
 const STORE: usize = BOOT_ID + 16;
 const LAST: usize = STORE + 8;
-const CHECK: usize = LAST + 4;
+const WRITTEN_SINCE: usize = LAST + 4;
+const CHECK: usize = WRITTEN_SINCE + 8;
 
 /// Length of the slot and of the file in bytes.
 pub const TAIL_BYTES: usize = CHECK + 4;
 
-const _: () = assert!(TAIL_BYTES == 80);
+const _: () = assert!(TAIL_BYTES == 88);
 
 /// A decoded tail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +55,9 @@ pub struct Tail {
     pub store: u64,
     /// The newest segment: the active one, or one of its own size that a record got since.
     pub last: u32,
+    /// When the first of the written bytes were reserved, in milliseconds of the boot's monotonic
+    /// clock.
+    pub written_since_ms: u64,
 }
 
 impl Tail {
@@ -71,6 +75,7 @@ impl Tail {
         write_bytes(&mut slot, BOOT_ID, &self.boot_id);
         write_u64(&mut slot, STORE, self.store);
         write_u32(&mut slot, LAST, self.last);
+        write_u64(&mut slot, WRITTEN_SINCE, self.written_since_ms);
         let check = slot.get(..CHECK).map_or(0, check32);
         write_u32(&mut slot, CHECK, check);
         slot
@@ -91,6 +96,7 @@ impl Tail {
             boot_id: read_array(slot, BOOT_ID)?,
             store: read_u64(slot, STORE)?,
             last: read_u32(slot, LAST)?,
+            written_since_ms: read_u64(slot, WRITTEN_SINCE)?,
         };
         // Numbers that no writer reaches: whoever adds to them need not look.
         let bounded = [tail.next_sequence, tail.other_bytes, tail.written_bytes]
@@ -122,6 +128,7 @@ mod tests {
             boot_id: [3; 16],
             store: 8,
             last: 6,
+            written_since_ms: 10,
         };
         let slot = tail.encode();
         assert_eq!(Tail::decode(&slot), Some(tail));
@@ -130,6 +137,6 @@ mod tests {
             torn[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Tail::decode(&torn), None, "bit {bit}");
         }
-        assert_eq!(Tail::decode(&slot[..79]), None);
+        assert_eq!(Tail::decode(&slot[..87]), None);
     }
 }

@@ -81,7 +81,11 @@ impl Index {
         }
         let mut pages = [[0; META_READ_BYTES]; 2];
         for (page, offset) in pages.iter_mut().zip([0, PAGE_BYTES as u64]) {
-            self.window.read_at(page, offset)?;
+            match self.window.read_at(page, offset) {
+                // What cannot be read is as good as damaged; the other page may do.
+                Err(error) if error.is_unreadable() => *page = [0; META_READ_BYTES],
+                other => drop(other?),
+            }
         }
         Ok(self.newest(&pages))
     }

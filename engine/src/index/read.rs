@@ -94,7 +94,10 @@ impl Index {
 
     fn read_page(&self, number: u32, page: &mut [u8; PAGE_BYTES]) -> Result<()> {
         // What is left of another page is refused by its number, and zeros by their checksum.
-        self.window.read_at(page, u64::from(number) * PAGE_BYTES as u64)?;
+        match self.window.read_at(page, u64::from(number) * PAGE_BYTES as u64) {
+            Err(error) if error.is_unreadable() => page.fill(0),
+            other => drop(other?),
+        }
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! 2. A segment that is missing is no error: it was evicted, and everything in it is a miss.
 //! 3. Opened segments are kept per handle, so that a reader of an unlinked one can finish.
 
+mod scan;
 mod segment;
 mod tail;
 
@@ -16,12 +17,37 @@ pub use segment::{RecordHead, Segment};
 pub use tail::TailFile;
 
 use crate::env::{Env, File, FileSizes, OpenMode};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{HEADER_BYTES, HEADER_COPY, SegmentHeader};
-use crate::options::ReadMode;
+use crate::options::{Options, ReadMode};
 
 /// Name of the directory of segments in the store's directory.
 pub const DIRECTORY_NAME: &str = "log";
+
+/// The id of the segment with this file name.
+pub fn id_of(name: &str) -> Option<u32> {
+    name.strip_suffix(".seg")?.parse().ok()
+}
+
+/// The first copy of the header in a segment's file that `decode` takes.
+///
+/// # Errors
+/// If the disk fails.
+pub fn read_header(
+    file: &dyn File,
+    decode: impl Fn(&[u8]) -> Option<SegmentHeader>,
+) -> Result<Option<SegmentHeader>> {
+    let copy = |offset: usize| {
+        let mut bytes = [0; HEADER_BYTES];
+        let count = file.read_at(&mut bytes, offset as u64)?;
+        Ok::<_, Error>(decode(&bytes[..count]))
+    };
+    match copy(0) {
+        Ok(Some(header)) => Ok(Some(header)),
+        Err(error) if !error.is_unreadable() => Err(error),
+        _ => copy(HEADER_COPY),
+    }
+}
 
 /// The segments of a store.
 #[derive(Debug)]
@@ -71,20 +97,18 @@ impl Log {
         }
         let path = self.path(id);
         let file = match self.env.open(&path, self.open_mode) {
+            // Since the store was opened, its disk has become one that is only read.
+            Err(error) if error.kind() == ErrorKind::ReadOnly => {
+                self.env.open(&path, OpenMode::Read)
+            }
+            other => other,
+        };
+        let file = match file {
             Ok(file) => file,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let read = |offset: usize| {
-            let mut bytes = [0; HEADER_BYTES];
-            let count = file.read_at(&mut bytes, offset as u64)?;
-            Ok::<_, Error>(SegmentHeader::decode(&bytes[..count], id, &self.uuid))
-        };
-        let header = match read(0)? {
-            Some(header) => Some(header),
-            None => read(HEADER_COPY)?,
-        };
-        let header = header
+        let header = read_header(&*file, |bytes| SegmentHeader::decode_of(bytes, id, &self.uuid))?
             .ok_or_else(|| Error::corrupt("the header of a segment is damaged").at_path(&path))?;
         Ok(Some(self.keep(header, file)))
     }
@@ -94,10 +118,15 @@ impl Log {
     ///
     /// # Errors
     /// If it is refused or there is no room.
-    pub fn create(&self, header: SegmentHeader, file_mode: u32) -> Result<()> {
+    pub fn create(&self, header: SegmentHeader, options: &Options) -> Result<()> {
         let path = self.path(header.id);
-        let make = || self.env.open(&path, OpenMode::CreateNew(file_mode));
+        let make = || self.env.open(&path, OpenMode::CreateNew(options.file_mode));
         let file = match make() {
+            // The name of the directory did not reach the disk, or somebody has removed it.
+            Err(error) if error.is_not_found() => {
+                self.env.create_dir(&self.directory, options.directory_mode())?;
+                make()?
+            }
             Err(error) if error.is_already_there() => {
                 self.env.remove(&path)?;
                 make()?
@@ -143,12 +172,11 @@ impl Log {
     /// # Errors
     /// If the directory cannot be read.
     pub fn ids(&self) -> Result<Vec<u32>> {
-        let mut ids: Vec<u32> = self
-            .env
-            .list(&self.directory)?
-            .iter()
-            .filter_map(|name| name.strip_suffix(".seg")?.parse().ok())
-            .collect();
+        let names = match self.env.list(&self.directory) {
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut ids: Vec<u32> = names.iter().filter_map(|name| id_of(name)).collect();
         ids.sort_unstable();
         Ok(ids)
     }

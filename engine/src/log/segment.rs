@@ -3,25 +3,25 @@
 //! A record is read in this order: frame (does it stand here?), head (which key is it?), sections
 //! (are the bytes right?). What fails any of these is `Corrupt`, which callers count as a miss.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::env::{File, FileSizes, LockGuard};
 use crate::error::{Error, Result};
-use crate::format::body::{self, Head, RecordKind};
+use crate::format::body::{self, Head};
 use crate::format::frame::{FRAME_BYTES, Frame};
 use crate::format::segment::{
     FooterEntry, SLOT_BYTES, SLOTS_PER_PAGE, SegmentHeader, Slot, TRAILER_BYTES, decode_footer,
     encode_footer, footer_range, slots, slots_taken,
 };
 use crate::key::Key;
-use crate::limits::{PAGE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX};
+use crate::limits::{PAGE_BYTES, RECORD_ALIGN};
 use crate::location::{Location, class_bytes};
 use crate::options::ReadMode;
 use crate::window::Window;
 
 /// Records up to this length are read in one piece; of larger ones, this much.
-const READ_AHEAD_BYTES: u64 = 1 << 20;
+pub(super) const READ_AHEAD_BYTES: u64 = 1 << 20;
 
 const _: () = assert!(FRAME_BYTES as u64 == RECORD_ALIGN);
 
@@ -43,9 +43,9 @@ const HEAD_READ_BYTES: u64 = 64 << 10;
 pub struct Segment {
     /// The header.
     pub header: SegmentHeader,
-    window: Window,
+    pub(super) window: Window,
     /// The valid slots at the beginning of each table page that was looked at, by its offset.
-    checked: Mutex<BTreeMap<u64, Vec<Slot>>>,
+    pub(super) checked: Mutex<BTreeMap<u64, Vec<Slot>>>,
 }
 
 /// A record whose frame and head are valid, with the bytes that came along.
@@ -229,7 +229,8 @@ impl Segment {
         Ok(table)
     }
 
-    /// Adds slots, all of them or none; `false` if a page of the table has no room for its share.
+    /// Adds slots, all of them or none; `false` if a page of the table has no room for its share,
+    /// or cannot be read.
     ///
     /// # Errors
     /// If the disk does; some slots may then be there.
@@ -240,7 +241,10 @@ impl Segment {
             let last = places.iter().rev().find(|(page, _)| *page == page_offset);
             let index = match last {
                 Some((_, index)) => index + 1,
-                None => self.slots_taken(page_offset)?,
+                None => match self.slots_taken(page_offset) {
+                    Err(error) if error.is_unreadable() => return Ok(false),
+                    taken => taken?,
+                },
             };
             if index >= SLOTS_PER_PAGE {
                 return Ok(false);
@@ -402,13 +406,18 @@ impl Segment {
     /// # Errors
     /// If the disk does.
     pub fn entries(&self) -> Result<Vec<FooterEntry>> {
-        if let Some((entries_at, bytes, trailer)) = self.footer_range(self.sizes()?.len_bytes)? {
-            let packed = self.window.read(bytes as usize, entries_at)?;
-            if let Some(entries) = decode_footer(&packed, &trailer, self.id(), self.header.salt) {
-                return Ok(entries);
-            }
+        match self.footer()? {
+            Some(entries) => Ok(entries),
+            None => self.table_entries(),
         }
-        self.table_entries()
+    }
+
+    /// The entries of the footer, `None` if there is none or it is damaged.
+    fn footer(&self) -> Result<Option<Vec<FooterEntry>>> {
+        let range = self.footer_range(self.sizes()?.len_bytes)?;
+        let Some((entries_at, bytes, trailer)) = range else { return Ok(None) };
+        let packed = self.window.read(bytes as usize, entries_at)?;
+        Ok(decode_footer(&packed, &trailer, self.id(), self.header.salt))
     }
 
     /// The entries of the slot table. A record with a damaged frame stays an entry, as the oldest:
@@ -431,49 +440,34 @@ impl Segment {
         Ok(entries)
     }
 
-    /// The records whose slot may be one of the damaged ones: those that no valid slot names, and
-    /// whose key belongs to a page with damage. Found by looking for a frame at every place.
-    fn unlisted(&self, table: &Table) -> Result<Vec<FooterEntry>> {
-        let listed: BTreeSet<u64> = table.slots.iter().map(|slot| slot.location.offset()).collect();
-        let len_bytes = self.sizes()?.len_bytes;
-        let mut found = Vec::new();
-        let mut chunk_at = self.header.data_start();
-        while chunk_at < len_bytes.min(SEGMENT_BYTES_MAX) {
-            let chunk = self.window.read(READ_AHEAD_BYTES as usize, chunk_at)?;
-            for (place, bytes) in chunk.chunks_exact(FRAME_BYTES).enumerate() {
-                let offset = chunk_at + place as u64 * RECORD_ALIGN;
-                let frame = Frame::decode(bytes, self.header.salt, self.id(), offset);
-                let Some(frame) = frame.filter(|_| !listed.contains(&offset)) else { continue };
-                let place = Location::new(self.id(), offset, 0, 0);
-                let Ok(record) = self.record_head(place) else { continue };
-                let Some(kind) = RecordKind::from_number(record.head.kind) else { continue };
-                if table.damaged_pages.contains(&self.header.table_page_offset(&record.head.key)) {
-                    let bytes = FRAME_BYTES as u64 + frame.body_bytes;
-                    found.push(FooterEntry {
-                        key_prefix: record.head.key.prefix(),
-                        sequence: frame.sequence,
-                        location: Location::new(self.id(), offset, bytes, kind as u8),
-                    });
-                }
-            }
-            chunk_at += READ_AHEAD_BYTES;
-        }
-        Ok(found)
-    }
-
     /// Writes the footer of a closed segment and gives back what was reserved beyond it. A segment
     /// that has a footer is left as it is.
     ///
     /// # Errors
     /// If the disk refuses; the segment is then as usable as before.
     pub fn seal(&self) -> Result<()> {
-        if self.is_sealed()? {
-            return Ok(());
+        match self.is_sealed()? {
+            true => Ok(()),
+            false => self.write_footer(&self.table_entries()?),
         }
-        let entries = self.table_entries()?;
+    }
+
+    /// Gives a closed segment a footer with these entries, unless it has that already. A footer
+    /// that it had before stays, behind which nobody looks.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn seal_as(&self, entries: &[FooterEntry]) -> Result<()> {
+        match self.footer()? {
+            Some(present) if present == entries => Ok(()),
+            _ => self.write_footer(entries),
+        }
+    }
+
+    fn write_footer(&self, entries: &[FooterEntry]) -> Result<()> {
         let len_bytes = self.sizes()?.len_bytes.max(self.header.data_start());
         let entries_at = len_bytes.next_multiple_of(RECORD_ALIGN);
-        let footer = encode_footer(&entries, self.id(), entries_at, self.header.salt);
+        let footer = encode_footer(entries, self.id(), entries_at, self.header.salt);
         self.write_at(&footer, entries_at)?;
         self.window.file().set_len(entries_at + footer.len() as u64)
     }

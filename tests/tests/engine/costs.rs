@@ -105,8 +105,8 @@ fn a_put_writes_little_beside_its_body() {
     let record = store.get(&key(1)).unwrap().expect("it was put");
     let beside = env.written_bytes() - before - record.head().body_bytes;
     println!("put: {beside} bytes beside the body; {read} reads, {changed} writes, {locked} locks");
-    // Two tails of 80 bytes, a frame and a slot.
-    assert_eq!(beside, 2 * 80 + FRAME_BYTES as u64 + 16);
+    // Two tails of 88 bytes, a frame and a slot.
+    assert_eq!(beside, 2 * 88 + FRAME_BYTES as u64 + 16);
     assert_eq!([opened, read, changed, locked], [0, 3, 5, 4]);
 }
 

@@ -311,15 +311,92 @@ fn a_directory_that_is_no_store_is_refused_and_left_as_it_is() {
     assert!(!folder.path().join("missing").exists());
 }
 
+/// A store whose superblock was lost could not be opened, or lost all that it held.
 #[test]
-fn an_empty_superblock_is_a_store_to_be_made_and_garbage_is_none() {
+fn a_lost_superblock_is_made_anew_from_the_rest() {
+    let sample = Sample::new();
+    let lose: [fn(&Path); 5] = [
+        |superblock| fs::write(superblock, [0x5a; 8192]).unwrap(),
+        |superblock| fs::write(superblock, [0; 8192]).unwrap(),
+        |superblock| fs::write(superblock, b"").unwrap(),
+        |superblock| fs::File::options().write(true).open(superblock).unwrap().set_len(50).unwrap(),
+        |superblock| fs::remove_file(superblock).unwrap(),
+    ];
+    for lose in lose {
+        for index_is_lost in [false, true] {
+            let copy = sample.copy();
+            lose(&copy.path().join("superblock"));
+            if index_is_lost {
+                fs::write(copy.path().join("index"), b"").unwrap();
+            }
+            let store = Store::open(copy.path(), roomy()).unwrap();
+            assert_holds(&store, &sample.reference);
+            let (key, value) = (afterwards(), Value::of(b"goes on".as_slice()));
+            put(&store, key, &value);
+            let mut reference = sample.reference.clone();
+            reference.insert(key, value);
+            assert!(store.maintenance_due());
+            store.maintain(Budget::full()).unwrap();
+            assert_holds(&store, &reference);
+            assert_eq!(store.verify(|_, _| {}).unwrap().damaged, []);
+            assert_holds(&Store::open(copy.path(), roomy()).unwrap(), &reference);
+        }
+    }
+}
+
+/// Whoever has the lost superblock open would go on with it, and count segments on his own.
+#[test]
+fn a_lost_superblock_is_not_made_anew_as_long_as_somebody_writes_by_it() {
+    let sample = Sample::new();
+    let path = sample.path();
+    let writer = Store::open(&path, roomy()).unwrap();
+    let late = Store::open(&path, roomy()).unwrap();
+    put(&writer, afterwards(), &Value::of(b"1".as_slice()));
+    fs::remove_file(path.join("superblock")).unwrap();
+    assert_eq!(refusal(&path), ErrorKind::Busy);
+    drop(writer);
+    let store = Store::open(&path, roomy()).unwrap();
+    // One that had it open without having written gets no further than to the end of a segment.
+    let big = Value::of(Random::new(3).bytes(60_000));
+    let outcomes = (0..4u8).map(|number| late.put(&big.entry(Key::of(&[number]))));
+    assert!(outcomes.collect::<Result<Vec<_>, _>>().is_err());
+    assert_eq!(late.maintain(Budget::full()).unwrap(), Default::default());
+    let mut reference = sample.reference.clone();
+    reference.insert(afterwards(), Value::of(b"1".as_slice()));
+    assert_holds(&store, &reference);
+}
+
+/// After a power cut before the first checkpoint even the directory of the segments may be gone.
+#[test]
+fn a_store_without_its_log_goes_on() {
+    let sample = Sample::new();
+    for other_boot in [false, true] {
+        let copy = sample.copy();
+        fs::remove_dir_all(copy.path().join("log")).unwrap();
+        let env = larder_tests::fault::FaultEnv::new();
+        if other_boot {
+            env.set_boot_id([9; 16]);
+            env.pass_ms(61_000);
+        }
+        let store = Store::open_with(env.shared(), copy.path(), roomy()).unwrap();
+        let (key, value) = (afterwards(), Value::of(b"goes on".as_slice()));
+        assert_eq!(store.get(&key).unwrap().map(|record| record.key()), None);
+        put(&store, key, &value);
+        store.maintain(Budget::full()).unwrap();
+        store.checkpoint().unwrap();
+        assert_holds(&store, &Reference::from([(key, value)]));
+    }
+}
+
+#[test]
+fn without_the_tag_a_directory_with_a_lost_superblock_is_left_alone() {
     let sample = Sample::new();
     let copy = sample.copy();
-    fs::write(copy.path().join("superblock"), b"").unwrap();
-    sample.use_damaged(copy.path(), false, ReadMode::Pread);
-    Store::open(copy.path(), roomy()).unwrap();
     fs::write(copy.path().join("superblock"), [0x5a; 8192]).unwrap();
+    fs::remove_file(copy.path().join("CACHEDIR.TAG")).unwrap();
+    let before = contents(copy.path());
     assert_eq!(refusal(copy.path()), ErrorKind::NotAStore);
+    assert_eq!(contents(copy.path()), before);
 }
 
 #[test]
@@ -329,8 +406,8 @@ fn a_newer_format_is_refused() {
     change(&copy.path().join("superblock"), |bytes| {
         for page in bytes.chunks_mut(4096) {
             page[8] += 1;
-            let check = larder_engine::checksum::check32(&page[..92]);
-            page[92..96].copy_from_slice(&check.to_le_bytes());
+            let check = larder_engine::checksum::check32(&page[..96]);
+            page[96..100].copy_from_slice(&check.to_le_bytes());
         }
     });
     assert_eq!(refusal(copy.path()), ErrorKind::NewerFormat);

@@ -11,6 +11,7 @@ mod miri;
 mod model;
 mod processes;
 mod protocol;
+mod recovery;
 mod upkeep;
 
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use larder_engine::env::{Env, LockByte, LockTable, OpenMode, RealEnv};
-use larder_engine::{Budget, DropReason, Key, Options, Put, Store};
+use larder_engine::{Budget, DropReason, Error, Key, Options, Put, Store};
 use larder_tests::sample::{Random, Value, disk_usage};
 
 use super::{SEGMENT_BYTES, put, roomy, value_of};
@@ -363,7 +363,9 @@ fn threads_share_a_handle() {
         }
         scope.spawn(|| {
             for _ in 0..20 {
-                store.maintain(Budget::full()).unwrap();
+                // So may the janitor.
+                let done = store.maintain(Budget::full());
+                assert!(done.as_ref().err().is_none_or(Error::is_busy), "{done:?}");
             }
         });
     });

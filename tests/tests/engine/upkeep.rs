@@ -11,7 +11,7 @@ use larder_tests::fault::{Call, Fault, FaultEnv, Plan};
 use larder_tests::sample::{Random, Value, disk_usage};
 use tempfile::TempDir;
 
-use super::{put, value_of};
+use super::{put, roomy, value_of};
 
 /// Large bodies are written in pieces of this length.
 const PIECE_BYTES: usize = BODY_WRITE_BYTES_MAX;
@@ -205,4 +205,23 @@ fn a_segment_that_the_tail_left_long_ago_is_closed() {
     let outcome = store.writer.put(&slow.entry(Key::of(b"slow"))).unwrap();
     assert_eq!(outcome, Put::Dropped(DropReason::Closed));
     assert_eq!(store.runs(), 2, "it is tried twice");
+}
+
+/// Every compile that sees that upkeep is due would start a process for it, until it is done.
+#[test]
+fn others_see_that_somebody_is_at_work() {
+    let folder = larder_tests::temp_dir();
+    let env = FaultEnv::new();
+    let store = open(&env, folder.path(), roomy());
+    put(&store, Key::of(b"key"), &Value::of(b"value".as_slice()));
+    let other = Store::open(folder.path(), roomy()).unwrap();
+    let seen = Arc::new(AtomicU64::new(0));
+    let (other_seen, witness) = (other, seen.clone());
+    env.before_writes_of(1, move || {
+        witness.fetch_add(u64::from(other_seen.is_being_maintained()), Ordering::Relaxed);
+    });
+    store.checkpoint().unwrap();
+    assert!(seen.load(Ordering::Relaxed) > 0);
+    env.before_writes_of(usize::MAX, || ());
+    assert!(!Store::open(folder.path(), roomy()).unwrap().is_being_maintained());
 }

@@ -7,35 +7,28 @@
 //! 3. Another boot id: the opener that gets `life` exclusively writes its boot id and a new epoch,
 //!    which voids the tail and closes every segment, and downgrades. The tree stands as it is;
 //!    every record is checked in full whenever it is read. Others are told to come back (`Busy`).
+//!    Segments that are not known to be durable become suspects, see [`Superblock::suspects`].
 //! 4. A heartbeat of another boot id that is younger than a minute means another kernel on the same
 //!    directory, and is refused: locks and page cache do not reach across kernels.
+
+mod make;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use make::{CREATE_WAIT_MS_MAX, make};
+
 use crate::counters::EngineCounter;
-use crate::env::{Env, LOCK_FILE_NAME, LockByte, LockTable, OpenMode};
+use crate::env::{Env, LockByte, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::Superblock;
+use crate::format::tail::Tail;
 use crate::handle::Handle;
-use crate::index::{self, Index};
+use crate::index::Index;
 use crate::limits::{HEARTBEAT_SECS_MAX, SEGMENT_ID_MAX};
-use crate::log::{self, Log, TailFile};
+use crate::log::{Log, TailFile};
 use crate::options::{Options, ReadMode};
-use crate::superblock::{self, SuperblockFile};
-
-const TAG_FILE_NAME: &str = "CACHEDIR.TAG";
-
-/// See <https://bford.info/cachedir/>.
-const TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
-# This directory is a store of larder, a cache for build artifacts.\n\
-# It may be deleted at any time.\n";
-
-/// The first segment id. Zero stands for none in listings.
-const FIRST_SEGMENT: u32 = 1;
-
-/// How long the makers of one store wait for each other.
-const CREATE_WAIT_MS_MAX: u64 = 2_000;
+use crate::superblock::SuperblockFile;
 
 /// Opens or makes the store at `path`.
 ///
@@ -73,7 +66,7 @@ fn open_writable(env: Arc<dyn Env>, path: &Path, options: &Options) -> Result<Ha
         return Ok(Handle::new(env, path.to_path_buf(), options.clone(), true, superblock, &block));
     }
     let locks = LockTable::open(&env, path, options.file_mode)?;
-    let joined = join(&env, path, &superblock, block, &locks)?;
+    let joined = join(&env, path, &superblock, &locks)?;
     let block = joined.superblock;
     let handle = Handle::new(env, path.to_path_buf(), options.clone(), true, superblock, &block);
     let handle = handle.with_locks(locks);
@@ -92,15 +85,26 @@ fn superblock(
     let superblock = match SuperblockFile::open(&**env, path, OpenMode::Write, options.read_mode) {
         Ok(superblock) => match superblock.glance() {
             Ok(block) => return Ok((superblock, block)),
-            Err(_) if superblock.is_empty()? => create(env, path, options)?,
             // Read again below: its maker may have written it in between.
-            Err(_) => superblock,
+            Err(error) if !is_lost(&error) => superblock,
+            // A directory with something else in it is what the first error says.
+            Err(error) => make(env, path, options).map_err(|second| match second.kind() {
+                ErrorKind::NotAStore if !superblock.is_empty().unwrap_or(false) => {
+                    error.at_path(path)
+                }
+                _ => second,
+            })?,
         },
         Err(error) if !error.is_not_found() && !is_no_directory(&error) => return Err(error),
-        Err(_) => create(env, path, options)?,
+        Err(_) => make(env, path, options)?,
     };
     let block = superblock.read().map_err(|error| error.at_path(path))?;
     Ok((superblock, block))
+}
+
+/// Whether no copy of the superblock is valid.
+fn is_lost(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotAStore)
 }
 
 /// Whether a part of a path is a file.
@@ -122,41 +126,59 @@ fn join(
     env: &Arc<dyn Env>,
     path: &Path,
     superblock: &SuperblockFile,
-    mut block: Superblock,
     locks: &LockTable,
 ) -> Result<Joined> {
     let busy = || Error::new(ErrorKind::Busy, "another process recovers the store").at_path(path);
     let mut recovered = false;
     for _ in 0..3 {
+        // By the copy that look-ups go by: a recovery that was killed between the two is made
+        // again.
+        let block = superblock.glance().map_err(|error| error.at_path(path))?;
         if block.boot_id == env.boot_id() {
             if !locks.share_life()? {
                 return Err(busy());
             }
             return Ok(Joined { superblock: block, recovered });
         }
-        if env.now_secs().abs_diff(block.heartbeat_secs) < HEARTBEAT_SECS_MAX {
-            return Err(Error::new(
-                ErrorKind::OtherKernel,
-                "another kernel used the store within the last minute",
-            )
-            .at_path(path));
+        let newest = superblock.read()?;
+        let age_secs = env.now_secs().abs_diff(newest.heartbeat_secs);
+        if newest.boot_id != env.boot_id() && age_secs < HEARTBEAT_SECS_MAX {
+            let what = "another kernel used the store within the last minute";
+            return Err(Error::new(ErrorKind::OtherKernel, what).at_path(path));
         }
         if locks.seize_life()? {
-            let lock = locks.lock(LockByte::Tail, CREATE_WAIT_MS_MAX)?;
-            let beyond = beyond(env, path, &superblock.read()?)?;
-            superblock.change(&lock, |block| {
-                block.boot_id = env.boot_id();
-                block.next_segment = beyond.next_segment;
-                // What became of the last commits before, nobody knows.
-                block.used_below = beyond.next_segment;
-                block.epoch = beyond.epoch.saturating_add(1);
-                block.heartbeat_secs = env.now_secs();
-            })?;
+            take_over(env, path, superblock, locks)?;
             recovered = true;
         }
-        block = superblock.read().map_err(|error| error.at_path(path))?;
     }
     Err(busy())
+}
+
+/// Makes the store this kernel's, with `life` held exclusively.
+fn take_over(
+    env: &Arc<dyn Env>,
+    path: &Path,
+    superblock: &SuperblockFile,
+    locks: &LockTable,
+) -> Result<()> {
+    let lock = locks.lock(LockByte::Tail, CREATE_WAIT_MS_MAX)?;
+    let beyond = beyond(env, path, &superblock.read()?)?;
+    superblock.change(&lock, |block| {
+        block.boot_id = env.boot_id();
+        block.next_segment = beyond.next_segment;
+        // What became of the last commits before, nobody knows.
+        block.used_below = beyond.next_segment;
+        block.suspect_below = beyond.next_segment;
+        block.epoch = beyond.epoch.saturating_add(1);
+        block.heartbeat_secs = env.now_secs();
+    })?;
+    Ok(())
+}
+
+/// The tail as it was left, whether it counts or not.
+fn newest_tail(env: &dyn Env, path: &Path, uuid: [u8; 16]) -> Option<Tail> {
+    let file = TailFile::open(env, path, uuid, OpenMode::Read, ReadMode::Pread).ok()?;
+    file.read().ok()?
 }
 
 /// The first segment id and the highest epoch that nothing on the disk has.
@@ -172,9 +194,7 @@ fn beyond(env: &Arc<dyn Env>, path: &Path, block: &Superblock) -> Result<Beyond>
     let index = Index::open(&**env, path, block.uuid, OpenMode::Read, ReadMode::Pread)
         .and_then(|i| i.meta());
     let merged_below = index.ok().flatten().map_or(0, |meta| meta.merged_below);
-    let tail = TailFile::open(&**env, path, block.uuid, OpenMode::Read, ReadMode::Pread)
-        .and_then(|file| file.read());
-    let tail_epoch = tail.ok().flatten().map_or(0, |tail| tail.epoch);
+    let tail_epoch = newest_tail(&**env, path, block.uuid).map_or(0, |tail| tail.epoch);
     let mut found = Beyond {
         next_segment: block.next_segment.max(merged_below).min(SEGMENT_ID_MAX),
         epoch: block.epoch.max(tail_epoch),
@@ -188,108 +208,4 @@ fn beyond(env: &Arc<dyn Env>, path: &Path, block: &Superblock) -> Result<Beyond>
         found.epoch = found.epoch.max(segment.header.epoch);
     }
     Ok(found)
-}
-
-/// Makes a store in a directory that is missing, empty, or was left by a killed maker.
-// A frame of its own, see decision 0008.
-#[inline(never)]
-fn create(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<SuperblockFile> {
-    let not_a_store = |what: &str| Error::new(ErrorKind::NotAStore, what.to_string()).at_path(path);
-    if !options.create {
-        return Err(not_a_store("there is no store"));
-    }
-    let directory_mode = directory_mode(options.file_mode);
-    if let Err(error) = env.create_dir(path, directory_mode) {
-        return Err(match error.is_already_there() || is_no_directory(&error) {
-            true => not_a_store("the path of the store is not a directory"),
-            false => error,
-        });
-    }
-    if let Some(name) = foreign_name(&**env, path)? {
-        let what = format!("the directory holds `{name}`, which is not a part of a store");
-        return Err(not_a_store(&what));
-    }
-    let locks = LockTable::open(env, path, options.file_mode)?;
-    let lock = locks.lock(LockByte::Tail, CREATE_WAIT_MS_MAX)?;
-    let file_mode = OpenMode::Create(options.file_mode);
-    let superblock = SuperblockFile::open(&**env, path, file_mode, options.read_mode)?;
-    if !superblock.is_empty()? {
-        // Another maker was faster.
-        return Ok(superblock);
-    }
-    env.open(&path.join(TAG_FILE_NAME), file_mode)?.write_at(TAG, 0)?;
-    let log = path.join(log::DIRECTORY_NAME);
-    env.create_dir(&log, directory_mode)?;
-    for name in env.list(&log)? {
-        env.remove(&log.join(name))?;
-    }
-    let [uuid_low, uuid_high] = [env.random(), env.random()];
-    let mut uuid = [0; 16];
-    uuid[..8].copy_from_slice(&uuid_low.to_le_bytes());
-    uuid[8..].copy_from_slice(&uuid_high.to_le_bytes());
-    Index::create(&**env, path, uuid, file_mode, FIRST_SEGMENT)?;
-    let now = env.now_secs();
-    superblock.create(
-        &lock,
-        Superblock {
-            segment_bytes: options.new_segment_bytes() as u32,
-            generation: 0,
-            uuid,
-            boot_id: env.boot_id(),
-            epoch: 1,
-            oldest_live: FIRST_SEGMENT,
-            next_segment: FIRST_SEGMENT,
-            durable_below: FIRST_SEGMENT,
-            heartbeat_secs: now,
-            created_secs: now,
-            used_below: FIRST_SEGMENT,
-        },
-    )?;
-    Ok(superblock)
-}
-
-/// Directories can be searched by those who may read their files.
-fn directory_mode(file_mode: u32) -> u32 {
-    file_mode | (file_mode & 0o444) >> 2
-}
-
-/// A name in the directory that no maker of a store can have left. What is ours is made anew, so a
-/// name alone proves nothing: all but the lock and the superblock are made after the tag.
-fn foreign_name(env: &dyn Env, path: &Path) -> Result<Option<String>> {
-    const TAGGED: &[&str] = &[log::DIRECTORY_NAME, index::FILE_NAME, "tail", "recency", "counters"];
-    const BEFORE: &[&str] = &[LOCK_FILE_NAME, superblock::FILE_NAME];
-    // Listed before the tag is read: another maker may be at work, and the tag is there by then.
-    let names = env.list(path)?;
-    let mut tag = [0; TAG.len() + 1];
-    let count = match env.open(&path.join(TAG_FILE_NAME), OpenMode::Read) {
-        Ok(file) => file.read_at(&mut tag, 0)?,
-        Err(error) if error.is_not_found() => 0,
-        Err(error) => return Err(error),
-    };
-    let tag = &tag[..count];
-    let is_ours = |name: &str| match name {
-        TAG_FILE_NAME => TAG.starts_with(tag),
-        _ if BEFORE.contains(&name) => true,
-        _ => tag == TAG && (TAGGED.contains(&name) || name.starts_with("digests-")),
-    };
-    if let Some(name) = names.iter().find(|name| !is_ours(name)) {
-        return Ok(Some(name.clone()));
-    }
-    if !names.iter().any(|name| name == log::DIRECTORY_NAME) {
-        return Ok(None);
-    }
-    let segments = env.list(&path.join(log::DIRECTORY_NAME))?;
-    Ok(segments.into_iter().find(|name| !name.ends_with(".seg")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn directories_follow_the_mode_of_files() {
-        assert_eq!(directory_mode(0o600), 0o700);
-        assert_eq!(directory_mode(0o660), 0o770);
-        assert_eq!(directory_mode(0o664), 0o775);
-    }
 }
