@@ -69,19 +69,14 @@ fn left_ms(handle: &Handle, id: u32, active: u32) -> u64 {
 pub fn seal(handle: &Handle, from: u32, closed_below: u32) -> Result<()> {
     let suspects = handle.superblock.read()?.suspects();
     for id in from..closed_below {
-        if suspects.contains(&id) {
-            seal_suspect(handle, id)?;
-            continue;
-        }
-        match handle.log.segment(id) {
-            Ok(Some(segment)) => match segment.seal() {
-                // Its merge tells how much of it there is.
-                Err(error) if error.is_unreadable() => {}
-                other => other?,
-            },
-            Ok(None) => {}
+        let sealed = match suspects.contains(&id) {
+            true => seal_suspect(handle, id),
+            false => handle.log.segment(id).and_then(|s| s.map_or(Ok(()), |s| s.seal())),
+        };
+        match sealed {
+            // Its merge finds out how much of it there is.
             Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),
-            Err(error) => return Err(error),
+            sealed => sealed?,
         }
     }
     Ok(())
@@ -109,7 +104,10 @@ fn settle(handle: &Handle, locks: &LockTable, merged_below: u32) -> Result<()> {
     let suspects = block.suspects();
     for id in suspects.start.max(block.oldest_live)..suspects.end.min(merged_below) {
         if let Ok(Some(segment)) = handle.log.segment(id) {
-            segment.mend(&segment.entries()?)?;
+            match segment.entries().and_then(|entries| segment.mend(&entries)) {
+                Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),
+                mended => mended?,
+            }
             // Before it is no suspect any more: half of the new table must not be left of it, also
             // where it was written by a janitor that was killed.
             segment.sync()?;
@@ -238,10 +236,13 @@ fn index_entry(entry: FooterEntry) -> IndexEntry {
 /// The entries of the segments in the order of the tree, without those that a newer one of the same
 /// batch supersedes.
 fn batch(handle: &Handle, segments: std::ops::Range<u32>) -> Result<Vec<FooterEntry>> {
+    let suspects = handle.superblock.read()?.suspects();
     let mut entries = Vec::new();
     for id in segments {
         // Whatever cannot be read is out of reach from now on: that is worth a second try.
         match handle.log.segment(id).or_else(|_| handle.log.segment(id)) {
+            // By what it holds, not by its footer: that may be one of before the crash.
+            Ok(Some(segment)) if suspects.contains(&id) => entries.extend(segment.scan()?),
             Ok(Some(segment)) => entries.extend(readable_entries(handle, &segment)?),
             Ok(None) => {}
             Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),

@@ -154,10 +154,9 @@ fn headers(env: &dyn Env, path: &Path) -> Result<Vec<SegmentHeader>> {
     let mut stores: BTreeMap<[u8; 16], Vec<SegmentHeader>> = BTreeMap::new();
     for name in names {
         let Some(id) = log::id_of(&name).filter(|id| *id < SEGMENT_ID_MAX) else { continue };
-        if let Ok(file) = env.open(&directory.join(&name), OpenMode::Read)
-            && let Some(header) =
-                log::read_header(&*file, |bytes| SegmentHeader::decode(bytes, id))?
-        {
+        // One that cannot be opened just now must not be taken for none: the log would be emptied.
+        let file = env.open(&directory.join(&name), OpenMode::Read)?;
+        if let Some(header) = log::read_header(&*file, |bytes| SegmentHeader::decode(bytes, id))? {
             stores.entry(header.uuid).or_default().push(header);
         }
     }

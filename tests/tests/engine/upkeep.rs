@@ -225,3 +225,43 @@ fn others_see_that_somebody_is_at_work() {
     env.before_writes_of(usize::MAX, || ());
     assert!(!Store::open(folder.path(), roomy()).unwrap().is_being_maintained());
 }
+
+/// A power cut costs what was written since the last checkpoint: 64 MiB, or a minute's work.
+#[test]
+fn a_checkpoint_is_due_after_a_minute_of_writing() {
+    let folder = larder_tests::temp_dir();
+    let env = FaultEnv::new();
+    let store = open(&env, folder.path(), Options::new());
+    let value = Value::of(b"value".as_slice());
+    put(&store, Key::of(b"1"), &value);
+    env.pass_ms(59_000);
+    put(&store, Key::of(b"2"), &value);
+    assert!(!store.maintenance_due());
+    assert!(!store.maintain(Budget::full()).unwrap().checkpointed);
+    env.pass_ms(2_000);
+    put(&store, Key::of(b"3"), &value);
+    assert!(store.maintenance_due());
+    assert!(store.maintain(Budget::full()).unwrap().checkpointed);
+    env.pass_ms(61_000);
+    // Nothing was written for a minute: there is nothing to make durable.
+    let store = open(&env, folder.path(), Options::new());
+    put(&store, Key::of(b"4"), &value);
+    assert!(!store.maintenance_due());
+}
+
+#[test]
+fn a_checkpoint_is_due_after_64_mebibytes() {
+    let folder = larder_tests::temp_dir();
+    // A segment that is full makes upkeep due as well; these are larger.
+    let options = Options::new().max_size_bytes(64 << 30);
+    let store = open(&FaultEnv::new(), folder.path(), options);
+    let mut written_bytes = 0;
+    for number in 0..40u64 {
+        let value = noise(number, 2 << 20);
+        put(&store, Key::of(&number.to_le_bytes()), &value);
+        written_bytes += 2 << 20;
+        assert_eq!(store.maintenance_due(), written_bytes >= 64 << 20, "{written_bytes}");
+    }
+    assert!(store.maintain(Budget::full()).unwrap().checkpointed);
+    assert_eq!(store.stats().unwrap().bytes_since_checkpoint, 0);
+}
