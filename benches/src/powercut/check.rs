@@ -5,15 +5,17 @@
 //!    found, by its key or in a snapshot, has a wrong byte.
 //! 3. After full upkeep every key has what it had, or something newer that only upkeep can find,
 //!    unless it was evicted; and `verify` finds no damage.
+//!    A snapshot has the same.
 //! 4. It stores and finds something new, makes a checkpoint, and all of that is there when it is
 //!    opened again.
+//! 5. It occupies no more than `max_size`.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use larder_engine::{Budget, Put, Record, Store};
+use larder_engine::{Budget, DropReason, Put, Record, Store};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::content::{self, Change, KEYS, Operation};
@@ -88,7 +90,7 @@ impl Check<'_> {
         self.count("microseconds of opening", start.elapsed().as_micros() as u64);
         let oldest = self.ledger.oldest_live(self.moment);
         let found = self.found(&store, "after the cut", oldest);
-        self.snapshot(&store, "after the cut");
+        self.snapshot(&store, "after the cut", None);
         for _ in 0..2 {
             store.maintain(Budget::full()).map_err(|error| format!("upkeep failed: {error}"))?;
         }
@@ -96,9 +98,10 @@ impl Check<'_> {
         let oldest = oldest.max(oldest_live(self.path).map_err(text)?);
         let later = self.found(&store, "after upkeep", oldest);
         self.compare(&found, &later, "upkeep");
-        self.snapshot(&store, "after upkeep");
+        self.snapshot(&store, "after upkeep", Some(&later));
         self.verify(&store);
         self.go_on(&store)?;
+        self.bound(&store);
         drop(store);
         let store = self.open().map_err(|text| format!("for the second time: {text}"))?;
         let oldest = oldest.max(oldest_live(self.path).map_err(text)?);
@@ -149,15 +152,42 @@ impl Check<'_> {
         content::check(self.load.seed, self.load.segment_bytes, record)
     }
 
-    fn snapshot(&mut self, store: &Store, when: &str) {
+    /// Reads all records of a snapshot; `expected` is what look-ups found, if that must be the same.
+    fn snapshot(&mut self, store: &Store, when: &str, expected: Option<&Found>) {
         let snapshot = match store.snapshot() {
             Ok(snapshot) => snapshot,
             Err(error) => return self.fail(format!("{when}: a snapshot failed: {error}")),
         };
+        let mut found = Found::new();
         for record in snapshot.iter() {
-            if let Err(what) = self.whose(&record) {
-                self.fail(format!("{when}: a record of a snapshot is wrong: {what}"));
+            match self.whose(&record) {
+                Ok((writer, number, key)) if writer < WRITER => {
+                    found.insert((writer, key), Some(number));
+                }
+                Ok(_) => {}
+                Err(what) => {
+                    self.fail(format!("{when}: a record of a snapshot is wrong: {what}"));
+                }
             }
+        }
+        for ((writer, key), number) in expected.into_iter().flatten() {
+            let other = found.remove(&(*writer, *key)).flatten();
+            if other != *number {
+                let text = format!("{when}: key {key} of writer {writer} has {number:?}");
+                self.fail(format!("{text}, in a snapshot {other:?}"));
+            }
+        }
+    }
+
+    /// The store occupies no more than it may.
+    fn bound(&mut self, store: &Store) {
+        match store.stats() {
+            Ok(stats) if stats.disk_bytes <= stats.max_size_bytes => {}
+            Ok(stats) => {
+                let [bytes, max] = [stats.disk_bytes, stats.max_size_bytes];
+                self.fail(format!("the store occupies {bytes} bytes, {max} are allowed"));
+            }
+            Err(error) => self.fail(format!("there are no sizes: {error}")),
         }
     }
 
@@ -165,6 +195,9 @@ impl Check<'_> {
         for ((writer, key), number) in before {
             let later = after.get(&(*writer, *key)).copied().flatten();
             let is_evicted = self.load.evicts() && later.is_none();
+            if number.is_none() && later.is_some() {
+                self.count(&format!("keys that were found only after {what}"), 1);
+            }
             let Some(number) = number.filter(|_| !is_evicted) else { continue };
             if !self.ledger.is_no_older(*writer, *key, number, later) {
                 let text = format!("{what} changed key {key} of writer {writer}");
@@ -190,9 +223,14 @@ impl Check<'_> {
         let mut has = BTreeMap::new();
         for number in 0..OPERATIONS {
             let operation = Operation::new(self.load.seed, self.load.segment_bytes, writer, number);
-            match store.put_all(&operation.entries()) {
-                Ok(Put::Stored) => {}
-                other => return Err(format!("a put after the cut: {other:?}")),
+            let mut put = store.put_all(&operation.entries());
+            if matches!(put, Ok(Put::Dropped(DropReason::Full))) {
+                let upkeep = store.maintain(Budget::full());
+                upkeep.map_err(|error| format!("upkeep of a full store: {error}"))?;
+                put = store.put_all(&operation.entries());
+            }
+            if !matches!(put, Ok(Put::Stored)) {
+                return Err(format!("a put after the cut: {put:?}"));
             }
             for (key, change) in operation.changes {
                 has.insert(key, (change != Change::Remove).then_some(number));

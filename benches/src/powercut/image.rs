@@ -4,6 +4,8 @@
 //! 2. Between flushes: everything up to the last flush, and of each later write, at random, all,
 //!    nothing, or some of its sectors or pages. How much is kept differs from image to image.
 
+use std::ops::Range;
+
 use super::disk::{Disk, Event, PAGE_BYTES, What};
 use super::ledger::Moment;
 use super::volume::FileSystem;
@@ -32,27 +34,45 @@ impl Cut {
     }
 }
 
+/// Of the cuts one in so many is among the first events, while the store is made.
+const EARLY_ONE_IN: u64 = 8;
+const EARLY_EVENTS: u64 = 64;
+
 /// Chooses cuts among the events of a range, half of them at flushes if there are so many, in the
 /// order of the log.
-pub fn choose(log: &[Event], range: std::ops::Range<usize>, count: usize, seed: u64) -> Vec<Cut> {
+pub fn choose(log: &[Event], range: Range<usize>, count: usize, seed: u64) -> Vec<Cut> {
     let mut random = Random::new(&[seed, 0x1337]);
     let is_flush = |index: &usize| log[*index].what == What::Flush;
     let (mut flushes, writes): (Vec<usize>, Vec<usize>) = range.partition(is_flush);
+    let pick = |events: &[usize], random: &mut Random| {
+        let is_early = random.below(EARLY_ONE_IN) == 0;
+        let bound = if is_early { EARLY_EVENTS } else { u64::MAX };
+        random.below(bound.min(events.len() as u64)) as usize
+    };
     let mut cuts = Vec::new();
     while cuts.len() < count / 2 && !flushes.is_empty() {
-        let index = flushes.swap_remove(random.below(flushes.len() as u64) as usize);
+        let index = flushes.remove(pick(&flushes, &mut random));
         cuts.push(Cut { position: index + 1, subset: None });
     }
     while cuts.len() < count && !writes.is_empty() {
-        let mut position = writes[random.below(writes.len() as u64) as usize] + 1;
-        // Every other one right before a flush, where most is at stake.
-        while cuts.len().is_multiple_of(2) && position < log.len() && !is_flush(&position) {
-            position += 1;
+        let mut position = writes[pick(&writes, &mut random)] + 1;
+        if random.below(2) == 0 {
+            // Where most is at stake: right before a flush, the better of two.
+            let ends = [position, writes[pick(&writes, &mut random)] + 1].map(|from| {
+                let ahead = log[from..].iter().take_while(|event| event.what != What::Flush);
+                from + ahead.count()
+            });
+            position = ends.into_iter().max_by_key(|end| unflushed(log, *end)).unwrap_or(position);
         }
         cuts.push(Cut { position, subset: Some(random.number()) });
     }
     cuts.sort_by_key(|cut| cut.position);
     cuts
+}
+
+/// Writes between the last flush and a position.
+fn unflushed(log: &[Event], position: usize) -> usize {
+    log[..position].iter().rev().take_while(|event| event.what != What::Flush).count()
 }
 
 /// Makes the images of cuts, which have to come in the order of the log.

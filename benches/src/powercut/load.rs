@@ -56,7 +56,7 @@ impl Load {
             _ => RecordLayout::Raw,
         };
         let options = Options::new().segment_bytes(self.segment_bytes).layout(layout);
-        options.max_size_bytes(self.max_size_bytes)
+        options.max_size_bytes(self.max_size_bytes).preallocate(writer == 1)
     }
 
     /// As one word of a command line.

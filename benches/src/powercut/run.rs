@@ -20,7 +20,7 @@ use super::volume::{FileSystem, Volume, save};
 const KEPT_IMAGES_MAX: u64 = 3;
 
 /// Every so many images are cut a second time.
-const AGAIN_ONE_IN: usize = 5;
+const AGAIN_ONE_IN: usize = 3;
 
 /// A check that takes longer does not end.
 const CHECK_MAX: Duration = Duration::from_secs(120);

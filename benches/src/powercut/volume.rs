@@ -229,7 +229,10 @@ pub fn find(program: &str) -> Option<PathBuf> {
 /// What a program says; a failure is an error with its words.
 fn output(command: &mut Command) -> io::Result<String> {
     let output = command.stdin(Stdio::null()).output()?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_string();
+    let text = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    };
     match output.status.success() {
         true => Ok(text(&output.stdout)),
         false => Err(io::Error::other(format!("{:?}: {}", command, text(&output.stderr)))),
