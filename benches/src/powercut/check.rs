@@ -122,7 +122,13 @@ impl Check<'_> {
         let mut found = Found::new();
         let mut verdicts = BTreeMap::new();
         for (writer, key) in (0..self.load.writers).flat_map(|w| (0..KEYS).map(move |k| (w, k))) {
-            let Ok(number) = self.get(store, writer, key, when) else { continue };
+            let number = match self.get(store, writer, key, when) {
+                Ok(number) => number,
+                Err(what) => {
+                    self.fail(what);
+                    continue;
+                }
+            };
             found.insert((writer, key), number);
             match self.ledger.judge(writer, key, number, self.moment, oldest) {
                 Ok(verdict) => *verdicts.entry(verdict.name()).or_insert(0) += 1,
@@ -135,16 +141,17 @@ impl Check<'_> {
         found
     }
 
-    fn get(&mut self, store: &Store, writer: u64, key: u64, when: &str) -> Result<Option<u64>, ()> {
+    /// The number of the operation that put what is found under a key.
+    fn get(&self, store: &Store, writer: u64, key: u64, when: &str) -> Result<Option<u64>, String> {
         let name = content::key_of(self.load.seed, writer, key);
         let place = format!("{when}: key {key} of writer {writer}");
         match store.get(&name) {
             Ok(None) => Ok(None),
             Ok(Some(record)) => match self.whose(&record) {
                 Ok((_, number, _)) => Ok(Some(number)),
-                Err(what) => Err(self.fail(format!("{place} is wrong: {what}"))),
+                Err(what) => Err(format!("{place} is wrong: {what}")),
             },
-            Err(error) => Err(self.fail(format!("{place} cannot be read: {error}"))),
+            Err(error) => Err(format!("{place} cannot be read: {error}")),
         }
     }
 
@@ -238,9 +245,8 @@ impl Check<'_> {
         }
         store.checkpoint().map_err(|error| format!("a checkpoint after the cut: {error}"))?;
         for (key, expected) in has {
-            if let Ok(found) = self.get(store, writer, key, "put after the cut")
-                && found != expected
-            {
+            let found = self.get(store, writer, key, "put after the cut")?;
+            if found != expected {
                 self.fail(format!("put after the cut: {found:?} instead of {expected:?}"));
             }
         }

@@ -154,8 +154,13 @@ impl Worker {
         let from_ns = now_ns();
         let done = match store.maintain(budget) {
             Ok(done) => done,
-            Err(error) if error.is_busy() => return Ok(self.count("upkeeps, busy")),
-            Err(error) => return Ok(self.fail(format!("upkeep failed: {error}"))),
+            Err(error) => {
+                match error.is_busy() {
+                    true => self.count("upkeeps, busy"),
+                    false => self.fail(format!("upkeep failed: {error}")),
+                }
+                return Ok(());
+            }
         };
         self.lines.push(Line::Upkeep(from_ns, now_ns(), oldest_live(&self.path)?));
         if done.checkpointed {
