@@ -165,9 +165,11 @@ struct Checked {
     failures: Vec<String>,
     kept: Kept,
     kind: &'static str,
-    /// An image that failed.
+    /// An image that failed, and the last words of its check.
     disk: Option<(Disk, String)>,
+    /// Where such images are kept, and the ledger that they need.
     failed: PathBuf,
+    ledger: PathBuf,
 }
 
 impl Checked {
@@ -190,10 +192,16 @@ impl Checked {
             let number = column.figure("failed images");
             let file = self.failed.join(format!("{}-{number}.disk", column.name));
             let _ = std::fs::create_dir_all(&self.failed);
-            match save(&disk, &file) {
-                Ok(()) => column.failures.push(format!("left in {}: {call}", file.display())),
-                Err(error) => column.failures.push(format!("cannot keep an image: {error}")),
-            }
+            let ledger = file.with_extension("ledger");
+            let saved = save(&disk, &file).and_then(|()| std::fs::copy(&self.ledger, &ledger));
+            let (file, ledger) = (file.display(), ledger.display());
+            column.failures.push(match saved {
+                Ok(_) => format!(
+                    "left in {file}; mounted below DIR it is checked by: \
+                     powercut check DIR/{STORE_NAME} {ledger} {call}"
+                ),
+                Err(error) => format!("cannot keep an image: {error}"),
+            });
         }
     }
 }
@@ -223,6 +231,7 @@ impl Checker<'_> {
             kept: job.kept,
             kind: job.cut.kind(),
             failed: self.place.failed.clone(),
+            ledger: self.recording.ledger.clone(),
             ..Checked::default()
         };
         let place = format!("cut {} at event {}", job.cut.kind(), job.cut.position);
@@ -250,42 +259,38 @@ impl Checker<'_> {
         let before = checked.failures.len();
         let start = Instant::now();
         let folder = &self.place.folder;
-        let (log, call) = match Volume::new(self.recording.system, disk.clone(), folder, &self.name)
-        {
+        let numbers = [moment.last_ns, moment.next_ns, boot].map(|number| number.to_string());
+        let words = [&[self.recording.load.word()], &numbers[..]].concat();
+        let log = match Volume::new(self.recording.system, disk.clone(), folder, &self.name) {
             Ok(volume) => {
                 let mount_ms = start.elapsed().as_millis() as u64;
                 checked.maxima.push(("milliseconds of a mount, at most", mount_ms));
-                let call = self.call(&volume.path().join(STORE_NAME), moment, boot, checked);
+                self.call(&volume.path().join(STORE_NAME), &words, checked);
                 checked.figures.push(("milliseconds of checks".into(), elapsed_ms(start)));
-                let log = std::mem::take(&mut volume.recorder().log);
-                (log, call)
+                std::mem::take(&mut volume.recorder().log)
             }
             Err(error) => {
                 checked.failures.push(format!("cannot mount the image: {error}"));
-                (Vec::new(), String::new())
+                Vec::new()
             }
         };
         if checked.failures.len() > before {
             let failures = &mut checked.failures[before..];
             failures.iter_mut().for_each(|text| *text = format!("{place}: {text}"));
-            checked.disk = Some((disk.clone(), call));
+            checked.disk = Some((disk.clone(), words.join(" ")));
         }
         log
     }
 
-    /// Has the store checked by a process of its own, and returns how that was called.
-    fn call(&self, store: &Path, moment: Moment, boot: u64, checked: &mut Checked) -> String {
+    /// Has the store checked by a process of its own.
+    fn call(&self, store: &Path, words: &[String], checked: &mut Checked) {
         let mut command = Command::new(&self.place.program);
-        command.arg("check").arg(store).arg(&self.recording.ledger);
-        command.arg(self.recording.load.word());
-        command.args([moment.last_ns, moment.next_ns, boot].map(|number| number.to_string()));
+        command.arg("check").arg(store).arg(&self.recording.ledger).args(words);
         command.stdin(Stdio::null());
         match output(&mut command, &self.place.folder.join(format!("{}.out", self.name))) {
             Ok(text) => read_lines(&text, checked),
             Err(error) => checked.failures.push(format!("the check: {error}")),
         }
-        let words = command.get_args().map(|word| word.to_string_lossy().into_owned());
-        words.collect::<Vec<_>>().join(" ")
     }
 }
 
