@@ -17,6 +17,7 @@ use crate::format::body::RecordKind;
 use crate::format::index::{IndexEntry, Meta};
 use crate::format::superblock::Superblock;
 use crate::handle::Handle;
+use crate::index::Index;
 use crate::key::Key;
 use crate::limits::{CANDIDATES_MAX, INDEX_RETRIES_MAX};
 use crate::location::Location;
@@ -137,7 +138,11 @@ fn is_suspect(handle: &Handle, block: &Superblock, segment: u32) -> bool {
 
 /// Collects the places of a key; returns the superblock that it went by.
 fn candidates(handle: &Handle, key: &Key, found: &mut Candidates) -> Result<Superblock> {
-    let index = handle.index()?;
+    let index = match handle.index() {
+        // Only whoever may write makes one.
+        Err(error) if error.is_not_found() => None,
+        index => Some(index?),
+    };
     let mut last_transaction = None;
     for _ in 0..INDEX_RETRIES_MAX {
         let block = handle.superblock.glance()?;
@@ -145,10 +150,10 @@ fn candidates(handle: &Handle, key: &Key, found: &mut Candidates) -> Result<Supe
         handle.log.forget_below(block.oldest_live);
         // The meta is read before the tables: tables outlive their merge, so whatever it does not
         // have is in a table.
-        let meta = index.meta()?;
+        let meta = index.map_or(Ok(None), Index::meta)?;
         *found = Candidates::default();
         search_tables(handle, key, meta.as_ref(), &block, found)?;
-        let Some(meta) = meta else { return Ok(block) };
+        let (Some(meta), Some(index)) = (meta, index) else { return Ok(block) };
         let mut entries = Vec::new();
         let prefix = key.prefix();
         if index.range(&meta, prefix, prefix, &mut entries)?.is_ok() {

@@ -6,8 +6,8 @@
 //!
 //! A slot (16 bytes) says that a record was committed. A slot is valid if and only if it is not all
 //! zeros and its 24-bit check, salted for the segment, is right. Slots of a page are filled from
-//! the front, so that the first all-zero slot ends the page. A slot is a hint: the frame is the
-//! truth.
+//! the front, so that the last slot which is not all zeros ends the page, and zeros before it are
+//! damage. A slot is a hint: the frame is the truth.
 //!
 //! A footer is valid if and only if the last 64 bytes of the file are a valid trailer: magic, the
 //! segment's id, a count of entries that fits, and the right checksums of entries and trailer. Its
@@ -204,7 +204,7 @@ fn slot_check(key_prefix: u64, place: u64, salt: u64) -> u64 {
     xxh3_64(&bytes, salt) & 0xff_ffff
 }
 
-/// The number of slots of a page that are taken: those before the first that is all zeros.
+/// The number of slots of a page that are taken: those up to the last that is not all zeros.
 pub fn slots_taken(page: &[u8]) -> usize {
     raw_slots(page).count()
 }
@@ -215,8 +215,10 @@ pub fn slots(page: &[u8], salt: u64, segment: u32) -> impl Iterator<Item = Optio
 }
 
 fn raw_slots(page: &[u8]) -> impl Iterator<Item = &[u8]> {
-    page.chunks_exact(SLOT_BYTES)
-        .take_while(|slot| read_u128(slot, SLOT_KEY).is_some_and(|bits| bits != 0))
+    let is_taken = |slot: &[u8]| read_u128(slot, SLOT_KEY).is_some_and(|bits| bits != 0);
+    let slots = page.chunks_exact(SLOT_BYTES);
+    let taken = slots.clone().rposition(is_taken).map_or(0, |last| last.saturating_add(1));
+    slots.take(taken)
 }
 
 /// A slot with the sequence number of its record.
@@ -324,6 +326,8 @@ mod tests {
         assert_eq!(slots_taken(&page), 3);
         assert_eq!(slots(&page, 5, 9).flatten().count(), 2);
         assert_eq!(slots(&page, 5, 9).count(), 3);
+        page[SLOT_BYTES..2 * SLOT_BYTES].fill(0);
+        assert_eq!((slots_taken(&page), slots(&page, 5, 9).flatten().count()), (3, 2));
     }
 
     #[test]

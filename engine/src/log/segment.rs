@@ -297,11 +297,11 @@ impl Segment {
         let mut around = [0; 2 * SLOT_BYTES];
         let wanted = (PAGE_BYTES - begin).min(around.len());
         self.window.read_at(&mut around[..wanted], page_offset + begin as u64)?;
-        let taken = slots_taken(&around);
-        if taken == 0 {
+        if slots_taken(&around[..SLOT_BYTES]) == 0 {
             checked.clear();
+            return Ok(false);
         }
-        Ok(taken == 1)
+        Ok(slots_taken(&around) == 1)
     }
 
     /// Reads the frame and the head of the record at `location`, and what a single read of its

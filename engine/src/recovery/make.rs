@@ -4,7 +4,7 @@
 //!    disk first: so a directory with the tag holds nothing that is not ours.
 //! 2. Where the superblock is missing or no copy of it is valid, it is made from the headers of the
 //!    segments: which store they belong to, and from where to where they go. All of them are
-//!    suspects then, but for those that are in the tree.
+//!    suspects then.
 //! 3. A directory without such segments becomes an empty store.
 //! 4. Nobody else may have the store open meanwhile: whoever holds the old superblock would go on
 //!    with it.
@@ -68,6 +68,8 @@ pub fn make(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superb
         // Another maker was faster, or the store is not for this program.
         _ => return Ok(superblock),
     }
+    // Of a new store the lock has a name before the tag has: a tag alone may be anybody's.
+    env.sync_dir(path)?;
     let block = match survey(env, path, options)? {
         Some(_) if !locks.seize_life()? => {
             let what = "the superblock is lost, and the store is open elsewhere";
@@ -136,7 +138,8 @@ fn survey(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Option<S
         epoch: epochs.fold(tail_epoch, u32::max).saturating_add(1),
         oldest_live: oldest.id,
         next_segment,
-        durable_below: merged_below.clamp(oldest.id, next_segment),
+        // Even those in the tree: their tables may not have been mended.
+        durable_below: oldest.id,
         heartbeat_secs: env.now_secs(),
         created_secs: oldest.created_secs,
         used_below: next_segment,
