@@ -46,12 +46,15 @@ fn work(words: &[String]) -> Result<(), Box<dyn Error>> {
     worker::run(role, id.parse()?, Path::new(store), Path::new(ledger), load)
 }
 
-/// `check STORE LEDGER LOAD LAST NEXT BOOT`
+/// `check STORE LEDGER LOAD LAST NEXT BOOT OLDEST`
 fn check(words: &[String]) -> Result<(), Box<dyn Error>> {
-    let [store, ledger, load, last, next, boot] = words else { return Err("who calls?".into()) };
+    let [store, ledger, load, last, next, boot, oldest] = words else {
+        return Err("who calls?".into());
+    };
     let load = Load::parse(load).ok_or("the load is not understood")?;
     let moment = Moment { last_ns: last.parse()?, next_ns: next.parse()? };
-    check::run(Path::new(store), Path::new(ledger), load, moment, boot.parse()?)
+    let (store, ledger) = (Path::new(store), Path::new(ledger));
+    check::run(store, ledger, load, moment, boot.parse()?, oldest.parse()?)
 }
 
 /// `try FILE`

@@ -31,6 +31,9 @@ const WRITER: u64 = 1_000;
 /// Operations after the cut.
 const OPERATIONS: u64 = 8;
 
+/// The name under which a check says the oldest segment that it left.
+pub const OLDEST_LIVE: &str = "oldest live segment";
+
 /// What is found under each key of each writer: the number of an operation, or nothing.
 type Found = BTreeMap<(u64, u64), Option<u64>>;
 
@@ -46,6 +49,8 @@ pub struct Check<'a> {
     pub moment: Moment,
     /// How often it was cut.
     pub boot: u64,
+    /// Segments below were evicted after that moment, in the check before the second cut.
+    pub oldest_live: u32,
     /// What is there, and what is wrong.
     pub lines: Vec<Line>,
 }
@@ -60,13 +65,15 @@ pub fn run(
     load: Load,
     moment: Moment,
     boot: u64,
+    oldest_live: u32,
 ) -> Result<(), Box<dyn std::error::Error>> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let text = std::fs::read_to_string(ledger)?;
     let lines: Option<Vec<Line>> = text.lines().map(Line::parse).collect();
     let lines = lines.ok_or("a line of the ledger is not understood")?;
     let ledger = Ledger::new(&lines, load.seed, load.segment_bytes, load.evicts());
-    let mut check = Check { path, load, ledger: &ledger, moment, boot, lines: Vec::new() };
+    let ledger = &ledger;
+    let mut check = Check { path, load, ledger, moment, boot, oldest_live, lines: Vec::new() };
     if let Err(text) = check.run() {
         check.fail(text);
     }
@@ -88,7 +95,7 @@ impl Check<'_> {
         let start = Instant::now();
         let store = self.open()?;
         self.count("microseconds of opening", start.elapsed().as_micros() as u64);
-        let oldest = self.ledger.oldest_live(self.moment);
+        let oldest = self.oldest_live.max(self.ledger.oldest_live(self.moment));
         let found = self.found(&store, "after the cut", oldest);
         self.snapshot(&store, "after the cut", None);
         for _ in 0..2 {
@@ -107,6 +114,7 @@ impl Check<'_> {
         let oldest = oldest.max(oldest_live(self.path).map_err(text)?);
         let last = self.found(&store, "at the end", oldest);
         self.compare(&later, &last, "a checkpoint and opening");
+        self.count(OLDEST_LIVE, u64::from(oldest));
         self.verify(&store);
         Ok(())
     }

@@ -45,17 +45,40 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// If something cannot be made or started, or flushes do not arrive.
 pub fn record(program: &Path, system: FileSystem, load: Load, folder: &Path) -> Outcome<Recording> {
     let disk = system.make(folder)?;
-    let ledgers = folder.join(format!("ledgers-{}", load.word().replace(':', "-")));
-    fs::create_dir_all(&ledgers)?;
     let volume = Volume::new(system, disk.clone(), folder, "recorded")?;
+    soil(program, &volume, folder, load)?;
     try_flush(program, &volume)?;
     let from = volume.recorder().log.len();
-    let run = Processes::start(program, &volume.path().join(STORE_NAME), &ledgers, load)?;
-    run.wait()?;
+    let ledgers = use_store(program, &volume, folder, load)?;
     let log = std::mem::take(&mut volume.recorder().log);
     let window = from..log.len();
     let (ledger, lines) = collect(&ledgers)?;
     Ok(Recording { system, load, disk, log, window, ledger, lines })
+}
+
+/// Has a store used.
+fn use_store(program: &Path, volume: &Volume, folder: &Path, load: Load) -> Outcome<PathBuf> {
+    let ledgers = folder.join(format!("ledgers-{}", load.word().replace(':', "-")));
+    fs::create_dir_all(&ledgers)?;
+    Processes::start(program, &volume.path().join(STORE_NAME), &ledgers, load)?.wait()?;
+    Ok(ledgers)
+}
+
+/// Has another store used and removed, so that the blocks that files get have old bytes, and such
+/// as look like records. None of them has a right to come back.
+fn soil(program: &Path, volume: &Volume, folder: &Path, load: Load) -> Outcome<()> {
+    let operations = load.operations / 2;
+    let old = Load { seed: !load.seed, operations, forgets_syncs: false, ..load };
+    let ledgers = use_store(program, volume, folder, old)?;
+    fs::remove_dir_all(ledgers)?;
+    // By other processes, see `volume`.
+    let store = volume.path().join(STORE_NAME);
+    let removed = Command::new("rm").arg("-r").arg(store).status()?;
+    let synced = Command::new("sync").arg("-f").arg(volume.path()).status()?;
+    match removed.success() && synced.success() {
+        true => Ok(()),
+        false => Err("the store before the recording cannot be removed".into()),
+    }
 }
 
 /// A recording without flushes, or with flushes before the writes that they are for, is worthless:

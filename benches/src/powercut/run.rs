@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::check::OLDEST_LIVE;
 use super::disk::{Disk, Event, What};
 use super::image::{Cut, Images, Kept, choose};
 use super::ledger::{Line, Moment};
@@ -162,6 +163,8 @@ fn build(images: &mut Images<'_>, cuts: &[Cut], jobs: &SyncSender<Job>) {
 struct Checked {
     figures: Vec<(String, u64)>,
     maxima: Vec<(&'static str, u64)>,
+    /// The oldest segment that the check left.
+    oldest_live: u64,
     failures: Vec<String>,
     kept: Kept,
     kind: &'static str,
@@ -259,7 +262,8 @@ impl Checker<'_> {
         let before = checked.failures.len();
         let start = Instant::now();
         let folder = &self.place.folder;
-        let numbers = [moment.last_ns, moment.next_ns, boot].map(|number| number.to_string());
+        let numbers = [moment.last_ns, moment.next_ns, boot, checked.oldest_live];
+        let numbers = numbers.map(|number| number.to_string());
         let words = [&[self.recording.load.word()], &numbers[..]].concat();
         let log = match Volume::new(self.recording.system, disk.clone(), folder, &self.name) {
             Ok(volume) => {
@@ -304,6 +308,7 @@ fn read_lines(text: &str, checked: &mut Checked) {
             Some(Line::Count(name, count)) if name == "microseconds of opening" => {
                 checked.maxima.push(("microseconds of opening a store, at most", count));
             }
+            Some(Line::Count(name, count)) if name == OLDEST_LIVE => checked.oldest_live = count,
             Some(Line::Count(name, count)) => checked.figures.push((name, count)),
             Some(Line::Failure(text)) => checked.failures.push(text),
             _ => checked.failures.push(format!("the check says `{line}`")),
