@@ -8,12 +8,13 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use larder_benches::powercut::ledger::Moment;
+use larder_benches::powercut::check::Check;
+use larder_benches::powercut::ledger::{Ledger, Moment};
 use larder_benches::powercut::load::Load;
 use larder_benches::powercut::recording::write_and_sync;
 use larder_benches::powercut::run::{self, Place};
 use larder_benches::powercut::settings::{Settings, USAGE};
-use larder_benches::powercut::{check, summary, worker};
+use larder_benches::powercut::{summary, worker};
 use rustix::mount::{MountFlags, mount};
 
 /// Something is missing.
@@ -46,15 +47,23 @@ fn work(words: &[String]) -> Result<(), Box<dyn Error>> {
     worker::run(role, id.parse()?, Path::new(store), Path::new(ledger), load)
 }
 
-/// `check STORE LEDGER LOAD LAST NEXT BOOT OLDEST`
+/// `check STORE LEDGER LOAD LAST NEXT BOOT OLDEST FOUND`
 fn check(words: &[String]) -> Result<(), Box<dyn Error>> {
-    let [store, ledger, load, last, next, boot, oldest] = words else {
+    let [store, ledger, load, last, next, boot, oldest, found] = words else {
         return Err("who calls?".into());
     };
     let load = Load::parse(load).ok_or("the load is not understood")?;
-    let moment = Moment { last_ns: last.parse()?, next_ns: next.parse()? };
-    let (store, ledger) = (Path::new(store), Path::new(ledger));
-    check::run(store, ledger, load, moment, boot.parse()?, oldest.parse()?)
+    let check = Check {
+        path: Path::new(store),
+        load,
+        ledger: &Ledger::load(Path::new(ledger), &load)?,
+        moment: Moment { last_ns: last.parse()?, next_ns: next.parse()? },
+        boot: boot.parse()?,
+        oldest_live: oldest.parse()?,
+        found: Path::new(found),
+        lines: Vec::new(),
+    };
+    check.say()
 }
 
 /// `try FILE`

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use larder_engine::{Budget, DropReason, Put, Record, Store};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::content::{self, Change, KEYS, Operation};
+use super::disk::now_ns;
 use super::env::CutEnv;
 use super::ledger::{Ledger, Line, Moment};
 use super::load::Load;
@@ -28,11 +30,15 @@ use super::worker::oldest_live;
 /// added to it.
 const WRITER: u64 = 1_000;
 
-/// Operations after the cut.
-const OPERATIONS: u64 = 8;
+/// Operations after the cut, before and after a checkpoint.
+const FIRST_OPERATIONS: Range<u64> = 0..8;
+const LAST_OPERATIONS: Range<u64> = 8..30;
 
 /// The name under which a check says the oldest segment that it left.
 pub const OLDEST_LIVE: &str = "oldest live segment";
+
+/// The name under which it says when its checkpoint had returned.
+pub const SAFE_AT_NS: &str = "safe at nanosecond";
 
 /// What is found under each key of each writer: the number of an operation, or nothing.
 type Found = BTreeMap<(u64, u64), Option<u64>>;
@@ -51,38 +57,28 @@ pub struct Check<'a> {
     pub boot: u64,
     /// Segments below were evicted after that moment, in the check before the second cut.
     pub oldest_live: u32,
+    /// A file: what the first check found, once a checkpoint had made it safe. The check after the
+    /// second cut reads it, if it is there.
+    pub found: &'a Path,
     /// What is there, and what is wrong.
     pub lines: Vec<Line>,
 }
 
-/// Checks an image, and says what is there and what is wrong, a line each.
-///
-/// # Errors
-/// If the ledger cannot be read, or nobody listens.
-pub fn run(
-    path: &Path,
-    ledger: &Path,
-    load: Load,
-    moment: Moment,
-    boot: u64,
-    oldest_live: u32,
-) -> Result<(), Box<dyn std::error::Error>> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    let text = std::fs::read_to_string(ledger)?;
-    let lines: Option<Vec<Line>> = text.lines().map(Line::parse).collect();
-    let lines = lines.ok_or("a line of the ledger is not understood")?;
-    let ledger = Ledger::new(&lines, load.seed, load.segment_bytes, load.evicts());
-    let ledger = &ledger;
-    let mut check = Check { path, load, ledger, moment, boot, oldest_live, lines: Vec::new() };
-    if let Err(text) = check.run() {
-        check.fail(text);
-    }
-    let text: String = check.lines.iter().map(Line::text).collect();
-    std::io::stdout().write_all(text.as_bytes())?;
-    Ok(())
-}
-
 impl Check<'_> {
+    /// Checks an image, and says what is there and what is wrong, a line each.
+    ///
+    /// # Errors
+    /// If nobody listens.
+    pub fn say(mut self) -> Result<(), Box<dyn std::error::Error>> {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if let Err(text) = self.run() {
+            self.fail(text);
+        }
+        let text: String = self.lines.iter().map(Line::text).collect();
+        std::io::stdout().write_all(text.as_bytes())?;
+        Ok(())
+    }
+
     fn fail(&mut self, text: String) {
         self.lines.push(Line::Failure(text));
     }
@@ -98,6 +94,10 @@ impl Check<'_> {
         let oldest = self.oldest_live.max(self.ledger.oldest_live(self.moment));
         let found = self.found(&store, "after the cut", oldest);
         self.snapshot(&store, "after the cut", None);
+        if self.boot > 1 {
+            let before = self.found_before();
+            self.compare(&before, &found, "the second cut");
+        }
         for _ in 0..2 {
             store.maintain(Budget::full()).map_err(|error| format!("upkeep failed: {error}"))?;
         }
@@ -107,7 +107,11 @@ impl Check<'_> {
         self.compare(&found, &later, "upkeep");
         self.snapshot(&store, "after upkeep", Some(&later));
         self.verify(&store);
-        self.go_on(&store)?;
+        self.go_on(&store, FIRST_OPERATIONS)?;
+        store.checkpoint().map_err(|error| format!("a checkpoint after the cut: {error}"))?;
+        self.note(&later)?;
+        self.go_on(&store, LAST_OPERATIONS)?;
+        store.maintain(Budget::full()).map_err(|error| format!("the last upkeep: {error}"))?;
         self.bound(&store);
         drop(store);
         let store = self.open().map_err(|text| format!("for the second time: {text}"))?;
@@ -117,6 +121,26 @@ impl Check<'_> {
         self.count(OLDEST_LIVE, u64::from(oldest));
         self.verify(&store);
         Ok(())
+    }
+
+    /// Writes down what was found when a checkpoint had returned, and when that was.
+    fn note(&mut self, found: &Found) -> Result<(), String> {
+        self.count(SAFE_AT_NS, now_ns());
+        let values = found.iter().filter_map(|(name, number)| Some((name, (*number)?)));
+        let line =
+            |((writer, key), number): (&(u64, u64), u64)| format!("{writer} {key} {number}\n");
+        let text: String = values.map(line).collect();
+        std::fs::write(self.found, text).map_err(|error| format!("cannot note: {error}"))
+    }
+
+    fn found_before(&self) -> Found {
+        let text = std::fs::read_to_string(self.found).unwrap_or_default();
+        let line = |line: &str| {
+            let mut numbers = line.split(' ').map(|word| word.parse().ok());
+            let mut number = || numbers.next().flatten();
+            Some(((number()?, number()?), Some(number()?)))
+        };
+        text.lines().filter_map(line).collect()
     }
 
     fn open(&self) -> Result<Store, String> {
@@ -233,10 +257,10 @@ impl Check<'_> {
     }
 
     /// Puts, removes and gets as if nothing had happened.
-    fn go_on(&mut self, store: &Store) -> Result<(), String> {
+    fn go_on(&mut self, store: &Store, numbers: Range<u64>) -> Result<(), String> {
         let writer = WRITER + self.boot;
         let mut has = BTreeMap::new();
-        for number in 0..OPERATIONS {
+        for number in numbers {
             let operation = Operation::new(self.load.seed, self.load.segment_bytes, writer, number);
             let mut put = store.put_all(&operation.entries());
             if matches!(put, Ok(Put::Dropped(DropReason::Full))) {
@@ -251,7 +275,6 @@ impl Check<'_> {
                 has.insert(key, (change != Change::Remove).then_some(number));
             }
         }
-        store.checkpoint().map_err(|error| format!("a checkpoint after the cut: {error}"))?;
         for (key, expected) in has {
             let found = self.get(store, writer, key, "put after the cut")?;
             if found != expected {

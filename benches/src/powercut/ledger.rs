@@ -10,8 +10,10 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::content::{Change, Operation};
+use super::load::Load;
 
 /// Something that a process did.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -155,6 +157,17 @@ impl Ledger {
             states.sort_by_key(|state| state.done.number);
         }
         ledger
+    }
+
+    /// From the file of a recording.
+    ///
+    /// # Errors
+    /// If it cannot be read or understood.
+    pub fn load(file: &Path, load: &Load) -> Result<Ledger, Box<dyn std::error::Error>> {
+        let text = std::fs::read_to_string(file)?;
+        let lines: Option<Vec<Line>> = text.lines().map(Line::parse).collect();
+        let lines = lines.ok_or("a line of the ledger is not understood")?;
+        Ok(Ledger::new(&lines, load.seed, load.segment_bytes, load.evicts()))
     }
 
     /// Segments below may be gone at that moment.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::check::OLDEST_LIVE;
+use super::check::{OLDEST_LIVE, SAFE_AT_NS};
 use super::disk::{Disk, Event, What};
 use super::image::{Cut, Images, Kept, choose};
 use super::ledger::{Line, Moment};
@@ -165,6 +165,8 @@ struct Checked {
     maxima: Vec<(&'static str, u64)>,
     /// The oldest segment that the check left.
     oldest_live: u64,
+    /// When the checkpoint of the check had returned.
+    safe_at_ns: u64,
     failures: Vec<String>,
     kept: Kept,
     kind: &'static str,
@@ -173,6 +175,8 @@ struct Checked {
     /// Where such images are kept, and the ledger that they need.
     failed: PathBuf,
     ledger: PathBuf,
+    /// What the first check had found, for that after the second cut.
+    found: Vec<u8>,
 }
 
 impl Checked {
@@ -196,12 +200,14 @@ impl Checked {
             let file = self.failed.join(format!("{}-{number}.disk", column.name));
             let _ = std::fs::create_dir_all(&self.failed);
             let ledger = file.with_extension("ledger");
+            let found = file.with_extension("found");
+            let _ = std::fs::write(&found, &self.found);
             let saved = save(&disk, &file).and_then(|()| std::fs::copy(&self.ledger, &ledger));
-            let (file, ledger) = (file.display(), ledger.display());
+            let [file, ledger, found] = [&file, &ledger, &found].map(|path| path.display());
             column.failures.push(match saved {
                 Ok(_) => format!(
                     "left in {file}; mounted below DIR it is checked by: \
-                     powercut check DIR/{STORE_NAME} {ledger} {call}"
+                     powercut check DIR/{STORE_NAME} {ledger} {call} {found}"
                 ),
                 Err(error) => format!("cannot keep an image: {error}"),
             });
@@ -230,6 +236,7 @@ impl Checker<'_> {
 
     fn check(&self, job: Job) -> Checked {
         let moment = job.cut.moment(&self.recording.log);
+        let _ = std::fs::remove_file(self.found());
         let mut checked = Checked {
             kept: job.kept,
             kind: job.cut.kind(),
@@ -241,8 +248,18 @@ impl Checker<'_> {
         let log = self.mount_and_check(&job.disk, moment, 1, &place, &mut checked);
         let Some(salt) = job.again.filter(|_| checked.failures.is_empty()) else { return checked };
         let seed = job.cut.subset.unwrap_or(0) ^ salt;
-        let Some(cut) = choose(&log, 0..log.len(), 1, seed).pop() else { return checked };
+        // Every other one behind the checkpoint of the check.
+        let safe = log.partition_point(|event| event.at_ns < checked.safe_at_ns);
+        let from = if salt.is_multiple_of(2) { safe } else { 0 };
+        let Some(cut) = choose(&log, from..log.len(), 1, seed).pop() else { return checked };
         checked.figures.push(("images cut again".into(), 1));
+        if cut.moment(&log).last_ns < checked.safe_at_ns {
+            // Nothing of what the first check did has to be there.
+            let _ = std::fs::remove_file(self.found());
+        } else {
+            checked.figures.push(("images cut again behind a checkpoint".into(), 1));
+        }
+        checked.found = std::fs::read(self.found()).unwrap_or_default();
         let system = self.recording.system;
         let (disk, _) = Images::new(system, job.disk, &log, 0).make(cut);
         let place = format!("{place}, again at event {} of {}", cut.position, log.len());
@@ -271,7 +288,7 @@ impl Checker<'_> {
                 checked.maxima.push(("milliseconds of a mount, at most", mount_ms));
                 self.call(&volume.path().join(STORE_NAME), &words, checked);
                 checked.figures.push(("milliseconds of checks".into(), elapsed_ms(start)));
-                std::mem::take(&mut volume.recorder().log)
+                volume.finish()
             }
             Err(error) => {
                 checked.failures.push(format!("cannot mount the image: {error}"));
@@ -286,10 +303,16 @@ impl Checker<'_> {
         log
     }
 
+    /// The file in which a check notes what it found.
+    fn found(&self) -> PathBuf {
+        self.place.folder.join(format!("{}.found", self.name))
+    }
+
     /// Has the store checked by a process of its own.
     fn call(&self, store: &Path, words: &[String], checked: &mut Checked) {
         let mut command = Command::new(&self.place.program);
         command.arg("check").arg(store).arg(&self.recording.ledger).args(words);
+        command.arg(self.found());
         command.stdin(Stdio::null());
         match output(&mut command, &self.place.folder.join(format!("{}.out", self.name))) {
             Ok(text) => read_lines(&text, checked),
@@ -309,6 +332,7 @@ fn read_lines(text: &str, checked: &mut Checked) {
                 checked.maxima.push(("microseconds of opening a store, at most", count));
             }
             Some(Line::Count(name, count)) if name == OLDEST_LIVE => checked.oldest_live = count,
+            Some(Line::Count(name, count)) if name == SAFE_AT_NS => checked.safe_at_ns = count,
             Some(Line::Count(name, count)) => checked.figures.push((name, count)),
             Some(Line::Failure(text)) => checked.failures.push(text),
             _ => checked.failures.push(format!("the check says `{line}`")),

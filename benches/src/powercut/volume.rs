@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::MutexGuard;
 
-use super::disk::{Disk, PAGE_BYTES, Recorder};
+use super::disk::{Disk, Event, PAGE_BYTES, Recorder};
 use super::fuse::Served;
 
 /// Size of a disk: XFS takes none below 300 MiB.
@@ -188,6 +188,14 @@ impl Volume {
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
         &self.mounted.path
+    }
+
+    /// Unmounts, and returns all that happened to the disk.
+    pub fn finish(self) -> Vec<Event> {
+        let Volume { mounted, served } = self;
+        drop(mounted);
+        let log = std::mem::take(&mut served.recorder().log);
+        log
     }
 
     /// The disk below and its log.
