@@ -75,12 +75,7 @@ fn try_disk(words: &[String]) -> Result<(), Box<dyn Error>> {
 /// Goes on in a mount namespace of its own.
 fn outside(words: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let settings = Settings::parse(words.iter().cloned())?;
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("powercut: missing: the rights of root, to mount file systems");
-        return Ok(ExitCode::from(MISSING));
-    }
-    let missing = settings.systems.iter().filter_map(|system| system.missing());
-    let missing: Vec<String> = missing.collect();
+    let missing = missing(&settings);
     if !missing.is_empty() {
         eprintln!("powercut: missing: {}", missing.join(", "));
         return Ok(ExitCode::from(MISSING));
@@ -88,6 +83,27 @@ fn outside(words: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private"]).arg(std::env::current_exe()?);
     Err(command.arg("inside").args(words).exec().into())
+}
+
+/// What a run needs and does not have here.
+fn missing(settings: &Settings) -> Vec<String> {
+    let mut missing: Vec<String> = settings.systems.iter().filter_map(|s| s.missing()).collect();
+    if !rustix::process::geteuid().is_root() {
+        missing.push("the rights of root, to mount file systems".into());
+    }
+    let devices = ["/dev/fuse", "/dev/loop-control"].into_iter();
+    missing.extend(devices.filter(|path| !Path::new(path).exists()).map(str::to_string));
+    if missing.is_empty() {
+        // A container may have root, and not let it mount.
+        let mut unshare = Command::new("unshare");
+        let status = unshare.args(["--mount", "true"]).stderr(Stdio::null()).status();
+        if !status.is_ok_and(|status| status.success()) {
+            missing.push("the permission to make a mount namespace".into());
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    missing
 }
 
 fn inside(words: &[String]) -> Result<ExitCode, Box<dyn Error>> {

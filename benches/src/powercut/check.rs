@@ -191,7 +191,8 @@ impl Check<'_> {
         content::check(self.load.seed, self.load.segment_bytes, record)
     }
 
-    /// Reads all records of a snapshot; `expected` is what look-ups found, if that must be the same.
+    /// Reads all records of a snapshot; `expected` is what look-ups found, if that is to be the
+    /// same.
     fn snapshot(&mut self, store: &Store, when: &str, expected: Option<&Found>) {
         let snapshot = match store.snapshot() {
             Ok(snapshot) => snapshot,

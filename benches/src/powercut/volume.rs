@@ -3,8 +3,9 @@
 //! 1. All of it happens in a mount namespace of this run: when the last of its processes dies, by
 //!    whatever, the kernel unmounts what is left, and loop devices without a user detach.
 //! 2. A [`Volume`] unmounts when it is dropped.
-//! 3. This process, which serves the disks, touches nothing on them; other processes mount, unmount,
-//!    read and write. If it did that itself and was killed, it would wait for itself for ever.
+//! 3. This process, which serves the disks, touches nothing on them; other processes mount,
+//!    unmount, read and write. If it did that itself and was killed, it would wait for itself for
+//!    ever.
 
 use std::fs::File;
 use std::io;
@@ -194,8 +195,8 @@ impl Volume {
     pub fn finish(self) -> Vec<Event> {
         let Volume { mounted, served } = self;
         drop(mounted);
-        let log = std::mem::take(&mut served.recorder().log);
-        log
+        let mut recorder = served.recorder();
+        std::mem::take(&mut recorder.log)
     }
 
     /// The disk below and its log.
