@@ -27,7 +27,7 @@ fn words(output: &Output) -> String {
 
 #[test]
 fn a_few_cuts_of_the_power_lose_nothing_that_was_safe() {
-    let Some(output) = powercut("--images 9 --operations 150 --seed 1") else { return };
+    let Some(output) = powercut("--images 9 --operations 120 --seed 1") else { return };
     let text = words(&output);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("\"images\":9,") && text.contains("\"failures\":0,"), "{text}");
@@ -37,7 +37,7 @@ fn a_few_cuts_of_the_power_lose_nothing_that_was_safe() {
 /// A check that cannot fail checks nothing: an engine that forgets its syncs has to be found.
 #[test]
 fn an_engine_that_forgets_its_syncs_is_found() {
-    let Some(output) = powercut("--images 16 --operations 250 --seed 2 --break sync") else {
+    let Some(output) = powercut("--images 14 --operations 160 --seed 2 --break sync") else {
         return;
     };
     let text = words(&output);
@@ -48,7 +48,7 @@ fn an_engine_that_forgets_its_syncs_is_found() {
 /// So has a disk that forgets what it was told to keep.
 #[test]
 fn a_disk_that_ignores_flushes_is_found() {
-    let Some(output) = powercut("--images 16 --operations 250 --seed 3 --break flush") else {
+    let Some(output) = powercut("--images 14 --operations 160 --seed 3 --break flush") else {
         return;
     };
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));

@@ -185,10 +185,11 @@ impl Worker {
     fn maintain(&mut self) -> Outcome {
         while !self.stop.exists() {
             let store = self.open()?;
-            for _ in 0..10 {
+            for round in 0..10 {
                 match self.random.below(8) {
-                    0..=1 => self.checkpoint(&store),
-                    2 => self.upkeep(&store, Budget::inline())?,
+                    0 => self.checkpoint(&store),
+                    _ if round == 3 => self.checkpoint(&store),
+                    1 => self.upkeep(&store, Budget::inline())?,
                     _ => self.upkeep(&store, Budget::full())?,
                 }
                 self.pause(120_000);
