@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering;
 use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockGuard, LockTable};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::body;
 use crate::format::frame::{FRAME_BYTES, Frame};
 use crate::format::segment::table_pages;
 use crate::format::tail::Tail;
@@ -333,6 +334,7 @@ fn commit(
             offset: *offset,
             sequence: first_sequence + index as u64,
             body_bytes,
+            head_check: body::stored_check(&record.body).unwrap_or(0),
         };
         segment.write_at(&frame.encode(segment.header.salt), *offset)?;
         let record_bytes = FRAME_BYTES as u64 + body_bytes;

@@ -182,6 +182,7 @@ fn valid_frame(random: &mut Random) -> Vec<u8> {
         offset: 0,
         sequence: random.number() / 4,
         body_bytes: random.below(1 << 32),
+        head_check: random.number() as u32,
     };
     frame.encode(SALT).to_vec()
 }

@@ -280,6 +280,11 @@ pub fn lengths(header: &[u8]) -> Option<(u64, u64)> {
     sane.then_some((head_bytes, body_bytes))
 }
 
+/// Reads the checksum of the head from the fixed header alone; it is not compared with the head.
+pub fn stored_check(header: &[u8]) -> Option<u32> {
+    read_u32(header, CHECK)
+}
+
 impl Head {
     /// Decodes and checks the head at the start of `bytes`, which may end before the body does.
     ///

@@ -6,6 +6,8 @@
 //! 2. it names that segment and that offset: detects a misdirected write and a copied segment;
 //! 3. its checksum, seeded with the segment's random salt, is right: a cached artifact that happens
 //!    to contain a larder segment cannot pose as records.
+//!
+//! The body behind it is its own if and only if it has the length and the checksum that it names.
 
 use crate::checksum::check32_salted;
 use crate::coding::{read_u32, read_u64, write_u32, write_u64};
@@ -17,8 +19,9 @@ const SEGMENT: usize = MAGIC + 4;
 const OFFSET: usize = SEGMENT + 4;
 const SEQUENCE: usize = OFFSET + 8;
 const BODY_BYTES: usize = SEQUENCE + 8;
-const RESERVED: usize = BODY_BYTES + 8;
-const CHECK: usize = RESERVED + 28;
+const HEAD_CHECK: usize = BODY_BYTES + 8;
+const RESERVED: usize = HEAD_CHECK + 4;
+const CHECK: usize = RESERVED + 24;
 
 /// Length of a frame in bytes; the body follows at once.
 pub const FRAME_BYTES: usize = CHECK + 4;
@@ -36,6 +39,9 @@ pub struct Frame {
     pub sequence: u64,
     /// Length of the body in bytes.
     pub body_bytes: u64,
+    /// The checksum of the body's head, which has those of its sections: detects another body in
+    /// place of the one that was committed, as a power cut leaves where a block was used before.
+    pub head_check: u32,
 }
 
 impl Frame {
@@ -47,6 +53,7 @@ impl Frame {
         write_u64(&mut bytes, OFFSET, self.offset);
         write_u64(&mut bytes, SEQUENCE, self.sequence);
         write_u64(&mut bytes, BODY_BYTES, self.body_bytes);
+        write_u32(&mut bytes, HEAD_CHECK, self.head_check);
         let check = bytes.get(..CHECK).map_or(0, |head| check32_salted(salt, head));
         write_u32(&mut bytes, CHECK, check);
         bytes
@@ -59,6 +66,7 @@ impl Frame {
             offset: read_u64(bytes, OFFSET)?,
             sequence: read_u64(bytes, SEQUENCE)?,
             body_bytes: read_u64(bytes, BODY_BYTES)?,
+            head_check: read_u32(bytes, HEAD_CHECK)?,
         };
         let valid = read_u32(bytes, MAGIC)? == MAGIC_VALUE
             && read_u32(bytes, CHECK)? == check32_salted(salt, bytes.get(..CHECK)?)
@@ -74,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_valid_only_where_it_was_written() {
-        let frame = Frame { segment: 7, offset: 640, sequence: 3, body_bytes: 100 };
+        let frame = Frame { segment: 7, offset: 640, sequence: 3, body_bytes: 100, head_check: 5 };
         let bytes = frame.encode(99);
         assert_eq!(Frame::decode(&bytes, 99, 7, 640), Some(frame));
         assert_eq!(Frame::decode(&bytes, 98, 7, 640), None);
@@ -85,7 +93,8 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_seen() {
-        let bytes = Frame { segment: 7, offset: 640, sequence: 3, body_bytes: 100 }.encode(99);
+        let bytes = Frame { segment: 7, offset: 640, sequence: 3, body_bytes: 100, head_check: 5 }
+            .encode(99);
         for bit in 0..FRAME_BYTES * 8 {
             let mut torn = bytes;
             torn[bit / 8] ^= 1 << (bit % 8);

@@ -367,6 +367,9 @@ impl Segment {
         if body_bytes != frame.body_bytes {
             return Err(damaged("a frame and its body disagree about the length"));
         }
+        if body::stored_check(body) != Some(frame.head_check) {
+            return Err(damaged("a frame and its body do not belong together"));
+        }
         if head_bytes > body.len() as u64 {
             return Ok((frame, Err(head_bytes)));
         }

@@ -467,3 +467,29 @@ fn a_file_of_the_store_that_is_a_link_is_not_followed() {
         assert_eq!(fs::read(&target).unwrap(), before, "{}", file.display());
     }
 }
+
+/// A frame named no body. Where a power cut kept the frame, and the block held an older body of the
+/// same length, that one counted as the newest.
+#[test]
+fn another_body_behind_a_frame_is_damage() {
+    let folder = larder_tests::temp_dir();
+    let store = Store::open(folder.path(), roomy()).unwrap();
+    let key = Key::of(b"key");
+    let of = |byte: u8| Value::of(vec![byte; 1]);
+    put(&store, key, &of(b'a'));
+    put(&store, key, &of(b'b'));
+    let segment = fs::read_dir(folder.path().join("log")).unwrap().next().unwrap().unwrap().path();
+    change(&segment, |bytes| {
+        let frames: Vec<usize> = (8192..bytes.len() - 64)
+            .step_by(64)
+            .filter(|place| bytes[*place..].starts_with(b"LRDF"))
+            .collect();
+        let [older, newer] = frames[..] else { panic!("there are {} frames", frames.len()) };
+        let body_bytes = newer - older - 64;
+        bytes.resize(bytes.len().max(newer + 64 + body_bytes), 0);
+        bytes.copy_within(older + 64..older + 64 + body_bytes, newer + 64);
+    });
+    let store = Store::open(folder.path(), roomy()).unwrap();
+    assert!(store.get(&key).unwrap().is_none());
+    assert_eq!(store.verify(|_, _| {}).unwrap().damaged.len(), 1);
+}
