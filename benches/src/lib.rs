@@ -1,5 +1,6 @@
 //! What the benchmarks share: stores filled with reproducible values, and timing of processes.
 
+pub mod powercut;
 pub mod process;
 pub mod storm;
 

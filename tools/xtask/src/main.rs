@@ -45,6 +45,12 @@ cargo xtask COMMAND
                                --namespaces      in PID and mount namespaces (as root)
                                --json            print the summary as one JSON object
                                --help            the other options
+  powercut [OPTION...]       cut the power under a store on ext4, XFS and btrfs (as root): record
+                             what the disk is told, and check the store on what the disk may have
+                             after that, at hundreds of moments
+                               --fs LIST --images N --seed N
+                               --json            print the table as JSON
+                               --help            the other options
 ";
 
 fn main() -> ExitCode {
@@ -58,7 +64,8 @@ fn main() -> ExitCode {
             "sanitize" => sanitize::run(rest),
             "dist" => dist::run(rest),
             "fill" => bench("fill", rest),
-            "storm" => storm(rest),
+            "storm" => below_target("storm", rest),
+            "powercut" => below_target("powercut", rest),
             "help" | "--help" | "-h" => {
                 print!("{USAGE}");
                 Ok(true)
@@ -77,14 +84,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the storm below the target directory, where a store that failed is left to be looked at.
-fn storm(arguments: &[String]) -> process::Outcome<bool> {
-    let folder = workspace::target_dir()?.join("storm").to_string_lossy().into_owned();
+/// Runs a program of the benchmarks below the target directory, where what failed is left to be
+/// looked at.
+fn below_target(name: &str, arguments: &[String]) -> process::Outcome<bool> {
+    let folder = workspace::target_dir()?.join(name).to_string_lossy().into_owned();
     let place = ["--directory".to_string(), folder];
     if arguments.iter().any(|word| word == "--directory" || word == "--help") {
-        return bench("storm", arguments);
+        return bench(name, arguments);
     }
-    bench("storm", &[&place, arguments].concat())
+    bench(name, &[&place, arguments].concat())
 }
 
 /// Runs a program of the benchmarks.
