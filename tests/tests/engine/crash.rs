@@ -113,11 +113,15 @@ fn a_disk_that_does_not_sync_names_is_caught() {
     assert_caught(Lie::Directories);
 }
 
-/// A store of so many entries, half of them behind a checkpoint, on a disk whose power went.
-fn cut_store(entries: u64, harm: &Harm) -> Disk {
-    let disk = Disk::new(Path::new(STORE).parent().unwrap(), entries, Lie::None);
+fn open(disk: &Disk) -> Store {
     let options = Options::new().max_size_bytes(1 << 30).segment_bytes(SEGMENT_BYTES);
-    let store = Store::open_with(disk.env(), Path::new(STORE), options).unwrap();
+    Store::open_with(disk.env(), Path::new(STORE), options.read_mode(ReadMode::Pread)).unwrap()
+}
+
+/// A store of so many entries, half of them behind a checkpoint.
+fn half_durable(entries: u64) -> Disk {
+    let disk = Disk::new(Path::new(STORE).parent().unwrap(), entries, Lie::None);
+    let store = open(&disk);
     for number in 0..entries {
         let value = Value::of(number.to_le_bytes());
         let key = larder_engine::Key::of(&number.to_le_bytes());
@@ -127,8 +131,36 @@ fn cut_store(entries: u64, harm: &Harm) -> Disk {
             store.checkpoint().unwrap();
         }
     }
-    drop(store);
+    disk
+}
+
+/// The same on a disk whose power went.
+fn cut_store(entries: u64, harm: &Harm) -> Disk {
+    let disk = half_durable(entries);
     disk.power_cut(disk.position(), harm, &mut Random::new(entries)).0
+}
+
+/// The tree forgets the records of segments that are given up: the superblock that says so must be
+/// on the disk first, whoever gave them up.
+#[test]
+fn a_checkpoint_after_a_killed_clearing_is_cut_anywhere() {
+    let disk = half_durable(200);
+    let begun = disk.position();
+    open(&disk).clear().unwrap();
+    let mut cuts = 0;
+    for killed_at in begun..=disk.position() {
+        let next = disk.kill(killed_at);
+        open(&next).checkpoint().unwrap();
+        for cut in killed_at..=next.position() {
+            let (left, _) = next.power_cut(cut, &Harm::worst(), &mut Random::new(1));
+            let store = open(&left);
+            store.maintain(Budget::full()).unwrap();
+            let report = store.verify(&mut |_, _| {}).unwrap();
+            assert_eq!(report.damaged.first(), None, "killed at {killed_at}, cut at {cut}");
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 200, "{cuts} cuts");
 }
 
 /// Opening does not look at what is in the store: the janitor does that later.
@@ -138,8 +170,7 @@ fn a_store_of_any_size_opens_after_a_power_cut_with_as_few_calls() {
     for harm in [all, Harm::worst()] {
         let reads = [100, 1_000, 4_000].map(|entries| {
             let disk = cut_store(entries, &harm);
-            let options = Options::new().read_mode(ReadMode::Pread);
-            let store = Store::open_with(disk.env(), Path::new(STORE), options).unwrap();
+            let store = open(&disk);
             let reads = disk.reads();
             let segments = store.stats().unwrap().segments;
             assert!(segments >= entries / 600, "{entries} entries in {segments} segments");
