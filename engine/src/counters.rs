@@ -1,7 +1,8 @@
 //! Counters: statistics in a preallocated file of fixed size, added to by atomic instructions.
 //!
 //! Ids below [`ENGINE_COUNTERS_FROM`] belong to the caller, the others to the engine. A counter
-//! that cannot be kept (a read-only store, no room) is kept for this process only.
+//! that cannot be kept (a read-only store, no room) is kept for this process only, which begins
+//! with a copy.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -86,13 +87,14 @@ enum Words {
 }
 
 impl Counters {
-    /// Opens the counters; where that fails, or the store is only read, this process has its own.
+    /// Opens the counters; where that fails, or the store is only read, this process has its own,
+    /// which begin as a copy.
     pub(crate) fn open(env: &dyn Env, store: &Path, mode: u32, writable: bool) -> Self {
-        let private = || Words::Private((0..COUNTERS).map(|_| AtomicU64::new(0)).collect());
+        let path = store.join(FILE_NAME);
         let shared = writable.then(|| {
-            env.open(&store.join(FILE_NAME), OpenMode::Create(mode))
-                .and_then(|file| file.map_words(COUNTERS))
+            env.open(&path, OpenMode::Create(mode)).and_then(|file| file.map_words(COUNTERS))
         });
+        let private = || Words::Private(copy(env, &path));
         Counters { words: shared.and_then(Result::ok).map_or_else(private, Words::Shared) }
     }
 
@@ -132,6 +134,17 @@ impl Counters {
     }
 }
 
+/// What the file says, and zero where it says nothing.
+fn copy(env: &dyn Env, path: &Path) -> Vec<AtomicU64> {
+    let mut bytes = [0; COUNTERS * size_of::<u64>()];
+    if let Ok(file) = env.open(path, OpenMode::Read) {
+        // A failure leaves zeros, or some of what is there.
+        let _ = file.read_at(&mut bytes, 0);
+    }
+    let (words, _) = bytes.as_chunks();
+    words.iter().map(|word| AtomicU64::new(u64::from_le_bytes(*word))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +169,18 @@ mod tests {
         counters.count(EngineCounter::Damaged);
         assert_eq!(counters.get(EngineCounter::Damaged.id()), 1);
         assert!(RealEnv.sizes(&dir.path().join(FILE_NAME)).is_err());
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
+    fn a_store_that_is_only_read_shows_what_was_counted_and_keeps_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Counters::open(&RealEnv, dir.path(), 0o600, true);
+        shared.add(COUNTERS - 1, 7);
+        let private = Counters::open(&RealEnv, dir.path(), 0o600, false);
+        private.add(COUNTERS - 1, 1);
+        assert_eq!(private.get(COUNTERS - 1), 8);
+        assert_eq!(shared.get(COUNTERS - 1), 7);
     }
 
     #[test]
