@@ -1,4 +1,5 @@
-//! What the benchmarks share: stores filled with reproducible values, and timing of processes.
+//! What the benchmarks share: stores filled with reproducible values, what a store says of itself,
+//! and timing of processes.
 
 pub mod powercut;
 pub mod process;
@@ -6,6 +7,8 @@ pub mod storm;
 
 use std::path::Path;
 
+use larder_engine::env::{Env, OpenMode, RealEnv};
+use larder_engine::format::superblock::{READ_BYTES, Superblock};
 use larder_engine::{Budget, Entry, Key, Options, Put, RecordKind, Section, SectionKind, Store};
 
 /// The key of entry `number`.
@@ -67,6 +70,22 @@ pub fn fill(store: &Store, entries: u64, bytes: usize) {
         put(store, number, &value(number, bytes));
     }
     store.maintain(Budget::full()).expect("the disk works");
+}
+
+/// The oldest live segment, as the superblock has it now.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn oldest_live(store: &Path) -> Result<u32, Box<dyn std::error::Error>> {
+    let file = RealEnv.open(&store.join("superblock"), OpenMode::Read)?;
+    for _ in 0..100 {
+        let mut bytes = [0; READ_BYTES];
+        let count = file.read_at(&mut bytes, 0)?;
+        if let Ok(block) = Superblock::decode(&bytes[..count]) {
+            return Ok(block.oldest_live);
+        }
+    }
+    Err("the superblock cannot be read".into())
 }
 
 #[cfg(test)]

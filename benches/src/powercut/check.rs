@@ -24,7 +24,7 @@ use super::disk::now_ns;
 use super::env::CutEnv;
 use super::ledger::{Ledger, Line, Moment};
 use super::load::Load;
-use super::worker::oldest_live;
+use crate::oldest_live;
 
 /// The writer of what is put after the cut: nobody in the recording has this number; the boot is
 /// added to it.

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use larder_engine::env::{Env, OpenMode, RealEnv};
-use larder_engine::format::superblock::{READ_BYTES, Superblock};
 use larder_engine::format::tail::{TAIL_BYTES, Tail};
 use larder_engine::{Budget, Options, Put, Store};
 use rustix::fs::{Advice, fadvise, syncfs};
@@ -20,6 +19,7 @@ use super::disk::now_ns;
 use super::env::CutEnv;
 use super::ledger::{Done, Line};
 use super::load::Load;
+use crate::oldest_live;
 use crate::storm::content::Random;
 
 /// Operations of a writer before it opens the store anew, as a wrapper does for every compile.
@@ -245,20 +245,4 @@ fn active_segment(store: &Path) -> u32 {
     let file = RealEnv.open(&store.join("tail"), OpenMode::Read);
     let count = file.and_then(|file| file.read_at(&mut bytes, 0)).unwrap_or(0);
     Tail::decode(&bytes[..count]).map_or(0, |tail| tail.active)
-}
-
-/// The oldest live segment, as the superblock has it now.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn oldest_live(store: &Path) -> Result<u32, Box<dyn std::error::Error>> {
-    let file = RealEnv.open(&store.join("superblock"), OpenMode::Read)?;
-    for _ in 0..100 {
-        let mut bytes = [0; READ_BYTES];
-        let count = file.read_at(&mut bytes, 0)?;
-        if let Ok(block) = Superblock::decode(&bytes[..count]) {
-            return Ok(block.oldest_live);
-        }
-    }
-    Err("the superblock cannot be read".into())
 }

@@ -11,7 +11,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use larder_engine::env::{Env, LockByte, OpenMode, RealEnv, Sharing};
-use larder_engine::format::superblock::{READ_BYTES, Superblock};
 use larder_engine::limits::SEGMENT_BYTES_PER_TABLE_PAGE;
 use larder_engine::{Budget, Put as Outcome, Store, VerifyReport};
 
@@ -20,6 +19,7 @@ use super::conductor::{Events, disk_usage};
 use super::content::{self, Part, Put, SHARED_KEYS, What, is_kept};
 use super::ledger::Ledger;
 use super::settings::{Broken, Settings};
+use crate::oldest_live;
 
 /// A frame, and what aligning a record to 64 bytes (a cloneable one to a block) can take.
 const RECORD_OVERHEAD_BYTES: u64 = 64 + 64;
@@ -131,13 +131,6 @@ fn damage(path: &Path, broken: Broken) -> std::io::Result<()> {
 
 fn segments(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     fs::read_dir(path.join("log"))?.map(|entry| Ok(entry?.path())).collect()
-}
-
-fn oldest_live(path: &Path) -> larder_engine::Result<u32> {
-    let file = RealEnv.open(&path.join("superblock"), OpenMode::Read)?;
-    let mut bytes = [0; READ_BYTES];
-    let count = file.read_at(&mut bytes, 0)?;
-    Ok(Superblock::decode(&bytes[..count])?.oldest_live)
 }
 
 fn check_all(

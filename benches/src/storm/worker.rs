@@ -7,8 +7,6 @@ use std::io::{self, stdout};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use larder_engine::env::{Env as _, OpenMode, RealEnv};
-use larder_engine::format::superblock::{READ_BYTES, Superblock};
 use larder_engine::{Budget, Options, ReadMode, Record, RecordLayout, Store};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
@@ -17,6 +15,7 @@ use super::content::{self, Part, Put, Random, SHARED_KEYS, What, is_kept};
 use super::message::Message;
 use super::settings::Settings;
 use super::watch::{Span, Watch};
+use crate::oldest_live;
 
 /// What a process does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -305,19 +304,6 @@ impl Worker {
         Ok(found)
     }
 
-    /// The oldest live segment, as the superblock has it now.
-    fn oldest_live(&self) -> Result<u32, Box<dyn std::error::Error>> {
-        let file = RealEnv.open(&self.path.join("superblock"), OpenMode::Read)?;
-        for _ in 0..100 {
-            let mut bytes = [0; READ_BYTES];
-            let count = file.read_at(&mut bytes, 0)?;
-            if let Ok(block) = Superblock::decode(&bytes[..count]) {
-                return Ok(block.oldest_live);
-            }
-        }
-        Err("the superblock cannot be read".into())
-    }
-
     /// Gets until it is found or is known to be gone; `None` if it is gone.
     fn find(
         &mut self,
@@ -330,7 +316,7 @@ impl Worker {
                 self.add("missed_once", u64::from(attempt > 0));
                 return Ok(Some(record));
             }
-            if self.evicts && segment < self.oldest_live()? {
+            if self.evicts && segment < oldest_live(&self.path)? {
                 self.add("evicted_misses", 1);
                 return Ok(None);
             }

@@ -16,8 +16,8 @@ use larder_engine::env::{Held, file_system_magic};
 use larder_engine::{ErrorKind, State};
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
+use super::command::{Failure, print};
 use super::json::Object;
-use super::larder::{Failure, print};
 use super::verify::{lost_superblock, open_to_read};
 use crate::config::{Config, Janitor};
 use crate::stats::size;

@@ -7,12 +7,12 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
 use std::path::Path;
 use std::process::exit;
 
 use larder_engine::{Budget, Store};
 
+use super::command::{Failure, print, store_directory};
 use super::{doctor, verify};
 use crate::compiler::is_compiler_name;
 use crate::config::{self, Config};
@@ -45,32 +45,6 @@ const COMMANDS: &[Command] = &[
     ("janitor", "do the upkeep that is due: merge, evict, checkpoint", janitor),
     ("checkpoint", "make the store safe against a power cut, now", checkpoint),
 ];
-
-/// Why a command ended.
-pub enum Failure {
-    /// The command line is wrong.
-    WrongUse(String),
-    /// Something could not be done.
-    Failed(String),
-    /// The store could not be read at all, where that is told apart from what was found in it.
-    Unreadable(String),
-}
-
-impl Failure {
-    /// The same for a command that tells apart what it finds and that it cannot look.
-    pub fn unreadable(self) -> Failure {
-        match self {
-            Failure::Failed(text) => Failure::Unreadable(text),
-            other => other,
-        }
-    }
-}
-
-impl From<larder_engine::Error> for Failure {
-    fn from(error: larder_engine::Error) -> Failure {
-        Failure::Failed(error.to_string())
-    }
-}
 
 /// Runs the binary.
 pub fn main() -> ! {
@@ -129,12 +103,6 @@ fn end(result: Result<(), Failure>) -> ! {
     }
 }
 
-/// A reader that is gone is no failure.
-pub fn print(text: &str) -> Result<(), Failure> {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
-}
-
 fn version() -> String {
     format!("larder {}\n", env!("CARGO_PKG_VERSION"))
 }
@@ -169,12 +137,6 @@ fn no_arguments(arguments: &[OsString]) -> Result<(), Failure> {
         None => Ok(()),
         Some(word) => Err(Failure::WrongUse(format!("{} is one word too many", word.display()))),
     }
-}
-
-/// Where the store is.
-pub fn store_directory(config: &Config) -> Result<&Path, Failure> {
-    let missing = "neither LARDER_DIR nor HOME is set";
-    config.dir.value.as_deref().ok_or_else(|| Failure::Failed(missing.to_owned()))
 }
 
 fn open() -> Result<Store, Failure> {

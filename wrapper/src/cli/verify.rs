@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use larder_engine::{Damage, DamageKind, ErrorKind, RepairStep, Severity, Store, VerifyReport};
 
+use super::command::{Failure, print, store_directory};
 use super::json::Object;
-use super::larder::{Failure, print, store_directory};
 use super::progress::Bar;
 use crate::config::Config;
 use crate::invocation::open_store;

@@ -1,0 +1,44 @@
+//! What the commands share: how they fail, where the store is, and printing.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::config::Config;
+
+/// Why a command ended.
+pub enum Failure {
+    /// The command line is wrong.
+    WrongUse(String),
+    /// Something could not be done.
+    Failed(String),
+    /// The store could not be read at all, where that is told apart from what was found in it.
+    Unreadable(String),
+}
+
+impl Failure {
+    /// The same for a command that tells apart what it finds and that it cannot look.
+    pub fn unreadable(self) -> Failure {
+        match self {
+            Failure::Failed(text) => Failure::Unreadable(text),
+            other => other,
+        }
+    }
+}
+
+impl From<larder_engine::Error> for Failure {
+    fn from(error: larder_engine::Error) -> Failure {
+        Failure::Failed(error.to_string())
+    }
+}
+
+/// A reader that is gone is no failure.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+/// Where the store is.
+pub fn store_directory(config: &Config) -> Result<&Path, Failure> {
+    let missing = "neither LARDER_DIR nor HOME is set";
+    config.dir.value.as_deref().ok_or_else(|| Failure::Failed(missing.to_owned()))
+}
