@@ -207,6 +207,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn a_fault_drops_the_map_and_the_read_goes_by_a_call() {
         let (_dir, window) = window(ReadMode::Map);
         let mut buffer = [0; 10];

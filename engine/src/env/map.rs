@@ -42,13 +42,18 @@ static PREVIOUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut(
 
 static INSTALL: Once = Once::new();
 
+/// What the kernel maps at once; set before the handler is installed.
+static KERNEL_PAGE_BYTES: AtomicUsize = AtomicUsize::new(PAGE_BYTES);
+
 /// A registration in [`MAPS`]; dropping it frees the slot.
 #[derive(Debug)]
 struct Guard(&'static Registered);
 
 impl Guard {
+    /// Registers the pages of a map of so many bytes.
     fn new(start: usize, bytes: usize) -> io::Result<Self> {
         INSTALL.call_once(install);
+        let bytes = bytes.next_multiple_of(KERNEL_PAGE_BYTES.load(Ordering::Acquire));
         for (index, slot) in MAPS.iter().enumerate() {
             // A slot being filled has a start but no length yet, and matches no address.
             let taken = slot.start.compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed);
@@ -80,6 +85,8 @@ fn install() {
     // asks for and is async-signal-safe.
     #[allow(unsafe_code)]
     unsafe {
+        let page_bytes = libc::sysconf(libc::_SC_PAGESIZE);
+        KERNEL_PAGE_BYTES.store(page_bytes.max(PAGE_BYTES as i64) as usize, Ordering::Release);
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_fault as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
@@ -102,7 +109,8 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
             continue;
         }
         slot.faulted.store(true, Ordering::Release);
-        let page = address & !(PAGE_BYTES - 1);
+        let page_bytes = KERNEL_PAGE_BYTES.load(Ordering::Acquire);
+        let page = address & !(page_bytes - 1);
         // SAFETY: the page lies in a live map of ours, which is only read through volatile or
         // atomic loads or `read_volatile`-like copies; replacing it by zeros keeps every reference
         // valid.
@@ -110,7 +118,7 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
         let zeros = unsafe {
             libc::mmap(
                 page as *mut libc::c_void,
-                PAGE_BYTES,
+                page_bytes,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
                 -1,
@@ -167,7 +175,7 @@ pub struct Map {
 impl Map {
     pub(crate) fn new(file: &File, bytes: usize) -> io::Result<Self> {
         let map = memmap2::MmapOptions::new().len(bytes).map_raw_read_only(file)?;
-        let guard = Guard::new(map.as_ptr() as usize, bytes.next_multiple_of(PAGE_BYTES))?;
+        let guard = Guard::new(map.as_ptr() as usize, bytes)?;
         Ok(Map { guard, map })
     }
 
@@ -263,7 +271,7 @@ impl SharedWords {
         options.len(words * size_of::<u64>());
         let map =
             if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
-        let guard = Guard::new(map.as_ptr() as usize, map.len().next_multiple_of(PAGE_BYTES))?;
+        let guard = Guard::new(map.as_ptr() as usize, map.len())?;
         Ok(SharedWords { _guard: guard, map, words })
     }
 

@@ -10,7 +10,7 @@ pub mod map;
 mod real;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use lock::{Held, LOCK_FILE_NAME, LockByte, LockGuard, LockTable, Sharing};
@@ -60,6 +60,9 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// If the file cannot be asked.
     fn sizes(&self) -> Result<FileSizes>;
+
+    /// Gives a file that root has just made to the owner of its directory, whose store it is in.
+    fn give_to_owner(&self) {}
 
     /// Cuts or extends the file.
     ///
@@ -174,6 +177,14 @@ pub trait Env: Send + Sync + fmt::Debug {
     /// # Errors
     /// If the disk reports a failure.
     fn sync_dir(&self, path: &Path) -> Result<()>;
+
+    /// The path without links and without `..`, so that its parents are those on the disk.
+    ///
+    /// # Errors
+    /// If it leads nowhere.
+    fn canonical(&self, path: &Path) -> Result<PathBuf> {
+        Ok(path.to_path_buf())
+    }
 
     /// Identifies the running kernel since its start.
     fn boot_id(&self) -> [u8; 16];

@@ -7,7 +7,9 @@ use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{
+    DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown,
+};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -150,6 +152,12 @@ impl File for RealFile {
         result(code).map_err(|error| self.error("cannot clone", error))
     }
 
+    fn give_to_owner(&self) {
+        if is_root() {
+            give_to_owner(&self.file, &self.path);
+        }
+    }
+
     fn descriptor(&self) -> Option<i32> {
         Some(self.file.as_raw_fd())
     }
@@ -157,15 +165,29 @@ impl File for RealFile {
 
 impl Env for RealEnv {
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
-        open(path, mode).map(|file| Arc::new(file) as Arc<dyn File>)
+        let file = match mode {
+            OpenMode::Create(bits) if is_root() => open_as_root(path, bits),
+            mode => open(path, mode),
+        };
+        file.map(|file| Arc::new(file) as Arc<dyn File>)
     }
 
     fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
+        let is_missing = |path: &&Path| is_root() && fs::symlink_metadata(path).is_err();
+        let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
         fs::DirBuilder::new()
             .recursive(true)
             .mode(mode)
             .create(path)
-            .map_err(|error| Error::io("cannot make the directory", error).at_path(path))
+            .map_err(|error| Error::io("cannot make the directory", error).at_path(path))?;
+        for made in missing.into_iter().rev() {
+            let mut options = fs::OpenOptions::new();
+            options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY);
+            if let Ok(directory) = options.open(made) {
+                give_to_owner(&directory, made);
+            }
+        }
+        Ok(())
     }
 
     fn list(&self, path: &Path) -> Result<Vec<String>> {
@@ -201,6 +223,10 @@ impl Env for RealEnv {
         fs::File::open(path)
             .and_then(|directory| directory.sync_all())
             .map_err(|error| Error::io("cannot sync the directory", error).at_path(path))
+    }
+
+    fn canonical(&self, path: &Path) -> Result<PathBuf> {
+        fs::canonicalize(path).map_err(|error| Error::io("cannot follow", error).at_path(path))
     }
 
     fn boot_id(&self) -> [u8; 16] {
@@ -246,6 +272,42 @@ fn open(path: &Path, mode: OpenMode) -> Result<RealFile> {
     match options.open(path) {
         Ok(file) => Ok(RealFile { file, path: path.to_path_buf(), writable }),
         Err(error) => Err(Error::io("cannot open", error).at_path(path)),
+    }
+}
+
+/// Whether this process is root's, as it was when it started.
+fn is_root() -> bool {
+    // SAFETY: the call has no preconditions. It asks no kernel, so it costs nothing.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::getauxval(libc::AT_EUID) == 0
+    }
+}
+
+/// Opens or makes a file. Root compiles in the stores of others, as `sudo make install` does, and
+/// they must be able to use what it leaves there. Only what is certainly new is given away.
+fn open_as_root(path: &Path, bits: u32) -> Result<RealFile> {
+    loop {
+        match open(path, OpenMode::Write) {
+            Err(error) if error.is_not_found() => {}
+            opened => return opened,
+        }
+        match open(path, OpenMode::CreateNew(bits)) {
+            Err(error) if error.is_already_there() => {}
+            made => {
+                return made.inspect(|file| give_to_owner(&file.file, path));
+            }
+        }
+    }
+}
+
+/// Gives a new file to the owner of the directory that it is in, if that is not root. Where that is
+/// refused the file remains root's.
+fn give_to_owner(file: &fs::File, path: &Path) {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let Ok(owner) = fs::metadata(directory.unwrap_or(Path::new("."))) else { return };
+    if owner.uid() != 0 {
+        let _ = fchown(file, Some(owner.uid()), Some(owner.gid()));
     }
 }
 

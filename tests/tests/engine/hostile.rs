@@ -8,7 +8,7 @@
 //! 3. Nobody panics, and no access to a map of a file that is not there any more ends a process.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, chown};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -285,4 +285,39 @@ fn a_log_that_is_removed_or_replaced_under_a_handle_makes_no_answer_wrong() {
             }
         }
     }
+}
+
+/// What root leaves in somebody's store belongs to them: `sudo make install` made segments that the
+/// owner could not read, and nothing was found until the store was removed.
+#[test]
+fn root_leaves_nothing_of_its_own_in_the_store_of_a_user() {
+    let folder = larder_tests::temp_dir();
+    let home = folder.path().join("home");
+    fs::create_dir(&home).unwrap();
+    if chown(&home, Some(65_534), Some(65_534)).is_err() {
+        eprintln!("skipped: only root can give files away");
+        return;
+    }
+    let path = home.join("cache").join("store");
+    let store = Store::open(&path, roomy()).unwrap();
+    let mut reference = Reference::new();
+    for number in 0..60u64 {
+        let value = Value::of(Random::new(number).bytes(3_000));
+        put(&store, Key::of(&number.to_le_bytes()), &value);
+        reference.insert(Key::of(&number.to_le_bytes()), value);
+    }
+    store.maintain(Budget::full()).unwrap();
+    store.checkpoint().unwrap();
+    assert_holds(&store, &reference);
+    let mut seen = 0;
+    let mut left = vec![home.join("cache")];
+    while let Some(path) = left.pop() {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (65_534, 65_534), "{}", path.display());
+        seen += 1;
+        if metadata.is_dir() {
+            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    assert!(seen > 8, "{seen} files and directories");
 }
