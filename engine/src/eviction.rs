@@ -93,6 +93,25 @@ pub fn drop_below(
     Ok(evicted)
 }
 
+/// Drops every segment, the active one too: that needs no room on the disk. Returns the first id
+/// that was never used. Takes over the tail lock.
+///
+/// # Errors
+/// `Io`.
+pub fn drop_all(handle: &Handle, lock: LockGuard<'_>) -> Result<u32> {
+    let next = handle.superblock.read()?.next_segment;
+    // Whoever is about to commit reserves anew.
+    handle.tail()?.clear(&lock)?;
+    handle.superblock.change(&lock, |block| {
+        block.oldest_live = next;
+        block.durable_below = next;
+    })?;
+    handle.log.forget_below(next);
+    drop(lock);
+    sweep(handle)?;
+    Ok(next)
+}
+
 /// Publishes `oldest` as the oldest live segment.
 fn publish(handle: &Handle, lock: &LockGuard<'_>, tail: &Tail, oldest: u32) -> Result<()> {
     handle.superblock.change(lock, |block| {
@@ -116,7 +135,7 @@ fn unlink(handle: &Handle, segments: Range<u32>) -> Result<()> {
     Ok(())
 }
 
-/// Unlinks what a killed evictor left.
+/// Unlinks what is published as gone and still there, as a killed evictor leaves it.
 ///
 /// # Errors
 /// `Io`.

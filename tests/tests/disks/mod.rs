@@ -179,6 +179,25 @@ fn a_full_tmpfs_drops_puts_and_loses_nothing() {
     on_a_full_disk(FileSystem::Tmpfs);
 }
 
+/// To make room is what clearing is for, so it needs none.
+#[test]
+fn a_store_on_a_full_disk_can_be_cleared() {
+    for kind in [FileSystem::Ext4, FileSystem::Xfs, FileSystem::Tmpfs] {
+        let Some(disk) = Disk::new(kind) else { continue };
+        let mut tenant = Tenant::new(&disk);
+        disk.fill();
+        let store = tenant.open();
+        store.clear().unwrap();
+        tenant.reference.clear();
+        assert!(store.snapshot().unwrap().is_empty());
+        assert_eq!(store.verify(|_, _| {}).unwrap().damaged, []);
+        assert_eq!(tenant.put(&store, 1, 9_000).unwrap(), Put::Stored);
+        drop(store);
+        disk.free();
+        tenant.goes_on(&disk);
+    }
+}
+
 /// btrfs answers `EDQUOT` where a group of extents is over its limit, to root as well.
 #[test]
 fn a_quota_that_is_used_up_drops_puts_and_loses_nothing() {
