@@ -26,15 +26,15 @@ use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::key::Key;
 use crate::limits::{
-    BLOCK_BYTES, BODY_WRITE_BYTES_MAX, EVICT_START_PERCENT, HEARTBEAT_RENEW_SECS, LOCK_WAIT_MS_MAX,
-    PAGE_BYTES, PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX, UNMERGED_SEGMENTS_MERGE,
-    UPKEEP_BYTES, UPKEEP_SHARE,
+    BLOCK_BYTES, BODY_WRITE_BYTES_MAX, EVICT_START_PERCENT, LOCK_WAIT_MS_MAX, PAGE_BYTES,
+    PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX, UNMERGED_SEGMENTS_MERGE, UPKEEP_BYTES,
+    UPKEEP_SHARE,
 };
 use crate::location::Location;
 use crate::log::Segment;
 use crate::rolling::{
-    add_segment, check_kernel, current_tail, is_checkpoint_due, live_segment, own_segments_ahead,
-    roll,
+    add_segment, current_tail, is_checkpoint_due, live_segment, own_segments_ahead,
+    renew_heartbeat, roll,
 };
 
 /// What became of a put.
@@ -273,20 +273,6 @@ fn reserve_own_segment(
         handle.maintenance_due.store(true, Ordering::Relaxed);
     }
     Ok(Reservation { segment, epoch: tail.epoch, offsets, preallocate: None })
-}
-
-fn renew_heartbeat(handle: &Handle, lock: &LockGuard<'_>) -> Result<()> {
-    let now = handle.env.now_secs();
-    if now.abs_diff(handle.heartbeat_secs.load(Ordering::Relaxed)) < HEARTBEAT_RENEW_SECS {
-        return Ok(());
-    }
-    let mut block = handle.superblock.read()?;
-    check_kernel(handle, &block)?;
-    if now.abs_diff(block.heartbeat_secs) >= HEARTBEAT_RENEW_SECS {
-        block = handle.superblock.change(lock, |block| block.heartbeat_secs = now)?;
-    }
-    handle.heartbeat_secs.store(block.heartbeat_secs, Ordering::Relaxed);
-    Ok(())
 }
 
 /// Lets look-ups ask the table of a segment, before its first slot is written.

@@ -261,6 +261,15 @@ impl Handle {
         }
     }
 
+    /// Whether a segment that is not there was evicted, after the superblock was read by which it
+    /// lives.
+    ///
+    /// # Errors
+    /// If the superblock cannot be read.
+    pub fn is_evicted(&self, segment: u32) -> Result<bool> {
+        Ok(segment < self.superblock.read()?.oldest_live)
+    }
+
     /// Whether puts are dropped because a write failed.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Relaxed)

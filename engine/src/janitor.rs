@@ -224,10 +224,14 @@ fn close_all(handle: &Handle, locks: &LockTable) -> Result<(u32, Tail)> {
 /// Waits until the names of the store's files are on the disk, and those of the directories that
 /// lead to it: some of them may be as new as the store.
 fn sync_names(handle: &Handle) -> Result<()> {
-    handle.env.sync_dir(&handle.path)?;
-    for directory in handle.path.ancestors().skip(1) {
-        // One that may not be opened is not this user's, and older.
-        let _ = handle.env.sync_dir(directory);
+    let path = handle.env.canonical(&handle.path)?;
+    handle.env.sync_dir(&path)?;
+    for directory in path.ancestors().skip(1) {
+        match handle.env.sync_dir(directory) {
+            Err(error) if error.is_unreadable() => return Err(error),
+            // One that may not be opened is not this user's, and older.
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -250,10 +254,11 @@ pub fn clear(handle: &Handle) -> Result<()> {
 fn drop_all(handle: &Handle, locks: &LockTable) -> Result<()> {
     let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
     let lock = locks.lock(LockByte::Tail, 20 * LOCK_WAIT_MS_MAX)?;
-    let tail = current_tail(handle, &lock)?;
-    let tail = roll(handle, &lock, &tail)?;
-    eviction::drop_below(handle, locks, lock, &tail, tail.active)?;
-    eviction::sweep(handle)?;
-    merging::merge(handle, tail.active)?;
-    count(handle, locks)
+    let dropped_below = eviction::drop_all(handle, lock)?;
+    merging::merge(handle, dropped_below)?;
+    match count(handle, locks) {
+        // The next put makes a segment, or finds that others have filled the disk again.
+        Err(error) if error.is_full() => Ok(()),
+        counted => counted,
+    }
 }

@@ -10,9 +10,10 @@
 //!    and damage hides nothing, because what a power cut took was never promised.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::counters::EngineCounter;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::body::RecordKind;
 use crate::format::index::{IndexEntry, Meta};
 use crate::format::superblock::Superblock;
@@ -61,10 +62,11 @@ pub fn find(handle: &Arc<Handle>, key: &Key, reading: Reading) -> Result<Option<
         Ok(record) => Ok(record
             .filter(|record| record.kind() != Some(RecordKind::Tombstone))
             .map(|record| Found { is_old: is_old(&record, &block), record })),
-        Err(Damaged) => {
+        Err(error) if error.is_unreadable() => {
             handle.count(EngineCounter::Damaged);
             Ok(None)
         }
+        Err(error) => Err(error),
     }
 }
 
@@ -74,17 +76,18 @@ pub fn is_old(record: &Record, block: &Superblock) -> bool {
     record.location().segment < block.oldest_live + live / 2
 }
 
-/// Something on the way to the newest record is damaged.
-#[derive(Debug)]
-struct Damaged;
-
+/// The newest of the candidates.
+///
+/// # Errors
+/// `Corrupt` where it may be hidden by damage.
 fn newest_of(
     handle: &Arc<Handle>,
     key: &Key,
     found: &Candidates,
     block: &Superblock,
     reading: Reading,
-) -> std::result::Result<Option<Record>, Damaged> {
+) -> Result<Option<Record>> {
+    let hidden = || Error::corrupt("a newer record may be hidden by damage").at_path(&handle.path);
     let mut newest: Option<Record> = None;
     let mut settled = None;
     // The slots of a page stand in the order of their commits, so from the end on the first record
@@ -98,14 +101,15 @@ fn newest_of(
         }
         reads += 1;
         if reads > CANDIDATES_MAX {
-            return Err(Damaged);
+            return Err(hidden());
         }
+        let is_suspect = is_suspect(handle, block, location.segment);
         let segment = match handle.log.segment(location.segment) {
             Ok(Some(segment)) => segment,
-            // Evicted since the superblock was read.
-            Ok(None) => continue,
-            Err(_) if is_suspect(handle, block, location.segment) => continue,
-            Err(_) => return Err(Damaged),
+            Ok(None) if is_suspect || handle.is_evicted(location.segment)? => continue,
+            Ok(None) => return Err(hidden()),
+            Err(error) if error.is_unreadable() && is_suspect => continue,
+            Err(error) => return Err(error),
         };
         let record = match reading {
             Reading::Ahead => segment.record(*location),
@@ -113,21 +117,24 @@ fn newest_of(
         };
         let record = match record {
             Ok(record) => record,
-            Err(_) if is_suspect(handle, block, location.segment) => continue,
-            Err(_) => return Err(Damaged),
+            Err(error) if error.is_unreadable() && is_suspect => continue,
+            Err(error) => return Err(error),
         };
-        if record.head.key != *key
-            || is_suspect(handle, block, location.segment)
-                && segment.check_record(location.offset()).is_err()
-        {
+        if record.head.key != *key {
             continue;
+        }
+        if is_suspect {
+            match segment.check_record(location.offset()) {
+                Err(error) if error.is_unreadable() => continue,
+                checked => checked.map(drop)?,
+            }
         }
         settled = in_table.then_some(location.segment);
         if newest.as_ref().is_none_or(|other| other.sequence() < record.frame.sequence) {
             newest = Some(Record::new(handle, segment, *location, record));
         }
     }
-    if found.hidden { Err(Damaged) } else { Ok(newest) }
+    if found.hidden { Err(hidden()) } else { Ok(newest) }
 }
 
 /// Whether damage in a segment may be the work of a power cut. What is known to be durable spares
@@ -183,13 +190,17 @@ fn search_tables(
     for id in meta.map_or(oldest, |meta| meta.merged_below.max(oldest))..block.used_below {
         let slots = handle.log.segment(id).and_then(|segment| match segment {
             Some(segment) => segment.find_slots(key, &mut found.in_tables),
-            None => Ok(true),
+            None => handle.is_evicted(id),
         });
         let is_whole = match slots {
             Err(error) if !error.is_unreadable() => return Err(error),
             slots => slots.unwrap_or(false),
         };
-        found.hidden |= !is_whole && !is_suspect(handle, block, id);
+        if !is_whole && !is_suspect(handle, block, id) {
+            found.hidden = true;
+            // No key can be told to be absent from that segment until it is merged.
+            handle.maintenance_due.store(true, Ordering::Relaxed);
+        }
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ use crate::key::Key;
 use crate::limits::{LOCK_WAIT_MS_MAX, PAGE_BYTES, SEAL_GRACE_MS};
 use crate::location::Location;
 use crate::log::{self, Segment};
-use crate::rolling::{create_segment, live_segment};
+use crate::rolling::{check_kernel, create_segment, keep_alive, live_segment};
 
 /// Closes every segment that the tail has left; without `force` only those that it left some time
 /// ago. Returns the id below which all are closed.
@@ -78,6 +78,7 @@ pub fn seal(handle: &Handle, from: u32, closed_below: u32) -> Result<()> {
             Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),
             sealed => sealed?,
         }
+        keep_alive(handle)?;
     }
     Ok(())
 }
@@ -103,15 +104,20 @@ fn settle(handle: &Handle, locks: &LockTable, merged_below: u32) -> Result<()> {
     let block = handle.superblock.read()?;
     let suspects = block.suspects();
     for id in suspects.start.max(block.oldest_live)..suspects.end.min(merged_below) {
-        if let Ok(Some(segment)) = handle.log.segment(id) {
-            match segment.entries().and_then(|entries| segment.mend(&entries)) {
-                Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),
-                mended => mended?,
-            }
-            // Before it is no suspect any more: half of the new table must not be left of it, also
-            // where it was written by a janitor that was killed.
-            segment.sync()?;
+        let segment = match handle.log.segment(id) {
+            Ok(Some(segment)) => segment,
+            Ok(None) => continue,
+            Err(error) if error.is_unreadable() => continue,
+            Err(error) => return Err(error),
+        };
+        match segment.entries().and_then(|entries| segment.mend(&entries)) {
+            Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),
+            mended => mended?,
         }
+        // Before it is no suspect any more: half of the new table must not be left of it, also
+        // where it was written by a janitor that was killed.
+        segment.sync()?;
+        keep_alive(handle)?;
     }
     if merged_below > block.durable_below {
         let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
@@ -215,15 +221,24 @@ fn merge_range(
         replace,
         first_transaction: handle.env.now_secs() << 20,
     };
+    check_kernel(handle, &handle.superblock.read()?)?;
     index.merge(lock, &merge)
 }
 
 /// Waits until segments are on the disk, names included.
-fn sync(handle: &Handle, segments: std::ops::Range<u32>) -> Result<()> {
+///
+/// # Errors
+/// If the disk reports a failure, or a segment cannot be opened just now.
+pub fn sync(handle: &Handle, segments: std::ops::Range<u32>) -> Result<()> {
     for id in segments {
-        if let Ok(Some(segment)) = handle.log.segment(id) {
-            segment.sync()?;
+        match handle.log.segment(id) {
+            Ok(Some(segment)) => segment.sync()?,
+            // Nothing of it goes into the tree.
+            Ok(None) => {}
+            Err(error) if error.is_unreadable() => {}
+            Err(error) => return Err(error),
         }
+        keep_alive(handle)?;
     }
     handle.env.sync_dir(&handle.path.join(log::DIRECTORY_NAME))?;
     handle.env.sync_dir(&handle.path)
@@ -244,10 +259,11 @@ fn batch(handle: &Handle, segments: std::ops::Range<u32>) -> Result<Vec<FooterEn
             // By what it holds, not by its footer: that may be one of before the crash.
             Ok(Some(segment)) if suspects.contains(&id) => entries.extend(segment.scan()?),
             Ok(Some(segment)) => entries.extend(readable_entries(handle, &segment)?),
-            Ok(None) => {}
+            Ok(None) => handle.count(EngineCounter::Damaged),
             Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),
             Err(error) => return Err(error),
         }
+        keep_alive(handle)?;
     }
     entries.sort_unstable();
     let mut kept = Vec::with_capacity(entries.len());

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::counters::EngineCounter;
-use crate::env::LockGuard;
+use crate::env::{LockByte, LockGuard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{SegmentHeader, table_pages};
-use crate::format::superblock::Superblock;
+use crate::format::superblock::{EPOCH_MAX, Superblock};
 use crate::format::tail::Tail;
 use crate::handle::Handle;
-use crate::limits::{CHECKPOINT_BYTES, CHECKPOINT_MS, SEGMENT_ID_MAX};
+use crate::limits::{
+    CHECKPOINT_BYTES, CHECKPOINT_MS, HEARTBEAT_RENEW_SECS, LOCK_WAIT_MS_MAX, SEGMENT_ID_MAX,
+};
 use crate::log::Segment;
 
 /// Sequence numbers hold the epoch above this many bits.
@@ -44,14 +46,14 @@ pub fn current_tail(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
         epoch = handle.superblock.read()?.epoch;
         handle.epoch.store(epoch, Ordering::Relaxed);
     }
-    if let Some(tail) = tail
-        && tail.epoch == epoch
-        && tail.boot_id == handle.env.boot_id()
-        && matches!(handle.log.segment(tail.active), Ok(Some(_)))
-    {
-        return Ok(tail);
+    let is_this = |tail: &Tail| tail.epoch == epoch && tail.boot_id == handle.env.boot_id();
+    let Some(tail) = tail.filter(is_this) else { return begin_epoch(handle, lock) };
+    match handle.log.segment(tail.active) {
+        Ok(Some(_)) => Ok(tail),
+        // It may be whole, and this process one that may not open it, or has too many files open.
+        Err(error) if !error.is_unreadable() => Err(error),
+        _ => begin_epoch(handle, lock),
     }
-    begin_epoch(handle, lock)
 }
 
 /// Whether the store is still this kernel's: another one may have taken over a store in which
@@ -67,13 +69,54 @@ pub fn check_kernel(handle: &Handle, block: &Superblock) -> Result<()> {
     Err(Error::new(ErrorKind::OtherKernel, what).at_path(&handle.path))
 }
 
+/// Lets other kernels know that this one works on the store.
+///
+/// # Errors
+/// `OtherKernel` if another one does; if the disk refuses.
+pub fn renew_heartbeat(handle: &Handle, lock: &LockGuard<'_>) -> Result<()> {
+    if !is_heartbeat_due(handle) {
+        return Ok(());
+    }
+    let now = handle.env.now_secs();
+    let mut block = handle.superblock.read()?;
+    check_kernel(handle, &block)?;
+    if now.abs_diff(block.heartbeat_secs) >= HEARTBEAT_RENEW_SECS {
+        block = handle.superblock.change(lock, |block| block.heartbeat_secs = now)?;
+    }
+    handle.heartbeat_secs.store(block.heartbeat_secs, Ordering::Relaxed);
+    Ok(())
+}
+
+fn is_heartbeat_due(handle: &Handle) -> bool {
+    let seen = handle.heartbeat_secs.load(Ordering::Relaxed);
+    handle.env.now_secs().abs_diff(seen) >= HEARTBEAT_RENEW_SECS
+}
+
+/// The same in the midst of long upkeep, which nobody else's puts may keep alive.
+///
+/// # Errors
+/// `OtherKernel` if another kernel has taken the store over; if the disk refuses.
+pub fn keep_alive(handle: &Handle) -> Result<()> {
+    let Some(locks) = handle.locks()?.filter(|_| is_heartbeat_due(handle)) else { return Ok(()) };
+    match locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX) {
+        Ok(lock) => renew_heartbeat(handle, &lock),
+        // Somebody of this kernel holds it, and renews.
+        Err(error) if error.is_busy() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Starts a new epoch in a new segment; all earlier segments are closed.
 fn begin_epoch(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
-    check_kernel(handle, &handle.superblock.read()?)?;
-    let epoch = handle.superblock.change(lock, |block| block.epoch += 1)?.epoch;
-    handle.epoch.store(epoch, Ordering::Relaxed);
+    let block = handle.superblock.read()?;
+    check_kernel(handle, &block)?;
+    let epoch = block.epoch + 1;
+    if epoch >= EPOCH_MAX {
+        return Err(Error::new(ErrorKind::Limit, "the store has used up its epochs"));
+    }
     let other_bytes = handle.occupied_bytes(None)?;
-    let id = add_segment(handle, lock, handle.segment_bytes)?.id();
+    let id = add_segment_in(handle, lock, handle.segment_bytes, epoch)?.id();
+    handle.epoch.store(epoch, Ordering::Relaxed);
     let tail = Tail {
         active: id,
         open_from: id,
@@ -139,13 +182,26 @@ pub fn add_segment(
     lock: &LockGuard<'_>,
     table_for_bytes: u64,
 ) -> Result<Arc<Segment>> {
+    let epoch = handle.superblock.read()?.epoch;
+    add_segment_in(handle, lock, table_for_bytes, epoch)
+}
+
+fn add_segment_in(
+    handle: &Handle,
+    lock: &LockGuard<'_>,
+    table_for_bytes: u64,
+    epoch: u32,
+) -> Result<Arc<Segment>> {
     handle.check_current()?;
     let block = handle.superblock.read()?;
     if block.next_segment >= SEGMENT_ID_MAX {
         return Err(Error::new(ErrorKind::Limit, "the store has used up its segment ids"));
     }
-    create_segment(handle, block.next_segment, table_for_bytes, block.epoch)?;
-    handle.superblock.change(lock, |block| block.next_segment += 1)?;
+    create_segment(handle, block.next_segment, table_for_bytes, epoch)?;
+    handle.superblock.change(lock, |block| {
+        block.next_segment += 1;
+        block.epoch = epoch;
+    })?;
     handle.count(EngineCounter::SegmentsMade);
     live_segment(handle, block.next_segment)
 }

@@ -61,7 +61,11 @@ pub fn take(handle: &Arc<Handle>) -> Result<Snapshot> {
         for id in first..block.next_segment {
             let segment = match handle.log.segment(id) {
                 Ok(Some(segment)) => segment,
-                Ok(None) => continue,
+                Ok(None) if suspects.contains(&id) || handle.is_evicted(id)? => continue,
+                Ok(None) => {
+                    let what = format!("segment {id} is missing");
+                    return Err(Error::corrupt(what).at_path(&handle.path));
+                }
                 Err(error) if error.is_unreadable() && suspects.contains(&id) => continue,
                 Err(error) => return Err(error),
             };
@@ -129,7 +133,12 @@ impl Snapshot {
             let record = match self.record(*entry) {
                 Ok(Some(record)) => record,
                 Ok(None) => continue,
-                Err(_) if self.suspects.contains(&entry.location().segment) => continue,
+                Err(error)
+                    if error.is_unreadable()
+                        && self.suspects.contains(&entry.location().segment) =>
+                {
+                    continue;
+                }
                 Err(_) => {
                     self.handle.count(EngineCounter::Damaged);
                     return Vec::new();
@@ -156,7 +165,12 @@ impl Snapshot {
     /// The record of an entry, `None` if it has been evicted.
     fn record(&self, entry: IndexEntry) -> Result<Option<Record>> {
         let location = entry.location();
-        let Some(segment) = self.handle.log.segment(location.segment)? else { return Ok(None) };
+        let Some(segment) = self.handle.log.segment(location.segment)? else {
+            return match self.handle.is_evicted(location.segment)? {
+                true => Ok(None),
+                false => Err(Error::corrupt("a segment is missing")),
+            };
+        };
         if self.suspects.contains(&location.segment) {
             segment.check_record(location.offset())?;
         }

@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use crate::env::{Env, LockGuard, OpenMode};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::{COPY_BYTES, READ_BYTES, Superblock};
 use crate::options::ReadMode;
 use crate::window::Window;
@@ -21,6 +21,7 @@ pub const FILE_NAME: &str = "superblock";
 #[derive(Debug)]
 pub struct SuperblockFile {
     window: Window,
+    boot_id: [u8; 16],
 }
 
 impl SuperblockFile {
@@ -30,7 +31,7 @@ impl SuperblockFile {
     /// If it is missing or refused.
     pub fn open(env: &dyn Env, store: &Path, mode: OpenMode, read_mode: ReadMode) -> Result<Self> {
         let file = env.open(&store.join(FILE_NAME), mode)?;
-        Ok(SuperblockFile { window: Window::new(file, read_mode) })
+        Ok(SuperblockFile { window: Window::new(file, read_mode), boot_id: env.boot_id() })
     }
 
     /// The newest valid copy.
@@ -67,13 +68,34 @@ impl SuperblockFile {
     /// Changes both copies; the guard shows that the tail lock is held.
     ///
     /// # Errors
-    /// If a write fails; at least one copy is then still valid.
+    /// `OtherKernel` if another kernel has taken the store over, where locks do not reach. If a
+    /// write fails; at least one copy is then still valid.
     pub fn change(
         &self,
         _tail_lock: &LockGuard<'_>,
         change: impl FnOnce(&mut Superblock),
     ) -> Result<Superblock> {
         let mut block = self.read()?;
+        if block.boot_id != self.boot_id {
+            let what = "another kernel has taken the store over";
+            return Err(Error::new(ErrorKind::OtherKernel, what));
+        }
+        change(&mut block);
+        self.write(block)
+    }
+
+    /// Changes the superblock of another boot; the guard shows that the tail lock is held, and
+    /// `life` is held exclusively.
+    ///
+    /// # Errors
+    /// If a write fails; at least one copy is then still valid.
+    pub fn take_over(
+        &self,
+        _tail_lock: &LockGuard<'_>,
+        change: impl FnOnce(&mut Superblock),
+    ) -> Result<Superblock> {
+        let mut block = self.read()?;
+        block.boot_id = self.boot_id;
         change(&mut block);
         self.write(block)
     }

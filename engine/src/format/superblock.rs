@@ -42,8 +42,8 @@ const END: usize = CHECK + 4;
 
 const _: () = assert!(END == 100);
 
-/// Sequence numbers have 24 bits for the epoch, and the top two of them stay free.
-const EPOCH_MAX: u32 = 1 << 22;
+/// No epoch reaches this: sequence numbers have 24 bits for it, and the top two stay free.
+pub const EPOCH_MAX: u32 = 1 << 22;
 
 /// Length of the file in bytes: two copies.
 pub const FILE_BYTES: usize = 2 * PAGE_BYTES;

@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
 use crate::format::body::{self, Entry, RecordKind};
 use crate::format::segment::FooterEntry;
+use crate::format::superblock::EPOCH_MAX;
 use crate::handle::Handle;
 use crate::index::MetaPage;
 use crate::key::Key;
@@ -32,8 +33,8 @@ use crate::recency;
 use crate::rolling::{SEQUENCE_EPOCH_SHIFT, create_segment, current_tail, live_segment};
 use crate::verify::{self, DamageKind, Findings, Known, Problem, VerifyReport};
 
-/// A superblock with epochs from about here on would not be valid.
-const EPOCH_MAX: u32 = (1 << 22) - 8;
+/// Epochs that a repair leaves for those who recover the store later.
+const EPOCHS_LEFT_MIN: u32 = 8;
 
 /// One thing that a repair did.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -130,12 +131,16 @@ fn mend(handle: &Handle, locks: &LockTable, found: &Findings, done: &mut Repaire
     let (closed_below, _) = close_all(handle, locks)?;
     let plans = plans(handle, found, closed_below)?;
     remove_older(handle, found, &plans, done)?;
+    let block = handle.superblock.read()?;
+    let first = merging::first_unmerged(handle.index()?.meta()?.as_ref(), &block);
+    // The removals must be on the disk, and in the tree, before anything forgets the records that
+    // they stand for.
+    let (closed_below, _) = close_all(handle, locks)?;
+    merging::seal(handle, first, closed_below)?;
+    merging::sync(handle, first.max(block.oldest_live)..closed_below)?;
     for plan in &plans {
         settle(handle, plan, done)?;
     }
-    let block = handle.superblock.read()?;
-    let first = merging::first_unmerged(handle.index()?.meta()?.as_ref(), &block);
-    merging::seal(handle, first, closed_below)?;
     merging::repair(handle, closed_below)?;
     if handle.index()?.meta_pages()?.contains(&MetaPage::Damaged) {
         // The next transaction has the other page.
@@ -317,7 +322,7 @@ fn pass_numbers(
 ) -> Result<()> {
     let highest = found.known.iter().map(|record| record.sequence).max().unwrap_or(0);
     let epoch = u32::try_from(highest >> SEQUENCE_EPOCH_SHIFT).unwrap_or(u32::MAX);
-    if epoch >= EPOCH_MAX {
+    if epoch >= EPOCH_MAX - EPOCHS_LEFT_MIN {
         return Ok(());
     }
     let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
@@ -350,18 +355,41 @@ fn remove_older(
         done.records_dropped += 1;
         doubtful.extend(older_values(&found.known, dropped));
     }
-    let mut keys = BTreeSet::new();
+    let mut keys: BTreeMap<Key, u64> = BTreeMap::new();
     for location in doubtful {
         let Ok(Some(segment)) = handle.log.segment(location.segment) else { continue };
         if let Ok(record) = segment.record_head(location) {
-            keys.insert(record.head.key);
+            let newest = keys.entry(record.head.key).or_default();
+            *newest = record.frame.sequence.max(*newest);
         }
     }
-    for key in keys {
-        remove(handle, key)?;
-        done.keys_removed += 1;
+    for (key, sequence) in keys {
+        // Since the store was examined its users have gone on: what they miss they put again.
+        if newest_sequence(handle, &key)? <= sequence {
+            remove(handle, key)?;
+            done.keys_removed += 1;
+        }
     }
     Ok(())
+}
+
+/// The highest number of a whole record of `key` that a slot names; 0 without one.
+fn newest_sequence(handle: &Handle, key: &Key) -> Result<u64> {
+    let block = handle.superblock.read()?;
+    let mut newest = 0;
+    for id in block.oldest_live..block.next_segment {
+        let Ok(Some(segment)) = handle.log.segment(id) else { continue };
+        let mut places = Vec::new();
+        match segment.find_slots(key, &mut places) {
+            Err(error) if !error.is_unreadable() => return Err(error),
+            _ => {}
+        }
+        let records =
+            places.into_iter().filter_map(|place| segment.check_record(place.offset()).ok());
+        let numbers = records.filter(|(_, head)| head.key == *key).map(|(frame, _)| frame.sequence);
+        newest = numbers.fold(newest, u64::max);
+    }
+    Ok(newest)
 }
 
 /// The newest whole records of the keys that a dropped one may have had, if they are older.

@@ -154,6 +154,9 @@ impl Log {
             }
             other => other?,
         };
+        file.give_to_owner();
+        // From now on a table that ends early is one that was cut short.
+        file.set_len(header.data_start())?;
         file.write_at(&header.encode_page(), 0)
     }
 

@@ -5,7 +5,8 @@
 //! 2. A scan believes nothing that it has not checked in full, frame, head and sections; and it
 //!    finds what was committed as well as what was about to be: the frame is written before the
 //!    slot.
-//! 3. A mended table has a slot for each record that the scan found.
+//! 3. A mended table has a slot for each record that the scan found. Of more than its page can hold
+//!    some were never committed: among those without a slot the latest are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -25,16 +26,29 @@ impl Segment {
     /// # Errors
     /// If the disk fails.
     pub fn scan(&self) -> Result<Vec<FooterEntry>> {
-        let mut found = Vec::new();
+        let mut pages: BTreeMap<u64, Vec<FooterEntry>> = BTreeMap::new();
         self.each_frame(|frame| match self.check_record(frame.offset) {
             Ok((frame, head)) => {
                 let record_bytes = FRAME_BYTES as u64 + frame.body_bytes;
-                found.push(self.entry(&frame, &head, record_bytes));
+                let page = pages.entry(self.header.table_page_offset(&head.key)).or_default();
+                page.push(self.entry(&frame, &head, record_bytes));
                 Ok(record_bytes)
             }
             Err(error) if error.is_unreadable() => Ok(RECORD_ALIGN),
             Err(error) => Err(error),
         })?;
+        if pages.values().any(|page| page.len() > SLOTS_PER_PAGE) {
+            let slots = match self.table() {
+                Err(error) if error.is_unreadable() => Vec::new(),
+                table => table?.slots,
+            };
+            let listed: BTreeSet<u64> = slots.iter().map(|slot| slot.location.offset()).collect();
+            for page in pages.values_mut() {
+                page.sort_unstable_by_key(|e| (!listed.contains(&e.location.offset()), e.sequence));
+                page.truncate(SLOTS_PER_PAGE);
+            }
+        }
+        let mut found: Vec<FooterEntry> = pages.into_values().flatten().collect();
         found.sort_unstable();
         Ok(found)
     }
@@ -150,10 +164,9 @@ impl Segment {
         let mut wanted = self.header.encode_page().to_vec();
         wanted.resize(self.header.data_start() as usize, 0);
         for (offset, slots) in pages {
-            // More than fit were never committed together: some were tried again elsewhere.
-            let first = slots.len().saturating_sub(SLOTS_PER_PAGE * SLOT_BYTES);
+            let bytes = slots.len().min(SLOTS_PER_PAGE * SLOT_BYTES);
             let offset = offset as usize;
-            wanted[offset..offset + slots.len() - first].copy_from_slice(&slots[first..]);
+            wanted[offset..offset + bytes].copy_from_slice(&slots[..bytes]);
         }
         let present = match self.read(wanted.len(), 0) {
             // A disk may well take what it cannot give back, to another place.

@@ -198,7 +198,8 @@ impl Segment {
         beyond.clear();
         let begin = checked.len() * SLOT_BYTES;
         let mut page = [0; PAGE_BYTES];
-        self.window.read_at(&mut page[begin..], page_offset + begin as u64)?;
+        let count = self.window.read_at(&mut page[begin..], page_offset + begin as u64)?;
+        check_whole(begin + count)?;
         let mut all_valid = true;
         for slot in slots(&page[begin..], self.header.salt, self.id()) {
             match slot {
@@ -216,9 +217,14 @@ impl Segment {
     /// If it cannot be read.
     pub fn table(&self) -> Result<Table> {
         let table_bytes = u64::from(self.header.table_pages) * PAGE_BYTES as u64;
-        let bytes = self.window.read(table_bytes as usize, PAGE_BYTES as u64)?;
+        let mut bytes = self.window.read(table_bytes as usize, PAGE_BYTES as u64)?;
+        let whole_pages = bytes.len() / PAGE_BYTES;
+        bytes.resize(table_bytes as usize, 0);
         let mut table = Table::default();
         for (number, page) in bytes.chunks_exact(PAGE_BYTES).enumerate() {
+            if number >= whole_pages {
+                table.damaged_pages.push((number as u64 + 1) * PAGE_BYTES as u64);
+            }
             for slot in slots(page, self.header.salt, self.id()) {
                 match slot {
                     Some(slot) => table.slots.push(slot),
@@ -284,7 +290,8 @@ impl Segment {
         }
         let begin = checked.len() * SLOT_BYTES;
         let mut page = [0; PAGE_BYTES];
-        self.window.file().read_at(&mut page[begin..], page_offset + begin as u64)?;
+        let count = self.window.file().read_at(&mut page[begin..], page_offset + begin as u64)?;
+        check_whole(begin + count)?;
         Ok(checked.len() + slots_taken(&page[begin..]))
     }
 
@@ -477,4 +484,8 @@ impl Segment {
         self.write_at(&footer, entries_at)?;
         self.window.file().set_len(entries_at + footer.len() as u64)
     }
+}
+/// A page of a table that ends early is damaged: what it had may be of any key.
+fn check_whole(page_bytes: usize) -> Result<()> {
+    if page_bytes < PAGE_BYTES { Err(Error::corrupt("a slot table is cut short")) } else { Ok(()) }
 }

@@ -17,7 +17,7 @@ use super::{is_no_directory, newest_tail};
 use crate::env::{Env, LOCK_FILE_NAME, LockByte, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{SegmentHeader, table_pages};
-use crate::format::superblock::Superblock;
+use crate::format::superblock::{EPOCH_MAX, Superblock};
 use crate::index::{self, Index};
 use crate::limits::{
     FIRST_SEGMENT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN_TEST, SEGMENT_BYTES_PER_TABLE_PAGE,
@@ -135,7 +135,7 @@ fn survey(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Option<S
         generation: env.now_secs() << 20,
         uuid,
         boot_id: env.boot_id(),
-        epoch: epochs.fold(tail_epoch, u32::max).saturating_add(1),
+        epoch: epochs.fold(tail_epoch, u32::max).saturating_add(1).min(EPOCH_MAX - 1),
         oldest_live: oldest.id,
         next_segment,
         // Even those in the tree: their tables may not have been mended.

@@ -21,7 +21,7 @@ use make::{CREATE_WAIT_MS_MAX, make};
 use crate::counters::EngineCounter;
 use crate::env::{Env, LockByte, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::superblock::Superblock;
+use crate::format::superblock::{EPOCH_MAX, Superblock};
 use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::index::Index;
@@ -30,6 +30,10 @@ use crate::log::{Log, TailFile};
 use crate::options::{Options, ReadMode};
 use crate::superblock::SuperblockFile;
 
+/// What [`Env::boot_id`] says where there is none, as without /proc. A power cut could not be told
+/// from a pause then, so such a process only reads.
+const NO_BOOT_ID: [u8; 16] = [0; 16];
+
 /// Opens or makes the store at `path`.
 ///
 /// # Errors
@@ -37,7 +41,7 @@ use crate::superblock::SuperblockFile;
 /// copy of the superblock is valid), `Limit` (an option), `Io`.
 pub fn open(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Handle> {
     options.check()?;
-    if options.read_only {
+    if options.read_only || env.boot_id() == NO_BOOT_ID {
         return open_read_only(env, path, options);
     }
     match open_writable(env.clone(), path, &options) {
@@ -163,13 +167,16 @@ fn take_over(
 ) -> Result<()> {
     let lock = locks.lock(LockByte::Tail, CREATE_WAIT_MS_MAX)?;
     let beyond = beyond(env, path, &superblock.read()?)?;
-    superblock.change(&lock, |block| {
-        block.boot_id = env.boot_id();
+    let epoch = beyond.epoch.saturating_add(1);
+    if epoch >= EPOCH_MAX {
+        return Err(Error::new(ErrorKind::Limit, "the store has used up its epochs").at_path(path));
+    }
+    superblock.take_over(&lock, |block| {
         block.next_segment = beyond.next_segment;
         // What became of the last commits before, nobody knows.
         block.used_below = beyond.next_segment;
         block.suspect_below = beyond.next_segment;
-        block.epoch = beyond.epoch.saturating_add(1);
+        block.epoch = epoch;
         block.heartbeat_secs = env.now_secs();
     })?;
     Ok(())

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder_engine::env::{Env, RealEnv};
+use larder_engine::format::superblock::Superblock;
 use larder_engine::{Budget, DropReason, ErrorKind, Key, Put, Store};
 use larder_tests::fault::{
     Call, EACCES, EDQUOT, EINTR, EIO, EMFILE, ENOLCK, ENOMEM, ENOSPC, EROFS, Fault, FaultEnv, Plan,
@@ -456,4 +457,35 @@ fn a_slot_that_is_taken_back_after_others_saw_it_leaves_no_hole() {
     let fresh = Store::open(folder.path(), roomy()).unwrap();
     assert_eq!(value_of(&fresh, &key(4)), Some(value.clone()));
     assert_eq!([2, 3].map(|number| value_of(&other, &key(number))), [None, None]);
+}
+
+/// A process without descriptors took the active segment for lost, began an epoch and closed every
+/// segment; and it took records that it could not open for damaged ones.
+#[test]
+fn a_process_that_may_open_no_more_files_changes_and_counts_nothing() {
+    let folder = larder_tests::temp_dir();
+    let store = Store::open(folder.path(), roomy()).unwrap();
+    let keys = keys(9);
+    for key in &keys {
+        put(&store, *key, &Value::of(key.as_bytes().as_slice()));
+    }
+    let state = || {
+        let superblock = std::fs::read(folder.path().join("superblock")).unwrap();
+        let block = Superblock::decode(&superblock).unwrap();
+        let damaged = store.engine_counters().find(|(name, _)| *name == "engine_damaged");
+        (block.epoch, block.next_segment, damaged)
+    };
+    let before = state();
+    let mut failed = 0;
+    for number in 1..8 {
+        let fault = Fault::Errno(EMFILE);
+        let env = FaultEnv::new();
+        let other = Store::open_with(env.shared(), folder.path(), roomy()).unwrap();
+        env.arm(Some(Plan { call: Call::Open, number: env.count(Call::Open) + number, fault }));
+        failed += u64::from(other.get(&keys[0]).is_err());
+        let value = Value::of(b"perhaps".as_slice());
+        failed += u64::from(other.put(&value.entry(Key::of(b"other"))).is_err());
+        assert_eq!(state(), before, "file {number} cannot be opened");
+    }
+    assert!(failed >= 3, "{failed} failures");
 }

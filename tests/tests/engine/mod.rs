@@ -12,6 +12,7 @@ mod interrupts;
 mod kills;
 mod miri;
 mod model;
+mod older;
 mod processes;
 mod protocol;
 mod recovery;

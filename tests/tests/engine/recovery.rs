@@ -55,6 +55,62 @@ fn a_kernel_that_was_replaced_writes_no_more() {
     assert_eq!(taker.verify(|_, _| {}).unwrap().damaged, []);
 }
 
+/// Only puts told other kernels that somebody was there; a janitor with much to do was taken for
+/// nobody after a minute.
+#[test]
+fn a_janitor_at_work_keeps_other_kernels_off() {
+    let folder = larder_tests::temp_dir();
+    let (first, second) = (kernel(1), kernel(2));
+    let store = Store::open_with(first.shared(), folder.path(), roomy()).unwrap();
+    fill(&store, 0..60, &mut Reference::new());
+    first.pass_ms(50_000);
+    second.pass_ms(70_000);
+    assert!(store.maintain(Budget::full()).unwrap().merged);
+    let refused = Store::open_with(second.shared(), folder.path(), roomy()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::OtherKernel);
+}
+
+/// As does everything else that changes the store.
+#[test]
+fn a_janitor_of_a_kernel_that_was_replaced_changes_nothing() {
+    let folder = larder_tests::temp_dir();
+    let (first, second) = (kernel(1), kernel(2));
+    let mut reference = Reference::new();
+    let sleeper = Store::open_with(first.shared(), folder.path(), roomy()).unwrap();
+    fill(&sleeper, 0..60, &mut reference);
+    second.pass_ms(61_000);
+    let taker = Store::open_with(second.shared(), folder.path(), roomy()).unwrap();
+    fill(&taker, 60..90, &mut reference);
+    let late = [
+        sleeper.maintain(Budget::full()).map(drop),
+        sleeper.checkpoint(),
+        sleeper.clear(),
+        sleeper.repair(|_, _| {}).map(drop),
+    ];
+    for outcome in late {
+        let kind = outcome.unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::OtherKernel | ErrorKind::Io), "{kind:?}");
+    }
+    assert_holds(&taker, &reference);
+    assert_eq!(taker.verify(|_, _| {}).unwrap().damaged, []);
+}
+
+/// Without a boot id a power cut could not be told from a pause.
+#[test]
+fn a_store_is_only_read_where_the_kernel_has_no_boot_id() {
+    let folder = larder_tests::temp_dir();
+    let mut reference = Reference::new();
+    let store = Store::open(folder.path(), roomy()).unwrap();
+    fill(&store, 0..30, &mut reference);
+    let nobody = kernel(0);
+    let reader = Store::open_with(nobody.shared(), folder.path(), roomy()).unwrap();
+    assert_holds(&reader, &reference);
+    let value = Value::of(b"not kept".as_slice());
+    let put = reader.put(&value.entry(key(1))).unwrap();
+    assert_eq!(put, Put::Dropped(DropReason::ReadOnly));
+    assert_holds(&store, &reference);
+}
+
 /// Of the two copies of the superblock look-ups go by the first. A recovery that was killed when it
 /// had written the second only must not count as made.
 #[test]
