@@ -108,6 +108,7 @@ pub fn drop_all(handle: &Handle, lock: LockGuard<'_>) -> Result<u32> {
     })?;
     handle.log.forget_below(next);
     drop(lock);
+    handle.superblock.sync()?;
     sweep(handle)?;
     Ok(next)
 }

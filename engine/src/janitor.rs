@@ -184,8 +184,6 @@ fn poisoned(handle: &Handle) -> Error {
 /// Close, seal, sync the log, merge and sync the index, write and sync the watermark. Each sync is
 /// a barrier: what the next step refers to is on the disk before that step is.
 fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
-    // A merge leaves out the records of segments that a killed evictor gave up.
-    eviction::sweep(handle)?;
     let (closed_below, closed) = close_all(handle, locks)?;
     let closed_ms = handle.env.monotonic_ms();
     let block = handle.superblock.read()?;

@@ -222,6 +222,9 @@ fn merge_range(
         first_transaction: handle.env.now_secs() << 20,
     };
     check_kernel(handle, &handle.superblock.read()?)?;
+    // The tree leaves out what stands in segments that were given up, perhaps by somebody who was
+    // killed before he had made that durable.
+    handle.superblock.sync()?;
     index.merge(lock, &merge)
 }
 

@@ -120,7 +120,6 @@ fn mend(handle: &Handle, locks: &LockTable, found: &Findings, done: &mut Repaire
     ]);
     let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
     small_files(handle, locks, report, done)?;
-    eviction::sweep(handle)?;
     leftovers(handle, locks, report, done)?;
     if found.damaged_segments.is_empty() && !has_index_damage && report.suspect_segments == 0 {
         return Ok(());
@@ -207,6 +206,7 @@ fn leftovers(
 ) -> Result<()> {
     for damage in &report.leftovers {
         if damage.kind == DamageKind::LeftSegment {
+            eviction::sweep(handle)?;
             done.note(damage.file.clone(), "removed");
         }
         if let (DamageKind::EarlySegment, Some(id)) = (damage.kind, damage.segment) {
