@@ -5,7 +5,9 @@
 //! 2. Without a cut the last acknowledged step counts, or any later one that was begun.
 //! 3. After a power cut the last step that was acknowledged before the last completed checkpoint
 //!    began counts, or any later one that had begun. One of them is found, and from then on
-//!    nothing else, until the key is written again: what a look-up found does not change.
+//!    nothing else, until the key is written again: what a look-up found does not change. Where
+//!    upkeep was at work after the cut, it may have been shown by what upkeep had written and not
+//!    made durable: then the next cut may take it back.
 //! 4. A kill takes nothing that was acknowledged.
 //! 5. In a store that evicts a miss is always possible, an older state never.
 
@@ -34,13 +36,15 @@ struct Step {
     begun: Moment,
     ended: Option<Moment>,
     states: Vec<State>,
+    /// How many of the states a look-up has shown to be replaced, as long as upkeep lasts.
+    passed: usize,
     /// A look-up has shown that it has not happened.
     refuted: bool,
 }
 
 impl Step {
     fn new(begun: Moment, ended: Option<Moment>, states: Vec<State>) -> Step {
-        Step { begun, ended, states, refuted: false }
+        Step { begun, ended, states, passed: 0, refuted: false }
     }
 }
 
@@ -53,6 +57,8 @@ pub struct Ledger {
     /// When each clearing of the store began and, if it did, ended.
     clearings: Vec<(Moment, Option<Moment>)>,
     evicts: bool,
+    /// When upkeep was begun since the last power cut.
+    stirred: Option<Moment>,
     /// When upkeep was done in full since the last power cut.
     scanned: Option<Moment>,
     /// The steps of keys before a look-up ruled some of their states out, and when.
@@ -82,6 +88,7 @@ impl Ledger {
             checkpoints: Vec::new(),
             clearings: Vec::new(),
             evicts,
+            stirred: Some(0),
             scanned: Some(0),
             ruled_out: Vec::new(),
         }
@@ -142,6 +149,11 @@ impl Ledger {
         self.checkpoints.push((begun, ended));
     }
 
+    /// Upkeep begins.
+    pub fn stir(&mut self, now: Moment) {
+        self.stirred = self.stirred.or(Some(now));
+    }
+
     /// Upkeep was done in full.
     pub fn scan(&mut self, now: Moment) {
         self.scanned = self.scanned.or(Some(now));
@@ -160,6 +172,7 @@ impl Ledger {
         self.forget_lookups(cut);
         let completed = self.checkpoints.iter().filter(|(_, ended)| *ended <= cut);
         let durable = completed.map(|(begun, _)| *begun).max();
+        let is_scanned = self.scanned.is_some_and(|scanned| scanned <= cut);
         for steps in self.steps.values_mut() {
             let settled = |step: &Step| step.ended.zip(durable).is_some_and(|(e, d)| e <= d);
             let floor = steps.iter().rposition(settled).unwrap_or(0);
@@ -167,12 +180,13 @@ impl Ledger {
             for (number, step) in steps.iter().enumerate().skip(floor) {
                 let has_begun = step.begun < cut || number == 0;
                 let is_possible = has_begun && (!step.refuted || SCAN_GOES_BY_FRAMES);
-                states.extend(step.states.iter().filter(|_| is_possible).cloned());
+                let passed = if is_scanned { step.passed } else { 0 };
+                states.extend(step.states.iter().skip(passed).filter(|_| is_possible).cloned());
             }
             states.dedup();
             *steps = vec![Step::new(0, Some(0), states)];
         }
-        self.scanned = None;
+        (self.stirred, self.scanned) = (None, None);
         self.ruled_out.clear();
         self.checkpoints.clear();
     }
@@ -189,6 +203,7 @@ impl Ledger {
             }
         }
         self.checkpoints.retain(|(_, ended)| *ended <= cut);
+        self.stirred = self.stirred.filter(|stirred| *stirred <= cut);
         self.scanned = self.scanned.filter(|scanned| *scanned <= cut);
     }
 
@@ -203,7 +218,10 @@ impl Ledger {
         let last = steps.iter().rposition(|step| step.ended.is_some()).unwrap_or(0);
         let possible: Vec<(usize, usize)> = (last..steps.len())
             .filter(|step| !steps[*step].refuted)
-            .flat_map(|step| (0..steps[step].states.len()).map(move |state| (step, state)))
+            .flat_map(|step| {
+                let states = steps[step].passed..steps[step].states.len();
+                states.map(move |state| (step, state))
+            })
             .collect();
         let state = |place: &(usize, usize)| &steps[place.0].states[place.1];
         let is_found = |place: &(usize, usize)| state(place) == found;
@@ -235,7 +253,12 @@ impl Ledger {
             self.ruled_out.push((now, *key, steps.clone()));
         }
         steps[step].ended = steps[step].ended.or(Some(now));
-        steps[step].states.drain(..state);
+        if may_change && self.stirred.is_some() {
+            steps[step].passed = state;
+        } else {
+            steps[step].states.drain(..state);
+            steps[step].passed = 0;
+        }
         if !may_change {
             steps[step].states.truncate(1);
             steps[step + 1..].iter_mut().for_each(|later| later.refuted = true);
@@ -254,6 +277,30 @@ mod tests {
 
     fn state(number: u8) -> State {
         Some(Arc::new(Value::of([number])))
+    }
+
+    #[test]
+    fn what_upkeep_was_about_to_bring_back_may_be_lost_again() {
+        let cut_again = |stirs: bool, scans: bool| {
+            let mut ledger = Ledger::new(&[key()], false);
+            ledger.begin(key(), state(1), 1);
+            ledger.acknowledge(&key(), 2);
+            ledger.begin(key(), state(2), 3);
+            ledger.power_cut(4);
+            if stirs {
+                ledger.stir(0);
+            }
+            ledger.observe(&key(), &state(2), 1).unwrap();
+            assert!(ledger.clone().observe(&key(), &state(1), 1).is_err());
+            if scans {
+                ledger.scan(2);
+            }
+            ledger.power_cut(3);
+            ledger.observe(&key(), &state(1), 1)
+        };
+        assert!(cut_again(true, false).is_ok());
+        assert!(cut_again(true, true).is_err());
+        assert!(cut_again(false, false).is_err());
     }
 
     fn key() -> Key {

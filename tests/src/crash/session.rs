@@ -181,6 +181,9 @@ impl<'a> Session<'a> {
         let Some((begun, ended, did)) = happened else { return Ok(false) };
         self.diary.tally.interrupts += 1;
         self.diary.journal.push(format!("{begun:5} to {ended}: meanwhile {}", did.describe()));
+        if !matches!(did, Did::Put(..)) {
+            self.ledger.stir(begun);
+        }
         match did {
             Did::Put(outcome, key, value) => {
                 self.ledger.begin(key, Some(value), begun);
@@ -426,6 +429,7 @@ impl<'a> Session<'a> {
 
     fn maintain(&mut self, store: &Store, budget: Budget) -> Result<(), String> {
         self.note(|| format!("maintain {budget:?}"));
+        self.ledger.stir(self.disk.position());
         let begun = self.disk.position();
         let done = store.maintain(budget).map_err(|error| format!("upkeep failed: {error}"))?;
         if done.busy {
@@ -444,6 +448,7 @@ impl<'a> Session<'a> {
     fn checkpoint(&mut self, store: &Store) -> Result<(), String> {
         self.note(|| "checkpoint".into());
         let begun = self.disk.position();
+        self.ledger.stir(begun);
         store.checkpoint().map_err(|error| format!("a checkpoint failed: {error}"))?;
         self.ledger.checkpoint(begun, self.disk.position());
         self.ledger.scan(self.disk.position());
