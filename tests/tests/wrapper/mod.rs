@@ -2,6 +2,7 @@
 //! and compares what stands there with what the compiler alone leaves.
 
 mod changes;
+mod commands;
 mod failures;
 mod faults;
 mod hits;

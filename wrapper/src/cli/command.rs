@@ -37,8 +37,12 @@ pub fn print(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where the store is.
+/// Where the store is. A setting that may name one and is wrong leaves open which is meant, and
+/// none is better than another one.
 pub fn store_directory(config: &Config) -> Result<&Path, Failure> {
+    if let Some(problem) = &config.dir_problem {
+        return Err(Failure::WrongUse(problem.clone()));
+    }
     let missing = "neither LARDER_DIR nor HOME is set";
     config.dir.value.as_deref().ok_or_else(|| Failure::Failed(missing.to_owned()))
 }

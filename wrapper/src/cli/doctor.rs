@@ -16,7 +16,7 @@ use larder_engine::env::{Held, file_system_magic};
 use larder_engine::{ErrorKind, State};
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
-use super::command::{Failure, print};
+use super::command::{Failure, print, store_directory};
 use super::json::Object;
 use super::verify::{lost_superblock, open_to_read};
 use crate::config::{Config, Janitor};
@@ -35,7 +35,7 @@ usage:
 exit status:
   0    there is no problem
   1    there is one
-  2    wrong use
+  2    wrong use, or a setting leaves open which store is meant
 ";
 
 /// A heartbeat of another kernel that is younger keeps larder from the store.
@@ -163,6 +163,9 @@ pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
         }
     }
     let mut config = Config::load();
+    if config.dir_problem.is_some() {
+        store_directory(&config)?;
+    }
     config.check_variable_names(std::env::vars_os().map(|(name, _)| name));
     let findings = examine(&config);
     print(&if json { findings.json(config.dir.value.as_deref()) } else { findings.text() })?;

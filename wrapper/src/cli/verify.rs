@@ -32,7 +32,7 @@ usage:
 exit status:
   0    everything is whole, or is whole after the repair
   1    something is damaged
-  2    wrong use
+  2    wrong use, or a setting leaves open which store is meant
   3    the store could not be read, or not be repaired
 
 docs/verify.md describes every kind of damage.

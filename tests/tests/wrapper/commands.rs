@@ -1,0 +1,54 @@
+//! What the commands for people refuse, what they say, and how they end.
+
+use std::process::Output;
+
+use larder_tests::larder_binary;
+
+use super::Sandbox;
+
+fn text(output: &Output) -> String {
+    let (out, err) = (&output.stdout, &output.stderr);
+    format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
+}
+
+/// `LARDER_DIR=./mystore larder clear` emptied the store in ~/.cache/larder.
+#[test]
+fn a_store_that_is_named_wrongly_is_no_other_store() {
+    let mut sandbox = Sandbox::new();
+    sandbox.write("a.c", "int x;\n");
+    sandbox.write("relative.toml", "dir = \"mystore\"\n");
+    sandbox.write("broken.toml", "dir = \"/store\n");
+    let default = sandbox.dir.path().join(".cache/larder");
+    sandbox.set("LARDER_DIR", default.to_str().unwrap());
+    sandbox.check_cached("gcc", &["-c", "a.c"]);
+    let file = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
+    let wrong = [
+        ("LARDER_DIR", "./mystore".to_owned(), "is not an absolute path"),
+        ("LARDER_DIR", String::new(), "is empty"),
+        ("LARDER_CONFIG", file("relative.toml"), "is not an absolute path"),
+        ("LARDER_CONFIG", file("broken.toml"), "is no TOML"),
+        ("LARDER_CONFIG", file("missing.toml"), "cannot read"),
+    ];
+    let names = ["clear", "zero", "verify", "janitor", "checkpoint", "stats", "doctor"];
+    for (variable, value, why) in &wrong {
+        let command = |arguments: &[&str]| {
+            let mut command = sandbox.command(larder_binary());
+            command.args(arguments).env_remove("LARDER_DIR").env(variable, value);
+            command
+        };
+        for name in names {
+            let output = command(&[name]).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{value} {name}: {}", text(&output));
+            assert!(text(&output).contains(why), "{value} {name}: {}", text(&output));
+        }
+        assert!(text(&command(&["config"]).output().unwrap()).contains("dir = unknown"));
+        let logged = sandbox.log().len();
+        let call = ["-c", "a.c", "-DOTHER"];
+        let left = sandbox.left(&mut command(&[&["gcc"], &call[..]].concat()));
+        assert_eq!(left, sandbox.plain("gcc", &call));
+        assert!(sandbox.log()[logged..].contains(why), "{}", sandbox.log());
+        assert!(!sandbox.path("mystore").exists());
+    }
+    assert_eq!(sandbox.counts(), (1, 0, 1), "nobody else has used the store");
+    assert_eq!(sandbox.check("gcc", &["-c", "a.c"]), "direct");
+}
