@@ -1,6 +1,7 @@
 //! What the commands for people refuse, what they say, and how they end.
 
-use std::process::Output;
+use std::fs;
+use std::process::{Output, Stdio};
 
 use larder_tests::larder_binary;
 
@@ -51,4 +52,27 @@ fn a_store_that_is_named_wrongly_is_no_other_store() {
     }
     assert_eq!(sandbox.counts(), (1, 0, 1), "nobody else has used the store");
     assert_eq!(sandbox.check("gcc", &["-c", "a.c"]), "direct");
+}
+
+/// Only a reader that is gone has seen enough.
+#[test]
+fn what_cannot_be_written_is_a_failure() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.c", "int x;\n");
+    sandbox.check_cached("gcc", &["-c", "a.c"]);
+    let commands = ["--help", "--version", "stats", "config", "verify", "doctor", "janitor"];
+    for name in commands.into_iter().chain(["verify --json", "verify --help", "zero", "clear"]) {
+        let ends = |stdout: Stdio| {
+            let mut command = sandbox.command(larder_binary());
+            command.args(name.split(' ')).stdout(stdout).output().unwrap()
+        };
+        let full = ends(fs::File::create("/dev/full").unwrap().into());
+        let status = if name == "verify" || name == "verify --json" { 3 } else { 1 };
+        assert_eq!(full.status.code(), Some(status), "{name}: {}", text(&full));
+        assert!(text(&full).contains("No space left"), "{name}: {}", text(&full));
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let gone = ends(writer.into());
+        assert_eq!((gone.status.code(), text(&gone).as_str()), (Some(0), ""), "{name}");
+    }
 }

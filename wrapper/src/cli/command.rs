@@ -1,6 +1,6 @@
 //! What the commands share: how they fail, where the store is, and printing.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use crate::config::Config;
@@ -31,10 +31,15 @@ impl From<larder_engine::Error> for Failure {
     }
 }
 
-/// A reader that is gone is no failure.
+/// Writes to stdout. A reader that is gone has seen enough; any other failure is one.
 pub fn print(text: &str) -> Result<(), Failure> {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where the store is. A setting that may name one and is wrong leaves open which is meant, and

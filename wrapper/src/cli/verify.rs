@@ -2,7 +2,7 @@
 //!
 //! 1. Without `--repair` nothing is changed: the store is opened for reading.
 //! 2. The exit status: 0 everything is whole, or is after the repair; 1 there is damage; 2 wrong
-//!    use; 3 the store could not be read, or not be repaired. What a power cut took and what killed
+//!    use; 3 the store could not be read, or not be repaired, or nobody was told. What a power cut took and what killed
 //!    processes left is told, and is no damage: the janitor cleans it up.
 
 use std::ffi::OsString;
@@ -33,7 +33,7 @@ exit status:
   0    everything is whole, or is whole after the repair
   1    something is damaged
   2    wrong use, or a setting leaves open which store is meant
-  3    the store could not be read, or not be repaired
+  3    the store could not be read, or not be repaired, or the report not be written
 
 docs/verify.md describes every kind of damage.
 ";
@@ -81,7 +81,8 @@ pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
         false => verify(&config, &path)?,
         true => repair(&config, &path)?,
     };
-    print(&if wanted.json { outcome.json() } else { outcome.text(&path) })?;
+    let text = if wanted.json { outcome.json() } else { outcome.text(&path) };
+    print(&text).map_err(Failure::unreadable)?;
     let last = outcome.left.as_ref().unwrap_or(&outcome.found);
     if last.damaged.is_empty() { Ok(()) } else { exit(1) }
 }
