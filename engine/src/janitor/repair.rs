@@ -30,7 +30,7 @@ use crate::log::{self, Segment};
 use crate::merging;
 use crate::recency;
 use crate::rolling::{SEQUENCE_EPOCH_SHIFT, create_segment, current_tail, live_segment};
-use crate::verify::{self, DamageKind, Findings, Known, Problem, VerifyReport};
+use crate::verify::{self, Damage, DamageKind, Findings, Known, Problem, VerifyReport};
 
 /// A superblock with epochs from about here on would not be valid.
 const EPOCH_MAX: u32 = (1 << 22) - 8;
@@ -121,7 +121,11 @@ fn mend(handle: &Handle, locks: &LockTable, found: &Findings, done: &mut Repaire
     small_files(handle, locks, report, done)?;
     eviction::sweep(handle)?;
     leftovers(handle, locks, report, done)?;
-    if found.damaged_segments.is_empty() && !has_index_damage && report.suspect_segments == 0 {
+    let is_closed = |d: &Damage| d.file == crate::index::FILE_NAME && !d.kind.is_repairable();
+    if found.damaged_segments.is_empty() && !has_index_damage && report.suspect_segments == 0
+        // Nothing is dropped that the tree would go on naming.
+        || report.damaged.iter().any(is_closed)
+    {
         return Ok(());
     }
     if has(&[DamageKind::Sequence]) {

@@ -78,9 +78,14 @@ pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
     let config = Config::load();
     let path = store_directory(&config).map_err(Failure::unreadable)?.to_owned();
     let outcome = match wanted.repair {
-        false => verify(&config, &path)?,
-        true => repair(&config, &path)?,
+        false => verify(&config, &path),
+        true => repair(&config, &path),
     };
+    if let (Err(Failure::Unreadable(text)), true) = (&outcome, wanted.json) {
+        // Programs get an object in any case.
+        print(&Object::new().text("error", text).page()).map_err(Failure::unreadable)?;
+    }
+    let outcome = outcome?;
     let text = if wanted.json { outcome.json() } else { outcome.text(&path) };
     print(&text).map_err(Failure::unreadable)?;
     let last = outcome.left.as_ref().unwrap_or(&outcome.found);
@@ -91,11 +96,19 @@ fn unreadable(error: larder_engine::Error) -> Failure {
     Failure::Unreadable(error.to_string())
 }
 
+/// Why the store at `path` cannot be opened.
+fn unopened(path: &Path, error: larder_engine::Error) -> Failure {
+    match error.is_not_found() {
+        true => Failure::Unreadable(format!("there is no store in {}", path.display())),
+        false => unreadable(error),
+    }
+}
+
 fn verify(config: &Config, path: &Path) -> Result<Outcome, Failure> {
     let mut bar = Bar::new("verifying");
     let found = match open_to_read(config, path) {
         Ok(store) => store.verify(|done, total| bar.show(done, total)).map_err(unreadable)?,
-        Err(error) => lost_superblock(path, &error).ok_or_else(|| unreadable(error))?,
+        Err(error) => lost_superblock(path, &error).ok_or_else(|| unopened(path, error))?,
     };
     Ok(Outcome { found, elapsed: bar.end(), ..Outcome::default() })
 }
@@ -103,7 +116,7 @@ fn verify(config: &Config, path: &Path) -> Result<Outcome, Failure> {
 fn repair(config: &Config, path: &Path) -> Result<Outcome, Failure> {
     let lost = match open_to_read(config, path) {
         Ok(_) => None,
-        Err(error) => Some(lost_superblock(path, &error).ok_or_else(|| unreadable(error))?),
+        Err(error) => Some(lost_superblock(path, &error).ok_or_else(|| unopened(path, error))?),
     };
     // Opening a store for writing makes a superblock that is lost from the segments.
     let store = open_store(config, path).map_err(unreadable)?;
@@ -191,7 +204,7 @@ impl Outcome {
         }
         if let Some(left) = &self.left {
             self.repairs(&mut text, left);
-        } else if !found.damaged.is_empty() {
+        } else if found.damaged.iter().any(|damage| damage.kind.is_repairable()) {
             text.push_str("`larder verify --repair` drops what is damaged and keeps the rest\n");
         }
         text
@@ -199,7 +212,10 @@ impl Outcome {
 
     fn repairs(&self, text: &mut String, left: &VerifyReport) {
         if self.steps.is_empty() {
-            text.push_str("there was nothing to repair\n");
+            text.push_str(match left.damaged.is_empty() {
+                true => "there was nothing to repair\n",
+                false => "nothing was repaired: a repair cannot help with this\n",
+            });
             return;
         }
         text.push_str("repaired:\n");

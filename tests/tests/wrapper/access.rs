@@ -1,0 +1,178 @@
+//! Files of a store that this user may not read, and what is no file: what `larder verify` and
+//! `larder doctor` say of them, and that a repair mends the rest.
+//!
+//! The superuser reads everything; where the tests run as that one, larder runs as nobody.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use larder_tests::larder_binary;
+use serde_json::Value;
+
+use super::Sandbox;
+
+/// The user nobody on every Linux.
+const NOBODY: u32 = 65_534;
+
+/// A sandbox with something in its store, and a user who may not read everything.
+struct Limited {
+    sandbox: Sandbox,
+    larder: PathBuf,
+}
+
+fn is_superuser() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Gives everything below `path` to nobody, and `path` itself.
+fn give_away(path: &Path) {
+    chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    if path.is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| give_away(&entry.unwrap().path()));
+    }
+}
+
+impl Limited {
+    fn new() -> Limited {
+        let sandbox = Sandbox::new();
+        for name in ["a.c", "b.c"] {
+            sandbox.write(name, &format!("int {};\n", &name[..1]));
+            sandbox.check_cached("gcc", &["-c", name]);
+        }
+        // The other user may not reach the one that was built.
+        let larder = sandbox.dir.path().join("larder");
+        // Copied by a program: a file that this one has open for writing cannot be run.
+        let copied = Command::new("cp").arg(larder_binary()).arg(&larder).status().unwrap();
+        assert!(copied.success());
+        let limited = Limited { sandbox, larder };
+        limited.settle();
+        limited
+    }
+
+    /// Lets the limited user own what stands in the sandbox.
+    fn settle(&self) {
+        if is_superuser() {
+            give_away(self.sandbox.dir.path());
+        }
+    }
+
+    fn store(&self) -> PathBuf {
+        self.sandbox.store()
+    }
+
+    fn forbid(&self, file: &str) {
+        fs::set_permissions(self.store().join(file), Permissions::from_mode(0)).unwrap();
+    }
+
+    fn allow(&self, file: &str) {
+        fs::set_permissions(self.store().join(file), Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Puts a directory in place of a file.
+    fn replace(&self, file: &str) {
+        let path = self.store().join(file);
+        let _ = fs::remove_file(&path);
+        fs::create_dir(&path).unwrap();
+        self.settle();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.sandbox.command(&self.larder);
+        if is_superuser() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        self.command().args(arguments.split(' ')).output().unwrap()
+    }
+
+    #[track_caller]
+    fn ends(&self, arguments: &str, status: i32) -> String {
+        let output = self.run(arguments);
+        let (out, err) = (&output.stdout, &output.stderr);
+        let text = format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err));
+        assert_eq!(output.status.code(), Some(status), "{arguments}: {text}");
+        text
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &str, status: i32) -> Value {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(status), "{arguments}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+}
+
+/// `file: kind` of each damage in a list.
+fn damages(report: &Value, list: &str) -> Vec<String> {
+    let name = |item: &Value| {
+        format!("{}: {}", item["file"].as_str().unwrap(), item["kind"].as_str().unwrap())
+    };
+    report[list].as_array().unwrap().iter().map(name).collect()
+}
+
+const SEGMENT: &str = "log/00000001.seg";
+
+/// For a file that a user may not read `verify` said that the disk may be failing, that a repair
+/// drops it, and of the index that nothing is lost.
+#[test]
+fn a_file_that_this_user_may_not_read_is_told_from_a_failing_disk() {
+    for file in ["tail", "index", "counters", SEGMENT, "log"] {
+        let limited = Limited::new();
+        limited.forbid(file);
+        let report = limited.json("verify --json", 1);
+        let expected = if file == "log" { vec![SEGMENT, "log"] } else { vec![file] };
+        let expected: Vec<_> = expected.iter().map(|file| format!("{file}: refused")).collect();
+        assert_eq!(damages(&report, "damaged"), expected);
+        let severity = if file == "counters" { "harmless" } else { "misses" };
+        assert_eq!(report["damaged"][0]["severity"], severity, "{file}");
+        let said = limited.ends("verify", 1);
+        assert!(said.contains("Permission denied") && said.contains("see who owns it"), "{said}");
+        let wrong = ["may be failing", "--repair", "nothing is lost", "whole"];
+        assert!(wrong.iter().all(|wrong| !said.contains(wrong)), "{file}: {said}");
+        if file != "log" {
+            let said = limited.ends("verify --repair", 1);
+            assert!(said.contains("a repair cannot help"), "{file}: {said}");
+            limited.allow(file);
+            limited.ends("verify", 0);
+        }
+    }
+}
+
+/// A directory in place of a segment or of the index ended the whole verification with status 3,
+/// and in place of the counters it was a file of 4096 bytes that no repair could make shorter.
+#[test]
+fn a_directory_in_place_of_a_file_is_one_damage_and_the_rest_is_read() {
+    for file in ["tail", "index", "counters", "recency", SEGMENT] {
+        let limited = Limited::new();
+        limited.replace(file);
+        let report = limited.json("verify --json", 1);
+        assert_eq!(damages(&report, "damaged"), [format!("{file}: no-file")]);
+        assert_eq!(report["records"].as_u64().unwrap() > 0, file != SEGMENT, "{file}: {report}");
+        let said = limited.ends("verify --repair", 1);
+        assert!(said.contains("Is a directory") && said.contains("remove what stands"), "{said}");
+        fs::remove_dir(limited.store().join(file)).unwrap();
+        limited.run("verify --repair");
+        limited.ends("verify", 0);
+    }
+}
+
+/// With `--json` and status 3 nothing stood on stdout.
+#[test]
+fn programs_are_told_why_a_store_cannot_be_read() {
+    let limited = Limited::new();
+    limited.forbid("superblock");
+    let report = limited.json("verify --json", 3);
+    assert!(report["error"].as_str().unwrap().contains("Permission denied"), "{report}");
+    fs::remove_dir_all(limited.store()).unwrap();
+    for arguments in ["verify --json", "verify --json --repair"] {
+        let report = limited.json(arguments, 3);
+        let expected = format!("there is no store in {}", limited.store().display());
+        assert_eq!(report["error"], expected.as_str());
+    }
+}
