@@ -59,6 +59,8 @@ pub struct State {
     pub recoveries: u64,
     /// Puts that were dropped for want of room.
     pub dropped_full: u64,
+    /// Puts that were dropped because a lock could not be had in time.
+    pub dropped_busy: u64,
     /// Who holds the lock of everyone who writes; `None` where that cannot be asked.
     pub life_lock: Option<Held>,
     /// Who holds the lock of commits.
@@ -157,4 +159,5 @@ fn read_counters(handle: &Handle, state: &mut State) {
     state.damage_met = count(EngineCounter::Damaged);
     state.recoveries = count(EngineCounter::Recoveries);
     state.dropped_full = count(EngineCounter::DroppedFull);
+    state.dropped_busy = count(EngineCounter::DroppedBusy);
 }

@@ -238,6 +238,17 @@ pub fn size(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[unit]) }
 }
 
+/// A number of things: `1 segment`, `2 segments`.
+pub fn counted(count: u64, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{ending}")
+}
+
+/// The same with the past: `1 result was`, `2 results were`.
+pub fn counted_past(count: u64, thing: &str) -> String {
+    format!("{} {}", counted(count, thing), if count == 1 { "was" } else { "were" })
+}
+
 /// Sets every counter to zero and remembers when.
 pub fn zero(store: &Store) {
     for (counter, ..) in COUNTERS {

@@ -27,7 +27,15 @@ impl Failure {
 
 impl From<larder_engine::Error> for Failure {
     fn from(error: larder_engine::Error) -> Failure {
-        Failure::Failed(error.to_string())
+        Failure::Failed(words(&error))
+    }
+}
+
+/// What went wrong, and what can be done where somebody else is in the way.
+pub fn words(error: &larder_engine::Error) -> String {
+    match error.is_busy() {
+        true => format!("{error}; try again, and `larder doctor` says who is in the way"),
+        false => error.to_string(),
     }
 }
 

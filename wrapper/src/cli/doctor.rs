@@ -1,6 +1,7 @@
 //! `larder doctor --store`: explains the state of the store in words.
 //!
-//! 1. Nothing is changed: the store is opened for reading, and no lock is taken.
+//! 1. Nothing is changed: the store is opened for reading, and no lock is taken. A lock that
+//!    somebody holds is looked at again for 200 ms.
 //! 2. Each line is a fact with a verdict: fine, worth knowing, or a problem; the latter two say
 //!    what to do where something can be done.
 //! 3. It works, in words, where the store cannot be opened, too.
@@ -10,17 +11,20 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::exit;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use larder_engine::env::{Held, file_system_magic};
+use larder_engine::env::{
+    Env, Held, LOCK_FILE_NAME, LockByte, OpenMode, RealEnv, file_system_magic,
+};
 use larder_engine::{ErrorKind, State};
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
 use super::command::{Failure, print, store_directory};
+use super::holders::{Holder, holders};
 use super::json::Object;
 use super::verify::{lost_superblock, open_to_read};
 use crate::config::{Config, Janitor};
-use crate::stats::size;
+use crate::stats::{counted_past, size};
 
 /// What `larder doctor --help` says.
 const HELP: &str = "\
@@ -46,6 +50,11 @@ const NEARLY_FULL_PERCENT: u64 = 85;
 
 /// A checkpoint is due after this many bytes; several times as many say that nobody makes one.
 const LATE_CHECKPOINT_BYTES: u64 = 256 << 20;
+
+/// A lock that is held whenever one looks for so long is not given back: each commit holds it for
+/// some microseconds.
+const LOCK_KEPT_MS: u64 = 200;
+const LOCK_LOOK_MS: u64 = 10;
 
 /// File systems by their numbers in `statfs`: the name, and whether larder knows them to keep what
 /// it relies on.
@@ -192,7 +201,7 @@ fn examine(config: &Config) -> Findings {
     permissions(config, path, standing, &mut findings);
     match open_to_read(config, path) {
         Ok(store) => match store.state() {
-            Ok(state) => explain(config, standing, &state, &mut findings),
+            Ok(state) => explain(config, path, &state, &mut findings),
             Err(error) => findings.problem("reading", error.to_string(), "look at the disk"),
         },
         Err(error) => cannot_open(path, &error, &mut findings),
@@ -286,14 +295,15 @@ fn cannot_open(path: &Path, error: &larder_engine::Error, findings: &mut Finding
 }
 
 /// The state of a store that can be read.
-fn explain(config: &Config, standing: &Path, state: &State, findings: &mut Findings) {
+fn explain(config: &Config, path: &Path, state: &State, findings: &mut Findings) {
     superblock(state, findings);
     kernel(state, findings);
-    sizes(config, standing, state, findings);
+    sizes(config, path, state, findings);
     segments(state, findings);
     power_cut(state, findings);
     upkeep(config, state, findings);
-    locks(state, findings);
+    let lock = path.join(LOCK_FILE_NAME);
+    locks(state, |byte| holders(&lock, byte as u64), |byte| is_kept(&lock, byte), findings);
     damage(state, findings);
 }
 
@@ -438,26 +448,71 @@ fn upkeep(config: &Config, state: &State, findings: &mut Findings) {
     }
 }
 
-fn locks(state: &State, findings: &mut Findings) {
+/// Who holds which lock. `holders` sees the processes that hold a byte, and `is_kept` looks on for a
+/// while whether one stays held.
+fn locks(
+    state: &State,
+    holders: impl Fn(LockByte) -> Vec<Holder>,
+    is_kept: impl Fn(LockByte) -> bool,
+    findings: &mut Findings,
+) {
     let held = [
-        (state.life_lock, "writers have it open"),
-        (state.tail_lock, "a commit is under way"),
-        (state.index_lock, "a merge is under way"),
-        (state.janitor_lock, "a janitor is at work"),
+        (state.life_lock, LockByte::Life, "writers have it open"),
+        (state.tail_lock, LockByte::Tail, "a commit is under way"),
+        (state.index_lock, LockByte::Index, "a merge is under way"),
+        (state.janitor_lock, LockByte::Janitor, "a janitor is at work"),
     ];
-    if held.iter().all(|(lock, _)| lock.is_none()) {
+    if held.iter().all(|(lock, ..)| lock.is_none()) {
         let text = "who holds which cannot be told";
         return findings.note("locks", text, "");
     }
-    if state.life_lock == Some(Held::Exclusive) {
-        let text = "a process recovers the store";
-        return findings.note("locks", text, "wait for it");
+    let mut words = Vec::new();
+    for (lock, byte, what) in held {
+        match lock {
+            Some(Held::Exclusive) => {}
+            Some(Held::Shared) => {
+                words.push(what);
+                continue;
+            }
+            _ => continue,
+        }
+        let holders = holders(byte);
+        let who: Vec<String> = holders.iter().map(Holder::words).collect();
+        let who = if who.is_empty() { "somebody".to_owned() } else { who.join(" and ") };
+        let lock = byte.words();
+        if holders.iter().any(|holder| holder.is_stopped) {
+            let text = format!("{who} has {lock} and lets nobody else go on");
+            findings.problem("locks", text, "let it continue (kill -CONT), or end it");
+        } else if byte == LockByte::Tail && is_kept(byte) {
+            // Nobody needs it for longer than a write of some kilobytes.
+            let text = format!("{who} does not give {lock} back: nothing is stored meanwhile");
+            findings.problem("locks", text, "see what it waits for, or end it");
+        } else if byte == LockByte::Life {
+            findings.note("locks", format!("{who} recovers the store"), "wait for it");
+        } else {
+            words.push(what);
+        }
     }
-    let is_held = |lock: &Option<Held>| matches!(lock, Some(Held::Shared | Held::Exclusive));
-    let words: Vec<&str> =
-        held.iter().filter(|(lock, _)| is_held(lock)).map(|(_, words)| *words).collect();
-    let text = if words.is_empty() { "nobody holds one".to_owned() } else { words.join(", ") };
-    findings.ok("locks", text);
+    if state.dropped_busy > 0 {
+        let text = format!(
+            "{} not stored, because somebody held a lock for long",
+            counted_past(state.dropped_busy, "result")
+        );
+        findings.note("dropped", text, "if there are more from time to time, see the locks then");
+    }
+    if findings.0.iter().all(|line| line.topic != "locks") {
+        let text = if words.is_empty() { "nobody holds one".to_owned() } else { words.join(", ") };
+        findings.ok("locks", text);
+    }
+}
+
+/// Whether a lock is held whenever one looks, for [`LOCK_KEPT_MS`].
+fn is_kept(lock: &Path, byte: LockByte) -> bool {
+    let Ok(file) = RealEnv.open(lock, OpenMode::Read) else { return false };
+    (0..LOCK_KEPT_MS / LOCK_LOOK_MS).all(|_| {
+        std::thread::sleep(Duration::from_millis(LOCK_LOOK_MS));
+        file.held(byte as u64) == Some(Held::Exclusive)
+    })
 }
 
 fn damage(state: &State, findings: &mut Findings) {
@@ -511,10 +566,29 @@ mod tests {
         let suspect = |s: &mut State| s.suspect_segments = 1;
         assert_eq!(check(suspect, segments), [("segments", "ok"), ("suspects", "note")]);
         assert_eq!(check(|s| s.has_index = false, segments)[1], ("index", "problem"));
-        assert_eq!(check(|_| {}, locks), [("locks", "note")]);
+    }
+
+    #[test]
+    fn a_lock_that_is_not_given_back_is_a_problem() {
+        let check = |change: fn(&mut State), is_stopped, is_kept| {
+            let mut state = state();
+            change(&mut state);
+            let holder = Holder { pid: 7, name: "larder".to_owned(), is_stopped };
+            verdicts(|findings| locks(&state, |_| vec![holder.clone()], |_| is_kept, findings))
+        };
+        assert_eq!(check(|_| {}, false, true), [("locks", "note")]);
         let recovering = |s: &mut State| s.life_lock = Some(Held::Exclusive);
-        assert_eq!(check(recovering, locks), [("locks", "note")]);
-        assert_eq!(check(|s| s.life_lock = Some(Held::Shared), locks), [("locks", "ok")]);
+        assert_eq!(check(recovering, false, true), [("locks", "note")]);
+        assert_eq!(check(recovering, true, true), [("locks", "problem")]);
+        assert_eq!(check(|s| s.life_lock = Some(Held::Shared), true, true), [("locks", "ok")]);
+        let commits = |s: &mut State| s.tail_lock = Some(Held::Exclusive);
+        assert_eq!(check(commits, false, false), [("locks", "ok")]);
+        assert_eq!(check(commits, false, true), [("locks", "problem")]);
+        let maintained = |s: &mut State| s.janitor_lock = Some(Held::Exclusive);
+        assert_eq!(check(maintained, false, true), [("locks", "ok")]);
+        assert_eq!(check(maintained, true, true), [("locks", "problem")]);
+        let dropped = |s: &mut State| (s.tail_lock, s.dropped_busy) = (Some(Held::Free), 2);
+        assert_eq!(check(dropped, false, false), [("dropped", "note"), ("locks", "ok")]);
     }
 
     #[test]

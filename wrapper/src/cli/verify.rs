@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use larder_engine::{Damage, DamageKind, ErrorKind, RepairStep, Severity, Store, VerifyReport};
 
-use super::command::{Failure, print, store_directory};
+use super::command::{Failure, print, store_directory, words};
 use super::json::Object;
 use super::progress::Bar;
 use crate::config::Config;
@@ -93,7 +93,7 @@ pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
 }
 
 fn unreadable(error: larder_engine::Error) -> Failure {
-    Failure::Unreadable(error.to_string())
+    Failure::Unreadable(words(&error))
 }
 
 /// Why the store at `path` cannot be opened.
@@ -121,14 +121,7 @@ fn repair(config: &Config, path: &Path) -> Result<Outcome, Failure> {
     // Opening a store for writing makes a superblock that is lost from the segments.
     let store = open_store(config, path).map_err(unreadable)?;
     let mut bar = Bar::new("repairing");
-    let done = store.repair(|done, total| bar.show(done, total)).map_err(|error| {
-        let who = "another process maintains the store; try again when it has ended";
-        let what = match error.kind() {
-            ErrorKind::Busy => format!("{who} ({error})"),
-            _ => error.to_string(),
-        };
-        Failure::Unreadable(what)
-    })?;
+    let done = store.repair(|done, total| bar.show(done, total)).map_err(unreadable)?;
     let mut outcome = Outcome {
         found: done.before,
         left: Some(done.after),
