@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::coding::read_u64;
-use crate::counters::{self, EngineCounter};
+use crate::counters::{self, COUNT_MAX, EngineCounter};
 use crate::env::{Env, Held, LOCK_FILE_NAME, LockByte, OpenMode};
 use crate::error::Result;
 use crate::format::superblock::{FILE_BYTES, Superblock};
@@ -53,8 +53,13 @@ pub struct State {
     pub disk_bytes: u64,
     /// Segment files that are not in use.
     pub left_segments: u32,
-    /// Damaged records, slots and pages that were met since the counters were made.
+    /// Whether the counters hold a number that cannot be right.
+    pub has_wild_counters: bool,
+    /// Damaged records, slots and pages that were met since the last repair that left everything
+    /// whole, or since the counters were made or set to zero.
     pub damage_met: u64,
+    /// Those that were met before that repair.
+    pub damage_mended: u64,
     /// Recoveries since the counters were made.
     pub recoveries: u64,
     /// Puts that were dropped for want of room.
@@ -154,9 +159,13 @@ fn read_tail(handle: &Handle, block: &Superblock, state: &mut State) {
 fn read_counters(handle: &Handle, state: &mut State) {
     let bytes = COUNTERS * size_of::<u64>();
     let words = beginning(&handle.env, &handle.path, counters::FILE_NAME, bytes);
+    let word = |id: usize| read_u64(&words, id * size_of::<u64>()).unwrap_or(0);
+    state.has_wild_counters = (0..COUNTERS).any(|id| word(id) > COUNT_MAX);
     let count =
-        |counter: EngineCounter| read_u64(&words, counter.id() * size_of::<u64>()).unwrap_or(0);
-    state.damage_met = count(EngineCounter::Damaged);
+        |counter: EngineCounter| Some(word(counter.id())).filter(|c| *c <= COUNT_MAX).unwrap_or(0);
+    let damage = count(EngineCounter::Damaged);
+    state.damage_mended = count(EngineCounter::DamagedMended).min(damage);
+    state.damage_met = damage - state.damage_mended;
     state.recoveries = count(EngineCounter::Recoveries);
     state.dropped_full = count(EngineCounter::DroppedFull);
     state.dropped_busy = count(EngineCounter::DroppedBusy);

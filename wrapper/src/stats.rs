@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use larder_engine::{Result, Stats, Store};
+use larder_engine::{COUNT_MAX, Result, Stats, Store};
 
 use crate::outcome::Counter;
 
@@ -136,11 +136,11 @@ impl Report {
     }
 
     fn hits(&self) -> u64 {
-        self.value(DirectCacheHit) + self.value(PreprocessedCacheHit)
+        self.value(DirectCacheHit).saturating_add(self.value(PreprocessedCacheHit))
     }
 
     fn cacheable(&self) -> u64 {
-        self.hits() + self.value(CacheMiss)
+        self.hits().saturating_add(self.value(CacheMiss))
     }
 
     /// Hits of cacheable calls, 0 to 1.
@@ -165,12 +165,17 @@ impl Report {
         line(&mut text, 2, "on disk", &format!("{used} of {most}"));
         line(&mut text, 2, "entries", &store.entries.to_string());
         line(&mut text, 2, "segments", &store.segments.to_string());
+        if self.values.iter().any(|value| *value > COUNT_MAX) {
+            text.push_str(
+                "some of these numbers cannot be right; `larder zero` sets them to zero\n",
+            );
+        }
         text
     }
 
     fn group(&self, text: &mut String, group: Group, title: &str) {
         let rows = || COUNTERS.iter().zip(&self.values).filter(move |(row, _)| row.3 == group);
-        let sum: u64 = rows().map(|(_, value)| value).sum();
+        let sum = rows().fold(0u64, |sum, (_, value)| sum.saturating_add(*value));
         line(text, 0, title, &sum.to_string());
         for (row, value) in rows().filter(|(_, value)| **value != 0) {
             line(text, 2, row.2, &value.to_string());
@@ -249,10 +254,10 @@ pub fn counted_past(count: u64, thing: &str) -> String {
     format!("{} {}", counted(count, thing), if count == 1 { "was" } else { "were" })
 }
 
-/// Sets every counter to zero and remembers when.
+/// Sets every counter to zero, the engine's too, and remembers when.
 pub fn zero(store: &Store) {
-    for (counter, ..) in COUNTERS {
-        store.counters().set(*counter as usize, 0);
+    for id in 0..larder_engine::limits::COUNTERS {
+        store.counters().set(id, 0);
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     store.counters().set(StatsZeroedTimestamp as usize, now);
@@ -261,7 +266,7 @@ pub fn zero(store: &Store) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use larder_engine::Options;
+    use larder_engine::{EngineCounter, Options};
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -299,7 +304,9 @@ mod tests {
     fn zero_keeps_only_its_own_time() {
         let (_dir, store) = store();
         store.counters().add(CacheMiss as usize, 1);
+        store.counters().add(EngineCounter::Damaged.id(), 1);
         zero(&store);
+        assert_eq!(store.engine_counters().map(|(_, count)| count).sum::<u64>(), 0);
         assert_eq!(store.counters().get(CacheMiss as usize), 0);
         assert_ne!(store.counters().get(StatsZeroedTimestamp as usize), 0);
     }

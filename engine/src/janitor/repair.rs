@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{close_all, noted, writing};
 use crate::append::{self, Outgoing, Put};
+use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
@@ -102,6 +103,10 @@ pub fn repair(handle: &Handle, progress: &mut dyn FnMut(u64, u64)) -> Result<Rep
         true => done.before.clone(),
         false => verify::verify(handle, progress)?.report,
     };
+    if done.after.damaged.is_empty() {
+        let met = handle.counters().get(EngineCounter::Damaged.id());
+        handle.counters().set(EngineCounter::DamagedMended.id(), met);
+    }
     Ok(done)
 }
 

@@ -24,7 +24,7 @@ use super::holders::{Holder, holders};
 use super::json::Object;
 use super::verify::{lost_superblock, open_to_read};
 use crate::config::{Config, Janitor};
-use crate::stats::{counted_past, size};
+use crate::stats::{counted, counted_past, size};
 
 /// What `larder doctor --help` says.
 const HELP: &str = "\
@@ -516,12 +516,19 @@ fn is_kept(lock: &Path, byte: LockByte) -> bool {
 }
 
 fn damage(state: &State, findings: &mut Findings) {
-    match state.damage_met {
-        0 => findings.ok("damage", "none was ever met"),
-        count => {
-            let text = format!("met {count} times since the store was made; each was a miss");
-            findings.note("damage", text, "`larder verify` says what it is");
+    match (state.damage_met, state.damage_mended) {
+        (0, 0) => findings.ok("damage", "none was met"),
+        (0, _) => findings.ok("damage", "none was met since the last repair"),
+        (count, _) => {
+            let text = format!("met {}; each was a miss", counted(count, "time"));
+            let advice = "`larder verify` says what is left of it, and `larder verify --repair` \
+                          drops that";
+            findings.note("damage", text, advice);
         }
+    }
+    if state.has_wild_counters {
+        let text = "they hold numbers that cannot be right; results are not affected";
+        findings.note("counters", text, "`larder zero` sets the statistics to zero");
     }
 }
 
@@ -560,6 +567,9 @@ mod tests {
         assert_eq!(check(long_ago, kernel), [("kernel", "note")]);
         assert_eq!(check(|_| {}, damage), [("damage", "ok")]);
         assert_eq!(check(|s| s.damage_met = 1, damage), [("damage", "note")]);
+        assert_eq!(check(|s| s.damage_mended = 1, damage), [("damage", "ok")]);
+        let wild = check(|s| s.has_wild_counters = true, damage);
+        assert_eq!(wild, [("damage", "ok"), ("counters", "note")]);
         let late = |s: &mut State| s.bytes_since_checkpoint = Some(LATE_CHECKPOINT_BYTES);
         assert_eq!(check(late, power_cut), [("power cut", "note")]);
         assert_eq!(check(|s| s.bytes_since_checkpoint = Some(9), power_cut), [("power cut", "ok")]);
