@@ -11,10 +11,11 @@ use crate::error::Result;
 use crate::format::superblock::{FILE_BYTES, Superblock};
 use crate::format::tail::{TAIL_BYTES, Tail};
 use crate::handle::Handle;
-use crate::index::Index;
+use crate::index::{self, Index};
 use crate::limits::{COUNTERS, PAGE_BYTES};
 use crate::log;
 use crate::options::ReadMode;
+use crate::recency;
 use crate::superblock;
 
 /// What a store says of itself at one moment.
@@ -53,6 +54,10 @@ pub struct State {
     pub disk_bytes: u64,
     /// Segment files that are not in use.
     pub left_segments: u32,
+    /// Files that are there and cannot be read, relative to the store, with what the system says.
+    pub closed_files: Vec<(String, String)>,
+    /// Files of live segments that are not there, suspect segments left out.
+    pub missing_segments: Vec<String>,
     /// Whether the counters hold a number that cannot be right.
     pub has_wild_counters: bool,
     /// Damaged records, slots and pages that were met since the last repair that left everything
@@ -104,7 +109,16 @@ pub fn read(handle: &Handle) -> Result<State> {
         (suspects.start.max(block.oldest_live), suspects.end.min(block.next_segment));
     state.suspect_segments = end.saturating_sub(first);
     let in_use = block.oldest_live..block.next_segment;
-    state.left_segments = handle.log.ids()?.iter().filter(|id| !in_use.contains(id)).count() as u32;
+    let names = match env.list(&handle.path.join(log::DIRECTORY_NAME)) {
+        Err(error) if error.is_not_found() => Vec::new(),
+        names => names?,
+    };
+    let is_left = |name: &&String| {
+        let id = log::id_of(name).filter(|id| log::name_of(*id) == **name);
+        id.is_some_and(|id| !in_use.contains(&id))
+    };
+    state.left_segments = names.iter().filter(is_left).count() as u32;
+    read_files(handle, &block, &mut state)?;
     read_index(handle, &block, &mut state);
     read_tail(handle, &block, &mut state);
     read_counters(handle, &mut state);
@@ -125,6 +139,35 @@ fn beginning(env: &Arc<dyn Env>, store: &Path, name: &str, bytes: usize) -> Vec<
     let count = file.and_then(|file| file.read_at(&mut buffer, 0)).unwrap_or(0);
     buffer.truncate(count);
     buffer
+}
+
+/// Which files cannot be read, and which segments are missing.
+fn read_files(handle: &Handle, block: &Superblock, state: &mut State) -> Result<()> {
+    // A directory is opened, and not read.
+    let read = |name: &str| {
+        let file = handle.env.open(&handle.path.join(name), OpenMode::Read)?;
+        file.read_at(&mut [0], 0)
+    };
+    let others = [log::TAIL_FILE_NAME, index::FILE_NAME, counters::FILE_NAME, recency::FILE_NAME];
+    let suspects = handle.suspects(block);
+    let segments = (block.oldest_live..block.next_segment)
+        .map(|id| (Some(id), format!("{}/{}", log::DIRECTORY_NAME, log::name_of(id))));
+    for (id, name) in others.map(|name| (None, name.to_owned())).into_iter().chain(segments) {
+        match read(&name) {
+            Ok(_) => {}
+            Err(error) if !error.is_not_found() => {
+                state.closed_files.push((name, error.to_string()));
+            }
+            // It may have been evicted since the superblock was read.
+            Err(_) if id.is_some_and(|id| !suspects.contains(&id)) => {
+                if id >= Some(handle.superblock.read()?.oldest_live) {
+                    state.missing_segments.push(name);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn valid_copies(bytes: &[u8]) -> u32 {

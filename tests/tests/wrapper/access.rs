@@ -176,3 +176,69 @@ fn programs_are_told_why_a_store_cannot_be_read() {
         assert_eq!(report["error"], expected.as_str());
     }
 }
+
+#[test]
+fn the_doctor_names_files_that_are_closed_missing_or_no_files() {
+    let limited = Limited::new();
+    limited.ends("doctor", 0);
+    for file in ["index", "counters", SEGMENT] {
+        limited.forbid(file);
+        if is_superuser() {
+            chown(limited.store().join(file), Some(0), Some(0)).unwrap();
+        }
+        let said = limited.ends("doctor", 1);
+        let owner = if is_superuser() { 0 } else { rustix::process::geteuid().as_raw() };
+        let expected = format!("problem  files        {file} belongs to user {owner}, mode 000");
+        assert!(said.contains(&expected), "{said}");
+        assert!(!said.contains("no valid index"), "{said}");
+        limited.allow(file);
+        limited.settle();
+    }
+    limited.replace("tail");
+    assert!(limited.ends("doctor", 1).contains("something else stands in place of tail"));
+    let limited = Limited::new();
+    fs::remove_file(limited.store().join(SEGMENT)).unwrap();
+    let said = limited.ends("doctor", 1);
+    assert!(said.contains(&format!("{SEGMENT} is missing")), "{said}");
+    fs::remove_dir(limited.store().join("log")).unwrap();
+    assert!(limited.ends("doctor", 1).contains(&format!("{SEGMENT} is missing")));
+    limited.ends("verify --repair", 0);
+    limited.ends("doctor", 0);
+}
+
+/// For a directory that cannot be listed the doctor said "look at the disk".
+#[test]
+fn the_doctor_says_why_a_store_cannot_be_read() {
+    let limited = Limited::new();
+    limited.forbid("log");
+    let said = limited.ends("doctor", 1);
+    assert!(said.contains("this user may not read it") && !said.contains("the disk"), "{said}");
+    fs::set_permissions(limited.store().join("log"), Permissions::from_mode(0o700)).unwrap();
+    let superblock = limited.store().join("superblock");
+    let mut bytes = fs::read(&superblock).unwrap();
+    bytes[4096 + 8] += 1;
+    let check = larder_engine::checksum::check32(&bytes[4096..4096 + 96]);
+    bytes[4096 + 96..4096 + 100].copy_from_slice(&check.to_le_bytes());
+    fs::write(superblock, bytes).unwrap();
+    let said = limited.ends("doctor", 1);
+    assert!(said.contains("a newer larder made it"), "{said}");
+}
+
+/// The doctor promised that the janitor removes `9.seg`, which is no segment's name.
+#[test]
+fn a_file_with_the_name_of_no_segment_is_no_left_segment() {
+    let limited = Limited::new();
+    fs::write(limited.store().join("log/9.seg"), "").unwrap();
+    limited.settle();
+    assert!(!limited.ends("doctor", 0).contains("left over"));
+    fs::write(limited.store().join("log/00000009.seg"), "").unwrap();
+    limited.settle();
+    let said = limited.ends("doctor", 0);
+    assert!(
+        said.contains("left over    1 file of segments") && said.contains("--repair"),
+        "{said}"
+    );
+    limited.ends("verify --repair", 0);
+    assert!(!limited.ends("doctor", 0).contains("left over"));
+    assert!(limited.store().join("log/9.seg").exists());
+}

@@ -9,6 +9,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -50,6 +51,9 @@ const NEARLY_FULL_PERCENT: u64 = 85;
 
 /// A checkpoint is due after this many bytes; several times as many say that nobody makes one.
 const LATE_CHECKPOINT_BYTES: u64 = 256 << 20;
+
+/// Files of a kind that are named; `larder verify` names all.
+const FILES_SHOWN_MAX: usize = 10;
 
 /// A lock that is held whenever one looks for so long is not given back: each commit holds it for
 /// some microseconds.
@@ -202,7 +206,10 @@ fn examine(config: &Config) -> Findings {
     match open_to_read(config, path) {
         Ok(store) => match store.state() {
             Ok(state) => explain(config, path, &state, &mut findings),
-            Err(error) => findings.problem("reading", error.to_string(), "look at the disk"),
+            Err(error) => {
+                let (text, advice) = reason(&error);
+                findings.problem("reading", format!("{text}: {error}"), advice);
+            }
         },
         Err(error) => cannot_open(path, &error, &mut findings),
     }
@@ -276,7 +283,13 @@ fn cannot_open(path: &Path, error: &larder_engine::Error, findings: &mut Finding
     if error.is_not_found() && (!path.exists() || is_empty()) {
         return findings.note(topic, "there is no store yet; the first compile makes it", "");
     }
-    let (text, advice) = match error.kind() {
+    let (text, advice) = reason(error);
+    findings.problem(topic, format!("{text}: {error}"), advice);
+}
+
+/// Why a store cannot be read, and what can be done.
+fn reason(error: &larder_engine::Error) -> (&'static str, &'static str) {
+    match error.kind() {
         ErrorKind::NotAStore => ("there is something else, and no store", "set LARDER_DIR"),
         _ if error.is_not_found() => ("the directory holds no store", "set LARDER_DIR"),
         ErrorKind::NewerFormat => {
@@ -290,15 +303,16 @@ fn cannot_open(path: &Path, error: &larder_engine::Error, findings: &mut Finding
         ErrorKind::ReadOnly => ("this user may not read it", "give the store to this user"),
         ErrorKind::Limit => ("a setting is out of bounds", "`larder config` shows the settings"),
         _ => ("the system refuses", "look at the path and at the disk"),
-    };
-    findings.problem(topic, format!("{text}: {error}"), advice);
+    }
 }
 
 /// The state of a store that can be read.
 fn explain(config: &Config, path: &Path, state: &State, findings: &mut Findings) {
     superblock(state, findings);
     kernel(state, findings);
-    sizes(config, path, state, findings);
+    let free = statvfs(path).ok().map(|info| info.f_bavail.saturating_mul(info.f_frsize));
+    sizes(config, free, state, findings);
+    files(path, state, findings);
     segments(state, findings);
     power_cut(state, findings);
     upkeep(config, state, findings);
@@ -357,28 +371,61 @@ fn kernel(state: &State, findings: &mut Findings) {
     findings.note(topic, text, "");
 }
 
-fn sizes(config: &Config, standing: &Path, state: &State, findings: &mut Findings) {
+/// Whether the store is full, or the disk is, of which `free` bytes can be had.
+fn sizes(config: &Config, free: Option<u64>, state: &State, findings: &mut Findings) {
     let max = config.max_size_bytes.value;
-    let percent = state.disk_bytes * 100 / max.max(1);
+    let percent = state.disk_bytes.saturating_mul(100) / max.max(1);
     let (used, most) = (size(state.disk_bytes), size(max));
     let text = format!("{used} of {most} ({percent} %); the oldest results go at 90 %");
-    match percent {
-        0..NEARLY_FULL_PERCENT => findings.ok("size", text),
-        _ => findings.note("size", text, "raise LARDER_MAX_SIZE if there are too few hits"),
+    let is_full = percent >= NEARLY_FULL_PERCENT;
+    let is_disk_small = free.is_some_and(|free| free.saturating_add(state.disk_bytes) < max);
+    match is_full {
+        true if is_disk_small => findings.note("size", text, ""),
+        true => findings.note("size", text, "raise LARDER_MAX_SIZE if there are too few hits"),
+        false => findings.ok("size", text),
     }
     if state.dropped_full > 0 {
-        let text = format!("{} results were not stored for want of room", state.dropped_full);
-        findings.note("dropped", text, "raise LARDER_MAX_SIZE, or see that the janitor can run");
+        let dropped = counted_past(state.dropped_full, "result");
+        let advice = match (is_disk_small, is_full) {
+            (true, _) => "make room on the disk",
+            (false, true) => "raise LARDER_MAX_SIZE, or see that the janitor can run",
+            (false, false) => "there is room now; see it when it happens again",
+        };
+        findings.note("dropped", format!("{dropped} not stored for want of room"), advice);
     }
-    let Ok(info) = statvfs(standing) else { return };
-    let free = info.f_bavail.saturating_mul(info.f_frsize);
-    let room = free.saturating_add(state.disk_bytes);
-    match room < max {
+    let Some(free) = free else { return };
+    match is_disk_small {
         true => {
             let text = format!("{} free: the disk is full before max_size is reached", size(free));
-            findings.note("disk", text, "lower LARDER_MAX_SIZE, or make room");
+            findings.note("disk", text, "make room, or lower LARDER_MAX_SIZE");
         }
         false => findings.ok("disk", format!("{} free", size(free))),
+    }
+}
+
+/// Files that cannot be read, or are not there.
+fn files(path: &Path, state: &State, findings: &mut Findings) {
+    let topic = "files";
+    for (file, error) in state.closed_files.iter().take(FILES_SHOWN_MAX) {
+        let Ok(found) = fs::symlink_metadata(path.join(file)) else { continue };
+        if !found.is_file() {
+            let text = format!("something else stands in place of {file}: {error}");
+            findings.problem(topic, text, "remove it, then run `larder verify --repair`");
+            continue;
+        }
+        let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+        let text = format!("{file} belongs to user {owner}, mode {mode:03o}: {error}");
+        findings.problem(topic, text, "give the whole store to one user, or set LARDER_DIR");
+    }
+    for file in state.missing_segments.iter().take(FILES_SHOWN_MAX) {
+        let text = format!("{file} is missing: what was in it will be compiled again");
+        findings.problem(topic, text, "run `larder verify --repair`, which ends this");
+    }
+    let more = [state.closed_files.len(), state.missing_segments.len()]
+        .map(|count| count.saturating_sub(FILES_SHOWN_MAX) as u64);
+    if more != [0, 0] {
+        let text = format!("and {}", counted(more.iter().sum(), "file"));
+        findings.problem(topic, text, "`larder verify` lists them");
     }
 }
 
@@ -392,7 +439,8 @@ fn segments(state: &State, findings: &mut Findings) {
         state.index_entries
     );
     findings.ok("segments", text);
-    if !state.has_index {
+    let is_closed = state.closed_files.iter().any(|(file, _)| file == "index");
+    if !state.has_index && !is_closed {
         let text = "there is no valid index: look-ups ask every segment";
         findings.problem("index", text, "run `larder janitor`, which rebuilds it");
     }
@@ -439,12 +487,9 @@ fn upkeep(config: &Config, state: &State, findings: &mut Findings) {
         }
     }
     if state.left_segments > 0 {
-        let text = format!("{} files of segments that are not in use", state.left_segments);
-        findings.note(
-            "left over",
-            text,
-            "`larder janitor` or `larder verify --repair` removes them",
-        );
+        let files = counted(u64::from(state.left_segments), "file");
+        let text = format!("{files} of segments that are not in use");
+        findings.note("left over", text, "`larder verify --repair` removes that");
     }
 }
 
@@ -599,6 +644,26 @@ mod tests {
         assert_eq!(check(maintained, true, true), [("locks", "problem")]);
         let dropped = |s: &mut State| (s.tail_lock, s.dropped_busy) = (Some(Held::Free), 2);
         assert_eq!(check(dropped, false, false), [("dropped", "note"), ("locks", "ok")]);
+    }
+
+    /// On a full disk the doctor said to raise LARDER_MAX_SIZE, and in the next line to lower it.
+    #[test]
+    fn advice_about_room_does_not_contradict_itself() {
+        let config = Config::load();
+        let max = config.max_size_bytes.value;
+        let advices = |free, disk_bytes, dropped_full| {
+            let mut findings = Findings::default();
+            sizes(&config, free, &State { disk_bytes, dropped_full, ..state() }, &mut findings);
+            findings.0.iter().filter_map(|line| line.advice).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(advices(Some(max), 1 << 20, 0), "");
+        let full_disk = advices(Some(0), 4 << 20, 3);
+        assert_eq!(full_disk, "make room on the disk; make room, or lower LARDER_MAX_SIZE");
+        assert!(!advices(Some(0), max / 100 * 95, 3).contains("raise"));
+        let full_store = advices(Some(max), max / 100 * 95, 3);
+        assert!(full_store.contains("raise") && !full_store.contains("lower"), "{full_store}");
+        assert!(advices(Some(max), 1 << 20, 3).contains("there is room now"));
+        assert!(advices(None, max, 0).contains("raise"));
     }
 
     #[test]
