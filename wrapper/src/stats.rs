@@ -228,7 +228,7 @@ impl Report {
 fn line(text: &mut String, indent: usize, label: &str, value: &str) {
     let label = format!("{:indent$}{label}", "");
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{}", format!("{label:<44}{value}").trim_end());
+    let _ = writeln!(text, "{}", format!("{label:<42}  {value}").trim_end());
 }
 
 /// Bytes as people read them.
@@ -240,7 +240,7 @@ pub fn size(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[unit]) }
+    if unit == 0 { counted(bytes, "byte") } else { format!("{value:.1} {}", units[unit]) }
 }
 
 /// A number of things: `1 segment`, `2 segments`.
@@ -292,6 +292,14 @@ mod tests {
         let text = report.text();
         assert!(text.contains("3 (75.0 %)"), "{text}");
         assert!(text.contains("called for linking                        7"), "{text}");
+        for (counter, ..) in COUNTERS {
+            store.counters().add(*counter as usize, 1);
+        }
+        // The number of each line is a word of its own, two blanks behind its label.
+        let text = Report::read(&store).unwrap().text();
+        let is_apart =
+            |line: &str| line.trim_start().contains("  ") || !line.contains(char::is_numeric);
+        assert!(text.lines().all(is_apart), "{text}");
         let json = report.json();
         let names: Vec<_> = json.lines().filter_map(|line| line.split('"').nth(1)).collect();
         let unique: std::collections::BTreeSet<_> = names.iter().collect();
@@ -313,7 +321,7 @@ mod tests {
 
     #[test]
     fn sizes_are_readable() {
-        assert_eq!(size(12), "12 bytes");
+        assert_eq!((size(12).as_str(), size(1).as_str()), ("12 bytes", "1 byte"));
         assert_eq!(size(1536), "1.5 KiB");
         assert_eq!(size(10 << 30), "10.0 GiB");
     }

@@ -416,7 +416,8 @@ fn settle(handle: &Handle, plan: &Plan, done: &mut Repaired) -> Result<()> {
             segment.seal_as(keep)?;
             segment.sync()?;
             let (kept, dropped) = (keep.len(), plan.dropped.len());
-            done.note(file, format!("{kept} records kept, {dropped} dropped"));
+            let ending = if kept == 1 { "" } else { "s" };
+            done.note(file, format!("{kept} record{ending} kept, {dropped} dropped"));
         }
         None => {
             handle.log.remove(plan.id)?;

@@ -76,3 +76,51 @@ fn what_cannot_be_written_is_a_failure() {
         assert_eq!((gone.status.code(), text(&gone).as_str()), (Some(0), ""), "{name}");
     }
 }
+
+#[test]
+fn every_command_explains_itself() {
+    let sandbox = Sandbox::new();
+    let names = ["stats", "zero", "clear", "config", "verify", "doctor", "janitor", "checkpoint"];
+    for name in names {
+        for option in ["--help", "-h"] {
+            let output = sandbox.larder(&[name, option]);
+            let said = text(&output);
+            assert_eq!(output.status.code(), Some(0), "{name} {option}: {said}");
+            assert!(said.contains(&format!("larder {name}")) && output.stderr.is_empty(), "{said}");
+        }
+    }
+    assert!(!sandbox.store().exists());
+}
+
+/// The janitor said "0 segments evicted, 0 bytes freed" when it had rebuilt the index.
+#[test]
+fn the_janitor_says_what_it_has_done() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.c", "int x;\n");
+    let janitor = || text(&sandbox.larder(&["janitor"]));
+    sandbox.check_cached("gcc", &["-c", "a.c"]);
+    assert_eq!(janitor(), "nothing was due\n");
+    assert_eq!(sandbox.larder(&["checkpoint"]).status.code(), Some(0));
+    fs::write(sandbox.store().join("index"), [0xa5; 8192]).unwrap();
+    assert!(janitor().starts_with("the index was built anew\n"));
+    assert_eq!(sandbox.check("gcc", &["-c", "a.c"]), "direct");
+}
+
+#[test]
+fn one_thing_is_no_plural() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.c", "int x;\n");
+    sandbox.check_cached("gcc", &["-c", "a.c"]);
+    fs::write(sandbox.store().join("log/00000077.seg"), "").unwrap();
+    let said = ["verify", "doctor", "stats", "janitor"]
+        .map(|name| text(&sandbox.larder(&[name])))
+        .concat();
+    assert!(said.contains("in 1 segment (") && said.contains("1 file was left over"), "{said}");
+    let digits = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let words: Vec<&str> = said.split_whitespace().collect();
+    for pair in words.windows(2).filter(|pair| digits(pair[0].trim_start_matches('('))) {
+        let thing = pair[1].trim_end_matches([',', ';', ')']);
+        let is_plural = thing.ends_with('s') && thing != "s";
+        assert!(!is_plural || pair[0].trim_start_matches('(') != "1", "{pair:?} in {said}");
+    }
+}

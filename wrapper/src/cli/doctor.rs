@@ -346,7 +346,7 @@ fn duration(seconds: u64) -> String {
         0..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),
         7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
+        _ => counted(seconds / 86_400, "day"),
     }
 }
 
@@ -355,10 +355,10 @@ fn kernel(state: &State, findings: &mut Findings) {
     let seen = now_secs().saturating_sub(state.heartbeat_secs);
     let last = duration(seen);
     if state.is_of_this_kernel {
-        let recovered = state.recoveries;
+        let recovered = counted(state.recoveries, "time");
         let text = format!(
-            "this kernel uses it, the last writer was seen {last} ago; recovered {recovered} times \
-             after reboots"
+            "this kernel uses it, the last writer was seen {last} ago; recovered {recovered} after \
+             reboots"
         );
         return findings.ok(topic, text);
     }
@@ -432,11 +432,11 @@ fn files(path: &Path, state: &State, findings: &mut Findings) {
 fn segments(state: &State, findings: &mut Findings) {
     let open = state.open_segments.map_or("none open".to_owned(), |open| format!("{open} open"));
     let text = format!(
-        "{} of up to {}: {open}, {} not in the index yet; {} entries in the index",
+        "{} of up to {}: {open}, {} not in the index yet; {} in the index",
         state.segments,
         size(state.segment_bytes),
         state.unmerged_segments,
-        state.index_entries
+        counted(state.index_entries, "record")
     );
     findings.ok("segments", text);
     let is_closed = state.closed_files.iter().any(|(file, _)| file == "index");
@@ -446,9 +446,9 @@ fn segments(state: &State, findings: &mut Findings) {
     }
     if state.suspect_segments > 0 {
         let text = format!(
-            "{} segments were written before the last power cut; each record in them is checked \
-             in full before it is used",
-            state.suspect_segments
+            "{} written before the last power cut; each record there is checked in full before it \
+             is used",
+            counted_past(u64::from(state.suspect_segments), "segment")
         );
         findings.note("suspects", text, "run `larder janitor`, which cleans up");
     }

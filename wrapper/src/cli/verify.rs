@@ -17,7 +17,7 @@ use super::json::Object;
 use super::progress::Bar;
 use crate::config::Config;
 use crate::invocation::open_store;
-use crate::stats::size;
+use crate::stats::{counted, counted_past, size};
 
 /// What `larder verify --help` says.
 pub const HELP: &str = "\
@@ -170,10 +170,10 @@ impl Outcome {
         let (found, path) = (&self.found, path.display());
         let read = size(found.segment_bytes);
         let mut text = format!(
-            "{path}: {} records in {} segments ({read}), {} index pages; {}\n",
-            found.records,
-            found.segments,
-            found.index_pages,
+            "{path}: {} in {} ({read}), {}; {}\n",
+            counted(found.records, "record"),
+            counted(found.segments, "segment"),
+            counted(found.index_pages, "index page"),
             match found.damaged.len() as u64 + found.more {
                 0 => "everything is whole".to_owned(),
                 count => format!("{count} damaged"),
@@ -181,15 +181,17 @@ impl Outcome {
         );
         list(&mut text, &found.damaged, found.more);
         if found.suspect_segments > 0 {
-            let (segments, taken) = (found.suspect_segments, found.suspects.len());
+            let segments = counted_past(found.suspect_segments, "segment");
+            let taken = counted(found.suspects.len() as u64, "place");
             text.push_str(&format!(
-                "{segments} segments were written before the last power cut and are doubted, it \
-                 took {taken} places in them; `larder janitor` cleans up\n"
+                "{segments} written before the last power cut and doubted since; it took {taken} \
+                 there; `larder janitor` cleans up\n"
             ));
             list(&mut text, &found.suspects, 0);
         }
         if !found.leftovers.is_empty() {
-            text.push_str(&format!("{} files are left over\n", found.leftovers.len()));
+            let files = counted_past(found.leftovers.len() as u64, "file");
+            text.push_str(&format!("{files} left over\n"));
             list(&mut text, &found.leftovers, 0);
         }
         if found.index_was_overtaken {
@@ -216,18 +218,19 @@ impl Outcome {
             text.push_str(&format!("  {}: {}\n", step.file, step.what));
         }
         if self.records_dropped > 0 {
-            text.push_str(&format!("{} records were dropped\n", self.records_dropped));
+            text.push_str(&format!("{} dropped\n", counted_past(self.records_dropped, "record")));
         }
         if self.keys_removed > 0 {
-            let keys = self.keys_removed;
-            text.push_str(&format!(
-                "{keys} keys were removed, because only an older value of them was left\n"
-            ));
+            let keys = counted_past(self.keys_removed, "key");
+            text.push_str(&format!("{keys} removed, because only an older value was left\n"));
         }
         match left.damaged.len() as u64 + left.more {
-            0 => text.push_str(&format!("{} records; everything is whole now\n", left.records)),
+            0 => {
+                let records = counted(left.records, "record");
+                text.push_str(&format!("{records}; everything is whole now\n"));
+            }
             count => {
-                text.push_str(&format!("{count} damages are left\n"));
+                text.push_str(&format!("{count} damaged still\n"));
                 list(text, &left.damaged, left.more);
             }
         }
