@@ -1,7 +1,8 @@
 //! Configuration: environment over `larder.toml` over defaults, each value with its origin.
 //!
-//! 1. A wrong value never breaks a build: the default stands, and a sentence in
-//!    [`Config::problems`] says so (shown by `larder config`, written to the log).
+//! 1. A wrong value never breaks a build: the default stands (of a size that is too small, the
+//!    smallest), and a sentence in [`Config::problems`] says so (shown by `larder config`, written
+//!    to the log).
 //!    Where it may be about the store's directory there is no store at all: nobody knows which one
 //!    is meant, and the default one is another. Compiles run uncached, commands refuse.
 //! 2. The file is looked for at `LARDER_CONFIG`, else `$XDG_CONFIG_HOME/larder/larder.toml`, else
@@ -110,7 +111,19 @@ struct Key {
     name: &'static str,
     variable: &'static str,
     what: &'static str,
-    set: fn(&mut Config, Text, Origin) -> Result<(), String>,
+    set: fn(&mut Config, Text, Origin) -> Result<(), Wrong>,
+}
+
+/// What is wrong with a value, and what happens instead.
+struct Wrong {
+    what: String,
+    instead: &'static str,
+}
+
+impl From<String> for Wrong {
+    fn from(what: String) -> Wrong {
+        Wrong { what, instead: "it is ignored" }
+    }
 }
 
 /// A value as it was written; paths need not be UTF-8.
@@ -142,7 +155,7 @@ const KEYS: &[Key] = &[
         set: |config, text, origin| {
             let path = text.path()?;
             if !path.is_absolute() {
-                return Err(format!("\"{}\" is not an absolute path", path.display()));
+                return Err(format!("\"{}\" is not an absolute path", path.display()).into());
             }
             config.dir = Setting { value: Some(path), origin };
             config.dir_problem = None;
@@ -155,12 +168,18 @@ const KEYS: &[Key] = &[
         what: "most disk space of the store: bytes, or with k M G T, Ki Mi Gi Ti",
         set: |config, text, origin| {
             let text = text.as_str()?;
-            let value = parse_size(text).ok_or_else(|| format!("\"{text}\" is no size"))?;
-            if value < MAX_SIZE_BYTES_MIN {
-                return Err(format!("\"{text}\" is less than 64Mi"));
-            }
+            let size = parse_size(text).filter(|size| *size > 0);
+            let size = size.ok_or_else(|| format!("\"{text}\" is no size"))?;
+            // Whoever wants little is not given the default, which is much.
+            let value = size.max(MAX_SIZE_BYTES_MIN);
             config.max_size_bytes = Setting { value, origin };
-            Ok(())
+            match value == size {
+                true => Ok(()),
+                false => {
+                    let what = format!("\"{text}\" is less than 64Mi");
+                    Err(Wrong { what, instead: "64Mi is used" })
+                }
+            }
         },
     },
     Key {
@@ -182,7 +201,7 @@ const KEYS: &[Key] = &[
         set: |config, text, origin| {
             let value = text.as_str()?.to_owned();
             if value.len() > NAMESPACE_BYTES_MAX {
-                return Err("is longer than 255 bytes".to_owned());
+                return Err("is longer than 255 bytes".to_owned().into());
             }
             config.namespace = Setting { value, origin };
             Ok(())
@@ -224,7 +243,9 @@ const KEYS: &[Key] = &[
                 "detached" => Janitor::Detached,
                 "inline" => Janitor::Inline,
                 "off" => Janitor::Off,
-                other => return Err(format!("\"{other}\" is none of detached, inline, off")),
+                other => {
+                    return Err(format!("\"{other}\" is none of detached, inline, off").into());
+                }
             };
             config.janitor = Setting { value, origin };
             Ok(())
@@ -281,10 +302,10 @@ impl Config {
             Origin::Environment(variable) => (*variable).to_owned(),
             _ => format!("{} in {origin}", key.name),
         };
-        if let Err(problem) = (key.set)(self, value, origin.clone()) {
+        if let Err(Wrong { what, instead }) = (key.set)(self, value, origin.clone()) {
             match key.name {
-                "dir" => self.lose_dir(format!("{place} {problem}"), origin),
-                _ => self.problems.push(format!("{place} {problem}; it is ignored")),
+                "dir" => self.lose_dir(format!("{place} {what}"), origin),
+                _ => self.problems.push(format!("{place} {what}; {instead}")),
             }
         }
     }
@@ -488,6 +509,20 @@ mod tests {
         assert_eq!(dir(&[("HOME", "/h"), ("LARDER_DIR", "/l")]), Some("/l".into()));
         assert_eq!(dir(&[("XDG_CACHE_HOME", "relative")]), None);
         assert_eq!(dir(&[]), None);
+    }
+
+    /// `LARDER_MAX_SIZE=64M`, a little less than 64Mi, gave 10 GiB.
+    #[test]
+    fn a_size_that_is_too_small_is_the_smallest() {
+        let size = |text| {
+            let config = config(&[("LARDER_MAX_SIZE", text)]);
+            (config.max_size_bytes.value, config.problems.join("; "))
+        };
+        assert_eq!(size("64Mi"), (64 << 20, String::new()));
+        let told = "LARDER_MAX_SIZE \"64M\" is less than 64Mi; 64Mi is used";
+        assert_eq!(size("64M"), (64 << 20, told.to_owned()));
+        let told = "LARDER_MAX_SIZE \"0\" is no size; it is ignored";
+        assert_eq!(size("0"), (MAX_SIZE_BYTES_DEFAULT, told.to_owned()));
     }
 
     #[test]

@@ -242,3 +242,29 @@ fn a_file_with_the_name_of_no_segment_is_no_left_segment() {
     assert!(!limited.ends("doctor", 0).contains("left over"));
     assert!(limited.store().join("log/9.seg").exists());
 }
+
+#[test]
+fn the_doctor_names_a_log_that_cannot_be_written() {
+    let mut limited = Limited::new();
+    let said = |limited: &mut Limited, log: &Path, status| {
+        limited.sandbox.set("LARDER_LOG", log.to_str().unwrap());
+        limited.ends("doctor", status)
+    };
+    let dir = limited.sandbox.dir.path().to_owned();
+    fs::write(dir.join("closed"), "").unwrap();
+    fs::create_dir(dir.join("shut")).unwrap();
+    limited.settle();
+    fs::set_permissions(dir.join("closed"), Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(dir.join("shut"), Permissions::from_mode(0o500)).unwrap();
+    for (name, why) in [
+        ("none/log", "there is no such directory"),
+        ("store", "it is a directory"),
+        ("closed", "this user may not write it"),
+        ("shut/log", "this user may not make it"),
+    ] {
+        let said = said(&mut limited, &dir.join(name), 1);
+        assert!(said.contains("nothing is written to") && said.contains(why), "{said}");
+    }
+    said(&mut limited, &dir.join("new"), 0);
+    assert!(!dir.join("new").exists());
+}

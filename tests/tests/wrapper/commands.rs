@@ -124,3 +124,17 @@ fn one_thing_is_no_plural() {
         assert!(!is_plural || pair[0].trim_start_matches('(') != "1", "{pair:?} in {said}");
     }
 }
+
+/// `LARDER_MAX_SIZE=64M` is a little less than the least, and gave a store of 10 GiB.
+#[test]
+fn a_store_that_is_to_be_too_small_is_the_smallest() {
+    let mut sandbox = Sandbox::new();
+    sandbox.write("a.c", "int x;\n");
+    sandbox.set("LARDER_MAX_SIZE", "64M");
+    sandbox.check_cached("gcc", &["-c", "a.c"]);
+    assert!(sandbox.log().contains("is less than 64Mi; 64Mi is used"), "{}", sandbox.log());
+    assert_eq!(sandbox.count("store_max_size_bytes"), 64 << 20);
+    for name in ["config", "doctor"] {
+        assert!(text(&sandbox.larder(&[name])).contains("64Mi is used"), "{name}");
+    }
+}

@@ -194,6 +194,7 @@ fn examine(config: &Config) -> Findings {
         findings.problem("store", "nobody says where it is", "set LARDER_DIR, or HOME");
         return findings;
     };
+    log_file(config, &mut findings);
     findings.ok("store", format!("{} ({})", path.display(), config.dir.origin));
     if config.disable.value {
         let advice = "unset LARDER_DISABLE";
@@ -240,6 +241,29 @@ fn file_system(path: &Path, findings: &mut Findings) {
             let text = format!("one that larder does not know (number {magic:#x})");
             findings.note(topic, text, "ext4, xfs, btrfs and tmpfs are known to be right");
         }
+    }
+}
+
+/// Whether the log that is asked for can be written. Nothing is made for that.
+fn log_file(config: &Config, findings: &mut Findings) {
+    let Some(path) = config.log.value.as_deref() else { return };
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    };
+    let why = match path.metadata() {
+        Ok(found) if found.is_dir() => Some("it is a directory"),
+        Ok(_) => access(path, Access::WRITE_OK).is_err().then_some("this user may not write it"),
+        Err(_) if !parent.is_dir() => Some("there is no such directory"),
+        Err(_) => {
+            let may_make = access(parent, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+            (!may_make).then_some("this user may not make it")
+        }
+    };
+    if let Some(why) = why {
+        let text = format!("nothing is written to {}: {why}", path.display());
+        findings.problem("log", text, "set LARDER_LOG to a file that can be written");
     }
 }
 
