@@ -105,7 +105,8 @@ impl Error {
     }
 
     /// Whether bytes cannot be had: they are damaged, the disk says that it cannot read them, or a
-    /// directory stands in place of their file. Everything else that can go wrong with a call says nothing about the bytes.
+    /// directory stands in place of their file. Everything else that can go wrong with a call says
+    /// nothing about the bytes.
     pub fn is_unreadable(&self) -> bool {
         const NO_BYTES: [i32; 6] =
             [libc::EIO, libc::ENODATA, libc::EUCLEAN, libc::EBADMSG, libc::EREMOTEIO, libc::EISDIR];

@@ -517,7 +517,7 @@ fn upkeep(config: &Config, state: &State, findings: &mut Findings) {
     }
 }
 
-/// Who holds which lock. `holders` sees the processes that hold a byte, and `is_kept` looks on for a
+/// Who holds which lock. `holders` sees the processes that hold a byte, and `is_kept` looks for a
 /// while whether one stays held.
 fn locks(
     state: &State,

@@ -1,8 +1,8 @@
 //! Who holds a lock of a store.
 //!
 //! 1. The kernel names no process for the locks of open files, neither when it is asked nor in
-//!    `/proc/locks`: whoever has the file open holds them. But `/proc/PID/fdinfo` lists the locks of
-//!    each open file.
+//!    `/proc/locks`: whoever has the file open holds them. But `/proc/PID/fdinfo` lists the locks
+//!    of each open file.
 //! 2. Processes of other users and of other PID namespaces are not seen.
 
 use std::fs;
@@ -58,9 +58,12 @@ fn holds(pid: u32, file: &fs::Metadata, byte: u64) -> bool {
 fn is_held(info: &str, byte: u64) -> bool {
     info.lines().filter(|line| line.starts_with("lock:")).any(|line| {
         let mut words = line.split_whitespace().rev();
-        let last = words.next().map(|word| if word == "EOF" { Some(u64::MAX) } else { word.parse().ok() });
-        let first = words.next().and_then(|word| word.parse().ok());
-        matches!((first, last.flatten()), (Some(first), Some(last)) if (first..=last).contains(&byte))
+        let last = match words.next() {
+            Some("EOF") => Some(u64::MAX),
+            word => word.and_then(|word| word.parse().ok()),
+        };
+        let first: Option<u64> = words.next().and_then(|word| word.parse().ok());
+        first.zip(last).is_some_and(|(first, last)| (first..=last).contains(&byte))
     })
 }
 

@@ -2,8 +2,9 @@
 //!
 //! 1. Without `--repair` nothing is changed: the store is opened for reading.
 //! 2. The exit status: 0 everything is whole, or is after the repair; 1 there is damage; 2 wrong
-//!    use; 3 the store could not be read, or not be repaired, or nobody was told. What a power cut took and what killed
-//!    processes left is told, and is no damage: the janitor cleans it up.
+//!    use; 3 the store could not be read, or not be repaired, or the report not be written. What a
+//!    power cut took and what killed processes left is told, and is no damage: the janitor cleans
+//!    it up.
 
 use std::ffi::OsString;
 use std::path::Path;
