@@ -4,7 +4,7 @@
 //! 2. How bad it is may depend on more than the kind: a damaged slot costs misses as long as its
 //!    table is asked, and nothing once its segment is in the tree.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// How bad a damage is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -174,7 +174,13 @@ pub struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        // Whoever named a file that is not ours may have thought of anything.
+        for character in self.file.chars() {
+            match character.is_control() {
+                true => write!(f, "{}", character.escape_default())?,
+                false => f.write_char(character)?,
+            }
+        }
         if let Some(offset) = self.offset {
             write!(f, " at byte {offset}")?;
         }

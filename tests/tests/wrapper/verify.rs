@@ -1,7 +1,9 @@
 //! `larder verify` and `larder doctor`: what they say and how they end.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -240,4 +242,22 @@ fn numbers_that_no_counter_can_have_are_not_believed() {
         change(&sandbox.store().join("counters"), |bytes| bytes[id * 8 + 7] ^= 0x80);
     }
     assert!(ends(&sandbox, &["stats"], 0).contains("cannot be right"));
+}
+
+/// A name that is not UTF-8 was not told at all, and one with a line end was two lines.
+#[test]
+fn any_name_of_a_file_that_is_left_over_is_told_on_one_line() {
+    let sandbox = filled();
+    for name in [&b"not\xffutf8"[..], b"log/not\xffutf8", b"two\nlines\x1b[31m"] {
+        fs::write(sandbox.store().join(OsStr::from_bytes(name)), "").unwrap();
+    }
+    let said = ends(&sandbox, &["verify"], 0);
+    assert!(said.contains("3 files were left over\n"), "{said}");
+    for line in ["  not\u{fffd}utf8: ", "  log/not\u{fffd}utf8: ", "  two\\nlines\\u{1b}[31m: "] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+    let report = json(&sandbox, &["verify", "--json"], 0);
+    assert_eq!(kinds(&report, "leftovers"), ["unknown-file"; 3]);
+    assert!(report["leftovers"].to_string().contains("two\\nlines"), "{report}");
+    assert_eq!(sandbox.check("gcc", &["-c", "a.c"]), "direct");
 }
