@@ -268,3 +268,41 @@ fn the_doctor_names_a_log_that_cannot_be_written() {
     said(&mut limited, &dir.join("new"), 0);
     assert!(!dir.join("new").exists());
 }
+
+/// A store of three records in two segments, a record of the second of which is damaged.
+fn damaged_in_the_second_segment(is_merged: bool) -> Limited {
+    let limited = Limited::new();
+    limited.ends("checkpoint", 0);
+    limited.sandbox.write("c.c", "int c;\n");
+    assert!(limited.sandbox.larder(&["gcc", "-c", "c.c"]).status.success());
+    limited.settle();
+    if is_merged {
+        limited.ends("checkpoint", 0);
+    }
+    let second = limited.store().join("log/00000002.seg");
+    let mut bytes = fs::read(&second).unwrap();
+    let at = bytes.windows(4).rposition(|window| window == b"LRDB").unwrap();
+    bytes[at + 50] ^= 1;
+    fs::write(&second, bytes).unwrap();
+    limited
+}
+
+/// A repair mends the second segment beside the first, which it leaves alone.
+#[track_caller]
+fn mends_the_second_segment(limited: &Limited, kind: &str) {
+    let report = limited.json("verify --repair --json", 1);
+    let left = format!("{SEGMENT}: {kind}");
+    assert_eq!(damages(&report, "damaged"), [left.as_str()], "{report}");
+    let found = damages(&report, "found");
+    assert_eq!(found[..2], [left.as_str(), "log/00000002.seg: record-head"], "{report}");
+    assert_eq!(report["records_dropped"], 1);
+}
+
+#[test]
+fn a_repair_mends_what_it_can_beside_a_directory_in_place_of_a_segment() {
+    for is_merged in [true, false] {
+        let limited = damaged_in_the_second_segment(is_merged);
+        limited.replace(SEGMENT);
+        mends_the_second_segment(&limited, "no-file");
+    }
+}
