@@ -64,7 +64,7 @@ impl Limited {
     }
 
     fn forbid(&self, file: &str) {
-        fs::set_permissions(self.store().join(file), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(self.store().join(file), Permissions::from_mode(0o000)).unwrap();
     }
 
     fn allow(&self, file: &str) {
