@@ -72,7 +72,12 @@ engine_counters! {
     Cloned = "engine_sections_cloned";
     /// Sections restored by copying.
     Copied = "engine_sections_copied";
+    /// What [`Damaged`](EngineCounter::Damaged) was when a repair last left everything whole.
+    DamagedMended = "engine_damaged_mended";
 }
+
+/// A higher count is none: nobody counts so far in a hundred years. The file has no checksums.
+pub const COUNT_MAX: u64 = 1 << 48;
 
 /// The counters of a store.
 #[derive(Debug)]

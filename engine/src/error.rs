@@ -104,13 +104,18 @@ impl Error {
         self.kind() == ErrorKind::Corrupt
     }
 
-    /// Whether bytes cannot be had: they are damaged, or the disk says that it cannot read them.
-    /// Everything else that can go wrong with a call says nothing about the bytes.
+    /// Whether bytes cannot be had: they are damaged, the disk says that it cannot read them, or a
+    /// directory stands in place of their file. Everything else that can go wrong with a call says
+    /// nothing about the bytes.
     pub fn is_unreadable(&self) -> bool {
-        const BAD_MEDIUM: [i32; 5] =
-            [libc::EIO, libc::ENODATA, libc::EUCLEAN, libc::EBADMSG, libc::EREMOTEIO];
-        let number = self.0.source.as_ref().and_then(io::Error::raw_os_error);
-        self.is_corrupt() || number.is_some_and(|number| BAD_MEDIUM.contains(&number))
+        const NO_BYTES: [i32; 6] =
+            [libc::EIO, libc::ENODATA, libc::EUCLEAN, libc::EBADMSG, libc::EREMOTEIO, libc::EISDIR];
+        self.is_corrupt() || self.os_number().is_some_and(|number| NO_BYTES.contains(&number))
+    }
+
+    /// The number of the error that the operating system gave.
+    pub(crate) fn os_number(&self) -> Option<i32> {
+        self.0.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
     /// Whether trying again later may help.
@@ -189,6 +194,7 @@ mod tests {
     fn a_bad_medium_is_told_from_other_failures() {
         let error = |number| Error::io("x", io::Error::from_raw_os_error(number));
         assert!(error(libc::EIO).is_unreadable() && error(libc::EUCLEAN).is_unreadable());
+        assert!(error(libc::EISDIR).is_unreadable() && !error(libc::EACCES).is_unreadable());
         assert!(!error(libc::EMFILE).is_unreadable() && !error(libc::EINTR).is_unreadable());
         assert!(Error::corrupt("x").is_unreadable());
     }

@@ -39,7 +39,7 @@ mod verify;
 mod window;
 
 pub use append::{DropReason, Put};
-pub use counters::{Counters, ENGINE_COUNTERS_FROM, EngineCounter};
+pub use counters::{COUNT_MAX, Counters, ENGINE_COUNTERS_FROM, EngineCounter};
 pub use error::{Error, ErrorKind, Result};
 pub use format::body::{Entry, Head, RecordKind, Section, SectionInfo, SectionKind};
 pub use janitor::{Budget, Maintained, RepairStep, Repaired};

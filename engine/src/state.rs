@@ -5,16 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::coding::read_u64;
-use crate::counters::{self, EngineCounter};
+use crate::counters::{self, COUNT_MAX, EngineCounter};
 use crate::env::{Env, Held, LOCK_FILE_NAME, LockByte, OpenMode};
 use crate::error::Result;
 use crate::format::superblock::{FILE_BYTES, Superblock};
 use crate::format::tail::{TAIL_BYTES, Tail};
 use crate::handle::Handle;
-use crate::index::Index;
+use crate::index::{self, Index};
 use crate::limits::{COUNTERS, PAGE_BYTES};
 use crate::log;
 use crate::options::ReadMode;
+use crate::recency;
 use crate::superblock;
 
 /// What a store says of itself at one moment.
@@ -53,12 +54,23 @@ pub struct State {
     pub disk_bytes: u64,
     /// Segment files that are not in use.
     pub left_segments: u32,
-    /// Damaged records, slots and pages that were met since the counters were made.
+    /// Files that are there and cannot be read, relative to the store, with what the system says.
+    pub closed_files: Vec<(String, String)>,
+    /// Files of live segments that are not there, suspect segments left out.
+    pub missing_segments: Vec<String>,
+    /// Whether the counters hold a number that cannot be right.
+    pub has_wild_counters: bool,
+    /// Damaged records, slots and pages that were met since the last repair that left everything
+    /// whole, or since the counters were made or set to zero.
     pub damage_met: u64,
+    /// Those that were met before that repair.
+    pub damage_mended: u64,
     /// Recoveries since the counters were made.
     pub recoveries: u64,
     /// Puts that were dropped for want of room.
     pub dropped_full: u64,
+    /// Puts that were dropped because a lock could not be had in time.
+    pub dropped_busy: u64,
     /// Who holds the lock of everyone who writes; `None` where that cannot be asked.
     pub life_lock: Option<Held>,
     /// Who holds the lock of commits.
@@ -97,7 +109,16 @@ pub fn read(handle: &Handle) -> Result<State> {
         (suspects.start.max(block.oldest_live), suspects.end.min(block.next_segment));
     state.suspect_segments = end.saturating_sub(first);
     let in_use = block.oldest_live..block.next_segment;
-    state.left_segments = handle.log.ids()?.iter().filter(|id| !in_use.contains(id)).count() as u32;
+    let names = match env.list(&handle.path.join(log::DIRECTORY_NAME)) {
+        Err(error) if error.is_not_found() => Vec::new(),
+        names => names?,
+    };
+    let is_left = |name: &&String| {
+        let id = log::id_of(name).filter(|id| log::name_of(*id) == **name);
+        id.is_some_and(|id| !in_use.contains(&id))
+    };
+    state.left_segments = names.iter().filter(is_left).count() as u32;
+    read_files(handle, &block, &mut state)?;
     read_index(handle, &block, &mut state);
     read_tail(handle, &block, &mut state);
     read_counters(handle, &mut state);
@@ -118,6 +139,35 @@ fn beginning(env: &Arc<dyn Env>, store: &Path, name: &str, bytes: usize) -> Vec<
     let count = file.and_then(|file| file.read_at(&mut buffer, 0)).unwrap_or(0);
     buffer.truncate(count);
     buffer
+}
+
+/// Which files cannot be read, and which segments are missing.
+fn read_files(handle: &Handle, block: &Superblock, state: &mut State) -> Result<()> {
+    // A directory is opened, and not read.
+    let read = |name: &str| {
+        let file = handle.env.open(&handle.path.join(name), OpenMode::Read)?;
+        file.read_at(&mut [0], 0)
+    };
+    let others = [log::TAIL_FILE_NAME, index::FILE_NAME, counters::FILE_NAME, recency::FILE_NAME];
+    let suspects = handle.suspects(block);
+    let segments = (block.oldest_live..block.next_segment)
+        .map(|id| (Some(id), format!("{}/{}", log::DIRECTORY_NAME, log::name_of(id))));
+    for (id, name) in others.map(|name| (None, name.to_owned())).into_iter().chain(segments) {
+        match read(&name) {
+            Ok(_) => {}
+            Err(error) if !error.is_not_found() => {
+                state.closed_files.push((name, error.to_string()));
+            }
+            // It may have been evicted since the superblock was read.
+            Err(_) if id.is_some_and(|id| !suspects.contains(&id)) => {
+                if id >= Some(handle.superblock.read()?.oldest_live) {
+                    state.missing_segments.push(name);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn valid_copies(bytes: &[u8]) -> u32 {
@@ -152,9 +202,14 @@ fn read_tail(handle: &Handle, block: &Superblock, state: &mut State) {
 fn read_counters(handle: &Handle, state: &mut State) {
     let bytes = COUNTERS * size_of::<u64>();
     let words = beginning(&handle.env, &handle.path, counters::FILE_NAME, bytes);
+    let word = |id: usize| read_u64(&words, id * size_of::<u64>()).unwrap_or(0);
+    state.has_wild_counters = (0..COUNTERS).any(|id| word(id) > COUNT_MAX);
     let count =
-        |counter: EngineCounter| read_u64(&words, counter.id() * size_of::<u64>()).unwrap_or(0);
-    state.damage_met = count(EngineCounter::Damaged);
+        |counter: EngineCounter| Some(word(counter.id())).filter(|c| *c <= COUNT_MAX).unwrap_or(0);
+    let damage = count(EngineCounter::Damaged);
+    state.damage_mended = count(EngineCounter::DamagedMended).min(damage);
+    state.damage_met = damage - state.damage_mended;
     state.recoveries = count(EngineCounter::Recoveries);
     state.dropped_full = count(EngineCounter::DroppedFull);
+    state.dropped_busy = count(EngineCounter::DroppedBusy);
 }

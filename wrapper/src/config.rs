@@ -1,7 +1,10 @@
 //! Configuration: environment over `larder.toml` over defaults, each value with its origin.
 //!
-//! 1. A wrong value never breaks a build: the default stands, and a sentence in
-//!    [`Config::problems`] says so (shown by `larder config`, written to the log).
+//! 1. A wrong value never breaks a build: the default stands (of a size that is too small, the
+//!    smallest), and a sentence in [`Config::problems`] says so (shown by `larder config`, written
+//!    to the log).
+//!    Where it may be about the store's directory there is no store at all: nobody knows which one
+//!    is meant, and the default one is another. Compiles run uncached, commands refuse.
 //! 2. The file is looked for at `LARDER_CONFIG`, else `$XDG_CONFIG_HOME/larder/larder.toml`, else
 //!    `$HOME/.config/larder/larder.toml`. Where there is none, no TOML is parsed.
 //! 3. Sizes are bytes: `k M G T` are powers of 1000, `Ki Mi Gi Ti` powers of 1024, a plain number
@@ -66,8 +69,11 @@ impl<T> Setting<T> {
 /// What the user has set.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `dir`: the store's directory; `None` if neither it nor a home directory is known.
+    /// `dir`: the store's directory; `None` if neither it nor a home directory is known, and where
+    /// there is a `dir_problem`.
     pub dir: Setting<Option<PathBuf>>,
+    /// Why nobody can tell which store is meant: one of `problems`.
+    pub dir_problem: Option<String>,
     /// `max_size`: most bytes that the store may occupy on disk.
     pub max_size_bytes: Setting<u64>,
     /// `compression_level`: the zstd level of new records, -50 to 22.
@@ -105,7 +111,19 @@ struct Key {
     name: &'static str,
     variable: &'static str,
     what: &'static str,
-    set: fn(&mut Config, Text, Origin) -> Result<(), String>,
+    set: fn(&mut Config, Text, Origin) -> Result<(), Wrong>,
+}
+
+/// What is wrong with a value, and what happens instead.
+struct Wrong {
+    what: String,
+    instead: &'static str,
+}
+
+impl From<String> for Wrong {
+    fn from(what: String) -> Wrong {
+        Wrong { what, instead: "it is ignored" }
+    }
 }
 
 /// A value as it was written; paths need not be UTF-8.
@@ -137,9 +155,10 @@ const KEYS: &[Key] = &[
         set: |config, text, origin| {
             let path = text.path()?;
             if !path.is_absolute() {
-                return Err(format!("\"{}\" is not an absolute path", path.display()));
+                return Err(format!("\"{}\" is not an absolute path", path.display()).into());
             }
             config.dir = Setting { value: Some(path), origin };
+            config.dir_problem = None;
             Ok(())
         },
     },
@@ -149,12 +168,18 @@ const KEYS: &[Key] = &[
         what: "most disk space of the store: bytes, or with k M G T, Ki Mi Gi Ti",
         set: |config, text, origin| {
             let text = text.as_str()?;
-            let value = parse_size(text).ok_or_else(|| format!("\"{text}\" is no size"))?;
-            if value < MAX_SIZE_BYTES_MIN {
-                return Err(format!("\"{text}\" is less than 64Mi"));
-            }
+            let size = parse_size(text).filter(|size| *size > 0);
+            let size = size.ok_or_else(|| format!("\"{text}\" is no size"))?;
+            // Whoever wants little is not given the default, which is much.
+            let value = size.max(MAX_SIZE_BYTES_MIN);
             config.max_size_bytes = Setting { value, origin };
-            Ok(())
+            match value == size {
+                true => Ok(()),
+                false => {
+                    let what = format!("\"{text}\" is less than 64Mi");
+                    Err(Wrong { what, instead: "64Mi is used" })
+                }
+            }
         },
     },
     Key {
@@ -176,7 +201,7 @@ const KEYS: &[Key] = &[
         set: |config, text, origin| {
             let value = text.as_str()?.to_owned();
             if value.len() > NAMESPACE_BYTES_MAX {
-                return Err("is longer than 255 bytes".to_owned());
+                return Err("is longer than 255 bytes".to_owned().into());
             }
             config.namespace = Setting { value, origin };
             Ok(())
@@ -218,7 +243,9 @@ const KEYS: &[Key] = &[
                 "detached" => Janitor::Detached,
                 "inline" => Janitor::Inline,
                 "off" => Janitor::Off,
-                other => return Err(format!("\"{other}\" is none of detached, inline, off")),
+                other => {
+                    return Err(format!("\"{other}\" is none of detached, inline, off").into());
+                }
             };
             config.janitor = Setting { value, origin };
             Ok(())
@@ -257,6 +284,7 @@ impl Config {
     fn defaults(dir: Option<PathBuf>) -> Config {
         Config {
             dir: Setting::default(dir),
+            dir_problem: None,
             max_size_bytes: Setting::default(MAX_SIZE_BYTES_DEFAULT),
             compression_level: Setting::default(COMPRESSION_LEVEL_DEFAULT),
             namespace: Setting::default(String::new()),
@@ -274,9 +302,19 @@ impl Config {
             Origin::Environment(variable) => (*variable).to_owned(),
             _ => format!("{} in {origin}", key.name),
         };
-        if let Err(problem) = (key.set)(self, value, origin) {
-            self.problems.push(format!("{place} {problem}; it is ignored"));
+        if let Err(Wrong { what, instead }) = (key.set)(self, value, origin.clone()) {
+            match key.name {
+                "dir" => self.lose_dir(format!("{place} {what}"), origin),
+                _ => self.problems.push(format!("{place} {what}; {instead}")),
+            }
         }
+    }
+
+    /// Notes a problem that leaves open which store is meant.
+    fn lose_dir(&mut self, problem: String, origin: Origin) {
+        self.problems.push(format!("{problem}; no store is used"));
+        self.dir = Setting { value: None, origin };
+        self.dir_problem = Some(problem);
     }
 
     /// A missing file is a problem only if it was named.
@@ -285,7 +323,11 @@ impl Config {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !named => return,
             Err(error) => {
-                self.problems.push(format!("cannot read {}: {error}", path.display()));
+                let problem = format!("cannot read {}: {error}", path.display());
+                match named {
+                    true => self.lose_dir(problem, Origin::File(path.to_path_buf())),
+                    false => self.problems.push(problem),
+                }
                 return;
             }
         };
@@ -293,7 +335,8 @@ impl Config {
             Ok(table) => self.read_table(path, table),
             Err(error) => {
                 let error = error.to_string().trim().replace('\n', " ");
-                self.problems.push(format!("{} is no TOML: {error}", path.display()));
+                let problem = format!("{} is no TOML: {error}", path.display());
+                self.lose_dir(problem, Origin::File(path.to_path_buf()));
             }
         }
     }
@@ -309,8 +352,11 @@ impl Config {
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(switch) => switch.to_string(),
                 other => {
-                    let kind = other.type_str();
-                    self.problems.push(format!("{name} in {} is a {kind}", path.display()));
+                    let problem = format!("{name} in {} is a {}", path.display(), other.type_str());
+                    match key.name {
+                        "dir" => self.lose_dir(problem, Origin::File(path.to_path_buf())),
+                        _ => self.problems.push(problem),
+                    }
                     continue;
                 }
             };
@@ -338,7 +384,11 @@ impl Config {
             Some(path) => format!("{:?}", path.display().to_string()),
             None => "none".to_owned(),
         };
-        line("dir", path(&self.dir.value), &self.dir.origin);
+        let dir = match self.dir_problem {
+            None => path(&self.dir.value),
+            Some(_) => "unknown, so there is no store".to_owned(),
+        };
+        line("dir", dir, &self.dir.origin);
         let max_size = self.max_size_bytes.value;
         line("max_size", format!("{max_size}"), &self.max_size_bytes.origin);
         let level = self.compression_level.value.to_string();
@@ -459,6 +509,43 @@ mod tests {
         assert_eq!(dir(&[("HOME", "/h"), ("LARDER_DIR", "/l")]), Some("/l".into()));
         assert_eq!(dir(&[("XDG_CACHE_HOME", "relative")]), None);
         assert_eq!(dir(&[]), None);
+    }
+
+    /// `LARDER_MAX_SIZE=64M`, a little less than 64Mi, gave 10 GiB.
+    #[test]
+    fn a_size_that_is_too_small_is_the_smallest() {
+        let size = |text| {
+            let config = config(&[("LARDER_MAX_SIZE", text)]);
+            (config.max_size_bytes.value, config.problems.join("; "))
+        };
+        assert_eq!(size("64Mi"), (64 << 20, String::new()));
+        let told = "LARDER_MAX_SIZE \"64M\" is less than 64Mi; 64Mi is used";
+        assert_eq!(size("64M"), (64 << 20, told.to_owned()));
+        let told = "LARDER_MAX_SIZE \"0\" is no size; it is ignored";
+        assert_eq!(size("0"), (MAX_SIZE_BYTES_DEFAULT, told.to_owned()));
+    }
+
+    #[test]
+    fn a_directory_that_is_wrong_is_no_other_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("larder.toml");
+        let file = path.to_str().unwrap();
+        for text in ["dir = \"store\"", "dir = 5", "dir = [1]", "= = =", "dir = \"/f\""] {
+            fs::write(&path, text).unwrap();
+            let is_right = text.contains('/');
+            let of_file = config(&[("HOME", "/h"), ("LARDER_CONFIG", file)]);
+            assert_eq!(of_file.dir.value, is_right.then(|| "/f".into()), "{text}");
+            assert_eq!(of_file.dir_problem.is_none(), is_right, "{text}");
+            assert_eq!(of_file.describe().contains("dir = unknown,"), !is_right, "{text}");
+            let beaten = [("HOME", "/h"), ("LARDER_CONFIG", file), ("LARDER_DIR", "/v")];
+            assert_eq!(config(&beaten).dir.value, Some("/v".into()), "{text}");
+            assert_eq!(config(&beaten).dir_problem, None, "{text}");
+            for wrong in ["./v", "v", ""] {
+                let beaten = [("HOME", "/h"), ("LARDER_CONFIG", file), ("LARDER_DIR", wrong)];
+                assert_eq!(config(&beaten).dir.value, None, "{text}");
+                assert!(config(&beaten).dir_problem.unwrap().starts_with("LARDER_DIR "), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -171,7 +171,10 @@ fn guarded<T>(log: &Log, work: impl FnOnce() -> T) -> Option<T> {
 
 fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
     let path = call.config.dir.value.as_deref().or_else(|| {
-        call.log.line(format_args!("no store: neither LARDER_DIR nor HOME is set"));
+        // A directory that is wrong is among the problems, and told already.
+        if call.config.dir_problem.is_none() {
+            call.log.line(format_args!("no store: neither LARDER_DIR nor HOME is set"));
+        }
         None
     })?;
     match open_store(call.config, path) {

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use larder_engine::{Result, Stats, Store};
+use larder_engine::{COUNT_MAX, Result, Stats, Store};
 
 use crate::outcome::Counter;
 
@@ -136,11 +136,11 @@ impl Report {
     }
 
     fn hits(&self) -> u64 {
-        self.value(DirectCacheHit) + self.value(PreprocessedCacheHit)
+        self.value(DirectCacheHit).saturating_add(self.value(PreprocessedCacheHit))
     }
 
     fn cacheable(&self) -> u64 {
-        self.hits() + self.value(CacheMiss)
+        self.hits().saturating_add(self.value(CacheMiss))
     }
 
     /// Hits of cacheable calls, 0 to 1.
@@ -165,12 +165,17 @@ impl Report {
         line(&mut text, 2, "on disk", &format!("{used} of {most}"));
         line(&mut text, 2, "entries", &store.entries.to_string());
         line(&mut text, 2, "segments", &store.segments.to_string());
+        if self.values.iter().any(|value| *value > COUNT_MAX) {
+            text.push_str(
+                "some of these numbers cannot be right; `larder zero` sets them to zero\n",
+            );
+        }
         text
     }
 
     fn group(&self, text: &mut String, group: Group, title: &str) {
         let rows = || COUNTERS.iter().zip(&self.values).filter(move |(row, _)| row.3 == group);
-        let sum: u64 = rows().map(|(_, value)| value).sum();
+        let sum = rows().fold(0u64, |sum, (_, value)| sum.saturating_add(*value));
         line(text, 0, title, &sum.to_string());
         for (row, value) in rows().filter(|(_, value)| **value != 0) {
             line(text, 2, row.2, &value.to_string());
@@ -223,7 +228,7 @@ impl Report {
 fn line(text: &mut String, indent: usize, label: &str, value: &str) {
     let label = format!("{:indent$}{label}", "");
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{}", format!("{label:<44}{value}").trim_end());
+    let _ = writeln!(text, "{}", format!("{label:<42}  {value}").trim_end());
 }
 
 /// Bytes as people read them.
@@ -235,13 +240,24 @@ pub fn size(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[unit]) }
+    if unit == 0 { counted(bytes, "byte") } else { format!("{value:.1} {}", units[unit]) }
 }
 
-/// Sets every counter to zero and remembers when.
+/// A number of things: `1 segment`, `2 segments`.
+pub fn counted(count: u64, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{ending}")
+}
+
+/// The same with the past: `1 result was`, `2 results were`.
+pub fn counted_past(count: u64, thing: &str) -> String {
+    format!("{} {}", counted(count, thing), if count == 1 { "was" } else { "were" })
+}
+
+/// Sets every counter to zero, the engine's too, and remembers when.
 pub fn zero(store: &Store) {
-    for (counter, ..) in COUNTERS {
-        store.counters().set(*counter as usize, 0);
+    for id in 0..larder_engine::limits::COUNTERS {
+        store.counters().set(id, 0);
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     store.counters().set(StatsZeroedTimestamp as usize, now);
@@ -250,7 +266,7 @@ pub fn zero(store: &Store) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use larder_engine::Options;
+    use larder_engine::{EngineCounter, Options};
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -276,6 +292,14 @@ mod tests {
         let text = report.text();
         assert!(text.contains("3 (75.0 %)"), "{text}");
         assert!(text.contains("called for linking                        7"), "{text}");
+        for (counter, ..) in COUNTERS {
+            store.counters().add(*counter as usize, 1);
+        }
+        // The number of each line is a word of its own, two blanks behind its label.
+        let text = Report::read(&store).unwrap().text();
+        let is_apart =
+            |line: &str| line.trim_start().contains("  ") || !line.contains(char::is_numeric);
+        assert!(text.lines().all(is_apart), "{text}");
         let json = report.json();
         let names: Vec<_> = json.lines().filter_map(|line| line.split('"').nth(1)).collect();
         let unique: std::collections::BTreeSet<_> = names.iter().collect();
@@ -288,14 +312,16 @@ mod tests {
     fn zero_keeps_only_its_own_time() {
         let (_dir, store) = store();
         store.counters().add(CacheMiss as usize, 1);
+        store.counters().add(EngineCounter::Damaged.id(), 1);
         zero(&store);
+        assert_eq!(store.engine_counters().map(|(_, count)| count).sum::<u64>(), 0);
         assert_eq!(store.counters().get(CacheMiss as usize), 0);
         assert_ne!(store.counters().get(StatsZeroedTimestamp as usize), 0);
     }
 
     #[test]
     fn sizes_are_readable() {
-        assert_eq!(size(12), "12 bytes");
+        assert_eq!((size(12).as_str(), size(1).as_str()), ("12 bytes", "1 byte"));
         assert_eq!(size(1536), "1.5 KiB");
         assert_eq!(size(10 << 30), "10.0 GiB");
     }

@@ -5,7 +5,7 @@
 //! 2. Across threads of one handle: one turn per byte, because these locks exclude no threads.
 //! 3. Nobody waits longer than asked: a holder that was stopped delays others by a bounded time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,18 @@ pub enum LockByte {
 }
 
 const LOCK_BYTES: usize = 4;
+
+impl LockByte {
+    /// Whose lock it is, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            LockByte::Life => "the lock of recovery",
+            LockByte::Tail => "the lock of commits",
+            LockByte::Index => "the lock of merges",
+            LockByte::Janitor => "the lock of upkeep",
+        }
+    }
+}
 
 /// Name of the file in the store's directory.
 pub const LOCK_FILE_NAME: &str = "lock";
@@ -55,6 +67,7 @@ pub enum Held {
 #[derive(Debug)]
 pub struct LockTable {
     file: Arc<dyn File>,
+    path: Option<PathBuf>,
     env: Arc<dyn Env>,
     turns: [Turn; LOCK_BYTES],
 }
@@ -103,13 +116,14 @@ impl LockTable {
     /// # Errors
     /// If it is refused.
     pub fn open(env: &Arc<dyn Env>, store: &Path, file_mode: u32) -> Result<Self> {
-        let file = env.open(&store.join(LOCK_FILE_NAME), OpenMode::Create(file_mode))?;
-        Ok(Self::new(env.clone(), file))
+        let path = store.join(LOCK_FILE_NAME);
+        let file = env.open(&path, OpenMode::Create(file_mode))?;
+        Ok(LockTable { path: Some(path), ..Self::new(env.clone(), file) })
     }
 
     /// Locks on `file`.
     pub fn new(env: Arc<dyn Env>, file: Arc<dyn File>) -> Self {
-        LockTable { file, env, turns: Default::default() }
+        LockTable { file, path: None, env, turns: Default::default() }
     }
 
     /// Takes a byte exclusively, waiting at most `wait_ms_max`.
@@ -118,7 +132,10 @@ impl LockTable {
     /// `Busy` after that time; `Io` if the file system knows no locks.
     pub fn lock(&self, byte: LockByte, wait_ms_max: u64) -> Result<LockGuard<'_>> {
         let until = self.env.monotonic_ms() + wait_ms_max;
-        let busy = || Error::new(ErrorKind::Busy, format!("{byte:?} is locked"));
+        let busy = || {
+            let error = Error::new(ErrorKind::Busy, format!("somebody else has {}", byte.words()));
+            self.path.iter().fold(error, |error, path| error.at_path(path))
+        };
         let turn = &self.turns[byte as usize];
         if !turn.take(Duration::from_millis(wait_ms_max)) {
             return Err(busy());

@@ -142,7 +142,8 @@ pub trait Env: Send + Sync + fmt::Debug {
     /// If it is refused.
     fn create_dir(&self, path: &Path, mode: u32) -> Result<()>;
 
-    /// Names in a directory, in no particular order.
+    /// Names in a directory, in no particular order. What is not UTF-8 in one is replaced: it is
+    /// none of a store's, and shown at most.
     ///
     /// # Errors
     /// If it cannot be read.

@@ -194,8 +194,7 @@ impl Env for RealEnv {
         let fail = |error| Error::io("cannot list the directory", error).at_path(path);
         let mut names = Vec::new();
         for entry in fs::read_dir(path).map_err(fail)? {
-            // A name that is not UTF-8 is none of ours.
-            names.extend(entry.map_err(fail)?.file_name().into_string());
+            names.push(entry.map_err(fail)?.file_name().to_string_lossy().into_owned());
         }
         Ok(names)
     }

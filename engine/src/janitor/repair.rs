@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{close_all, noted, writing};
 use crate::append::{self, Outgoing, Put};
+use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
@@ -31,7 +32,7 @@ use crate::log::{self, Segment};
 use crate::merging;
 use crate::recency;
 use crate::rolling::{SEQUENCE_EPOCH_SHIFT, create_segment, current_tail, live_segment};
-use crate::verify::{self, DamageKind, Findings, Known, Problem, VerifyReport};
+use crate::verify::{self, Damage, DamageKind, Findings, Known, Problem, VerifyReport};
 
 /// Epochs that a repair leaves for those who recover the store later.
 const EPOCHS_LEFT_MIN: u32 = 8;
@@ -103,6 +104,10 @@ pub fn repair(handle: &Handle, progress: &mut dyn FnMut(u64, u64)) -> Result<Rep
         true => done.before.clone(),
         false => verify::verify(handle, progress)?.report,
     };
+    if done.after.damaged.is_empty() {
+        let met = handle.counters().get(EngineCounter::Damaged.id());
+        handle.counters().set(EngineCounter::DamagedMended.id(), met);
+    }
     Ok(done)
 }
 
@@ -121,7 +126,11 @@ fn mend(handle: &Handle, locks: &LockTable, found: &Findings, done: &mut Repaire
     let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
     small_files(handle, locks, report, done)?;
     leftovers(handle, locks, report, done)?;
-    if found.damaged_segments.is_empty() && !has_index_damage && report.suspect_segments == 0 {
+    let is_closed = |d: &Damage| d.file == crate::index::FILE_NAME && !d.kind.is_repairable();
+    if found.damaged_segments.is_empty() && !has_index_damage && report.suspect_segments == 0
+        // Nothing is dropped that the tree would go on naming.
+        || report.damaged.iter().any(is_closed)
+    {
         return Ok(());
     }
     if has(&[DamageKind::Sequence]) {
@@ -435,7 +444,8 @@ fn settle(handle: &Handle, plan: &Plan, done: &mut Repaired) -> Result<()> {
             segment.seal_as(keep)?;
             segment.sync()?;
             let (kept, dropped) = (keep.len(), plan.dropped.len());
-            done.note(file, format!("{kept} records kept, {dropped} dropped"));
+            let ending = if kept == 1 { "" } else { "s" };
+            done.note(file, format!("{kept} record{ending} kept, {dropped} dropped"));
         }
         None => {
             handle.log.remove(plan.id)?;

@@ -4,7 +4,7 @@
 //! 2. How bad it is may depend on more than the kind: a damaged slot costs misses as long as its
 //!    table is asked, and nothing once its segment is in the tree.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// How bad a damage is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -120,9 +120,16 @@ damage_kinds! {
     Recency = "recency", "costs nothing but hits that eviction does not know of";
     /// The counters have another length than they can have.
     Counters = "counters", "costs nothing but statistics";
-    /// The operating system cannot read a place.
+    /// The disk cannot read a place.
     Unreadable = "unreadable",
         "what stands there will be compiled again; look at the disk, it may be failing";
+    /// This user may not read a file.
+    Refused = "refused",
+        "this user compiles again what depends on it; nothing in it need be damaged, see who owns \
+         it";
+    /// Something else stands in place of a file.
+    NoFile = "no-file",
+        "what depends on it will be compiled again; remove what stands there, then repair";
     /// The file of a segment that was evicted.
     LeftSegment = "left-segment",
         "costs disk space until the next upkeep: whoever evicted it was killed";
@@ -131,6 +138,13 @@ damage_kinds! {
         "costs nothing: whoever made it was killed, and the next segment replaces it";
     /// A file that is no part of a store.
     UnknownFile = "unknown-file", "costs disk space; larder leaves it alone, remove it yourself";
+}
+
+impl DamageKind {
+    /// Whether a repair can do something about it. It leaves alone what it cannot look into.
+    pub fn is_repairable(self) -> bool {
+        !matches!(self, DamageKind::Refused | DamageKind::NoFile)
+    }
 }
 
 impl fmt::Display for DamageKind {
@@ -160,7 +174,13 @@ pub struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        // Whoever named a file that is not ours may have thought of anything.
+        for character in self.file.chars() {
+            match character.is_control() {
+                true => write!(f, "{}", character.escape_default())?,
+                false => f.write_char(character)?,
+            }
+        }
         if let Some(offset) = self.offset {
             write!(f, " at byte {offset}")?;
         }

@@ -1,6 +1,8 @@
 //! Verifying the small files: superblock, tail, recency bits, counters, and what else lies around.
 
-use super::{Checker, Damage, DamageKind, severity};
+use std::path::Path;
+
+use super::{Checker, Damage, DamageKind, kind_of, severity};
 use crate::counters;
 use crate::env::{LOCK_FILE_NAME, OpenMode};
 use crate::error::{ErrorKind, Result};
@@ -23,7 +25,7 @@ const OTHER_FILES: [&str; 2] = ["CACHEDIR.TAG", LOCK_FILE_NAME];
 
 impl Checker<'_> {
     /// The beginning of a file, `None` if it is missing.
-    fn beginning(&self, name: &str, bytes: usize) -> Result<Option<Vec<u8>>> {
+    pub(super) fn beginning(&self, name: &str, bytes: usize) -> Result<Option<Vec<u8>>> {
         let file = match self.handle.env.open(&self.handle.path.join(name), OpenMode::Read) {
             Err(error) if error.is_not_found() => return Ok(None),
             other => other?,
@@ -37,8 +39,9 @@ impl Checker<'_> {
     /// The same; what cannot be read is a damage, and as good as missing.
     fn readable(&mut self, name: &str, bytes: usize) -> Result<Option<Vec<u8>>> {
         match self.beginning(name, bytes) {
-            Err(error) if super::is_of_place(&error) => {
-                self.add_in_file(DamageKind::Unreadable, name, Some(0), &error.to_string());
+            Err(error) => {
+                let Some(kind) = kind_of(&error) else { return Err(error) };
+                self.add_in_file(kind, name, Some(0), &error.to_string());
                 Ok(None)
             }
             other => other,
@@ -73,7 +76,7 @@ impl Checker<'_> {
     /// The tail, if it counts.
     pub(super) fn counting_tail(&self, block: &Superblock) -> Result<Option<Tail>> {
         match self.beginning(log::TAIL_FILE_NAME, TAIL_BYTES) {
-            Err(error) if super::is_of_place(&error) => Ok(None),
+            Err(error) if kind_of(&error).is_some() => Ok(None),
             bytes => Ok(bytes?
                 .and_then(|bytes| Tail::decode(&bytes))
                 .filter(|tail| self.counts(tail, block))),
@@ -115,20 +118,10 @@ impl Checker<'_> {
 
     /// Lengths of the files that have no checksums, and files that do not belong there.
     pub(super) fn files(&mut self) -> Result<()> {
-        let bytes = |name: &str| {
-            let sizes = self.handle.env.sizes(&self.handle.path.join(name));
-            sizes.map_or(0, |sizes| sizes.len_bytes)
-        };
-        let recency_bytes = bytes(recency::FILE_NAME);
-        if recency_bytes > recency::FILE_BYTES_MAX {
-            let what = format!("the recency bits have {recency_bytes} bytes");
-            self.add_in_file(DamageKind::Recency, recency::FILE_NAME, None, &what);
-        }
-        let counters_bytes = bytes(counters::FILE_NAME);
-        if counters_bytes != 0 && counters_bytes != COUNTERS_BYTES {
-            let what = format!("the counters have {counters_bytes} bytes");
-            self.add_in_file(DamageKind::Counters, counters::FILE_NAME, None, &what);
-        }
+        let is_right = |bytes: u64| bytes <= recency::FILE_BYTES_MAX;
+        self.length(DamageKind::Recency, recency::FILE_NAME, is_right)?;
+        let is_right = |bytes: u64| bytes == 0 || bytes == COUNTERS_BYTES;
+        self.length(DamageKind::Counters, counters::FILE_NAME, is_right)?;
         let found = self.strange_files()?;
         if found.is_empty() {
             return Ok(());
@@ -142,7 +135,40 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn strange_files(&self) -> Result<Vec<Damage>> {
+    fn length(
+        &mut self,
+        kind: DamageKind,
+        name: &str,
+        is_right: impl Fn(u64) -> bool,
+    ) -> Result<()> {
+        if self.readable(name, 1)?.is_none() {
+            return Ok(());
+        }
+        let sizes = self.handle.env.sizes(&self.handle.path.join(name));
+        let bytes = sizes.map_or(0, |sizes| sizes.len_bytes);
+        if !is_right(bytes) {
+            self.add_in_file(kind, name, None, &format!("the file has {bytes} bytes"));
+        }
+        Ok(())
+    }
+
+    /// The names in a directory; one that cannot be listed is told once.
+    fn names(&mut self, directory: &Path, file: &str) -> Result<Vec<String>> {
+        match self.handle.env.list(directory) {
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) => {
+                let Some(kind) = kind_of(&error) else { return Err(error) };
+                let damaged = &self.findings.report.damaged;
+                if !damaged.iter().any(|damage| damage.file == file) {
+                    self.add_in_file(kind, file, None, &error.to_string());
+                }
+                Ok(Vec::new())
+            }
+            names => names,
+        }
+    }
+
+    fn strange_files(&mut self) -> Result<Vec<Damage>> {
         let handle = self.handle;
         let strange = |kind: DamageKind, file: String, segment, what: &str| {
             let (what, severity) = (what.to_string(), severity(kind, false));
@@ -157,16 +183,13 @@ impl Checker<'_> {
             recency::FILE_NAME,
             counters::FILE_NAME,
         ];
-        for name in handle.env.list(&handle.path)? {
+        for name in self.names(&handle.path, ".")? {
             let is_known = known.iter().chain(&OTHER_FILES).any(|known| *known == name);
             if !is_known && !name.starts_with("digests-") {
                 found.push(strange(DamageKind::UnknownFile, name, None, "no file of a store"));
             }
         }
-        let names = match handle.env.list(&handle.path.join(log::DIRECTORY_NAME)) {
-            Err(error) if error.is_not_found() => Vec::new(),
-            other => other?,
-        };
+        let names = self.names(&handle.path.join(log::DIRECTORY_NAME), log::DIRECTORY_NAME)?;
         // Read after the names: a segment that it does not know is not in use.
         let block = handle.superblock.read()?;
         for name in names {

@@ -7,7 +7,8 @@
 //! 3. Nothing is changed and nobody is kept from writing. What looks damaged and may just be being
 //!    written is read again; what was evicted meanwhile is left out; a walk through the tree that a
 //!    merge overtakes begins again.
-//! 4. One place that the disk cannot read is damaged; the rest is read all the same.
+//! 4. One place that the disk cannot read is damaged, and so is a file that this user may not read
+//!    or that is none; the rest is read all the same.
 //! 5. Memory: one record, and 32 bytes for each that was read.
 //! 6. Damage in a suspect segment is what the last power cut took. It was never promised, and the
 //!    janitor cleans it up; so it is told apart.
@@ -23,6 +24,7 @@ pub use damage::{Damage, DamageKind, Severity};
 pub use segment::{Place, examine, read_whole};
 
 use crate::checksum::xxh3_64;
+use crate::counters;
 use crate::error::{Error, Result};
 use crate::format::superblock::Superblock;
 use crate::handle::Handle;
@@ -31,6 +33,7 @@ use crate::key::Key;
 use crate::limits::DAMAGES_MAX;
 use crate::location::Location;
 use crate::log;
+use crate::recency;
 
 /// What was read, and what was damaged.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -91,7 +94,7 @@ pub struct Findings {
     pub report: VerifyReport,
     /// Every record that is whole, in order.
     pub known: Vec<Known>,
-    /// The segments with damage, suspects left out.
+    /// The segments with damage that a repair can do something about, suspects left out.
     pub damaged_segments: BTreeSet<u32>,
 }
 
@@ -163,13 +166,13 @@ impl Problem {
     }
 }
 
-/// Whether a failed call says something about one file or place, and not about this process.
-fn is_of_place(error: &Error) -> bool {
-    const REFUSED: [i32; 5] = [libc::EACCES, libc::EPERM, libc::ELOOP, libc::EISDIR, libc::ENXIO];
-    let number = std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<std::io::Error>())
-        .and_then(std::io::Error::raw_os_error);
-    error.is_unreadable() || number.is_some_and(|number| REFUSED.contains(&number))
+/// What a failed call says about one file or place; `None` if it is about this process.
+fn kind_of(error: &Error) -> Option<DamageKind> {
+    match error.os_number() {
+        Some(libc::EACCES | libc::EPERM) => Some(DamageKind::Refused),
+        Some(libc::EISDIR | libc::ENOTDIR | libc::ELOOP | libc::ENXIO) => Some(DamageKind::NoFile),
+        _ => error.is_unreadable().then_some(DamageKind::Unreadable),
+    }
 }
 
 impl<'a> Checker<'a> {
@@ -205,8 +208,10 @@ impl<'a> Checker<'a> {
 
     /// Damage in a file that is no segment.
     fn add_in_file(&mut self, kind: DamageKind, file: &str, offset: Option<u64>, what: &str) {
+        // Without these only statistics are wrong.
+        let is_spare = [recency::FILE_NAME, counters::FILE_NAME].contains(&file);
+        let severity = if is_spare { Severity::Harmless } else { severity(kind, false) };
         let (file, what) = (file.to_string(), what.to_string());
-        let severity = severity(kind, false);
         let damage = Damage { kind, file, segment: None, offset, key: None, what, severity };
         self.add(damage, |report| &mut report.damaged);
     }
@@ -222,6 +227,9 @@ impl<'a> Checker<'a> {
             what,
             severity: severity(kind, context.is_merged),
         };
+        if !kind.is_repairable() {
+            return self.add(damage, |report| &mut report.damaged);
+        }
         if context.is_suspect {
             return self.add(damage, |report| &mut report.suspects);
         }
@@ -312,7 +320,7 @@ fn severity(kind: DamageKind, is_merged: bool) -> Severity {
         Slot | SlotGap | SlotWrong if is_merged => Severity::Harmless,
         SuperblockUsed | SegmentMissing | SegmentHeader | Slot | SlotGap | SlotWrong | Frame
         | Head | Section | Sequence | IndexPage | IndexOrder | IndexEntry | IndexGap
-        | Unreadable => Severity::Misses,
+        | Unreadable | Refused | NoFile => Severity::Misses,
         _ => Severity::Harmless,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Checker, Context, DamageKind, Known, Problem, is_of_place, key_hash};
+use super::{Checker, Context, DamageKind, Known, Problem, key_hash, kind_of};
 use crate::env::File;
 use crate::error::Result;
 use crate::format::body::{self, Head};
@@ -66,18 +66,21 @@ pub fn examine(handle: &Handle, id: u32) -> Result<Examined> {
     let file = match handle.log.file(id) {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(found),
-        Err(error) if is_of_place(&error) => {
+        Err(error) => {
+            let Some(kind) = kind_of(&error) else { return Err(error) };
             found.is_there = true;
-            found.problems.push(Problem::new(DamageKind::Unreadable, 0, error.to_string()));
+            found.problems.push(Problem::new(kind, 0, error.to_string()));
             return Ok(found);
         }
-        Err(error) => return Err(error),
     };
     found.is_there = true;
     let mut headers = [None; 2];
     for (header, offset) in headers.iter_mut().zip([0, HEADER_COPY as u64]) {
         let mut bytes = [0; HEADER_BYTES];
         let is_readable = found.read(&*file, &mut bytes, offset)?;
+        if found.problems.iter().any(|problem| !problem.kind.is_repairable()) {
+            return Ok(found);
+        }
         *header = is_readable.and_then(|_| SegmentHeader::decode_of(&bytes, id, &handle.uuid));
     }
     let bad = headers.iter().position(|header| header.is_none());
@@ -106,12 +109,11 @@ impl Examined {
     fn read(&mut self, file: &dyn File, bytes: &mut [u8], offset: u64) -> Result<Option<usize>> {
         match file.read_at(bytes, offset) {
             Ok(count) => Ok(Some(count)),
-            Err(error) if error.is_unreadable() => {
-                let problem = Problem::new(DamageKind::Unreadable, offset, error.to_string());
-                self.problems.push(problem);
+            Err(error) => {
+                let Some(kind) = kind_of(&error) else { return Err(error) };
+                self.problems.push(Problem::new(kind, offset, error.to_string()));
                 Ok(None)
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -240,11 +242,11 @@ pub fn read_whole(
     match fill(segment, offset, expected_bytes, buffer, &mut unwhole) {
         Ok(true) => {}
         Ok(false) => return Ok(Err(unwhole)),
-        Err(error) if error.is_unreadable() => {
-            unwhole.problem = Problem::new(DamageKind::Unreadable, offset, error.to_string());
+        Err(error) => {
+            let Some(kind) = kind_of(&error) else { return Err(error) };
+            unwhole.problem = Problem::new(kind, offset, error.to_string());
             return Ok(Err(unwhole));
         }
-        Err(error) => return Err(error),
     }
     let body = &buffer[FRAME_BYTES..];
     let frame = unwhole.frame.expect("a record that was filled in has a frame");

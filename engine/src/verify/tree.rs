@@ -1,6 +1,6 @@
 //! Verifying the index: its pages, and whether it has what the segments have.
 
-use super::{Checker, Damage, DamageKind, Known, key_hash, severity};
+use super::{Checker, Damage, DamageKind, Known, key_hash, kind_of, severity};
 use crate::env::OpenMode;
 use crate::error::Result;
 use crate::format::index::{IndexEntry, Meta};
@@ -14,14 +14,25 @@ impl Checker<'_> {
     pub(super) fn open_index(&mut self) -> Result<Option<Index>> {
         let handle = self.handle;
         let path = &handle.path;
-        match Index::open(&*handle.env, path, handle.uuid, OpenMode::Read, ReadMode::Pread) {
-            Err(error) if error.is_not_found() || super::is_of_place(&error) => {
-                let what = error.to_string();
-                self.add_in_file(DamageKind::IndexLost, index::FILE_NAME, None, &what);
-                Ok(None)
+        let failed = match self.beginning(index::FILE_NAME, 1) {
+            // A directory is opened, and not read.
+            Err(error) if kind_of(&error).is_some_and(|kind| !kind.is_repairable()) => error,
+            _ => {
+                let index =
+                    Index::open(&*handle.env, path, handle.uuid, OpenMode::Read, ReadMode::Pread);
+                match index {
+                    Ok(index) => return Ok(Some(index)),
+                    Err(error) => error,
+                }
             }
-            other => other.map(Some),
-        }
+        };
+        let kind = match kind_of(&failed) {
+            _ if failed.is_not_found() => DamageKind::IndexLost,
+            Some(kind) => kind,
+            None => return Err(failed),
+        };
+        self.add_in_file(kind, index::FILE_NAME, None, &failed.to_string());
+        Ok(None)
     }
 
     /// The index as a whole.

@@ -11,6 +11,7 @@ mod engine;
 mod floors;
 mod format_hash;
 mod lengths;
+mod links;
 mod manifests;
 mod paths;
 mod source;

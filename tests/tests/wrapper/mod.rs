@@ -1,11 +1,14 @@
 //! The wrapper from outside: each test compiles in a directory of its own, with a store of its own,
 //! and compares what stands there with what the compiler alone leaves.
 
+mod access;
 mod changes;
+mod commands;
 mod failures;
 mod faults;
 mod hits;
 mod interface;
+mod locks;
 mod regressions;
 mod verify;
 

@@ -1,7 +1,9 @@
 //! `larder verify` and `larder doctor`: what they say and how they end.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -201,4 +203,61 @@ fn the_doctor_explains_why_a_store_cannot_be_opened() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.store(), b"a file").unwrap();
     assert!(ends(&sandbox, &["doctor"], 1).contains("problem  opening"));
+}
+
+/// Long after the damage was repaired the doctor said that it was met.
+#[test]
+fn the_doctor_speaks_of_damage_until_it_is_repaired() {
+    let sandbox = filled();
+    let (path, at) = last_body(&sandbox);
+    assert!(ends(&sandbox, &["doctor"], 0).contains("none was met\n"));
+    change(&path, |bytes| bytes[at + 50] ^= 1);
+    sandbox.compile("gcc", &["-c", "b.c"]);
+    assert!(ends(&sandbox, &["doctor"], 0).contains("met 1 time;"));
+    ends(&sandbox, &["verify"], 1);
+    assert!(ends(&sandbox, &["doctor"], 0).contains("met 1 time;"), "that has mended nothing");
+    ends(&sandbox, &["verify", "--repair"], 0);
+    assert!(ends(&sandbox, &["doctor"], 0).contains("none was met since the last repair"));
+    assert_eq!(sandbox.count("engine_damaged"), 1);
+    ends(&sandbox, &["zero"], 0);
+    assert!(ends(&sandbox, &["doctor"], 0).contains("none was met\n"));
+    assert_eq!((sandbox.count("engine_damaged"), sandbox.count("engine_damaged_mended")), (0, 0));
+}
+
+#[test]
+fn numbers_that_no_counter_can_have_are_not_believed() {
+    let sandbox = filled();
+    assert!(!ends(&sandbox, &["doctor"], 0).contains("cannot be right"));
+    // Any counter may be hit, one that nobody adds to yet, too.
+    for id in [4, 22, 300, 517] {
+        change(&sandbox.store().join("counters"), |bytes| bytes[id * 8 + 7] ^= 0x80);
+        let said = ends(&sandbox, &["doctor"], 0);
+        assert!(said.contains("note     counters") && said.contains("larder zero"), "{said}");
+        assert!(!said.contains("met 9223"), "{said}");
+        assert_eq!(ends(&sandbox, &["stats"], 0).contains("cannot be right"), id < 100);
+        ends(&sandbox, &["zero"], 0);
+        assert!(!ends(&sandbox, &["doctor"], 0).contains("cannot be right"));
+    }
+    for id in [4, 8, 22] {
+        change(&sandbox.store().join("counters"), |bytes| bytes[id * 8 + 7] ^= 0x80);
+    }
+    assert!(ends(&sandbox, &["stats"], 0).contains("cannot be right"));
+}
+
+/// A name that is not UTF-8 was not told at all, and one with a line end was two lines.
+#[test]
+fn any_name_of_a_file_that_is_left_over_is_told_on_one_line() {
+    let sandbox = filled();
+    for name in [&b"not\xffutf8"[..], b"log/not\xffutf8", b"two\nlines\x1b[31m"] {
+        fs::write(sandbox.store().join(OsStr::from_bytes(name)), "").unwrap();
+    }
+    let said = ends(&sandbox, &["verify"], 0);
+    assert!(said.contains("3 files were left over\n"), "{said}");
+    for line in ["  not\u{fffd}utf8: ", "  log/not\u{fffd}utf8: ", "  two\\nlines\\u{1b}[31m: "] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+    let report = json(&sandbox, &["verify", "--json"], 0);
+    assert_eq!(kinds(&report, "leftovers"), ["unknown-file"; 3]);
+    assert!(report["leftovers"].to_string().contains("two\\nlines"), "{report}");
+    assert_eq!(sandbox.check("gcc", &["-c", "a.c"]), "direct");
 }

@@ -1,6 +1,6 @@
 //! What the commands share: how they fail, where the store is, and printing.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use crate::config::Config;
@@ -27,18 +27,35 @@ impl Failure {
 
 impl From<larder_engine::Error> for Failure {
     fn from(error: larder_engine::Error) -> Failure {
-        Failure::Failed(error.to_string())
+        Failure::Failed(words(&error))
     }
 }
 
-/// A reader that is gone is no failure.
-pub fn print(text: &str) -> Result<(), Failure> {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+/// What went wrong, and what can be done where somebody else is in the way.
+pub fn words(error: &larder_engine::Error) -> String {
+    match error.is_busy() {
+        true => format!("{error}; try again, and `larder doctor` says who is in the way"),
+        false => error.to_string(),
+    }
 }
 
-/// Where the store is.
+/// Writes to stdout. A reader that is gone has seen enough; any other failure is one.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where the store is. A setting that may name one and is wrong leaves open which is meant, and
+/// none is better than another one.
 pub fn store_directory(config: &Config) -> Result<&Path, Failure> {
+    if let Some(problem) = &config.dir_problem {
+        return Err(Failure::WrongUse(problem.clone()));
+    }
     let missing = "neither LARDER_DIR nor HOME is set";
     config.dir.value.as_deref().ok_or_else(|| Failure::Failed(missing.to_owned()))
 }

@@ -1,6 +1,7 @@
 //! `larder doctor --store`: explains the state of the store in words.
 //!
-//! 1. Nothing is changed: the store is opened for reading, and no lock is taken.
+//! 1. Nothing is changed: the store is opened for reading, and no lock is taken. A lock that
+//!    somebody holds is looked at again for 200 ms.
 //! 2. Each line is a fact with a verdict: fine, worth knowing, or a problem; the latter two say
 //!    what to do where something can be done.
 //! 3. It works, in words, where the store cannot be opened, too.
@@ -8,19 +9,23 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::exit;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use larder_engine::env::{Held, file_system_magic};
+use larder_engine::env::{
+    Env, Held, LOCK_FILE_NAME, LockByte, OpenMode, RealEnv, file_system_magic,
+};
 use larder_engine::{ErrorKind, State};
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
-use super::command::{Failure, print};
+use super::command::{Failure, print, store_directory};
+use super::holders::{Holder, holders};
 use super::json::Object;
 use super::verify::{lost_superblock, open_to_read};
 use crate::config::{Config, Janitor};
-use crate::stats::size;
+use crate::stats::{counted, counted_past, size};
 
 /// What `larder doctor --help` says.
 const HELP: &str = "\
@@ -35,7 +40,7 @@ usage:
 exit status:
   0    there is no problem
   1    there is one
-  2    wrong use
+  2    wrong use, or a setting leaves open which store is meant
 ";
 
 /// A heartbeat of another kernel that is younger keeps larder from the store.
@@ -46,6 +51,14 @@ const NEARLY_FULL_PERCENT: u64 = 85;
 
 /// A checkpoint is due after this many bytes; several times as many say that nobody makes one.
 const LATE_CHECKPOINT_BYTES: u64 = 256 << 20;
+
+/// Files of a kind that are named; `larder verify` names all.
+const FILES_SHOWN_MAX: usize = 10;
+
+/// A lock that is held whenever one looks for so long is not given back: each commit holds it for
+/// some microseconds.
+const LOCK_KEPT_MS: u64 = 200;
+const LOCK_LOOK_MS: u64 = 10;
 
 /// File systems by their numbers in `statfs`: the name, and whether larder knows them to keep what
 /// it relies on.
@@ -163,6 +176,9 @@ pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
         }
     }
     let mut config = Config::load();
+    if config.dir_problem.is_some() {
+        store_directory(&config)?;
+    }
     config.check_variable_names(std::env::vars_os().map(|(name, _)| name));
     let findings = examine(&config);
     print(&if json { findings.json(config.dir.value.as_deref()) } else { findings.text() })?;
@@ -178,6 +194,7 @@ fn examine(config: &Config) -> Findings {
         findings.problem("store", "nobody says where it is", "set LARDER_DIR, or HOME");
         return findings;
     };
+    log_file(config, &mut findings);
     findings.ok("store", format!("{} ({})", path.display(), config.dir.origin));
     if config.disable.value {
         let advice = "unset LARDER_DISABLE";
@@ -189,8 +206,11 @@ fn examine(config: &Config) -> Findings {
     permissions(config, path, standing, &mut findings);
     match open_to_read(config, path) {
         Ok(store) => match store.state() {
-            Ok(state) => explain(config, standing, &state, &mut findings),
-            Err(error) => findings.problem("reading", error.to_string(), "look at the disk"),
+            Ok(state) => explain(config, path, &state, &mut findings),
+            Err(error) => {
+                let (text, advice) = reason(&error);
+                findings.problem("reading", format!("{text}: {error}"), advice);
+            }
         },
         Err(error) => cannot_open(path, &error, &mut findings),
     }
@@ -221,6 +241,29 @@ fn file_system(path: &Path, findings: &mut Findings) {
             let text = format!("one that larder does not know (number {magic:#x})");
             findings.note(topic, text, "ext4, xfs, btrfs and tmpfs are known to be right");
         }
+    }
+}
+
+/// Whether the log that is asked for can be written. Nothing is made for that.
+fn log_file(config: &Config, findings: &mut Findings) {
+    let Some(path) = config.log.value.as_deref() else { return };
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    };
+    let why = match path.metadata() {
+        Ok(found) if found.is_dir() => Some("it is a directory"),
+        Ok(_) => access(path, Access::WRITE_OK).is_err().then_some("this user may not write it"),
+        Err(_) if !parent.is_dir() => Some("there is no such directory"),
+        Err(_) => {
+            let may_make = access(parent, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+            (!may_make).then_some("this user may not make it")
+        }
+    };
+    if let Some(why) = why {
+        let text = format!("nothing is written to {}: {why}", path.display());
+        findings.problem("log", text, "set LARDER_LOG to a file that can be written");
     }
 }
 
@@ -264,7 +307,13 @@ fn cannot_open(path: &Path, error: &larder_engine::Error, findings: &mut Finding
     if error.is_not_found() && (!path.exists() || is_empty()) {
         return findings.note(topic, "there is no store yet; the first compile makes it", "");
     }
-    let (text, advice) = match error.kind() {
+    let (text, advice) = reason(error);
+    findings.problem(topic, format!("{text}: {error}"), advice);
+}
+
+/// Why a store cannot be read, and what can be done.
+fn reason(error: &larder_engine::Error) -> (&'static str, &'static str) {
+    match error.kind() {
         ErrorKind::NotAStore => ("there is something else, and no store", "set LARDER_DIR"),
         _ if error.is_not_found() => ("the directory holds no store", "set LARDER_DIR"),
         ErrorKind::NewerFormat => {
@@ -278,19 +327,21 @@ fn cannot_open(path: &Path, error: &larder_engine::Error, findings: &mut Finding
         ErrorKind::ReadOnly => ("this user may not read it", "give the store to this user"),
         ErrorKind::Limit => ("a setting is out of bounds", "`larder config` shows the settings"),
         _ => ("the system refuses", "look at the path and at the disk"),
-    };
-    findings.problem(topic, format!("{text}: {error}"), advice);
+    }
 }
 
 /// The state of a store that can be read.
-fn explain(config: &Config, standing: &Path, state: &State, findings: &mut Findings) {
+fn explain(config: &Config, path: &Path, state: &State, findings: &mut Findings) {
     superblock(state, findings);
     kernel(state, findings);
-    sizes(config, standing, state, findings);
+    let free = statvfs(path).ok().map(|info| info.f_bavail.saturating_mul(info.f_frsize));
+    sizes(config, free, state, findings);
+    files(path, state, findings);
     segments(state, findings);
     power_cut(state, findings);
     upkeep(config, state, findings);
-    locks(state, findings);
+    let lock = path.join(LOCK_FILE_NAME);
+    locks(state, |byte| holders(&lock, byte as u64), |byte| is_kept(&lock, byte), findings);
     damage(state, findings);
 }
 
@@ -319,7 +370,7 @@ fn duration(seconds: u64) -> String {
         0..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),
         7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
+        _ => counted(seconds / 86_400, "day"),
     }
 }
 
@@ -328,10 +379,10 @@ fn kernel(state: &State, findings: &mut Findings) {
     let seen = now_secs().saturating_sub(state.heartbeat_secs);
     let last = duration(seen);
     if state.is_of_this_kernel {
-        let recovered = state.recoveries;
+        let recovered = counted(state.recoveries, "time");
         let text = format!(
-            "this kernel uses it, the last writer was seen {last} ago; recovered {recovered} times \
-             after reboots"
+            "this kernel uses it, the last writer was seen {last} ago; recovered {recovered} after \
+             reboots"
         );
         return findings.ok(topic, text);
     }
@@ -344,50 +395,84 @@ fn kernel(state: &State, findings: &mut Findings) {
     findings.note(topic, text, "");
 }
 
-fn sizes(config: &Config, standing: &Path, state: &State, findings: &mut Findings) {
+/// Whether the store is full, or the disk is, of which `free` bytes can be had.
+fn sizes(config: &Config, free: Option<u64>, state: &State, findings: &mut Findings) {
     let max = config.max_size_bytes.value;
-    let percent = state.disk_bytes * 100 / max.max(1);
+    let percent = state.disk_bytes.saturating_mul(100) / max.max(1);
     let (used, most) = (size(state.disk_bytes), size(max));
     let text = format!("{used} of {most} ({percent} %); the oldest results go at 90 %");
-    match percent {
-        0..NEARLY_FULL_PERCENT => findings.ok("size", text),
-        _ => findings.note("size", text, "raise LARDER_MAX_SIZE if there are too few hits"),
+    let is_full = percent >= NEARLY_FULL_PERCENT;
+    let is_disk_small = free.is_some_and(|free| free.saturating_add(state.disk_bytes) < max);
+    match is_full {
+        true if is_disk_small => findings.note("size", text, ""),
+        true => findings.note("size", text, "raise LARDER_MAX_SIZE if there are too few hits"),
+        false => findings.ok("size", text),
     }
     if state.dropped_full > 0 {
-        let text = format!("{} results were not stored for want of room", state.dropped_full);
-        findings.note("dropped", text, "raise LARDER_MAX_SIZE, or see that the janitor can run");
+        let dropped = counted_past(state.dropped_full, "result");
+        let advice = match (is_disk_small, is_full) {
+            (true, _) => "make room on the disk",
+            (false, true) => "raise LARDER_MAX_SIZE, or see that the janitor can run",
+            (false, false) => "there is room now; see it when it happens again",
+        };
+        findings.note("dropped", format!("{dropped} not stored for want of room"), advice);
     }
-    let Ok(info) = statvfs(standing) else { return };
-    let free = info.f_bavail.saturating_mul(info.f_frsize);
-    let room = free.saturating_add(state.disk_bytes);
-    match room < max {
+    let Some(free) = free else { return };
+    match is_disk_small {
         true => {
             let text = format!("{} free: the disk is full before max_size is reached", size(free));
-            findings.note("disk", text, "lower LARDER_MAX_SIZE, or make room");
+            findings.note("disk", text, "make room, or lower LARDER_MAX_SIZE");
         }
         false => findings.ok("disk", format!("{} free", size(free))),
+    }
+}
+
+/// Files that cannot be read, or are not there.
+fn files(path: &Path, state: &State, findings: &mut Findings) {
+    let topic = "files";
+    for (file, error) in state.closed_files.iter().take(FILES_SHOWN_MAX) {
+        let Ok(found) = fs::symlink_metadata(path.join(file)) else { continue };
+        if !found.is_file() {
+            let text = format!("something else stands in place of {file}: {error}");
+            findings.problem(topic, text, "remove it, then run `larder verify --repair`");
+            continue;
+        }
+        let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+        let text = format!("{file} belongs to user {owner}, mode {mode:03o}: {error}");
+        findings.problem(topic, text, "give the whole store to one user, or set LARDER_DIR");
+    }
+    for file in state.missing_segments.iter().take(FILES_SHOWN_MAX) {
+        let text = format!("{file} is missing: what was in it will be compiled again");
+        findings.problem(topic, text, "run `larder verify --repair`, which ends this");
+    }
+    let more = [state.closed_files.len(), state.missing_segments.len()]
+        .map(|count| count.saturating_sub(FILES_SHOWN_MAX) as u64);
+    if more != [0, 0] {
+        let text = format!("and {}", counted(more.iter().sum(), "file"));
+        findings.problem(topic, text, "`larder verify` lists them");
     }
 }
 
 fn segments(state: &State, findings: &mut Findings) {
     let open = state.open_segments.map_or("none open".to_owned(), |open| format!("{open} open"));
     let text = format!(
-        "{} of up to {}: {open}, {} not in the index yet; {} entries in the index",
+        "{} of up to {}: {open}, {} not in the index yet; {} in the index",
         state.segments,
         size(state.segment_bytes),
         state.unmerged_segments,
-        state.index_entries
+        counted(state.index_entries, "record")
     );
     findings.ok("segments", text);
-    if !state.has_index {
+    let is_closed = state.closed_files.iter().any(|(file, _)| file == "index");
+    if !state.has_index && !is_closed {
         let text = "there is no valid index: look-ups ask every segment";
         findings.problem("index", text, "run `larder janitor`, which rebuilds it");
     }
     if state.suspect_segments > 0 {
         let text = format!(
-            "{} segments were written before the last power cut; each record in them is checked \
-             in full before it is used",
-            state.suspect_segments
+            "{} written before the last power cut; each record there is checked in full before it \
+             is used",
+            counted_past(u64::from(state.suspect_segments), "segment")
         );
         findings.note("suspects", text, "run `larder janitor`, which cleans up");
     }
@@ -426,44 +511,93 @@ fn upkeep(config: &Config, state: &State, findings: &mut Findings) {
         }
     }
     if state.left_segments > 0 {
-        let text = format!("{} files of segments that are not in use", state.left_segments);
-        findings.note(
-            "left over",
-            text,
-            "`larder janitor` or `larder verify --repair` removes them",
-        );
+        let files = counted(u64::from(state.left_segments), "file");
+        let text = format!("{files} of segments that are not in use");
+        findings.note("left over", text, "`larder verify --repair` removes that");
     }
 }
 
-fn locks(state: &State, findings: &mut Findings) {
+/// Who holds which lock. `holders` sees the processes that hold a byte, and `is_kept` looks for a
+/// while whether one stays held.
+fn locks(
+    state: &State,
+    holders: impl Fn(LockByte) -> Vec<Holder>,
+    is_kept: impl Fn(LockByte) -> bool,
+    findings: &mut Findings,
+) {
     let held = [
-        (state.life_lock, "writers have it open"),
-        (state.tail_lock, "a commit is under way"),
-        (state.index_lock, "a merge is under way"),
-        (state.janitor_lock, "a janitor is at work"),
+        (state.life_lock, LockByte::Life, "writers have it open"),
+        (state.tail_lock, LockByte::Tail, "a commit is under way"),
+        (state.index_lock, LockByte::Index, "a merge is under way"),
+        (state.janitor_lock, LockByte::Janitor, "a janitor is at work"),
     ];
-    if held.iter().all(|(lock, _)| lock.is_none()) {
+    if held.iter().all(|(lock, ..)| lock.is_none()) {
         let text = "who holds which cannot be told";
         return findings.note("locks", text, "");
     }
-    if state.life_lock == Some(Held::Exclusive) {
-        let text = "a process recovers the store";
-        return findings.note("locks", text, "wait for it");
+    let mut words = Vec::new();
+    for (lock, byte, what) in held {
+        match lock {
+            Some(Held::Exclusive) => {}
+            Some(Held::Shared) => {
+                words.push(what);
+                continue;
+            }
+            _ => continue,
+        }
+        let holders = holders(byte);
+        let who: Vec<String> = holders.iter().map(Holder::words).collect();
+        let who = if who.is_empty() { "somebody".to_owned() } else { who.join(" and ") };
+        let lock = byte.words();
+        if holders.iter().any(|holder| holder.is_stopped) {
+            let text = format!("{who} has {lock} and lets nobody else go on");
+            findings.problem("locks", text, "let it continue (kill -CONT), or end it");
+        } else if byte == LockByte::Tail && is_kept(byte) {
+            // Nobody needs it for longer than a write of some kilobytes.
+            let text = format!("{who} does not give {lock} back: nothing is stored meanwhile");
+            findings.problem("locks", text, "see what it waits for, or end it");
+        } else if byte == LockByte::Life {
+            findings.note("locks", format!("{who} recovers the store"), "wait for it");
+        } else {
+            words.push(what);
+        }
     }
-    let is_held = |lock: &Option<Held>| matches!(lock, Some(Held::Shared | Held::Exclusive));
-    let words: Vec<&str> =
-        held.iter().filter(|(lock, _)| is_held(lock)).map(|(_, words)| *words).collect();
-    let text = if words.is_empty() { "nobody holds one".to_owned() } else { words.join(", ") };
-    findings.ok("locks", text);
+    if state.dropped_busy > 0 {
+        let text = format!(
+            "{} not stored, because somebody held a lock for long",
+            counted_past(state.dropped_busy, "result")
+        );
+        findings.note("dropped", text, "if there are more from time to time, see the locks then");
+    }
+    if findings.0.iter().all(|line| line.topic != "locks") {
+        let text = if words.is_empty() { "nobody holds one".to_owned() } else { words.join(", ") };
+        findings.ok("locks", text);
+    }
+}
+
+/// Whether a lock is held whenever one looks, for [`LOCK_KEPT_MS`].
+fn is_kept(lock: &Path, byte: LockByte) -> bool {
+    let Ok(file) = RealEnv.open(lock, OpenMode::Read) else { return false };
+    (0..LOCK_KEPT_MS / LOCK_LOOK_MS).all(|_| {
+        std::thread::sleep(Duration::from_millis(LOCK_LOOK_MS));
+        file.held(byte as u64) == Some(Held::Exclusive)
+    })
 }
 
 fn damage(state: &State, findings: &mut Findings) {
-    match state.damage_met {
-        0 => findings.ok("damage", "none was ever met"),
-        count => {
-            let text = format!("met {count} times since the store was made; each was a miss");
-            findings.note("damage", text, "`larder verify` says what it is");
+    match (state.damage_met, state.damage_mended) {
+        (0, 0) => findings.ok("damage", "none was met"),
+        (0, _) => findings.ok("damage", "none was met since the last repair"),
+        (count, _) => {
+            let text = format!("met {}; each was a miss", counted(count, "time"));
+            let advice = "`larder verify` says what is left of it, and `larder verify --repair` \
+                          drops that";
+            findings.note("damage", text, advice);
         }
+    }
+    if state.has_wild_counters {
+        let text = "they hold numbers that cannot be right; results are not affected";
+        findings.note("counters", text, "`larder zero` sets the statistics to zero");
     }
 }
 
@@ -502,16 +636,58 @@ mod tests {
         assert_eq!(check(long_ago, kernel), [("kernel", "note")]);
         assert_eq!(check(|_| {}, damage), [("damage", "ok")]);
         assert_eq!(check(|s| s.damage_met = 1, damage), [("damage", "note")]);
+        assert_eq!(check(|s| s.damage_mended = 1, damage), [("damage", "ok")]);
+        let wild = check(|s| s.has_wild_counters = true, damage);
+        assert_eq!(wild, [("damage", "ok"), ("counters", "note")]);
         let late = |s: &mut State| s.bytes_since_checkpoint = Some(LATE_CHECKPOINT_BYTES);
         assert_eq!(check(late, power_cut), [("power cut", "note")]);
         assert_eq!(check(|s| s.bytes_since_checkpoint = Some(9), power_cut), [("power cut", "ok")]);
         let suspect = |s: &mut State| s.suspect_segments = 1;
         assert_eq!(check(suspect, segments), [("segments", "ok"), ("suspects", "note")]);
         assert_eq!(check(|s| s.has_index = false, segments)[1], ("index", "problem"));
-        assert_eq!(check(|_| {}, locks), [("locks", "note")]);
+    }
+
+    #[test]
+    fn a_lock_that_is_not_given_back_is_a_problem() {
+        let check = |change: fn(&mut State), is_stopped, is_kept| {
+            let mut state = state();
+            change(&mut state);
+            let holder = Holder { pid: 7, name: "larder".to_owned(), is_stopped };
+            verdicts(|findings| locks(&state, |_| vec![holder.clone()], |_| is_kept, findings))
+        };
+        assert_eq!(check(|_| {}, false, true), [("locks", "note")]);
         let recovering = |s: &mut State| s.life_lock = Some(Held::Exclusive);
-        assert_eq!(check(recovering, locks), [("locks", "note")]);
-        assert_eq!(check(|s| s.life_lock = Some(Held::Shared), locks), [("locks", "ok")]);
+        assert_eq!(check(recovering, false, true), [("locks", "note")]);
+        assert_eq!(check(recovering, true, true), [("locks", "problem")]);
+        assert_eq!(check(|s| s.life_lock = Some(Held::Shared), true, true), [("locks", "ok")]);
+        let commits = |s: &mut State| s.tail_lock = Some(Held::Exclusive);
+        assert_eq!(check(commits, false, false), [("locks", "ok")]);
+        assert_eq!(check(commits, false, true), [("locks", "problem")]);
+        let maintained = |s: &mut State| s.janitor_lock = Some(Held::Exclusive);
+        assert_eq!(check(maintained, false, true), [("locks", "ok")]);
+        assert_eq!(check(maintained, true, true), [("locks", "problem")]);
+        let dropped = |s: &mut State| (s.tail_lock, s.dropped_busy) = (Some(Held::Free), 2);
+        assert_eq!(check(dropped, false, false), [("dropped", "note"), ("locks", "ok")]);
+    }
+
+    /// On a full disk the doctor said to raise LARDER_MAX_SIZE, and in the next line to lower it.
+    #[test]
+    fn advice_about_room_does_not_contradict_itself() {
+        let config = Config::load();
+        let max = config.max_size_bytes.value;
+        let advices = |free, disk_bytes, dropped_full| {
+            let mut findings = Findings::default();
+            sizes(&config, free, &State { disk_bytes, dropped_full, ..state() }, &mut findings);
+            findings.0.iter().filter_map(|line| line.advice).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(advices(Some(max), 1 << 20, 0), "");
+        let full_disk = advices(Some(0), 4 << 20, 3);
+        assert_eq!(full_disk, "make room on the disk; make room, or lower LARDER_MAX_SIZE");
+        assert!(!advices(Some(0), max / 100 * 95, 3).contains("raise"));
+        let full_store = advices(Some(max), max / 100 * 95, 3);
+        assert!(full_store.contains("raise") && !full_store.contains("lower"), "{full_store}");
+        assert!(advices(Some(max), 1 << 20, 3).contains("there is room now"));
+        assert!(advices(None, max, 0).contains("raise"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::exit;
 
-use larder_engine::{Budget, Store};
+use larder_engine::{Budget, EngineCounter, Store};
 
 use super::command::{Failure, print, store_directory};
 use super::{doctor, verify};
@@ -67,9 +67,22 @@ pub fn main() -> ! {
         }
         Some("") => end(Err(Failure::WrongUse("the compiler's name is empty".to_owned()))),
         word => match COMMANDS.iter().find(|(name, ..)| Some(*name) == word) {
-            Some((_, _, run)) => end(run(rest)),
+            Some(command) => end(run_command(command, rest)),
             None => invocation::run(first, rest, false),
         },
+    }
+}
+
+/// A command that asks for no help of its own gets the line that the list has.
+fn run_command(command: &Command, arguments: &[OsString]) -> Result<(), Failure> {
+    let (name, what, run) = command;
+    let has_help = ["verify", "doctor"].contains(name);
+    match arguments.first().and_then(|word| word.to_str()) {
+        Some("--help" | "-h") if !has_help => {
+            let usage = if *name == "stats" { "stats [--json]" } else { name };
+            print(&format!("usage: larder {usage}\n\n{what}\n"))
+        }
+        _ => run(arguments),
     }
 }
 
@@ -190,12 +203,27 @@ fn is_json(arguments: &[OsString]) -> Result<bool, Failure> {
 
 fn janitor(arguments: &[OsString]) -> Result<(), Failure> {
     no_arguments(arguments)?;
-    let done = upkeep(&open_writable()?, Budget::full())?;
+    let store = open_writable()?;
+    let rebuilds = || store.counters().get(EngineCounter::Rebuilds.id());
+    let rebuilt_before = rebuilds();
+    let done = upkeep(&store, Budget::full())?;
     if done.busy {
         return print("another janitor is at work\n");
     }
-    let freed = stats::size(done.bytes_evicted);
-    print(&format!("{} segments evicted, {freed} freed\n", done.segments_evicted))
+    let mut text = String::new();
+    if done.segments_evicted > 0 {
+        let evicted = stats::counted(done.segments_evicted, "segment");
+        text.push_str(&format!("{evicted} evicted, {} freed\n", stats::size(done.bytes_evicted)));
+    }
+    match done.merged {
+        true if rebuilds() > rebuilt_before => text.push_str("the index was built anew\n"),
+        true => text.push_str("what was new was merged into the index\n"),
+        false => {}
+    }
+    if done.checkpointed {
+        text.push_str("a checkpoint was made\n");
+    }
+    print(if text.is_empty() { "nothing was due\n" } else { &text })
 }
 
 fn checkpoint(arguments: &[OsString]) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 mod command;
 mod doctor;
+mod holders;
 mod json;
 pub mod larder;
 mod progress;

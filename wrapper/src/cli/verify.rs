@@ -2,8 +2,9 @@
 //!
 //! 1. Without `--repair` nothing is changed: the store is opened for reading.
 //! 2. The exit status: 0 everything is whole, or is after the repair; 1 there is damage; 2 wrong
-//!    use; 3 the store could not be read, or not be repaired. What a power cut took and what killed
-//!    processes left is told, and is no damage: the janitor cleans it up.
+//!    use; 3 the store could not be read, or not be repaired, or the report not be written. What a
+//!    power cut took and what killed processes left is told, and is no damage: the janitor cleans
+//!    it up.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -12,12 +13,12 @@ use std::time::Duration;
 
 use larder_engine::{Damage, DamageKind, ErrorKind, RepairStep, Severity, Store, VerifyReport};
 
-use super::command::{Failure, print, store_directory};
+use super::command::{Failure, print, store_directory, words};
 use super::json::Object;
 use super::progress::Bar;
 use crate::config::Config;
 use crate::invocation::open_store;
-use crate::stats::size;
+use crate::stats::{counted, counted_past, size};
 
 /// What `larder verify --help` says.
 pub const HELP: &str = "\
@@ -32,8 +33,8 @@ usage:
 exit status:
   0    everything is whole, or is whole after the repair
   1    something is damaged
-  2    wrong use
-  3    the store could not be read, or not be repaired
+  2    wrong use, or a setting leaves open which store is meant
+  3    the store could not be read, or not be repaired, or the report not be written
 
 docs/verify.md describes every kind of damage.
 ";
@@ -78,23 +79,37 @@ pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
     let config = Config::load();
     let path = store_directory(&config).map_err(Failure::unreadable)?.to_owned();
     let outcome = match wanted.repair {
-        false => verify(&config, &path)?,
-        true => repair(&config, &path)?,
+        false => verify(&config, &path),
+        true => repair(&config, &path),
     };
-    print(&if wanted.json { outcome.json() } else { outcome.text(&path) })?;
+    if let (Err(Failure::Unreadable(text)), true) = (&outcome, wanted.json) {
+        // Programs get an object in any case.
+        print(&Object::new().text("error", text).page()).map_err(Failure::unreadable)?;
+    }
+    let outcome = outcome?;
+    let text = if wanted.json { outcome.json() } else { outcome.text(&path) };
+    print(&text).map_err(Failure::unreadable)?;
     let last = outcome.left.as_ref().unwrap_or(&outcome.found);
     if last.damaged.is_empty() { Ok(()) } else { exit(1) }
 }
 
 fn unreadable(error: larder_engine::Error) -> Failure {
-    Failure::Unreadable(error.to_string())
+    Failure::Unreadable(words(&error))
+}
+
+/// Why the store at `path` cannot be opened.
+fn unopened(path: &Path, error: larder_engine::Error) -> Failure {
+    match error.is_not_found() {
+        true => Failure::Unreadable(format!("there is no store in {}", path.display())),
+        false => unreadable(error),
+    }
 }
 
 fn verify(config: &Config, path: &Path) -> Result<Outcome, Failure> {
     let mut bar = Bar::new("verifying");
     let found = match open_to_read(config, path) {
         Ok(store) => store.verify(|done, total| bar.show(done, total)).map_err(unreadable)?,
-        Err(error) => lost_superblock(path, &error).ok_or_else(|| unreadable(error))?,
+        Err(error) => lost_superblock(path, &error).ok_or_else(|| unopened(path, error))?,
     };
     Ok(Outcome { found, elapsed: bar.end(), ..Outcome::default() })
 }
@@ -102,19 +117,12 @@ fn verify(config: &Config, path: &Path) -> Result<Outcome, Failure> {
 fn repair(config: &Config, path: &Path) -> Result<Outcome, Failure> {
     let lost = match open_to_read(config, path) {
         Ok(_) => None,
-        Err(error) => Some(lost_superblock(path, &error).ok_or_else(|| unreadable(error))?),
+        Err(error) => Some(lost_superblock(path, &error).ok_or_else(|| unopened(path, error))?),
     };
     // Opening a store for writing makes a superblock that is lost from the segments.
     let store = open_store(config, path).map_err(unreadable)?;
     let mut bar = Bar::new("repairing");
-    let done = store.repair(|done, total| bar.show(done, total)).map_err(|error| {
-        let who = "another process maintains the store; try again when it has ended";
-        let what = match error.kind() {
-            ErrorKind::Busy => format!("{who} ({error})"),
-            _ => error.to_string(),
-        };
-        Failure::Unreadable(what)
-    })?;
+    let done = store.repair(|done, total| bar.show(done, total)).map_err(unreadable)?;
     let mut outcome = Outcome {
         found: done.before,
         left: Some(done.after),
@@ -163,10 +171,10 @@ impl Outcome {
         let (found, path) = (&self.found, path.display());
         let read = size(found.segment_bytes);
         let mut text = format!(
-            "{path}: {} records in {} segments ({read}), {} index pages; {}\n",
-            found.records,
-            found.segments,
-            found.index_pages,
+            "{path}: {} in {} ({read}), {}; {}\n",
+            counted(found.records, "record"),
+            counted(found.segments, "segment"),
+            counted(found.index_pages, "index page"),
             match found.damaged.len() as u64 + found.more {
                 0 => "everything is whole".to_owned(),
                 count => format!("{count} damaged"),
@@ -174,15 +182,17 @@ impl Outcome {
         );
         list(&mut text, &found.damaged, found.more);
         if found.suspect_segments > 0 {
-            let (segments, taken) = (found.suspect_segments, found.suspects.len());
+            let segments = counted_past(found.suspect_segments, "segment");
+            let taken = counted(found.suspects.len() as u64, "place");
             text.push_str(&format!(
-                "{segments} segments were written before the last power cut and are doubted, it \
-                 took {taken} places in them; `larder janitor` cleans up\n"
+                "{segments} written before the last power cut and doubted since; it took {taken} \
+                 there; `larder janitor` cleans up\n"
             ));
             list(&mut text, &found.suspects, 0);
         }
         if !found.leftovers.is_empty() {
-            text.push_str(&format!("{} files are left over\n", found.leftovers.len()));
+            let files = counted_past(found.leftovers.len() as u64, "file");
+            text.push_str(&format!("{files} left over\n"));
             list(&mut text, &found.leftovers, 0);
         }
         if found.index_was_overtaken {
@@ -190,7 +200,7 @@ impl Outcome {
         }
         if let Some(left) = &self.left {
             self.repairs(&mut text, left);
-        } else if !found.damaged.is_empty() {
+        } else if found.damaged.iter().any(|damage| damage.kind.is_repairable()) {
             text.push_str("`larder verify --repair` drops what is damaged and keeps the rest\n");
         }
         text
@@ -198,7 +208,10 @@ impl Outcome {
 
     fn repairs(&self, text: &mut String, left: &VerifyReport) {
         if self.steps.is_empty() {
-            text.push_str("there was nothing to repair\n");
+            text.push_str(match left.damaged.is_empty() {
+                true => "there was nothing to repair\n",
+                false => "nothing was repaired: a repair cannot help with this\n",
+            });
             return;
         }
         text.push_str("repaired:\n");
@@ -206,18 +219,19 @@ impl Outcome {
             text.push_str(&format!("  {}: {}\n", step.file, step.what));
         }
         if self.records_dropped > 0 {
-            text.push_str(&format!("{} records were dropped\n", self.records_dropped));
+            text.push_str(&format!("{} dropped\n", counted_past(self.records_dropped, "record")));
         }
         if self.keys_removed > 0 {
-            let keys = self.keys_removed;
-            text.push_str(&format!(
-                "{keys} keys were removed, because only an older value of them was left\n"
-            ));
+            let keys = counted_past(self.keys_removed, "key");
+            text.push_str(&format!("{keys} removed, because only an older value was left\n"));
         }
         match left.damaged.len() as u64 + left.more {
-            0 => text.push_str(&format!("{} records; everything is whole now\n", left.records)),
+            0 => {
+                let records = counted(left.records, "record");
+                text.push_str(&format!("{records}; everything is whole now\n"));
+            }
             count => {
-                text.push_str(&format!("{count} damages are left\n"));
+                text.push_str(&format!("{count} damaged still\n"));
                 list(text, &left.damaged, left.more);
             }
         }
