@@ -154,6 +154,8 @@ impl Log {
             }
             other => other?,
         };
+        // A write that makes a file longer has XFS reserve blocks behind it.
+        file.set_len(header.data_start())?;
         file.write_at(&header.encode_page(), 0)
     }
 
