@@ -5,7 +5,9 @@
 //! the slots. Only then are the records there. A writer killed in between leaves a hole that
 //! nothing points to.
 //!
-//! A record is not committed behind one of the same key in a later segment; it gets a new place.
+//! A record is not committed behind one of the same key in a later segment; it gets a new place. A
+//! copy of a record that stands in the log already is committed only if nothing newer of its key
+//! is, see [`append_copies`].
 //!
 //! Order inside a commit: superblock (once for each segment: its table counts), tail (the numbers
 //! are used up), frames, slots. Killed after any step, the next commit takes other numbers, and a
@@ -13,6 +15,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -26,9 +29,9 @@ use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::key::Key;
 use crate::limits::{
-    BLOCK_BYTES, BODY_WRITE_BYTES_MAX, EVICT_START_PERCENT, LOCK_WAIT_MS_MAX, PAGE_BYTES,
-    PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX, UNMERGED_SEGMENTS_MERGE, UPKEEP_BYTES,
-    UPKEEP_SHARE,
+    BLOCK_BYTES, BODY_WRITE_BYTES_MAX, EVICT_START_PERCENT, EXTEND_BYTES, LOCK_WAIT_MS_MAX,
+    PAGE_BYTES, PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX, UNMERGED_SEGMENTS_MERGE,
+    UPKEEP_BYTES, UPKEEP_SHARE,
 };
 use crate::location::Location;
 use crate::log::Segment;
@@ -98,8 +101,26 @@ struct Reservation {
     preallocate: Option<(u64, u64)>,
 }
 
+/// What became of copies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Copied {
+    /// The segment that they went to.
+    pub segment: u32,
+    /// Which of them are committed; the others were removed or replaced meanwhile.
+    pub committed: Vec<bool>,
+}
+
+/// Which records of a reservation are to be committed.
+#[derive(Clone, Copy, Debug)]
+enum Terms {
+    /// All of them, as new values of their keys.
+    All,
+    /// Those whose key has no record from this segment on: copies.
+    NoneFrom(u32),
+}
+
 enum Attempt {
-    Committed,
+    Committed(Copied),
     /// The segment was closed, or its table has no room: a new reservation may do.
     Again,
 }
@@ -147,7 +168,7 @@ fn dropped(handle: &Handle, reason: DropReason) -> Put {
 fn try_twice(handle: &Handle, records: &[Outgoing<'_>]) -> Result<Put> {
     let Some(locks) = handle.locks()? else { return Ok(dropped(handle, DropReason::ReadOnly)) };
     for _ in 0..2 {
-        if let Attempt::Committed = attempt(handle, locks, records)? {
+        if let Attempt::Committed(_) = attempt(handle, locks, records, Terms::All)? {
             handle.counters().add(EngineCounter::Puts.id(), records.len() as u64);
             return Ok(Put::Stored);
         }
@@ -155,7 +176,35 @@ fn try_twice(handle: &Handle, records: &[Outgoing<'_>]) -> Result<Put> {
     Ok(dropped(handle, DropReason::Closed))
 }
 
-fn attempt(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Result<Attempt> {
+/// Appends copies of records that were each the newest of their key at a moment when no segment
+/// below `open_from` was open. One whose key was put or removed since is left out: that has left a
+/// slot in a segment from there on. `None` if the copies are given up.
+///
+/// # Errors
+/// If the disk refuses. Want of room and a lock that cannot be had are none.
+pub fn append_copies(
+    handle: &Handle,
+    locks: &LockTable,
+    records: &[Outgoing<'_>],
+    open_from: u32,
+) -> Result<Option<Copied>> {
+    for _ in 0..2 {
+        match attempt(handle, locks, records, Terms::NoneFrom(open_from)) {
+            Ok(Attempt::Committed(copied)) => return Ok(Some(copied)),
+            Ok(Attempt::Again) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::Busy) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn attempt(
+    handle: &Handle,
+    locks: &LockTable,
+    records: &[Outgoing<'_>],
+    terms: Terms,
+) -> Result<Attempt> {
     let reservation = reserve(handle, locks, records)?;
     if let Some((offset, bytes)) = reservation.preallocate {
         // Without room for what lies ahead, the write itself may still succeed.
@@ -167,7 +216,7 @@ fn attempt(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Resu
             reservation.segment.write_at(piece, place)?;
         }
     }
-    commit(handle, locks, records, &reservation)
+    commit(handle, locks, records, terms, &reservation)
 }
 
 /// Offsets of the records if the first may stand at `start` or later, and the end of the last.
@@ -205,10 +254,24 @@ fn reserve(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Resu
     }
     let segment = live_segment(handle, tail.active)?;
     let preallocate = stretch(handle, &segment, tail.offset, end);
+    extend(handle, &segment, tail.offset, end)?;
     tail.offset = end;
     note_written(handle, &mut tail, bytes);
     handle.tail()?.write(&lock, &tail)?;
     Ok(Reservation { segment, epoch: tail.epoch, offsets, preallocate })
+}
+
+/// Makes the file longer if `start..end` is the first to enter a new step of it. XFS would reserve
+/// blocks behind the end of a file that every write makes longer, as many again as it has, and
+/// nobody could say how many.
+fn extend(handle: &Handle, segment: &Segment, start: u64, end: u64) -> Result<()> {
+    let step = EXTEND_BYTES.min(handle.segment_bytes);
+    let entered = if start <= segment.header.data_start() { 0 } else { start.div_ceil(step) };
+    let until = end.div_ceil(step);
+    match entered < until {
+        true => segment.set_len((until * step).min(handle.segment_bytes)),
+        false => Ok(()),
+    }
 }
 
 /// Counts what a power cut would cost, and notes when a checkpoint is due.
@@ -231,6 +294,23 @@ fn stretch(handle: &Handle, segment: &Segment, start: u64, end: u64) -> Option<(
     wanted.then(|| (start, (until * step).min(handle.segment_bytes).saturating_sub(start)))
 }
 
+/// Counts bytes of the store's directory that are no records as used; `false` without room.
+///
+/// # Errors
+/// `Busy` if the tail lock cannot be had; `Io`.
+pub fn take_room(handle: &Handle, bytes: u64) -> Result<bool> {
+    let locks = if handle.is_poisoned() { None } else { handle.locks()? };
+    let Some(locks) = locks else { return Ok(false) };
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    let tail = current_tail(handle, &lock)?;
+    match check_room(handle, &tail, bytes) {
+        Err(error) if error.kind() == ErrorKind::Full => return Ok(false),
+        room => room?,
+    }
+    handle.tail()?.write(&lock, &Tail { other_bytes: tail.other_bytes + bytes, ..tail })?;
+    Ok(true)
+}
+
 /// Drops a reservation that would pass `max_size`, and notes when eviction is due.
 fn check_room(handle: &Handle, tail: &Tail, bytes: u64) -> Result<()> {
     let ahead =
@@ -241,7 +321,8 @@ fn check_room(handle: &Handle, tail: &Tail, bytes: u64) -> Result<()> {
     let kept_back = UPKEEP_BYTES + (tail.other_bytes + active) / UPKEEP_SHARE;
     let used = tail.other_bytes + active + bytes + new_segment + kept_back;
     let max = handle.options.max_size_bytes;
-    if used > max / 100 * EVICT_START_PERCENT {
+    // What eviction goes by, or janitors would come and find nothing to do.
+    if tail.other_bytes + tail.offset + bytes > max / 100 * EVICT_START_PERCENT {
         handle.maintenance_due.store(true, Ordering::Relaxed);
     }
     if used > max {
@@ -294,6 +375,7 @@ fn commit(
     handle: &Handle,
     locks: &LockTable,
     records: &[Outgoing<'_>],
+    terms: Terms,
     reservation: &Reservation,
 ) -> Result<Attempt> {
     let segment = &reservation.segment;
@@ -302,38 +384,61 @@ fn commit(
     if tail.epoch != reservation.epoch || segment.id() < tail.open_from {
         return Ok(Attempt::Again);
     }
-    if is_behind(handle, segment, &tail, records)? {
-        if segment.id() == tail.active {
-            roll(handle, &lock, &tail)?;
+    let committed: Vec<bool> = match terms {
+        Terms::All if is_behind(handle, segment, &tail, records)? => {
+            if segment.id() == tail.active {
+                roll(handle, &lock, &tail)?;
+            }
+            return Ok(Attempt::Again);
         }
-        return Ok(Attempt::Again);
+        Terms::All => vec![true; records.len()],
+        Terms::NoneFrom(first) => {
+            let is_newest = |record| Ok(!has_record(handle, first..=tail.last, record)?);
+            records.iter().map(is_newest).collect::<Result<_>>()?
+        }
+    };
+    let placed = records.iter().zip(&reservation.offsets).zip(&committed);
+    let placed: Vec<_> = placed.filter(|(_, wanted)| **wanted).map(|(place, _)| place).collect();
+    let copied = Copied { segment: segment.id(), committed };
+    if placed.is_empty() {
+        return Ok(Attempt::Committed(copied));
     }
     mark_used(handle, &lock, segment.id())?;
     let first_sequence = tail.next_sequence;
-    tail.next_sequence += records.len() as u64;
+    tail.next_sequence += placed.len() as u64;
     handle.tail()?.write(&lock, &tail)?;
-    let mut slots = Vec::with_capacity(records.len());
-    for (index, (record, offset)) in records.iter().zip(&reservation.offsets).enumerate() {
-        let body_bytes = record.body.len() as u64;
-        let frame = Frame {
-            segment: segment.id(),
-            offset: *offset,
-            sequence: first_sequence + index as u64,
-            body_bytes,
-            head_check: body::stored_check(&record.body).unwrap_or(0),
-        };
-        segment.write_at(&frame.encode(segment.header.salt), *offset)?;
-        let record_bytes = FRAME_BYTES as u64 + body_bytes;
-        let location = Location::new(segment.id(), *offset, record_bytes, record.kind);
-        slots.push((record.key, location));
-    }
-    if segment.add_slots(&lock, &slots)? {
-        return Ok(Attempt::Committed);
+    if write_frames(segment, &lock, &placed, first_sequence)? {
+        return Ok(Attempt::Committed(copied));
     }
     if segment.id() == tail.active {
         roll(handle, &lock, &tail)?;
     }
     Ok(Attempt::Again)
+}
+
+/// Writes the frames and the slots of records; `false` if the table has no room for them.
+fn write_frames(
+    segment: &Segment,
+    lock: &LockGuard<'_>,
+    placed: &[(&Outgoing<'_>, &u64)],
+    first_sequence: u64,
+) -> Result<bool> {
+    let mut slots = Vec::with_capacity(placed.len());
+    for (index, (record, offset)) in placed.iter().enumerate() {
+        let body_bytes = record.body.len() as u64;
+        let frame = Frame {
+            segment: segment.id(),
+            offset: **offset,
+            sequence: first_sequence + index as u64,
+            body_bytes,
+            head_check: body::stored_check(&record.body).unwrap_or(0),
+        };
+        segment.write_at(&frame.encode(segment.header.salt), **offset)?;
+        let record_bytes = FRAME_BYTES as u64 + body_bytes;
+        let location = Location::new(segment.id(), **offset, record_bytes, record.kind);
+        slots.push((record.key, location));
+    }
+    segment.add_slots(lock, &slots)
 }
 
 /// Whether a later segment may have a record of one of these keys. The newest record of a key must
@@ -345,19 +450,31 @@ fn is_behind(
     tail: &Tail,
     records: &[Outgoing<'_>],
 ) -> Result<bool> {
+    for record in records {
+        if has_record(handle, segment.id() + 1..=tail.last, record)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether one of these segments may have a record of the key of `record`.
+fn has_record(
+    handle: &Handle,
+    segments: RangeInclusive<u32>,
+    record: &Outgoing<'_>,
+) -> Result<bool> {
     let mut found = Vec::new();
-    for id in segment.id() + 1..=tail.last {
-        let later = match handle.log.segment(id) {
-            Ok(Some(later)) => later,
+    for id in segments {
+        let segment = match handle.log.segment(id) {
+            Ok(Some(segment)) => segment,
             Ok(None) => continue,
             Err(error) if error.is_unreadable() => return Ok(true),
             Err(error) => return Err(error),
         };
-        for record in records {
-            let all_valid = later.find_slots(&record.key, &mut found)?;
-            if !all_valid || !found.is_empty() {
-                return Ok(true);
-            }
+        let all_valid = segment.find_slots(&record.key, &mut found)?;
+        if !all_valid || !found.is_empty() {
+            return Ok(true);
         }
     }
     Ok(false)

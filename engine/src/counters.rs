@@ -74,6 +74,10 @@ engine_counters! {
     Copied = "engine_sections_copied";
     /// What [`Damaged`](EngineCounter::Damaged) was when a repair last left everything whole.
     DamagedMended = "engine_damaged_mended";
+    /// Records that were appended again because their segment was to go.
+    ReinsertedRecords = "engine_reinserted_records";
+    /// Bytes of these records.
+    ReinsertedBytes = "engine_reinserted_bytes";
 }
 
 /// A higher count is none: nobody counts so far in a hundred years. The file has no checksums.

@@ -22,6 +22,7 @@ use crate::index::Index;
 use crate::key::Key;
 use crate::limits::{CANDIDATES_MAX, INDEX_RETRIES_MAX};
 use crate::location::Location;
+use crate::log::{RecordHead, Segment};
 use crate::record::Record;
 
 /// The places that may hold a key, and whether a newer one may be hidden by damage.
@@ -59,7 +60,8 @@ pub fn find(handle: &Arc<Handle>, key: &Key, reading: Reading) -> Result<Option<
     let mut found = Candidates::default();
     let block = candidates(handle, key, &mut found)?;
     match newest_of(handle, key, &found, &block, reading) {
-        Ok(record) => Ok(record
+        Ok(newest) => Ok(newest
+            .map(|newest| Record::new(handle, newest.segment, newest.location, newest.record))
             .filter(|record| record.kind() != Some(RecordKind::Tombstone))
             .map(|record| Found { is_old: is_old(&record, &block), record })),
         Err(error) if error.is_unreadable() => {
@@ -70,10 +72,28 @@ pub fn find(handle: &Arc<Handle>, key: &Key, reading: Reading) -> Result<Option<
     }
 }
 
+/// Where the newest record of `key` stands; `None` if there is none, or damage may hide it.
+///
+/// # Errors
+/// `Io` if the superblock cannot be read.
+pub fn place(handle: &Handle, key: &Key) -> Result<Option<Location>> {
+    let mut found = Candidates::default();
+    let block = candidates(handle, key, &mut found)?;
+    let newest = newest_of(handle, key, &found, &block, Reading::Head);
+    Ok(newest.ok().flatten().map(|newest| newest.location))
+}
+
 /// Whether a record stands in the older half of the live segments.
 pub fn is_old(record: &Record, block: &Superblock) -> bool {
     let live = block.next_segment - block.oldest_live;
     record.location().segment < block.oldest_live + live / 2
+}
+
+/// The newest record of a key.
+struct Newest {
+    segment: Arc<Segment>,
+    location: Location,
+    record: RecordHead,
 }
 
 /// The newest of the candidates.
@@ -81,14 +101,14 @@ pub fn is_old(record: &Record, block: &Superblock) -> bool {
 /// # Errors
 /// `Corrupt` where it may be hidden by damage.
 fn newest_of(
-    handle: &Arc<Handle>,
+    handle: &Handle,
     key: &Key,
     found: &Candidates,
     block: &Superblock,
     reading: Reading,
-) -> Result<Option<Record>> {
+) -> Result<Option<Newest>> {
     let hidden = || Error::corrupt("a newer record may be hidden by damage").at_path(&handle.path);
-    let mut newest: Option<Record> = None;
+    let mut newest: Option<Newest> = None;
     let mut settled = None;
     // The slots of a page stand in the order of their commits, so from the end on the first record
     // of the key is the newest of its segment; a key that is written often costs no more reads.
@@ -130,8 +150,9 @@ fn newest_of(
             }
         }
         settled = in_table.then_some(location.segment);
-        if newest.as_ref().is_none_or(|other| other.sequence() < record.frame.sequence) {
-            newest = Some(Record::new(handle, segment, *location, record));
+        let sequence = record.frame.sequence;
+        if newest.as_ref().is_none_or(|other| other.record.frame.sequence < sequence) {
+            newest = Some(Newest { segment, location: *location, record });
         }
     }
     if found.hidden { Err(hidden()) } else { Ok(newest) }

@@ -318,7 +318,12 @@ impl<'a> Writer<'a> {
 
     fn flush(&mut self) -> Result<()> {
         let offset = u64::from(self.buffered_at) * PAGE_BYTES as u64;
-        self.index.window.file().write_at(&self.buffered, offset)?;
+        let (file, end) = (self.index.window.file(), offset + self.buffered.len() as u64);
+        if file.sizes()?.len_bytes < end {
+            // A write that makes a file longer has XFS reserve blocks behind it.
+            file.set_len(end)?;
+        }
+        file.write_at(&self.buffered, offset)?;
         self.buffered.clear();
         Ok(())
     }

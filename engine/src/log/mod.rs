@@ -156,6 +156,7 @@ impl Log {
         };
         file.give_to_owner();
         // From now on a table that ends early is one that was cut short.
+        // A write that makes a file longer has XFS reserve blocks behind it.
         file.set_len(header.data_start())?;
         file.write_at(&header.encode_page(), 0)
     }

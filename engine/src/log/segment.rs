@@ -481,8 +481,9 @@ impl Segment {
         let len_bytes = self.sizes()?.len_bytes.max(self.header.data_start());
         let entries_at = len_bytes.next_multiple_of(RECORD_ALIGN);
         let footer = encode_footer(entries, self.id(), entries_at, self.header.salt);
-        self.write_at(&footer, entries_at)?;
-        self.window.file().set_len(entries_at + footer.len() as u64)
+        // First its length: a write that makes a file longer has XFS reserve blocks behind it.
+        self.window.file().set_len(entries_at + footer.len() as u64)?;
+        self.write_at(&footer, entries_at)
     }
 }
 /// A page of a table that ends early is damaged: what it had may be of any key.

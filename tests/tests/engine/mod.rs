@@ -5,6 +5,7 @@ mod costs;
 mod crash;
 mod damage;
 mod decoders;
+mod eviction;
 mod faults;
 mod format;
 mod hostile;

@@ -8,6 +8,7 @@ mod failures;
 mod faults;
 mod hits;
 mod interface;
+mod janitor;
 mod locks;
 mod regressions;
 mod verify;

@@ -12,6 +12,7 @@ mod fuzz;
 mod nightly;
 mod process;
 mod sanitize;
+mod soak;
 mod test;
 mod workspace;
 
@@ -66,11 +67,12 @@ fn main() -> ExitCode {
             "fill" => bench("fill", rest),
             "storm" => below_target("storm", rest),
             "powercut" => below_target("powercut", rest),
+            "soak" => soak::run(rest),
             "help" | "--help" | "-h" => {
-                print!("{USAGE}");
+                print!("{USAGE}{}", soak::USAGE);
                 Ok(true)
             }
-            other => Err(format!("there is no command `{other}`\n\n{USAGE}").into()),
+            other => Err(format!("there is no command `{other}`\n\n{USAGE}{}", soak::USAGE).into()),
         },
         None => Err(format!("a command is missing\n\n{USAGE}").into()),
     };
