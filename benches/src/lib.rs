@@ -4,6 +4,7 @@
 pub mod powercut;
 pub mod process;
 pub mod storm;
+pub mod traces;
 
 use std::path::Path;
 
