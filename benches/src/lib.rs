@@ -49,7 +49,7 @@ pub fn put(store: &Store, number: u64, value: &[u8]) {
     let entry = Entry::new(key(number), RecordKind::Result, vec![section]);
     assert_eq!(store.put(&entry).expect("the disk works"), Put::Stored);
     if store.maintenance_due() {
-        store.maintain(Budget::inline()).expect("the disk works");
+        store.maintain(Budget::due()).expect("the disk works");
     }
 }
 

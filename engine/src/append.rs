@@ -5,7 +5,9 @@
 //! the slots. Only then are the records there. A writer killed in between leaves a hole that
 //! nothing points to.
 //!
-//! A record is not committed behind one of the same key in a later segment; it gets a new place.
+//! A record is not committed behind one of the same key in a later segment; it gets a new place. A
+//! copy of a record that stands in the log already is committed only if nothing newer of its key
+//! is, see [`append_copies`].
 //!
 //! Order inside a commit: superblock (once for each segment: its table counts), tail (the numbers
 //! are used up), frames, slots. Killed after any step, the next commit takes other numbers, and a
@@ -13,6 +15,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -98,8 +101,26 @@ struct Reservation {
     preallocate: Option<(u64, u64)>,
 }
 
+/// What became of copies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Copied {
+    /// The segment that they went to.
+    pub segment: u32,
+    /// Which of them are committed; the others were removed or replaced meanwhile.
+    pub committed: Vec<bool>,
+}
+
+/// Which records of a reservation are to be committed.
+#[derive(Clone, Copy, Debug)]
+enum Terms {
+    /// All of them, as new values of their keys.
+    All,
+    /// Those whose key has no record from this segment on: copies.
+    NoneFrom(u32),
+}
+
 enum Attempt {
-    Committed,
+    Committed(Copied),
     /// The segment was closed, or its table has no room: a new reservation may do.
     Again,
 }
@@ -147,7 +168,7 @@ fn dropped(handle: &Handle, reason: DropReason) -> Put {
 fn try_twice(handle: &Handle, records: &[Outgoing<'_>]) -> Result<Put> {
     let Some(locks) = handle.locks()? else { return Ok(dropped(handle, DropReason::ReadOnly)) };
     for _ in 0..2 {
-        if let Attempt::Committed = attempt(handle, locks, records)? {
+        if let Attempt::Committed(_) = attempt(handle, locks, records, Terms::All)? {
             handle.counters().add(EngineCounter::Puts.id(), records.len() as u64);
             return Ok(Put::Stored);
         }
@@ -155,7 +176,35 @@ fn try_twice(handle: &Handle, records: &[Outgoing<'_>]) -> Result<Put> {
     Ok(dropped(handle, DropReason::Closed))
 }
 
-fn attempt(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Result<Attempt> {
+/// Appends copies of records that were each the newest of their key at a moment when no segment
+/// below `open_from` was open. One whose key was put or removed since is left out: that has left a
+/// slot in a segment from there on. `None` if the copies are given up.
+///
+/// # Errors
+/// If the disk refuses. Want of room and a lock that cannot be had are none.
+pub fn append_copies(
+    handle: &Handle,
+    locks: &LockTable,
+    records: &[Outgoing<'_>],
+    open_from: u32,
+) -> Result<Option<Copied>> {
+    for _ in 0..2 {
+        match attempt(handle, locks, records, Terms::NoneFrom(open_from)) {
+            Ok(Attempt::Committed(copied)) => return Ok(Some(copied)),
+            Ok(Attempt::Again) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::Busy) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn attempt(
+    handle: &Handle,
+    locks: &LockTable,
+    records: &[Outgoing<'_>],
+    terms: Terms,
+) -> Result<Attempt> {
     let reservation = reserve(handle, locks, records)?;
     if let Some((offset, bytes)) = reservation.preallocate {
         // Without room for what lies ahead, the write itself may still succeed.
@@ -167,7 +216,7 @@ fn attempt(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Resu
             reservation.segment.write_at(piece, place)?;
         }
     }
-    commit(handle, locks, records, &reservation)
+    commit(handle, locks, records, terms, &reservation)
 }
 
 /// Offsets of the records if the first may stand at `start` or later, and the end of the last.
@@ -308,6 +357,7 @@ fn commit(
     handle: &Handle,
     locks: &LockTable,
     records: &[Outgoing<'_>],
+    terms: Terms,
     reservation: &Reservation,
 ) -> Result<Attempt> {
     let segment = &reservation.segment;
@@ -316,38 +366,61 @@ fn commit(
     if tail.epoch != reservation.epoch || segment.id() < tail.open_from {
         return Ok(Attempt::Again);
     }
-    if is_behind(handle, segment, &tail, records)? {
-        if segment.id() == tail.active {
-            roll(handle, &lock, &tail)?;
+    let committed: Vec<bool> = match terms {
+        Terms::All if is_behind(handle, segment, &tail, records)? => {
+            if segment.id() == tail.active {
+                roll(handle, &lock, &tail)?;
+            }
+            return Ok(Attempt::Again);
         }
-        return Ok(Attempt::Again);
+        Terms::All => vec![true; records.len()],
+        Terms::NoneFrom(first) => {
+            let is_newest = |record| Ok(!has_record(handle, first..=tail.last, record)?);
+            records.iter().map(is_newest).collect::<Result<_>>()?
+        }
+    };
+    let placed = records.iter().zip(&reservation.offsets).zip(&committed);
+    let placed: Vec<_> = placed.filter(|(_, wanted)| **wanted).map(|(place, _)| place).collect();
+    let copied = Copied { segment: segment.id(), committed };
+    if placed.is_empty() {
+        return Ok(Attempt::Committed(copied));
     }
     mark_used(handle, &lock, segment.id())?;
     let first_sequence = tail.next_sequence;
-    tail.next_sequence += records.len() as u64;
+    tail.next_sequence += placed.len() as u64;
     handle.tail()?.write(&lock, &tail)?;
-    let mut slots = Vec::with_capacity(records.len());
-    for (index, (record, offset)) in records.iter().zip(&reservation.offsets).enumerate() {
-        let body_bytes = record.body.len() as u64;
-        let frame = Frame {
-            segment: segment.id(),
-            offset: *offset,
-            sequence: first_sequence + index as u64,
-            body_bytes,
-            head_check: body::stored_check(&record.body).unwrap_or(0),
-        };
-        segment.write_at(&frame.encode(segment.header.salt), *offset)?;
-        let record_bytes = FRAME_BYTES as u64 + body_bytes;
-        let location = Location::new(segment.id(), *offset, record_bytes, record.kind);
-        slots.push((record.key, location));
-    }
-    if segment.add_slots(&lock, &slots)? {
-        return Ok(Attempt::Committed);
+    if write_frames(segment, &lock, &placed, first_sequence)? {
+        return Ok(Attempt::Committed(copied));
     }
     if segment.id() == tail.active {
         roll(handle, &lock, &tail)?;
     }
     Ok(Attempt::Again)
+}
+
+/// Writes the frames and the slots of records; `false` if the table has no room for them.
+fn write_frames(
+    segment: &Segment,
+    lock: &LockGuard<'_>,
+    placed: &[(&Outgoing<'_>, &u64)],
+    first_sequence: u64,
+) -> Result<bool> {
+    let mut slots = Vec::with_capacity(placed.len());
+    for (index, (record, offset)) in placed.iter().enumerate() {
+        let body_bytes = record.body.len() as u64;
+        let frame = Frame {
+            segment: segment.id(),
+            offset: **offset,
+            sequence: first_sequence + index as u64,
+            body_bytes,
+            head_check: body::stored_check(&record.body).unwrap_or(0),
+        };
+        segment.write_at(&frame.encode(segment.header.salt), **offset)?;
+        let record_bytes = FRAME_BYTES as u64 + body_bytes;
+        let location = Location::new(segment.id(), **offset, record_bytes, record.kind);
+        slots.push((record.key, location));
+    }
+    segment.add_slots(lock, &slots)
 }
 
 /// Whether a later segment may have a record of one of these keys. The newest record of a key must
@@ -359,19 +432,31 @@ fn is_behind(
     tail: &Tail,
     records: &[Outgoing<'_>],
 ) -> Result<bool> {
+    for record in records {
+        if has_record(handle, segment.id() + 1..=tail.last, record)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether one of these segments may have a record of the key of `record`.
+fn has_record(
+    handle: &Handle,
+    segments: RangeInclusive<u32>,
+    record: &Outgoing<'_>,
+) -> Result<bool> {
     let mut found = Vec::new();
-    for id in segment.id() + 1..=tail.last {
-        let later = match handle.log.segment(id) {
-            Ok(Some(later)) => later,
+    for id in segments {
+        let segment = match handle.log.segment(id) {
+            Ok(Some(segment)) => segment,
             Ok(None) => continue,
             Err(error) if error.is_unreadable() => return Ok(true),
             Err(error) => return Err(error),
         };
-        for record in records {
-            let all_valid = later.find_slots(&record.key, &mut found)?;
-            if !all_valid || !found.is_empty() {
-                return Ok(true);
-            }
+        let all_valid = segment.find_slots(&record.key, &mut found)?;
+        if !all_valid || !found.is_empty() {
+            return Ok(true);
         }
     }
     Ok(false)

@@ -72,6 +72,10 @@ engine_counters! {
     Cloned = "engine_sections_cloned";
     /// Sections restored by copying.
     Copied = "engine_sections_copied";
+    /// Records that were appended again because their segment was to go.
+    ReinsertedRecords = "engine_reinserted_records";
+    /// Bytes of these records.
+    ReinsertedBytes = "engine_reinserted_bytes";
 }
 
 /// The counters of a store.

@@ -1,11 +1,14 @@
-//! Eviction: the oldest segments go, whole.
+//! Eviction: the oldest segments go, whole, and what was hit in them stays.
 //!
 //! 1. Begins at 90 % of `max_size`, ends at 80 %. The cost does not depend on the number of
 //!    entries.
-//! 2. `oldest live` is published under the tail lock, and on the disk, before the first file is
+//! 2. Records that were hit while their segment stood in the older half of the log are appended
+//!    again first, up to half of the bytes that go, in rounds, so that the copies of one round take
+//!    little room. They are on the disk before their sources are published as gone.
+//! 3. `oldest live` is published under the tail lock, and on the disk, before the first file is
 //!    unlinked: a reader that holds the segment finishes, one that comes late misses, and no power
 //!    cut brings a segment back whose successors are gone.
-//! 3. Their bytes count as free when the files are gone. A killed evictor leaves files below
+//! 4. Their bytes count as free when the files are gone. A killed evictor leaves files below
 //!    `oldest live` that still count; the next one unlinks them before it drops anything.
 
 use std::ops::Range;
@@ -15,7 +18,13 @@ use crate::env::{LockByte, LockGuard, LockTable};
 use crate::error::Result;
 use crate::format::tail::Tail;
 use crate::handle::Handle;
-use crate::limits::{EVICT_START_PERCENT, EVICT_STOP_PERCENT, LOCK_WAIT_MS_MAX};
+use crate::limits::{
+    EVICT_ROUNDS_MAX, EVICT_START_PERCENT, EVICT_STOP_PERCENT, LOCK_WAIT_MS_MAX, REINSERT_PERCENT,
+    REINSERT_ROUND_SHARE,
+};
+use crate::location::Location;
+use crate::log::Segment;
+use crate::reinsertion::{Copies, reinsert};
 use crate::rolling::{current_tail, own_segments_ahead, roll};
 
 /// What an eviction did.
@@ -25,6 +34,19 @@ pub struct Evicted {
     pub segments: u64,
     /// Disk bytes that they occupied.
     pub bytes: u64,
+    /// Records of theirs that were appended again.
+    pub reinserted_records: u64,
+    /// Bytes of these records.
+    pub reinserted_bytes: u64,
+}
+
+impl Evicted {
+    fn add(&mut self, other: &Evicted) {
+        self.segments += other.segments;
+        self.bytes += other.bytes;
+        self.reinserted_records += other.reinserted_records;
+        self.reinserted_bytes += other.reinserted_bytes;
+    }
 }
 
 /// Disk bytes of the store as the tail knows them.
@@ -32,30 +54,104 @@ pub fn used_bytes(handle: &Handle, tail: &Tail) -> u64 {
     tail.other_bytes + handle.log.sizes(tail.active).disk_bytes.max(tail.offset)
 }
 
-/// Evicts if it is due.
+/// How an eviction goes about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effort {
+    /// Segments are dropped until it is enough, and what was hit in them is kept.
+    Thorough,
+    /// One segment is dropped, with all that is in it: for a process that has something else to do.
+    Least,
+}
+
+/// Evicts if it is due. Only under the janitor lock.
 ///
 /// # Errors
 /// `Busy` if the tail lock cannot be had; `Io`.
-pub fn evict(handle: &Handle, locks: &LockTable) -> Result<Evicted> {
+pub fn evict(handle: &Handle, locks: &LockTable, effort: Effort) -> Result<Evicted> {
+    let max = handle.options.max_size_bytes;
+    let mut evicted = Evicted::default();
+    let mut budget = 0;
+    let mut percent = EVICT_START_PERCENT;
+    // Writers may be faster than this; whatever is left to do then, their puts find due again.
+    for _ in 0..EVICT_ROUNDS_MAX {
+        let Some(plan) = plan(handle, locks, effort, max / 100 * percent)? else { break };
+        let round = match effort {
+            Effort::Least => drop_planned(handle, locks, plan.end)?,
+            Effort::Thorough => keep_and_drop(handle, locks, plan, &mut budget)?,
+        };
+        evicted.add(&round);
+        if effort == Effort::Least || round.segments == 0 {
+            break;
+        }
+        percent = EVICT_STOP_PERCENT;
+    }
+    Ok(evicted)
+}
+
+/// The segments that are to go if the store holds more than `limit`, closed.
+fn plan(
+    handle: &Handle,
+    locks: &LockTable,
+    effort: Effort,
+    limit: u64,
+) -> Result<Option<Range<u32>>> {
     let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
     let mut tail = current_tail(handle, &lock)?;
-    let max = handle.options.max_size_bytes;
     let mut used = used_bytes(handle, &tail);
-    if used <= max / 100 * EVICT_START_PERCENT {
-        return Ok(Evicted::default());
+    if used <= limit {
+        return Ok(None);
     }
-    let mut oldest = handle.superblock.read()?.oldest_live;
-    while used > max / 100 * EVICT_STOP_PERCENT {
-        if oldest == tail.active {
+    let enough = handle.options.max_size_bytes / 100 * EVICT_STOP_PERCENT;
+    let first = handle.superblock.read()?.oldest_live;
+    let mut end = first;
+    while used > enough && (effort == Effort::Thorough || end == first) {
+        if end == tail.active {
             if own_segments_ahead(handle, &tail)? == 0 {
                 break;
             }
             tail = roll(handle, &lock, &tail)?;
         }
-        used = used.saturating_sub(handle.log.occupied_bytes(oldest));
-        oldest += 1;
+        used = used.saturating_sub(handle.log.occupied_bytes(end));
+        end += 1;
     }
-    drop_below(handle, locks, lock, &tail, oldest)
+    if end > tail.open_from {
+        handle.tail()?.write(&lock, &Tail { open_from: end, ..tail })?;
+    }
+    Ok((end > first).then_some(first..end))
+}
+
+/// Reinserts what was hit in the first of these segments, and drops them.
+fn keep_and_drop(
+    handle: &Handle,
+    locks: &LockTable,
+    segments: Range<u32>,
+    budget: &mut u64,
+) -> Result<Evicted> {
+    let copied_max = handle.options.max_size_bytes / REINSERT_ROUND_SHARE;
+    let mut copies = Copies::default();
+    let mut kept = Evicted::default();
+    let mut end = segments.start;
+    while end < segments.end && kept.reinserted_bytes < copied_max {
+        *budget += handle.log.sizes(end).disk_bytes / 100 * REINSERT_PERCENT;
+        let hits = handle.hits(end);
+        let mut was_hit = |_: &Segment, location: Location| hits.contains(location);
+        if !hits.is_empty() {
+            let done = reinsert(handle, locks, end, *budget, &mut was_hit, &mut copies)?;
+            *budget -= done.bytes;
+            kept.reinserted_records += done.records;
+            kept.reinserted_bytes += done.bytes;
+        }
+        end += 1;
+    }
+    copies.sync(handle, locks)?;
+    kept.add(&drop_planned(handle, locks, end)?);
+    Ok(kept)
+}
+
+fn drop_planned(handle: &Handle, locks: &LockTable, end: u32) -> Result<Evicted> {
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    let tail = current_tail(handle, &lock)?;
+    drop_below(handle, locks, lock, &tail, end.min(tail.active))
 }
 
 /// Drops the live segments below `oldest`; takes over the tail lock, and gives it back before it
@@ -79,6 +175,7 @@ pub fn drop_below(
     let evicted = Evicted {
         segments: u64::from(oldest - first),
         bytes: sum(&|id| handle.log.sizes(id).disk_bytes),
+        ..Evicted::default()
     };
     publish(handle, &lock, tail, oldest)?;
     drop(lock);

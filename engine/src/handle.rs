@@ -14,7 +14,7 @@ use crate::limits::CURRENT_TRIES_MAX;
 use crate::location::Location;
 use crate::log::{Log, TailFile};
 use crate::options::{Options, ReadMode};
-use crate::recency::Recency;
+use crate::recency::{Hits, Recency};
 use crate::superblock::SuperblockFile;
 
 /// An open store.
@@ -187,6 +187,12 @@ impl Handle {
             // A hit that cannot be noted is still a hit.
             let _ = recency.touch(location);
         }
+    }
+
+    /// What was hit in a segment since it grew old, as far as that is known.
+    pub fn hits(&self, segment: u32) -> Hits {
+        let hits = self.recency().and_then(|recency| recency.hits(segment).ok());
+        hits.unwrap_or_else(Hits::none)
     }
 
     /// Bytes of the disk blocks of the whole store.

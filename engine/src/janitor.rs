@@ -12,10 +12,12 @@ pub use repair::{RepairStep, Repaired, repair};
 use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockTable};
 use crate::error::{Error, ErrorKind, Result};
-use crate::eviction;
+use crate::eviction::{self, Effort};
 use crate::format::tail::Tail;
 use crate::handle::Handle;
-use crate::limits::{COUNT_TRIES_MAX, LOCK_WAIT_MS_MAX, UNMERGED_SEGMENTS_MERGE};
+use crate::limits::{
+    COUNT_TRIES_MAX, LOCK_WAIT_MS_MAX, UNMERGED_SEGMENTS_MERGE, UNMERGED_SEGMENTS_MERGE_INLINE,
+};
 use crate::merging;
 use crate::rolling::{current_tail, is_checkpoint_due, live_segment, own_segments_ahead, roll};
 
@@ -25,17 +27,26 @@ pub struct Budget {
     /// Closes every segment that the tail has left, merges whatever is closed and makes a
     /// checkpoint if one is due; else only what is due.
     full: bool,
+    /// Evicts until it is enough and reinserts what was hit, merges early; else one segment goes,
+    /// with all that is in it, and a merge comes when look-ups would notice that there is none.
+    thorough: bool,
 }
 
 impl Budget {
-    /// What is due and cannot wait: for a process that has something else to do.
+    /// What is due and cannot wait: for a process that has something else to do. At most one
+    /// segment is evicted, nothing is reinserted.
     pub fn inline() -> Self {
-        Budget { full: false }
+        Budget { full: false, thorough: false }
+    }
+
+    /// Everything that is due.
+    pub fn due() -> Self {
+        Budget { full: false, thorough: true }
     }
 
     /// Everything that can be done.
     pub fn full() -> Self {
-        Budget { full: true }
+        Budget { full: true, thorough: true }
     }
 }
 
@@ -48,6 +59,10 @@ pub struct Maintained {
     pub segments_evicted: u64,
     /// Disk bytes freed by that.
     pub bytes_evicted: u64,
+    /// Records that were appended again because their segment went.
+    pub records_reinserted: u64,
+    /// Bytes of these records.
+    pub bytes_reinserted: u64,
     /// Whether segments were merged into the tree.
     pub merged: bool,
     /// Whether a checkpoint was made.
@@ -99,25 +114,28 @@ fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintain
     handle.maintenance_due.store(false, Ordering::Relaxed);
     // What a killed evictor left counts as used: it must go before live segments do.
     eviction::sweep(handle)?;
-    evict(handle, locks, &mut done)?;
+    let effort = if budget.thorough { Effort::Thorough } else { Effort::Least };
+    evict(handle, locks, effort, &mut done)?;
     let tail = close(handle, locks, budget.full)?;
     let block = handle.superblock.read()?;
     let meta = handle.index()?.meta()?;
     let first = merging::first_unmerged(meta.as_ref(), &block);
     merging::seal(handle, first, tail.open_from)?;
     let unmerged = tail.open_from.saturating_sub(first);
+    let unmerged_max =
+        if budget.thorough { UNMERGED_SEGMENTS_MERGE } else { UNMERGED_SEGMENTS_MERGE_INLINE };
     if budget.full && merging::is_damaged(handle)? {
         merging::repair(handle, tail.open_from)?;
         done.merged = true;
     } else if meta.is_none()
-        || unmerged >= UNMERGED_SEGMENTS_MERGE
+        || unmerged >= unmerged_max
         || (budget.full && (unmerged > 0 || !block.suspects().is_empty()))
     {
         done.merged = merging::merge(handle, tail.open_from)?.is_some();
     }
-    if done.merged {
+    if done.merged && budget.thorough {
         // The index has grown, and nobody else counts that.
-        evict(handle, locks, &mut done)?;
+        evict(handle, locks, effort, &mut done)?;
     }
     if budget.full && is_checkpoint_due(handle, &tail) {
         make_checkpoint(handle, locks)?;
@@ -127,11 +145,13 @@ fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintain
 }
 
 /// Counts what the store occupies, and evicts if that is too much.
-fn evict(handle: &Handle, locks: &LockTable, done: &mut Maintained) -> Result<()> {
+fn evict(handle: &Handle, locks: &LockTable, effort: Effort, done: &mut Maintained) -> Result<()> {
     count(handle, locks)?;
-    let evicted = eviction::evict(handle, locks)?;
+    let evicted = eviction::evict(handle, locks, effort)?;
     done.segments_evicted += evicted.segments;
     done.bytes_evicted += evicted.bytes;
+    done.records_reinserted += evicted.reinserted_records;
+    done.bytes_reinserted += evicted.reinserted_bytes;
     Ok(())
 }
 

@@ -28,6 +28,7 @@ mod options;
 mod recency;
 mod record;
 mod recovery;
+mod reinsertion;
 mod restore;
 mod rolling;
 mod snapshot;

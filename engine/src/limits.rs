@@ -77,6 +77,20 @@ pub const BODY_WRITE_BYTES_MAX: usize = 256 << 10;
 /// Most records that one call of `put_all` may append.
 pub const PUT_ALL_RECORDS_MAX: usize = 64;
 
+/// Records that are reinserted are committed in batches of about so many bytes: larger ones take
+/// memory, smaller ones locks and calls.
+pub const REINSERT_BATCH_BYTES: u64 = 1 << 20;
+
+/// At most this share of the bytes that are evicted is reinserted, in percent.
+pub const REINSERT_PERCENT: u64 = 50;
+
+/// An eviction drops segments whenever it has reinserted one part in this many of `max_size`: more
+/// parts cost syncs, fewer take room from puts meanwhile.
+pub const REINSERT_ROUND_SHARE: u64 = 64;
+
+/// An eviction that has not come to its end after so many rounds leaves the rest to the next one.
+pub const EVICT_ROUNDS_MAX: usize = 64;
+
 /// A lock that cannot be had for this long is given up, in milliseconds: its holder is stopped.
 pub const LOCK_WAIT_MS_MAX: u64 = 50;
 
@@ -93,6 +107,10 @@ pub const CANDIDATES_MAX: usize = 4096;
 
 /// Closed segments wait for a merge into the tree until there are this many of them.
 pub const UNMERGED_SEGMENTS_MERGE: u32 = 8;
+
+/// The same where a compile would have to wait for the merge and its syncs. A look-up opens each
+/// unmerged segment: ten microseconds for each.
+pub const UNMERGED_SEGMENTS_MERGE_INLINE: u32 = 16;
 
 /// Segments that roll while the store is counted make the count worthless; it is tried so often.
 pub const COUNT_TRIES_MAX: usize = 3;

@@ -21,6 +21,7 @@ use crate::index::Index;
 use crate::key::Key;
 use crate::limits::{CANDIDATES_MAX, INDEX_RETRIES_MAX};
 use crate::location::Location;
+use crate::log::{RecordHead, Segment};
 use crate::record::Record;
 
 /// The places that may hold a key, and whether a newer one may be hidden by damage.
@@ -58,7 +59,8 @@ pub fn find(handle: &Arc<Handle>, key: &Key, reading: Reading) -> Result<Option<
     let mut found = Candidates::default();
     let block = candidates(handle, key, &mut found)?;
     match newest_of(handle, key, &found, &block, reading) {
-        Ok(record) => Ok(record
+        Ok(newest) => Ok(newest
+            .map(|newest| Record::new(handle, newest.segment, newest.location, newest.record))
             .filter(|record| record.kind() != Some(RecordKind::Tombstone))
             .map(|record| Found { is_old: is_old(&record, &block), record })),
         Err(Damaged) => {
@@ -66,6 +68,17 @@ pub fn find(handle: &Arc<Handle>, key: &Key, reading: Reading) -> Result<Option<
             Ok(None)
         }
     }
+}
+
+/// Where the newest record of `key` stands; `None` if there is none, or damage may hide it.
+///
+/// # Errors
+/// `Io` if the superblock cannot be read.
+pub fn place(handle: &Handle, key: &Key) -> Result<Option<Location>> {
+    let mut found = Candidates::default();
+    let block = candidates(handle, key, &mut found)?;
+    let newest = newest_of(handle, key, &found, &block, Reading::Head);
+    Ok(newest.ok().flatten().map(|newest| newest.location))
 }
 
 /// Whether a record stands in the older half of the live segments.
@@ -78,14 +91,21 @@ pub fn is_old(record: &Record, block: &Superblock) -> bool {
 #[derive(Debug)]
 struct Damaged;
 
+/// The newest record of a key.
+struct Newest {
+    segment: Arc<Segment>,
+    location: Location,
+    record: RecordHead,
+}
+
 fn newest_of(
-    handle: &Arc<Handle>,
+    handle: &Handle,
     key: &Key,
     found: &Candidates,
     block: &Superblock,
     reading: Reading,
-) -> std::result::Result<Option<Record>, Damaged> {
-    let mut newest: Option<Record> = None;
+) -> std::result::Result<Option<Newest>, Damaged> {
+    let mut newest: Option<Newest> = None;
     let mut settled = None;
     // The slots of a page stand in the order of their commits, so from the end on the first record
     // of the key is the newest of its segment; a key that is written often costs no more reads.
@@ -123,8 +143,9 @@ fn newest_of(
             continue;
         }
         settled = in_table.then_some(location.segment);
-        if newest.as_ref().is_none_or(|other| other.sequence() < record.frame.sequence) {
-            newest = Some(Record::new(handle, segment, *location, record));
+        let sequence = record.frame.sequence;
+        if newest.as_ref().is_none_or(|other| other.record.frame.sequence < sequence) {
+            newest = Some(Newest { segment, location: *location, record });
         }
     }
     if found.hidden { Err(Damaged) } else { Ok(newest) }

@@ -58,19 +58,12 @@ impl Recency {
         Ok((offset, if is_its_own { slot } else { [0; STRIDE_BYTES] }))
     }
 
-    /// Where in its slot the word of a location stands, and its bit in that.
-    fn bit(&self, location: Location) -> (usize, u64) {
-        // A segment of its own size has more granules than bits; its last bit stands for the rest.
-        let granule = (location.offset() / self.granule_bytes).min(RECENCY_GRANULES - 1);
-        ((1 + (granule / 64) as usize) * WORD_BYTES, 1 << (granule % 64))
-    }
-
     /// Notes a hit of the record at `location`.
     ///
     /// # Errors
     /// If the file cannot be read or written.
     pub fn touch(&self, location: Location) -> Result<()> {
-        let (at, bit) = self.bit(location);
+        let (at, bit) = bit(location, self.granule_bytes);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = seen.entry((location.segment, at)).or_default();
         if *seen & bit != 0 {
@@ -90,13 +83,47 @@ impl Recency {
         self.file.write_at(&slot[at..at + WORD_BYTES], offset + at as u64)
     }
 
-    /// Whether a record near `location` was hit since its segment grew old.
-    #[cfg(test)]
-    pub fn was_touched(&self, location: Location) -> bool {
-        let (_, slot) = self.slot(location.segment).unwrap();
-        let (at, bit) = self.bit(location);
-        read_u64(&slot, at).unwrap() & bit != 0
+    /// Which granules of a segment were hit since it grew old.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn hits(&self, segment: u32) -> Result<Hits> {
+        let (_, slot) = self.slot(segment)?;
+        Ok(Hits { slot: Some(slot), granule_bytes: self.granule_bytes })
     }
+}
+
+/// Granules of one segment that were hit since it grew old.
+#[derive(Clone, Debug)]
+pub struct Hits {
+    /// `None` where no hits are known.
+    slot: Option<[u8; STRIDE_BYTES]>,
+    granule_bytes: u64,
+}
+
+impl Hits {
+    /// Of a segment of whose hits nothing is known.
+    pub fn none() -> Self {
+        Hits { slot: None, granule_bytes: 1 }
+    }
+
+    /// Whether nothing was hit.
+    pub fn is_empty(&self) -> bool {
+        self.slot.is_none_or(|slot| slot[WORD_BYTES..].iter().all(|byte| *byte == 0))
+    }
+
+    /// Whether a record at or near this location of the segment was hit.
+    pub fn contains(&self, location: Location) -> bool {
+        let (at, bit) = bit(location, self.granule_bytes);
+        self.slot.is_some_and(|slot| read_u64(&slot, at).unwrap_or(0) & bit != 0)
+    }
+}
+
+/// Where in the slot of its segment the word of a location stands, and its bit in that.
+fn bit(location: Location, granule_bytes: u64) -> (usize, u64) {
+    // A segment of its own size has more granules than bits; its last bit stands for the rest.
+    let granule = (location.offset() / granule_bytes).min(RECENCY_GRANULES - 1);
+    ((1 + (granule / 64) as usize) * WORD_BYTES, 1 << (granule % 64))
 }
 
 #[cfg(test)]
@@ -111,18 +138,20 @@ mod tests {
         let recency =
             Recency::open(&RealEnv, dir.path(), OpenMode::Create(0o600), 4 << 20).unwrap();
         let at = |segment, offset| Location::new(segment, offset, 64, 1);
-        assert!(!recency.was_touched(at(0, 8192)));
+        let was_touched = |at: Location| recency.hits(at.segment).unwrap().contains(at);
+        assert!(recency.hits(0).unwrap().is_empty());
+        assert!(!was_touched(at(0, 8192)));
         recency.touch(at(0, 8192)).unwrap();
-        assert!(recency.was_touched(at(0, 8192)));
-        assert!(!recency.was_touched(at(0, 1 << 20)));
-        assert!(!recency.was_touched(at(1, 8192)));
+        assert!(was_touched(at(0, 8192)));
+        assert!(!was_touched(at(0, 1 << 20)));
+        assert!(!was_touched(at(1, 8192)));
         let successor = RECENCY_SEGMENTS as u32;
         recency.touch(at(successor, 1 << 20)).unwrap();
-        assert!(!recency.was_touched(at(0, 8192)));
-        assert!(recency.was_touched(at(successor, 1 << 20)));
-        assert!(!recency.was_touched(at(successor, 8192)));
-        assert!(recency.was_touched(at(successor, (1 << 20) + 64)));
+        assert!(!was_touched(at(0, 8192)));
+        assert!(was_touched(at(successor, 1 << 20)));
+        assert!(!was_touched(at(successor, 8192)));
+        assert!(was_touched(at(successor, (1 << 20) + 64)));
         recency.touch(at(2, (256 << 20) - 64)).unwrap();
-        assert!(recency.was_touched(at(2, (256 << 20) - 64)));
+        assert!(was_touched(at(2, (256 << 20) - 64)));
     }
 }

@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         bytes += stored;
         dropped += u64::from(put != Put::Stored);
         if store.maintenance_due() {
-            store.maintain(Budget::inline())?;
+            store.maintain(Budget::due())?;
         }
         if is_watched && number % 1000 == 0 {
             let share = 100 * number / arguments.entries;

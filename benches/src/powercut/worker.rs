@@ -104,7 +104,8 @@ impl Worker {
                 self.read(&store, key, has[key as usize]);
             }
             if store.maintenance_due() || number % 50 == 49 {
-                self.upkeep(&store, Budget::inline())?;
+                let budget = if number % 3 == 0 { Budget::inline() } else { Budget::due() };
+                self.upkeep(&store, budget)?;
             }
             self.pause(7_000);
         }
@@ -189,7 +190,7 @@ impl Worker {
                 match self.random.below(8) {
                     0 => self.checkpoint(&store),
                     _ if round == 3 => self.checkpoint(&store),
-                    1 => self.upkeep(&store, Budget::inline())?,
+                    1 => self.upkeep(&store, Budget::due())?,
                     _ => self.upkeep(&store, Budget::full())?,
                 }
                 self.pause(120_000);

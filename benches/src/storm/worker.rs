@@ -166,7 +166,8 @@ impl Worker {
             let put = Put::new(self.seed, self.id, number);
             self.put(&store, &put)?;
             if store.maintenance_due() || number % 50 == 49 {
-                self.upkeep(&store, Budget::inline())?;
+                let budget = if number % 3 == 0 { Budget::inline() } else { Budget::due() };
+                self.upkeep(&store, budget)?;
             }
             self.report()?;
         }

@@ -234,7 +234,8 @@ impl<'a> Session<'a> {
                 self.put_random(store, count)
             }
             52..=57 => self.remove(store),
-            58..=65 => self.maintain(store, Budget::inline()).map(|()| None),
+            58..=61 => self.maintain(store, Budget::inline()).map(|()| None),
+            62..=65 => self.maintain(store, Budget::due()).map(|()| None),
             66..=73 => self.maintain(store, Budget::full()).map(|()| None),
             _ => self.checkpoint(store).map(|()| None),
         }?;

@@ -296,7 +296,7 @@ fn the_smallest_store_keeps_its_bound_with_tiny_and_with_large_records() {
             let _ = store.put(&tiny.entry(key)).unwrap();
         }
         if store.maintenance_due() {
-            store.maintain(Budget::inline()).unwrap();
+            store.maintain(Budget::due()).unwrap();
         }
         let used = disk_usage(store.path());
         assert!(used <= max_size, "{used} bytes after {number}");

@@ -111,3 +111,124 @@ fn a_put_that_was_stopped_anywhere_brings_no_older_value_back() {
         }
     }
 }
+
+/// What the other process does to a key while it is reinserted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Meanwhile {
+    Puts,
+    Removes,
+    /// Puts, and goes on until the tail has left the segment.
+    PutsAndRolls,
+    /// Puts a record so large that it gets a segment of its own.
+    PutsMuch,
+}
+
+const OLD: &[u8] = b"old";
+
+/// A store in which eviction is due, and a key of the oldest segment was hit.
+struct Due {
+    world: World,
+    interrupt: Interrupt,
+    max_size_bytes: u64,
+    key: Key,
+}
+
+impl Due {
+    fn new(seed: u64) -> Due {
+        let interrupt = Interrupt::default();
+        let world = World::new(interrupt.clone(), seed, 1, Flaw::None);
+        let store = open(&world, 1 << 30);
+        let key = Key::of(b"key");
+        fill(&store, 0, 2);
+        assert!(put(&store, &key, OLD));
+        fill(&store, 2, 2);
+        for number in 0..25u64 {
+            assert!(put(&store, &Key::of(&[number as u8]), &Random::new(number).bytes(150_000)));
+        }
+        fill(&store, 4, 3);
+        assert_eq!(get(&store, &key).as_deref(), Some(OLD));
+        let max_size_bytes = store.used_bytes().expect("the tail can be read") * 110 / 100;
+        Due { world, interrupt, max_size_bytes, key }
+    }
+
+    /// Evicts; after so many steps another process does something. Returns whether that came to it,
+    /// and what is newest then: nothing if that may be evicted.
+    fn evict(&self, step: u64, meanwhile: Meanwhile) -> Option<bool> {
+        let store = open(&self.world, self.max_size_bytes);
+        let (other, key) = (open(&self.world, 1 << 30), self.key);
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let heard = acknowledged.clone();
+        let work = move || {
+            let done = match meanwhile {
+                Meanwhile::Removes => {
+                    other.remove(&key).expect("a removal succeeds") == Put::Stored
+                }
+                Meanwhile::PutsMuch => put(&other, &key, &Random::new(1).bytes(100_000)),
+                _ => put(&other, &key, b"new"),
+            };
+            if meanwhile == Meanwhile::PutsAndRolls {
+                fill(&other, 1000, 4);
+            }
+            heard.store(u64::from(done), Ordering::Relaxed);
+        };
+        self.interrupt.arm(step, Box::new(work));
+        let done = store.maintain(Budget::due()).expect("upkeep succeeds");
+        assert!(done.segments_evicted > 0);
+        if self.interrupt.disarm() {
+            // Nobody was in the way.
+            assert!(done.records_reinserted > 0);
+            assert_eq!(get(&store, &self.key).as_deref(), Some(OLD), "what was hit is kept");
+            return None;
+        }
+        Some(acknowledged.load(Ordering::Relaxed) == 1)
+    }
+
+    /// Evicts one segment after the other, and looks at the key all the time.
+    fn shrink(&self, is_allowed: impl Fn(Option<&[u8]>) -> bool) {
+        let mut max_size_bytes = self.max_size_bytes;
+        while max_size_bytes > 5 * SEGMENT_BYTES {
+            let store = open(&self.world, max_size_bytes);
+            store.maintain(Budget::inline()).expect("upkeep succeeds");
+            let found = get(&store, &self.key);
+            assert!(is_allowed(found.as_deref()), "{} bytes", found.map_or(0, |found| found.len()));
+            max_size_bytes -= 160 << 10;
+        }
+    }
+}
+
+fn interrupt_a_reinsertion_anywhere(meanwhile: Meanwhile) {
+    let mut acknowledged_count = 0;
+    for step in 1.. {
+        let due = Due::new(step);
+        let Some(acknowledged) = due.evict(step, meanwhile) else {
+            assert!(acknowledged_count > 100, "only {acknowledged_count} of {step} steps counted");
+            return;
+        };
+        acknowledged_count += u64::from(acknowledged);
+        due.shrink(|found| match found {
+            None => true,
+            Some(OLD) => !acknowledged,
+            Some(_) => acknowledged && meanwhile != Meanwhile::Removes,
+        });
+    }
+}
+
+#[test]
+fn a_put_during_a_reinsertion_is_the_newest() {
+    interrupt_a_reinsertion_anywhere(Meanwhile::Puts);
+}
+
+#[test]
+fn a_removal_during_a_reinsertion_stays_in_force() {
+    interrupt_a_reinsertion_anywhere(Meanwhile::Removes);
+}
+
+#[test]
+fn a_put_that_rolls_during_a_reinsertion_is_the_newest() {
+    interrupt_a_reinsertion_anywhere(Meanwhile::PutsAndRolls);
+}
+
+#[test]
+fn a_large_put_during_a_reinsertion_is_the_newest() {
+    interrupt_a_reinsertion_anywhere(Meanwhile::PutsMuch);
+}

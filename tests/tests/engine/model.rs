@@ -157,7 +157,8 @@ impl World {
         self.env.pass_ms(self.random.below(3_000));
         let choice = self.random.below(8);
         let store = &self.handles[handle];
-        let budget = if choice < 4 { Budget::inline() } else { Budget::full() };
+        let budgets = [Budget::inline(), Budget::inline(), Budget::due(), Budget::due()];
+        let budget = *budgets.get(choice as usize).unwrap_or(&Budget::full());
         if choice < 7 {
             store.maintain(budget).expect("upkeep succeeds");
         } else {
@@ -244,7 +245,7 @@ fn a_store_of_large_records_alone_evicts_them() {
             assert_eq!(super::value_of(&store, &key), Some(value));
         }
         if store.maintenance_due() {
-            store.maintain(Budget::inline()).expect("upkeep succeeds");
+            store.maintain(Budget::due()).expect("upkeep succeeds");
         }
         assert!(disk_usage(folder.path()) <= max_size);
     }

@@ -60,7 +60,7 @@ fn write_until_killed(store: &Store, writer: u64) {
         let shared = Value::of([writer.to_le_bytes(), number.to_le_bytes()].concat());
         let _ = store.put(&shared.entry(shared_key(random.below(SHARED_KEYS)))).unwrap();
         if store.maintenance_due() || number % 40 == 0 {
-            let budget = if number % 80 == 0 { Budget::full() } else { Budget::inline() };
+            let budget = if number % 80 == 0 { Budget::full() } else { Budget::due() };
             // Somebody who is stopped may hold a lock.
             if let Err(error) = store.maintain(budget) {
                 assert!(error.is_busy(), "{error}");

@@ -31,7 +31,7 @@ impl Engine for Larder {
         let put = self.0.put(&entry).expect("the disk works");
         if self.0.maintenance_due() {
             // Another process may be at it, or hold a lock: it will be due again.
-            let _ = self.0.maintain(Budget::inline());
+            let _ = self.0.maintain(Budget::due());
         }
         put == Put::Stored
     }
