@@ -280,8 +280,11 @@ fn stretch(handle: &Handle, segment: &Segment, start: u64, end: u64) -> Option<(
     wanted.then(|| (start, (until * step).min(handle.segment_bytes).saturating_sub(start)))
 }
 
-/// Drops a reservation that would pass `max_size`, and notes when eviction is due.
-fn check_room(handle: &Handle, tail: &Tail, bytes: u64) -> Result<()> {
+/// Refuses a reservation that would pass `max_size`, and notes when eviction is due.
+///
+/// # Errors
+/// `Full`.
+pub fn check_room(handle: &Handle, tail: &Tail, bytes: u64) -> Result<()> {
     let ahead =
         if handle.options.preallocate { PREALLOCATE_BYTES.min(handle.segment_bytes) } else { 0 };
     // The record may need a new segment: its head and table, and the rounding to blocks.

@@ -1,6 +1,6 @@
 //! Figures of other simulators for one of the traces, to compare with: they were made before this
-//! code, from the same rules. (There are some for `c-tool-160` too, but of another recording: it had
-//! 43 MB, the file that is kept has 44.4.) What a rule copies was counted in another way for
+//! code, from the same rules. (There are some for `c-tool-160` too, but of another recording: it
+//! had 43 MB, the file that is kept has 44.4.) What a rule copies was counted in another way for
 //! S3-FIFO, so only hit ratios are compared.
 
 use super::rules::{Rule, Segments};

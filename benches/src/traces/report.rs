@@ -104,7 +104,8 @@ impl Results {
                 });
                 items.push(format!(
                     "    {{\"rule\": \"{}\", \"share_percent\": {share}, \"lookups\": {}, \
-                     \"hits\": {}, \"hit_percent\": {:.2}, \"write_amplification\": {:.3}{engine}}}",
+                     \"hits\": {}, \"hit_percent\": {:.2}, \
+                     \"write_amplification\": {:.3}{engine}}}",
                     row.name,
                     outcome.lookups,
                     outcome.hits,

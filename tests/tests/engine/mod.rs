@@ -16,6 +16,7 @@ mod processes;
 mod protocol;
 mod recovery;
 mod repair;
+mod trim;
 mod upkeep;
 mod verify;
 
