@@ -3,6 +3,7 @@
 
 pub mod powercut;
 pub mod process;
+pub mod soak;
 pub mod storm;
 pub mod traces;
 

@@ -280,6 +280,23 @@ fn stretch(handle: &Handle, segment: &Segment, start: u64, end: u64) -> Option<(
     wanted.then(|| (start, (until * step).min(handle.segment_bytes).saturating_sub(start)))
 }
 
+/// Counts bytes of the store's directory that are no records as used; `false` without room.
+///
+/// # Errors
+/// `Busy` if the tail lock cannot be had; `Io`.
+pub fn take_room(handle: &Handle, bytes: u64) -> Result<bool> {
+    let locks = if handle.is_poisoned() { None } else { handle.locks()? };
+    let Some(locks) = locks else { return Ok(false) };
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    let tail = current_tail(handle, &lock)?;
+    match check_room(handle, &tail, bytes) {
+        Err(error) if error.kind() == ErrorKind::Full => return Ok(false),
+        room => room?,
+    }
+    handle.tail()?.write(&lock, &Tail { other_bytes: tail.other_bytes + bytes, ..tail })?;
+    Ok(true)
+}
+
 /// Refuses a reservation that would pass `max_size`, and notes when eviction is due.
 ///
 /// # Errors

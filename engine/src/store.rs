@@ -172,6 +172,16 @@ impl Store {
         self.append(&[transfer::incoming(body)?])
     }
 
+    /// Takes room from that of records for a file that the caller is about to make in the store's
+    /// directory; `false` if there is none, or the store cannot be written. What the file takes in
+    /// the end is counted by the next upkeep.
+    ///
+    /// # Errors
+    /// `Busy` if a stopped process holds a lock, `Io`.
+    pub fn take_room(&self, bytes: u64) -> Result<bool> {
+        append::take_room(&self.handle, bytes)
+    }
+
     /// Removes a key. The space comes back when its segment is evicted.
     ///
     /// # Errors

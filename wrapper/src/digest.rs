@@ -183,12 +183,13 @@ pub struct Digests {
 }
 
 impl Digests {
-    /// The table at `path`, made if it is missing. Without one every file is hashed.
-    pub fn open(path: Option<&Path>) -> Digests {
+    /// The table at `path`, made if it is missing and there `has_room` for so many bytes. Without
+    /// one every file is hashed.
+    pub fn open(path: Option<&Path>, has_room: impl FnOnce(u64) -> bool) -> Digests {
         let boot = boot_id();
         // Without a boot id nothing would end with a reboot.
         let table = path.filter(|_| boot != [0; 16]).and_then(|path| {
-            let words = SharedWords::open(path, SLOTS * SLOT_WORDS, 0o600).ok()?;
+            let words = SharedWords::open(path, SLOTS * SLOT_WORDS, 0o600, has_room).ok()?;
             (words.words().len() >= SLOTS * SLOT_WORDS).then_some(words)
         });
         Digests { table, boot, directories: Directories::default(), devices: RefCell::default() }
@@ -400,7 +401,7 @@ mod tests {
         text.extend_from_slice(b"__DATE__");
         text.resize(2 * PIECE_BYTES, b'x');
         fs::write(&path, &text).unwrap();
-        let seen = Digests::open(None).look(&path).unwrap();
+        let seen = Digests::open(None, |_| true).look(&path).unwrap();
         assert_eq!(seen.digest, *blake3::hash(&text).as_bytes());
         assert_eq!(seen.mentions, Mentions::DATE);
     }
@@ -411,7 +412,7 @@ mod tests {
         let path = dir.path().join("header.h");
         fs::write(&path, "int x;").unwrap();
         std::thread::sleep(Duration::from_millis(60));
-        let digests = Digests::open(Some(&dir.path().join("digests")));
+        let digests = Digests::open(Some(&dir.path().join("digests")), |_| true);
         let first = digests.look(&path).unwrap();
         let name = digests.name(&Facts::at(&path).unwrap());
         assert_eq!(digests.find(&name), Some((first.digest, first.mentions)));
@@ -426,7 +427,7 @@ mod tests {
     fn a_young_file_is_hashed_afresh_each_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("header.h");
-        let digests = Digests::open(Some(&dir.path().join("digests")));
+        let digests = Digests::open(Some(&dir.path().join("digests")), |_| true);
         for round in 0..50 {
             fs::write(&path, format!("{:03}", round)).unwrap();
             let expected = *blake3::hash(format!("{:03}", round).as_bytes()).as_bytes();
@@ -438,7 +439,7 @@ mod tests {
     fn a_changed_file_with_its_old_mtime_is_another_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("header.h");
-        let digests = Digests::open(Some(&dir.path().join("digests")));
+        let digests = Digests::open(Some(&dir.path().join("digests")), |_| true);
         let past = SystemTime::now() - Duration::from_secs(1000);
         let write = |text: &str| {
             fs::write(&path, text).unwrap();
@@ -452,7 +453,7 @@ mod tests {
     #[test]
     fn only_regular_files_have_a_digest() {
         let dir = tempfile::tempdir().unwrap();
-        let digests = Digests::open(None);
+        let digests = Digests::open(None, |_| true);
         assert!(digests.look(dir.path()).is_err());
         assert!(digests.look(Path::new("/dev/null")).is_err());
         assert!(digests.look(&dir.path().join("missing")).is_err());

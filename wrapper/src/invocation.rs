@@ -18,22 +18,22 @@ mod lookup;
 mod precompiled;
 mod probed;
 mod records;
+pub mod upkeep;
 
 use std::cell::RefCell;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::os::unix::process::CommandExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio, exit};
+use std::process::{ExitStatus, exit};
 
 use larder_engine::env::clock_ns;
-use larder_engine::{Budget, EngineCounter, Key, Maintained, Options, Store};
+use larder_engine::{EngineCounter, Key, Options, Store};
 
 use crate::compiler;
 use crate::compiler::{Compile, Family};
-use crate::config::{Config, Janitor};
+use crate::config::Config;
 use crate::digest::{Digest, Digests, Mentions};
 use crate::exec;
 use crate::fingerprint::{Facts, messages_state, unsupported_variable};
@@ -177,7 +177,8 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
     match open_store(call.config, path) {
         Ok(store) => {
             let table = digest_table(path);
-            let digests = Digests::open(Some(&table));
+            let take = |bytes| store.take_room(bytes).unwrap_or(false);
+            let digests = Digests::open(Some(&table), take);
             let damaged_before = damaged(&store);
             Some(Session { call, store, digests, counts: RefCell::default(), damaged_before })
         }
@@ -236,47 +237,9 @@ fn finish(session: &Session<'_>) {
             session.store.counters().add(*counter as usize, *count);
         }
         if session.store.maintenance_due() {
-            maintain(session);
+            upkeep::maintain(session);
         }
     });
-}
-
-fn maintain(session: &Session<'_>) {
-    // What is due stays due until it is done, and every compile sees it meanwhile.
-    if session.store.is_being_maintained() {
-        return;
-    }
-    match session.call.config.janitor.value {
-        Janitor::Off => {}
-        Janitor::Detached if start_janitor().is_ok() => {}
-        Janitor::Detached | Janitor::Inline => match upkeep(&session.store, Budget::inline()) {
-            Ok(_) => {}
-            Err(error) => session.log(format_args!("upkeep failed: {error}")),
-        },
-    }
-}
-
-/// Does what is due, and counts a clean-up if something was evicted.
-///
-/// # Errors
-/// As [`Store::maintain`].
-pub fn upkeep(store: &Store, budget: Budget) -> larder_engine::Result<Maintained> {
-    let done = store.maintain(budget)?;
-    if done.segments_evicted > 0 {
-        store.counters().add(Counter::CleanupsPerformed as usize, 1);
-    }
-    Ok(done)
-}
-
-/// Starts `larder janitor` with low priority in a process group of its own. The shell closes what a
-/// build passes on to every child (a jobserver's pipes), so that nobody waits for the janitor.
-fn start_janitor() -> io::Result<()> {
-    let own_exe = env::current_exe()?;
-    let script = "exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-; exec nice -n 19 \"$0\" janitor";
-    let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(script).arg(own_exe).process_group(0).current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().map(drop)
 }
 
 /// Whether all of it arrived. Where it cannot (a reader that is gone, a full disk), compilers

@@ -267,16 +267,19 @@ impl SharedWords {
         Ok(SharedWords { _guard: guard, map, words })
     }
 
-    /// Opens a file of shared words, made with `mode` and filled with zeros if it is missing.
+    /// Opens a file of shared words, made with `mode` and filled with zeros if it is missing and
+    /// `has_room` for so many bytes.
     ///
     /// # Errors
-    /// If it cannot be made or mapped, is no regular file, is a link, or belongs to another user.
+    /// `Full` without room. If it cannot be made or mapped, is no regular file, is a link, or
+    /// belongs to another user.
     pub fn open(
         path: &std::path::Path,
         words: usize,
         mode: u32,
+        has_room: impl FnOnce(u64) -> bool,
     ) -> crate::error::Result<SharedWords> {
-        super::real::open_words(path, words, mode)
+        super::real::open_words(path, words, mode, has_room)
     }
 
     /// The words.

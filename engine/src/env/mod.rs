@@ -14,7 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use lock::{Held, LOCK_FILE_NAME, LockByte, LockGuard, LockTable, Sharing};
-pub use real::{RealEnv, boot_id, clock_ns, coarse_clock_ns, file_system_magic};
+pub use real::{
+    RealEnv, boot_id, clock_ns, coarse_clock_ns, file_system_magic, idle_io_priority,
+    without_inherited_files,
+};
 
 use crate::error::Result;
 use map::{Map, SharedWords};

@@ -250,7 +250,12 @@ fn open(path: &Path, mode: OpenMode) -> Result<RealFile> {
 }
 
 /// Opens a file of shared words of this user, see [`SharedWords::open`].
-pub(super) fn open_words(path: &Path, words: usize, mode: u32) -> Result<SharedWords> {
+pub(super) fn open_words(
+    path: &Path,
+    words: usize,
+    mode: u32,
+    has_room: impl FnOnce(u64) -> bool,
+) -> Result<SharedWords> {
     let file = open(path, OpenMode::Create(mode))?;
     let metadata = file.file.metadata().map_err(|error| file.error("cannot stat", error))?;
     // SAFETY: the call has no preconditions.
@@ -260,6 +265,10 @@ pub(super) fn open_words(path: &Path, words: usize, mode: u32) -> Result<SharedW
         return Err(
             Error::new(ErrorKind::ReadOnly, "the file belongs to another user").at_path(path)
         );
+    }
+    let bytes = (words * size_of::<u64>()) as u64;
+    if metadata.len() < bytes && !has_room(bytes - metadata.len()) {
+        return Err(Error::new(ErrorKind::Full, "there is no room for the file").at_path(path));
     }
     file.map_words(words)
 }
@@ -352,4 +361,64 @@ pub fn file_system_magic(path: &Path) -> Option<i64> {
         let mut info: libc::statfs = std::mem::zeroed();
         (libc::statfs(path.as_ptr(), &mut info) == 0).then_some(info.f_type as i64)
     }
+}
+
+/// Lets the disk serve everybody else before this process, where its scheduler knows of that.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn idle_io_priority() -> io::Result<()> {
+    // From linux/ioprio.h, which libc does not have.
+    const WHO_PROCESS: libc::c_int = 1;
+    const CLASS_IDLE: libc::c_int = 3 << 13;
+    // SAFETY: the call takes three numbers; zero is the caller.
+    #[allow(unsafe_code)]
+    let code = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE) };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Files that are closed in programs that this process starts, and were not before.
+struct KeptBack(Vec<(libc::c_int, libc::c_int)>);
+
+impl Drop for KeptBack {
+    fn drop(&mut self) {
+        for (descriptor, flags) in &self.0 {
+            let _ = descriptor_flags(*descriptor, libc::F_SETFD, *flags);
+        }
+    }
+}
+
+fn descriptor_flags(
+    descriptor: libc::c_int,
+    command: libc::c_int,
+    flags: libc::c_int,
+) -> io::Result<libc::c_int> {
+    // SAFETY: getting and setting these flags touches no memory and closes nothing; a number that
+    // is no open descriptor is refused.
+    #[allow(unsafe_code)]
+    let code = unsafe { libc::fcntl(descriptor, command, flags) };
+    if code >= 0 { Ok(code) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Does `work`; programs that it starts get no file of this process but those that it gives them,
+/// not even those that this process was given by its own parent to pass on (the pipes of a
+/// jobserver), whatever their numbers. Other threads must start none meanwhile.
+///
+/// # Errors
+/// If the descriptors of this process cannot be listed; then nothing was done.
+pub fn without_inherited_files<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    let mut kept_back = KeptBack(Vec::new());
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let descriptor = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(descriptor) = descriptor.filter(|number| *number > libc::STDERR_FILENO) else {
+            continue;
+        };
+        // The one of the listing itself is closed already in the end.
+        let Ok(flags) = descriptor_flags(descriptor, libc::F_GETFD, 0) else { continue };
+        if flags & libc::FD_CLOEXEC == 0 {
+            descriptor_flags(descriptor, libc::F_SETFD, flags | libc::FD_CLOEXEC)?;
+            kept_back.0.push((descriptor, flags));
+        }
+    }
+    Ok(work())
 }

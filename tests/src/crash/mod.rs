@@ -88,6 +88,8 @@ tally! {
     rebuilds = "rebuilds of the index";
     /// Segments evicted.
     evicted_segments = "evicted segments";
+    /// Records that were appended again because their segment was to go.
+    reinserted_records = "reinserted records";
     /// Stores that were cleared.
     clears = "clearings";
     /// Checkpoints that were asked for.

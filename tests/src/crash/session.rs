@@ -140,6 +140,7 @@ impl<'a> Session<'a> {
         self.diary.tally.merges += count(EngineCounter::Merges);
         self.diary.tally.rebuilds += count(EngineCounter::Rebuilds);
         self.diary.tally.evicted_segments += count(EngineCounter::SegmentsEvicted);
+        self.diary.tally.reinserted_records += count(EngineCounter::ReinsertedRecords);
         self.diary.tally.recoveries += count(EngineCounter::Recoveries);
     }
 

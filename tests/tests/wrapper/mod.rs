@@ -6,6 +6,7 @@ mod failures;
 mod faults;
 mod hits;
 mod interface;
+mod janitor;
 mod regressions;
 mod verify;
 

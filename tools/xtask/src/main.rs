@@ -12,6 +12,7 @@ mod fuzz;
 mod nightly;
 mod process;
 mod sanitize;
+mod soak;
 mod test;
 mod workspace;
 
@@ -72,11 +73,12 @@ fn main() -> ExitCode {
             "storm" => below_target("storm", rest),
             "powercut" => below_target("powercut", rest),
             "traces" => bench("traces", rest),
+            "soak" => soak::run(rest),
             "help" | "--help" | "-h" => {
-                print!("{USAGE}");
+                print!("{USAGE}{}", soak::USAGE);
                 Ok(true)
             }
-            other => Err(format!("there is no command `{other}`\n\n{USAGE}").into()),
+            other => Err(format!("there is no command `{other}`\n\n{USAGE}{}", soak::USAGE).into()),
         },
         None => Err(format!("a command is missing\n\n{USAGE}").into()),
     };

@@ -17,7 +17,8 @@ use super::{doctor, verify};
 use crate::compiler::is_compiler_name;
 use crate::config::{self, Config};
 use crate::exec::is_larder;
-use crate::invocation::{self, open_store, upkeep};
+use crate::invocation::upkeep::{BACKGROUND, step_back, upkeep};
+use crate::invocation::{self, open_store};
 use crate::stats::{self, Report};
 
 const STATUS_FAILED: i32 = 1;
@@ -42,7 +43,11 @@ const COMMANDS: &[Command] = &[
         verify::run,
     ),
     ("doctor", "explain the state of the store in words (--store, --json)", doctor::run),
-    ("janitor", "do the upkeep that is due: merge, evict, checkpoint", janitor),
+    (
+        "janitor",
+        "do the upkeep that is due: merge, evict, checkpoint (--background: out of the way)",
+        janitor,
+    ),
     ("checkpoint", "make the store safe against a power cut, now", checkpoint),
 ];
 
@@ -189,7 +194,10 @@ fn is_json(arguments: &[OsString]) -> Result<bool, Failure> {
 }
 
 fn janitor(arguments: &[OsString]) -> Result<(), Failure> {
-    no_arguments(arguments)?;
+    match arguments {
+        [word] if word == BACKGROUND => step_back(),
+        _ => no_arguments(arguments)?,
+    }
     let done = upkeep(&open_writable()?, Budget::full())?;
     if done.busy {
         return print("another janitor is at work\n");

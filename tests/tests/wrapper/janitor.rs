@@ -1,0 +1,245 @@
+//! Who does the upkeep, and that nobody waits for it.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use larder_engine::env::{Env, LockByte, LockTable, RealEnv};
+use larder_engine::{Key, Options, Put, RecordLayout, Store};
+use larder_tests::sample::{Random, Value, disk_usage};
+use larder_tests::{find_or_skip, larder_binary};
+use rustix::process::{Pid, Signal, getsid, kill_process, kill_process_group};
+
+use super::Sandbox;
+
+const MAX_SIZE: u64 = 64 << 20;
+
+/// Longer than anything here takes, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn options() -> Options {
+    Options::new().max_size_bytes(MAX_SIZE).layout(RecordLayout::Raw)
+}
+
+/// A sandbox whose store holds so many percent of its size, which nobody has merged yet.
+fn filled(janitor: &str, percent: u64) -> Sandbox {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("LARDER_JANITOR", janitor);
+    sandbox.set("LARDER_MAX_SIZE", "64Mi");
+    let store = Store::open(&sandbox.store(), options()).unwrap();
+    let mut random = Random::new(1);
+    for number in 0..10_000u64 {
+        if store.used_bytes().unwrap() > MAX_SIZE / 100 * percent {
+            return sandbox;
+        }
+        let value = Value::of(random.bytes(100_000));
+        let put = store.put(&value.entry(Key::of(&number.to_le_bytes()))).unwrap();
+        assert_eq!(put, Put::Stored);
+    }
+    panic!("the store does not fill");
+}
+
+fn evicted(sandbox: &Sandbox) -> u64 {
+    sandbox.count("engine_segments_evicted")
+}
+
+/// The janitors at work for a sandbox.
+fn janitors(sandbox: &Sandbox) -> Vec<Pid> {
+    let of_store = format!("LARDER_DIR={}", sandbox.store().display());
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_one = |number: &i32| {
+        let read = |name: &str| fs::read(format!("/proc/{number}/{name}")).unwrap_or_default();
+        let words = |name: &str| -> Vec<String> {
+            let text = read(name);
+            text.split(|byte| *byte == 0).map(|w| String::from_utf8_lossy(w).into()).collect()
+        };
+        words("cmdline").get(1).is_some_and(|word| word == "janitor")
+            && words("environ").contains(&of_store)
+    };
+    numbers.filter(is_one).filter_map(Pid::from_raw).collect()
+}
+
+/// The fields of `/proc/PID/stat` from the state on.
+fn stat(pid: Pid) -> Vec<String> {
+    let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let (_, fields) = text.rsplit_once(") ").unwrap_or_default();
+    fields.split(' ').map(str::to_owned).collect()
+}
+
+fn is_stopped(pid: Pid) -> bool {
+    stat(pid).first().is_some_and(|state| state == "T")
+}
+
+/// Stops the janitor of a sandbox when it has its lock.
+fn stop_janitor(sandbox: &Sandbox, store: &Store) -> Option<Pid> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let Some(pid) = janitors(sandbox).into_iter().next() else { continue };
+        while store.is_being_maintained() {
+            let _ = kill_process(pid, Signal::STOP);
+            if is_stopped(pid) && store.is_being_maintained() {
+                return Some(pid);
+            }
+        }
+        let _ = kill_process(pid, Signal::CONT);
+    }
+    None
+}
+
+/// Ends with the value: nothing that a test has stopped stays.
+struct Stopped(Pid);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::KILL);
+    }
+}
+
+/// A makefile of some compiles; each of them is in make's eyes a make, which gets its jobserver.
+fn write_makefile(sandbox: &Sandbox) {
+    let names: Vec<String> = (0..8).map(|number| format!("u{number}")).collect();
+    let objects: Vec<String> = names.iter().map(|name| format!("{name}.o")).collect();
+    let larder = larder_binary().display();
+    let text = format!("all: {}\n%.o: %.c\n\t+{larder} gcc -c $< -o $@\n", objects.join(" "));
+    sandbox.write("Makefile", &text);
+    for name in &names {
+        sandbox.write(&format!("{name}.c"), &format!("int {name}(void) {{ return 1; }}\n"));
+    }
+}
+
+/// Runs a command and hears its output to the end, `None` if that does not come.
+fn hear(mut command: Command) -> Option<Output> {
+    let (sender, receiver) = channel();
+    command.process_group(0);
+    std::thread::spawn(move || sender.send(command.output().unwrap()));
+    receiver.recv_timeout(PATIENCE).ok()
+}
+
+/// A jobserver's pipes were closed for the janitor only where their numbers were 3 to 9. Whoever
+/// passed others on waited for a janitor to end.
+#[test]
+fn make_does_not_wait_for_a_janitor_that_is_stopped() {
+    let (Some(make), Some(bash)) = (find_or_skip("make"), find_or_skip("bash")) else { return };
+    let sandbox = filled("detached", 92);
+    write_makefile(&sandbox);
+    let store = Store::open(&sandbox.store(), options()).unwrap();
+    // Whoever merges waits a while for this lock, so that there is a janitor to be stopped.
+    let env: Arc<dyn Env> = Arc::new(RealEnv);
+    let locks = LockTable::open(&env, &sandbox.store(), 0o600).unwrap();
+    let index = locks.lock(LockByte::Index, 1_000).unwrap();
+    let mut command = sandbox.command(&bash);
+    let script = format!("exec 9>&1 20>&2 213>&1; {} -j4", make.display());
+    command.args(["-c", &script]);
+    let building = std::thread::spawn(move || hear(command));
+    let janitor = Stopped(stop_janitor(&sandbox, &store).expect("a janitor works"));
+    let output = building.join().unwrap().expect("make ends, and nobody holds its output");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(is_stopped(janitor.0));
+    drop(index);
+    assert_is_in_nobodys_way(janitor.0, &sandbox.store());
+    // Others leave the work to it.
+    fs::remove_file(sandbox.path("u1.o")).unwrap();
+    sandbox.write("u1.c", "int other(void) { return 2; }\n");
+    assert_eq!(sandbox.compile("gcc", &["-c", "u1.c"]).status, Some(0));
+    assert_eq!(janitors(&sandbox), [janitor.0]);
+    // It lives on without those that started it.
+    kill_process(janitor.0, Signal::CONT).unwrap();
+    let begun = Instant::now();
+    while store.is_being_maintained() && begun.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(evicted(&sandbox) > 0, "{}", sandbox.log());
+}
+
+/// Lowest priority, a session of its own, and no file of anybody else's.
+fn assert_is_in_nobodys_way(janitor: Pid, store: &Path) {
+    let stat = stat(janitor);
+    assert_eq!(stat[16], "19", "its priority: {stat:?}");
+    assert_eq!(getsid(Some(janitor)).unwrap(), janitor);
+    let folder = format!("/proc/{}", janitor.as_raw_nonzero());
+    assert_eq!(fs::read_link(format!("{folder}/cwd")).unwrap(), Path::new("/"));
+    let files: Vec<_> = fs::read_dir(format!("{folder}/fd")).unwrap().flatten().collect();
+    assert!(files.len() > 3);
+    for file in files {
+        let target = fs::read_link(file.path()).unwrap();
+        let is_its_own = target.starts_with(store) || target == Path::new("/dev/null");
+        assert!(is_its_own, "{file:?} leads to {target:?}");
+    }
+    let Some(ionice) = find_or_skip("ionice") else { return };
+    let number = janitor.as_raw_nonzero().to_string();
+    let said = Command::new(ionice).args(["-p", &number]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "idle");
+}
+
+/// A build that is interrupted takes its process group with it, and not the janitor.
+#[test]
+fn a_janitor_survives_the_build_that_started_it() {
+    let sandbox = filled("detached", 92);
+    sandbox.write("a.c", "int a;\n");
+    let store = Store::open(&sandbox.store(), options()).unwrap();
+    let env: Arc<dyn Env> = Arc::new(RealEnv);
+    let locks = LockTable::open(&env, &sandbox.store(), 0o600).unwrap();
+    let index = locks.lock(LockByte::Index, 1_000).unwrap();
+    let mut command = sandbox.command(larder_binary());
+    let mut build = command.args(["gcc", "-c", "a.c"]).process_group(0).spawn().unwrap();
+    let janitor = Stopped(stop_janitor(&sandbox, &store).expect("a janitor works"));
+    assert!(build.wait().unwrap().success());
+    // Where the group is empty, there is nobody to be killed.
+    let _ = kill_process_group(Pid::from_child(&build), Signal::KILL);
+    drop(index);
+    assert!(is_stopped(janitor.0));
+    kill_process(janitor.0, Signal::CONT).unwrap();
+    let begun = Instant::now();
+    while evicted(&sandbox) == 0 && begun.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(evicted(&sandbox) > 0);
+}
+
+#[test]
+fn an_inline_janitor_drops_one_segment_for_each_compile() {
+    let sandbox = filled("inline", 96);
+    let mut dropped = Vec::new();
+    for number in 0..5 {
+        let before = evicted(&sandbox);
+        let name = format!("a{number}.c");
+        sandbox.write(&name, &format!("int a{number};\n"));
+        assert_eq!(sandbox.check("gcc", &["-c", &name]), "miss", "{}", sandbox.log());
+        dropped.push(evicted(&sandbox) - before);
+        assert!(disk_usage(&sandbox.store()) <= MAX_SIZE);
+    }
+    assert!(dropped.iter().all(|count| *count <= 1), "{dropped:?}");
+    assert!((1..4).contains(&dropped.iter().sum::<u64>()), "as many as need be: {dropped:?}");
+    assert_eq!(sandbox.count("engine_reinserted_records"), 0);
+    assert!(janitors(&sandbox).is_empty());
+}
+
+#[test]
+fn without_a_janitor_a_full_store_drops_puts_and_counts_them() {
+    let sandbox = filled("off", 97);
+    let store = Store::open(&sandbox.store(), options()).unwrap();
+    let mut random = Random::new(2);
+    for bytes in [100_000, 10_000, 1_000, 100] {
+        for number in 0..1_000u64 {
+            let key = Key::of(&[number, bytes as u64].map(u64::to_le_bytes).concat());
+            if store.put(&Value::of(random.bytes(bytes)).entry(key)).unwrap() != Put::Stored {
+                break;
+            }
+        }
+    }
+    sandbox.write("a.c", "int a;\n");
+    for _ in 0..2 {
+        let dropped = sandbox.count("engine_puts_dropped_full");
+        assert_eq!(sandbox.check("gcc", &["-c", "a.c"]), "miss");
+        assert!(sandbox.count("engine_puts_dropped_full") > dropped, "{}", sandbox.log());
+    }
+    assert_eq!(evicted(&sandbox), 0);
+    assert!(janitors(&sandbox).is_empty());
+    assert!(disk_usage(&sandbox.store()) <= MAX_SIZE);
+}

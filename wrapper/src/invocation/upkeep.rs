@@ -1,0 +1,75 @@
+//! Upkeep that a put found due: who does it, and how nobody waits for it.
+//!
+//! 1. `detached`: a process of its own, `larder janitor --background`, started after the compiler's
+//!    messages and before this process ends. It does what is due once, and ends. Of two that were
+//!    started at once the second finds the janitor lock taken, and ends.
+//! 2. That process inherits no file but three to nowhere, so whoever waits for the end of a pipe
+//!    (make for its jobserver, a shell for the output of a build) does not wait for it. It has a
+//!    session of its own, the lowest priority and the idle class of I/O, and stands in `/`.
+//! 3. `inline`: this process drops one segment at most, and merges when look-ups would notice.
+//! 4. `off`: nothing; puts are dropped and counted when the store has reached its `max_size`.
+
+use std::env;
+use std::io;
+use std::process::{Command, Stdio};
+
+use larder_engine::env::{idle_io_priority, without_inherited_files};
+use larder_engine::{Budget, Maintained, Store};
+
+use super::Session;
+use crate::config::Janitor;
+use crate::outcome::Counter;
+
+/// The argument of `larder janitor` that lets it be in nobody's way.
+pub const BACKGROUND: &str = "--background";
+
+/// The lowest priority of a process.
+const NICE_MAX: i32 = 19;
+
+/// Sees to what is due.
+pub(super) fn maintain(session: &Session<'_>) {
+    // What is due stays due until it is done, and every compile sees it meanwhile.
+    if session.store.is_being_maintained() {
+        return;
+    }
+    match session.call.config.janitor.value {
+        Janitor::Off => {}
+        Janitor::Detached => {
+            if let Err(error) = start() {
+                session.log(format_args!("cannot start a janitor: {error}"));
+            }
+        }
+        Janitor::Inline => {
+            if let Err(error) = upkeep(&session.store, Budget::inline()) {
+                session.log(format_args!("upkeep failed: {error}"));
+            }
+        }
+    }
+}
+
+/// Does what is due, and counts a clean-up if something was evicted.
+///
+/// # Errors
+/// As [`Store::maintain`].
+pub fn upkeep(store: &Store, budget: Budget) -> larder_engine::Result<Maintained> {
+    let done = store.maintain(budget)?;
+    if done.segments_evicted > 0 {
+        store.counters().add(Counter::CleanupsPerformed as usize, 1);
+    }
+    Ok(done)
+}
+
+/// Starts `larder janitor --background`; it lives on when this process has ended.
+fn start() -> io::Result<()> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["janitor", BACKGROUND]).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    without_inherited_files(|| command.spawn())?.map(drop)
+}
+
+/// Puts this process out of everybody's way: whatever of it is refused, the rest is done.
+pub fn step_back() {
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::nice(NICE_MAX);
+    let _ = idle_io_priority();
+}
