@@ -8,6 +8,7 @@ mod hits;
 mod interface;
 mod janitor;
 mod regressions;
+mod trim;
 mod verify;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,9 @@
 
 mod command;
 mod doctor;
+mod job;
 mod json;
 pub mod larder;
 mod progress;
+mod trim;
 mod verify;
