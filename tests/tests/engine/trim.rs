@@ -375,3 +375,27 @@ fn a_job_costs_a_hit_one_map_and_others_nothing() {
     assert_eq!(with[1], without[1] + 1);
     assert_eq!(with[2..], without[2..]);
 }
+
+/// A copy was given up when any key with its prefix had been committed to an open segment, the copy
+/// of its neighbour for one; its source went all the same.
+#[test]
+fn keys_with_one_prefix_are_all_kept() {
+    let folder = larder_tests::temp_dir();
+    let store = open(&FaultEnv::new(), folder.path(), options());
+    let alike = |number: u8| {
+        let mut bytes = [7; 32];
+        bytes[31] = number;
+        Key::from_bytes(bytes)
+    };
+    for number in 0..8 {
+        let section = Section::new(SectionKind::Object, content(number.into(), 2));
+        let entry = Entry::new(alike(number), RecordKind::Result, vec![section]);
+        assert_eq!(store.put(&entry).unwrap(), Put::Stored);
+    }
+    fill(&store);
+    trim(&store, &of_ci());
+    for number in 0..8 {
+        let record = store.get(&alike(number)).unwrap().expect("it is kept");
+        assert!(record.read(0).unwrap() == content(number.into(), 2));
+    }
+}
