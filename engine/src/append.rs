@@ -29,9 +29,9 @@ use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::key::Key;
 use crate::limits::{
-    BLOCK_BYTES, BODY_WRITE_BYTES_MAX, EVICT_START_PERCENT, HEARTBEAT_RENEW_SECS, LOCK_WAIT_MS_MAX,
-    PAGE_BYTES, PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX, UNMERGED_SEGMENTS_MERGE,
-    UPKEEP_BYTES, UPKEEP_SHARE,
+    BLOCK_BYTES, BODY_WRITE_BYTES_MAX, EVICT_START_PERCENT, EXTEND_BYTES, HEARTBEAT_RENEW_SECS,
+    LOCK_WAIT_MS_MAX, PAGE_BYTES, PREALLOCATE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX,
+    UNMERGED_SEGMENTS_MERGE, UPKEEP_BYTES, UPKEEP_SHARE,
 };
 use crate::location::Location;
 use crate::log::Segment;
@@ -254,10 +254,24 @@ fn reserve(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Resu
     }
     let segment = live_segment(handle, tail.active)?;
     let preallocate = stretch(handle, &segment, tail.offset, end);
+    extend(handle, &segment, tail.offset, end)?;
     tail.offset = end;
     note_written(handle, &mut tail, bytes);
     handle.tail()?.write(&lock, &tail)?;
     Ok(Reservation { segment, epoch: tail.epoch, offsets, preallocate })
+}
+
+/// Makes the file longer if `start..end` is the first to enter a new step of it. XFS would reserve
+/// blocks behind the end of a file that every write makes longer, as many again as it has, and
+/// nobody could say how many.
+fn extend(handle: &Handle, segment: &Segment, start: u64, end: u64) -> Result<()> {
+    let step = EXTEND_BYTES.min(handle.segment_bytes);
+    let entered = if start <= segment.header.data_start() { 0 } else { start.div_ceil(step) };
+    let until = end.div_ceil(step);
+    match entered < until {
+        true => segment.set_len((until * step).min(handle.segment_bytes)),
+        false => Ok(()),
+    }
 }
 
 /// Counts what a power cut would cost, and notes when a checkpoint is due.
@@ -310,7 +324,8 @@ pub fn check_room(handle: &Handle, tail: &Tail, bytes: u64) -> Result<()> {
     let kept_back = UPKEEP_BYTES + (tail.other_bytes + active) / UPKEEP_SHARE;
     let used = tail.other_bytes + active + bytes + new_segment + kept_back;
     let max = handle.options.max_size_bytes;
-    if used > max / 100 * EVICT_START_PERCENT {
+    // What eviction goes by, or janitors would come and find nothing to do.
+    if tail.other_bytes + tail.offset + bytes > max / 100 * EVICT_START_PERCENT {
         handle.maintenance_due.store(true, Ordering::Relaxed);
     }
     if used > max {

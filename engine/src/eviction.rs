@@ -131,13 +131,16 @@ fn keep_and_drop(
     let mut copies = Copies::default();
     let mut kept = Evicted::default();
     let mut end = segments.start;
+    let mut has_room = true;
     while end < segments.end && kept.reinserted_bytes < copied_max {
         *budget += handle.log.sizes(end).disk_bytes / 100 * REINSERT_PERCENT;
         let hits = handle.hits(end);
         let mut was_hit = |_: &Segment, location: Location| hits.contains(location);
-        if !hits.is_empty() {
+        if has_room && !hits.is_empty() {
             let done = reinsert(handle, locks, end, *budget, &mut was_hit, &mut copies)?;
             *budget -= done.bytes;
+            // Somebody has set a much smaller `max_size`, or fills the store just now.
+            has_room = !done.stopped;
             kept.reinserted_records += done.records;
             kept.reinserted_bytes += done.bytes;
         }

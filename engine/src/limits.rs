@@ -33,6 +33,10 @@ pub const SEGMENTS_PER_STORE: u64 = 256;
 /// At most this much is preallocated ahead of the tail, in bytes, where that is asked for.
 pub const PREALLOCATE_BYTES: u64 = 16 << 20;
 
+/// A segment's file is made longer in steps of so many bytes, which take no blocks: smaller ones
+/// cost a call more often.
+pub const EXTEND_BYTES: u64 = 1 << 20;
+
 /// Bytes of a segment that one page of its slot table serves. 255 slots for 512 KiB suit records
 /// of 2 KiB and more; a page that fills up rolls to the next segment.
 pub const SEGMENT_BYTES_PER_TABLE_PAGE: u64 = 512 << 10;
@@ -80,6 +84,10 @@ pub const PUT_ALL_RECORDS_MAX: usize = 64;
 /// Records that are reinserted are committed in batches of about so many bytes: larger ones take
 /// memory, smaller ones locks and calls.
 pub const REINSERT_BATCH_BYTES: u64 = 1 << 20;
+
+/// And of so many records: each takes some microseconds under the tail lock, and the janitor that
+/// holds it has the lowest priority.
+pub const REINSERT_BATCH_RECORDS: usize = 16;
 
 /// At most this share of the bytes that are evicted is reinserted, in percent.
 pub const REINSERT_PERCENT: u64 = 50;

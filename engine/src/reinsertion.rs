@@ -14,16 +14,15 @@
 //! 6. Before the sources go, the copies are made as durable as they were: see [`Copies::sync`].
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::append::{self, Copied, Outgoing};
 use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockTable};
-use crate::error::Result;
-use crate::format::body::{Head, RecordKind};
+use crate::error::{Error, Result};
+use crate::format::body::{self, Head, RecordKind};
 use crate::format::frame::FRAME_BYTES;
 use crate::handle::Handle;
-use crate::limits::{LOCK_WAIT_MS_MAX, PUT_ALL_RECORDS_MAX, REINSERT_BATCH_BYTES};
+use crate::limits::{LOCK_WAIT_MS_MAX, REINSERT_BATCH_BYTES, REINSERT_BATCH_RECORDS};
 use crate::location::Location;
 use crate::log::{self, Segment};
 use crate::lookup;
@@ -170,8 +169,8 @@ enum Source {
     Damaged,
 }
 
-fn source(handle: &Handle, segment: &Arc<Segment>, location: Location) -> Result<Source> {
-    let (frame, head) = match segment.check_record(location.offset()) {
+fn source(handle: &Handle, segment: &Segment, location: Location) -> Result<Source> {
+    let (head, body) = match whole(segment, location) {
         Ok(whole) => whole,
         Err(error) if error.is_unreadable() => return Ok(Source::Damaged),
         Err(error) => return Err(error),
@@ -180,13 +179,21 @@ fn source(handle: &Handle, segment: &Arc<Segment>, location: Location) -> Result
     if place.map(|place| (place.segment, place.unit)) != Some((location.segment, location.unit)) {
         return Ok(Source::Superseded);
     }
-    let body = segment.read(frame.body_bytes as usize, location.offset() + FRAME_BYTES as u64)?;
-    // It was checked in another reading, perhaps through a map.
-    if Head::decode_whole(&body).is_err() {
-        return Ok(Source::Damaged);
-    }
     let (key, kind, cloneable) = (head.key, head.kind, head.cloneable);
     Ok(Source::Newest(Outgoing { key, kind, cloneable, body: body.into() }))
+}
+
+/// The body of a record, of which everything is whole. It is read by calls: through a map the
+/// kernel would read much that nobody wants.
+fn whole(segment: &Segment, location: Location) -> Result<(Head, Vec<u8>)> {
+    let record = segment.record_head(location)?;
+    let body_at = location.offset() + FRAME_BYTES as u64;
+    let body = segment.read(record.frame.body_bytes as usize, body_at)?;
+    let head = Head::decode_whole(&body).map_err(|error| error.at_offset(body_at))?;
+    match body::stored_check(&body) == Some(record.frame.head_check) && head.kind < 64 {
+        true => Ok((head, body)),
+        false => Err(Error::corrupt("a record changes while it is read").at_offset(body_at)),
+    }
 }
 
 fn record_bytes(record: &Outgoing<'_>) -> u64 {
@@ -207,7 +214,8 @@ impl Round<'_> {
     fn add(&mut self, record: Outgoing<'static>, done: &mut Reinserted) -> Result<()> {
         // More together than half a segment would get one of their own.
         let bytes_max = REINSERT_BATCH_BYTES.min(self.handle.segment_bytes / 4);
-        if self.batch.len() == PUT_ALL_RECORDS_MAX || self.bytes + record_bytes(&record) > bytes_max
+        if self.batch.len() == REINSERT_BATCH_RECORDS
+            || self.bytes + record_bytes(&record) > bytes_max
         {
             self.flush(done)?;
         }

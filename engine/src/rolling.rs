@@ -98,7 +98,7 @@ fn begin_epoch(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
 pub fn roll(handle: &Handle, lock: &LockGuard<'_>, tail: &Tail) -> Result<Tail> {
     let before = live_segment(handle, tail.active)?;
     // The footer will stand behind everything reserved, whenever its writers get to write it.
-    if before.sizes()?.len_bytes < tail.offset {
+    if before.sizes()?.len_bytes != tail.offset {
         before.set_len(tail.offset)?;
     }
     let segment = add_segment(handle, lock, handle.segment_bytes)?;

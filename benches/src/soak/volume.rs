@@ -65,6 +65,7 @@ impl FileSystem {
 /// A mounted file system.
 #[derive(Debug)]
 pub struct Volume {
+    system: FileSystem,
     path: PathBuf,
     image: PathBuf,
 }
@@ -79,14 +80,37 @@ impl Volume {
         let path = folder.join(system.name());
         fs::create_dir_all(&path)?;
         File::create(&image)?.set_len(bytes)?;
-        let volume = Volume { path, image };
+        let volume = Volume { system, path, image };
         let (maker, options) = system.maker();
         let maker = find(maker).unwrap_or_else(|| maker.into());
         run(Command::new(maker).args(options).arg(&volume.image))?;
-        let mut mount = Command::new("mount");
-        mount.args(["-t", system.name(), "-o", "loop,nosuid,nodev"]);
-        run(mount.arg(&volume.image).arg(&volume.path))?;
+        volume.mount()?;
         Ok(volume)
+    }
+
+    fn mount(&self) -> io::Result<()> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", self.system.name(), "-o", "loop,nosuid,nodev"]);
+        run(mount.arg(&self.image).arg(&self.path))
+    }
+
+    /// Waits until all that was written is on the device.
+    ///
+    /// # Errors
+    /// If the device refuses it.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(&self.path)?)?)
+    }
+
+    /// Mounts it anew, with nothing of it in memory.
+    ///
+    /// # Errors
+    /// If somebody uses it.
+    pub fn chill(&mut self) -> io::Result<()> {
+        run(Command::new("umount").arg(&self.path))?;
+        rustix::fs::sync();
+        fs::write("/proc/sys/vm/drop_caches", "3")?;
+        self.mount()
     }
 
     /// Where it is mounted.
