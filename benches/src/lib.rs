@@ -5,6 +5,7 @@ pub mod powercut;
 pub mod process;
 pub mod soak;
 pub mod storm;
+pub mod traces;
 
 use std::path::Path;
 

@@ -311,8 +311,11 @@ pub fn take_room(handle: &Handle, bytes: u64) -> Result<bool> {
     Ok(true)
 }
 
-/// Drops a reservation that would pass `max_size`, and notes when eviction is due.
-fn check_room(handle: &Handle, tail: &Tail, bytes: u64) -> Result<()> {
+/// Refuses a reservation that would pass `max_size`, and notes when eviction is due.
+///
+/// # Errors
+/// `Full`.
+pub fn check_room(handle: &Handle, tail: &Tail, bytes: u64) -> Result<()> {
     let ahead =
         if handle.options.preallocate { PREALLOCATE_BYTES.min(handle.segment_bytes) } else { 0 };
     // The record may need a new segment: its head and table, and the rounding to blocks.
@@ -393,7 +396,7 @@ fn commit(
         }
         Terms::All => vec![true; records.len()],
         Terms::NoneFrom(first) => {
-            let is_newest = |record| Ok(!has_record(handle, first..=tail.last, record)?);
+            let is_newest = |record| Ok(!is_replaced(handle, first..=tail.last, record)?);
             records.iter().map(is_newest).collect::<Result<_>>()?
         }
     };
@@ -452,6 +455,32 @@ fn is_behind(
 ) -> Result<bool> {
     for record in records {
         if has_record(handle, segment.id() + 1..=tail.last, record)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether one of these segments may have a record of exactly the key of `record`: another key with
+/// its prefix must not cost a copy, whose source is about to go.
+fn is_replaced(
+    handle: &Handle,
+    segments: RangeInclusive<u32>,
+    record: &Outgoing<'_>,
+) -> Result<bool> {
+    for id in segments {
+        if !has_record(handle, id..=id, record)? {
+            continue;
+        }
+        let mut found = Vec::new();
+        let segment = match handle.log.segment(id) {
+            Ok(Some(segment)) => segment,
+            _ => return Ok(true),
+        };
+        let is_other = |location: &Location| {
+            segment.record_head(*location).is_ok_and(|other| other.head.key != record.key)
+        };
+        if !segment.find_slots(&record.key, &mut found)? || !found.iter().all(is_other) {
             return Ok(true);
         }
     }

@@ -151,7 +151,11 @@ fn keep_and_drop(
     Ok(kept)
 }
 
-fn drop_planned(handle: &Handle, locks: &LockTable, end: u32) -> Result<Evicted> {
+/// Drops the live segments below `end`, but for the active one.
+///
+/// # Errors
+/// `Busy` if the tail lock cannot be had; `Io`.
+pub fn drop_planned(handle: &Handle, locks: &LockTable, end: u32) -> Result<Evicted> {
     let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
     let tail = current_tail(handle, &lock)?;
     drop_below(handle, locks, lock, &tail, end.min(tail.active))

@@ -10,6 +10,8 @@ use crate::env::{Env, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::Superblock;
 use crate::index::Index;
+use crate::job::Job;
+use crate::key::Key;
 use crate::limits::CURRENT_TRIES_MAX;
 use crate::location::Location;
 use crate::log::{Log, TailFile};
@@ -51,6 +53,7 @@ pub struct Handle {
     index: OnceLock<Index>,
     counters: OnceLock<Counters>,
     recency: OnceLock<Option<Recency>>,
+    job: OnceLock<Option<Job>>,
 }
 
 impl Handle {
@@ -80,6 +83,7 @@ impl Handle {
             index: OnceLock::new(),
             counters: OnceLock::new(),
             recency: OnceLock::new(),
+            job: OnceLock::new(),
             env,
             path,
             options,
@@ -186,6 +190,29 @@ impl Handle {
         if let Some(recency) = self.recency() {
             // A hit that cannot be noted is still a hit.
             let _ = recency.touch(location);
+        }
+    }
+
+    /// A job of this store, `None` if there is none of that id.
+    ///
+    /// # Errors
+    /// See [`Job::open`].
+    pub fn job(&self, id: &str) -> Result<Option<Job>> {
+        let mode = if self.writable { OpenMode::Write } else { OpenMode::Read };
+        Job::open(&*self.env, &self.path, id, self.short_uuid(), mode)
+    }
+
+    /// The first bytes of the uuid, as other files than segments have them.
+    pub fn short_uuid(&self) -> u64 {
+        crate::coding::read_u64(&self.uuid, 0).unwrap_or(0)
+    }
+
+    /// Notes a key in the job of this process, if it is part of one.
+    pub fn note_in_job(&self, key: &Key) {
+        let Some(id) = self.options.job.as_deref().filter(|_| self.writable) else { return };
+        // What cannot be noted costs a trim's precision, not the compile.
+        if let Some(job) = self.job.get_or_init(|| self.job(id).ok().flatten()) {
+            job.note(key);
         }
     }
 

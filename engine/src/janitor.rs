@@ -4,10 +4,12 @@
 //! to its holder. Each step leaves the store whole, so a janitor may be killed anywhere.
 
 mod repair;
+mod trim;
 
 use std::sync::atomic::Ordering;
 
 pub use repair::{RepairStep, Repaired, repair};
+pub use trim::{Trim, Trimmed, trim};
 
 use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockTable};

@@ -161,6 +161,29 @@ pub const RECENCY_GRANULES: u64 = 1024;
 /// Segments that the recency file has room for; ids map onto it modulo this number.
 pub const RECENCY_SEGMENTS: u64 = 1024;
 
+/// Words of a job's set, the least and the most. A word is a key; half a million compiles of one
+/// run fit the most, in 8 MiB.
+pub const JOB_WORDS_MIN: u64 = 1 << 13;
+/// See [`JOB_WORDS_MIN`].
+pub const JOB_WORDS_MAX: u64 = 1 << 20;
+
+/// A job's set has a word for each so many bytes of `max_size`, about the mean of a record, so that
+/// it takes a 2000th of the store.
+pub const JOB_ENTRY_BYTES: u64 = 16 << 10;
+
+/// A key is looked for in so many words of a job's set. More make a full set slower, fewer make it
+/// full sooner: with 64 it is at about nine tenths.
+pub const JOB_PROBES_MAX: usize = 64;
+
+/// Jobs that a store knows at a time; who begins another one forgets the oldest.
+pub const JOBS_MAX: usize = 16;
+
+/// Longest id of a job.
+pub const JOB_ID_BYTES_MAX: usize = 64;
+
+/// A trim that has no room for what it keeps, or does not get the lock, tries again so often.
+pub const TRIM_TRIES_MAX: usize = 4;
+
 /// Damages that a verification lists; of more it says only how many.
 pub const DAMAGES_MAX: usize = 10_000;
 

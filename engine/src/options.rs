@@ -43,6 +43,7 @@ pub struct Options {
     pub(crate) create: bool,
     pub(crate) file_mode: u32,
     pub(crate) preallocate: bool,
+    pub(crate) job: Option<String>,
 }
 
 impl Default for Options {
@@ -57,6 +58,7 @@ impl Default for Options {
             create: true,
             file_mode: 0o600,
             preallocate: false,
+            job: None,
         }
     }
 }
@@ -125,6 +127,14 @@ impl Options {
     /// docs/decisions/0005. For file systems that allocate on each write rather than on write-back.
     pub fn preallocate(mut self, preallocate: bool) -> Self {
         self.preallocate = preallocate;
+        self
+    }
+
+    /// The job of which this process is a part: what it gets and puts is noted there, see
+    /// [`Store::start_job`](crate::Store::start_job). One that the store does not know is ignored.
+    /// Default none, which costs nothing; with one, a hit costs a map of its file.
+    pub fn job(mut self, id: Option<String>) -> Self {
+        self.job = id;
         self
     }
 

@@ -17,6 +17,7 @@ use crate::format::index::IndexEntry;
 use crate::handle::Handle;
 use crate::key::{KEY_BYTES, Key};
 use crate::limits::{INDEX_RETRIES_MAX, LOCK_WAIT_MS_MAX};
+use crate::location::Location;
 use crate::log::Segment;
 use crate::record::Record;
 
@@ -97,6 +98,21 @@ impl Snapshot {
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Where the newest record of each key stands, in the order of the log. Where a prefix is that
+    /// of one entry only, that is not read.
+    pub(crate) fn places(&self) -> Vec<Location> {
+        let groups = self.entries.chunk_by(|a, b| a.key_prefix == b.key_prefix);
+        let mut places: Vec<Location> = groups
+            .flat_map(|group| match group {
+                [only] => vec![only.location()],
+                _ => self.newest_of_group(group).iter().map(Record::location).collect(),
+            })
+            .filter(|location| location.kind != RecordKind::Tombstone as u8)
+            .collect();
+        places.sort_unstable();
+        places
     }
 
     /// The newest record of each key, in the order of keys.

@@ -11,7 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
 use crate::format::body::{Entry, RecordKind};
 use crate::handle::Handle;
-use crate::janitor::{self, Budget, Maintained, Repaired};
+use crate::janitor::{self, Budget, Maintained, Repaired, Trim, Trimmed};
+use crate::jobs::{self, JobInfo};
 use crate::key::Key;
 use crate::limits::PUT_ALL_RECORDS_MAX;
 use crate::lookup::{self, Reading};
@@ -110,6 +111,7 @@ impl Store {
         if found.is_old {
             self.handle.touch(found.record.location());
         }
+        self.handle.note_in_job(key);
         Ok(Some(found.record))
     }
 
@@ -151,7 +153,15 @@ impl Store {
             .iter()
             .map(|entry| transfer::outgoing(&self.handle, entry))
             .collect::<Result<_>>()?;
-        append::append(&self.handle, &outgoing)
+        self.append(&outgoing)
+    }
+
+    fn append(&self, records: &[Outgoing<'_>]) -> Result<Put> {
+        let put = append::append(&self.handle, records)?;
+        if put == Put::Stored {
+            records.iter().for_each(|record| self.handle.note_in_job(&record.key));
+        }
+        Ok(put)
     }
 
     /// Stores a body that comes from another store, byte for byte, after checking all of it.
@@ -159,7 +169,7 @@ impl Store {
     /// # Errors
     /// `Corrupt` if anything about it is wrong; see [`Store::put`].
     pub fn put_body(&self, body: &[u8]) -> Result<Put> {
-        append::append(&self.handle, &[transfer::incoming(body)?])
+        self.append(&[transfer::incoming(body)?])
     }
 
     /// Takes room from that of records for a file that the caller is about to make in the store's
@@ -301,6 +311,44 @@ impl Store {
     /// `ReadOnly`, `Busy` if another process maintains the store, `Io`.
     pub fn clear(&self) -> Result<()> {
         janitor::clear(&self.handle)
+    }
+
+    /// Begins a job: from now on what processes get and put that were opened with
+    /// [`Options::job`] and this id is noted. Of more than 16 jobs the oldest is forgotten. The id
+    /// consists of 1 to 64 letters, digits, dots, hyphens and underscores.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Limit` if there is a job of that id or that is none, `Full`, `Busy`, `Io`.
+    pub fn start_job(&self, id: &str) -> Result<()> {
+        jobs::start(&self.handle, id)
+    }
+
+    /// Every job, the oldest first; damaged ones are left out.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn jobs(&self) -> Result<Vec<JobInfo>> {
+        jobs::list(&self.handle)
+    }
+
+    /// Forgets a job; whether there was one.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Limit` if that is no id, `Io`.
+    pub fn end_job(&self, id: &str) -> Result<bool> {
+        jobs::end(&self.handle, id)
+    }
+
+    /// Drops entries; `progress` hears how many bytes are done, of how many. What others put
+    /// meanwhile stays, and `max_size` holds. What is kept of the segments that go is appended
+    /// again and on the disk before they go, so neither a kill nor a power cut costs more than the
+    /// entries that were to go.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Busy` if another process maintains the store, `Limit` if a job is not known or
+    /// its set is full, `Full` if what is kept has no room, `Io`.
+    pub fn trim(&self, trim: &Trim, mut progress: impl FnMut(u64, u64)) -> Result<Trimmed> {
+        janitor::trim(&self.handle, trim, &mut progress)
     }
 
     /// Disk bytes as the tail knows them: cheaper and less exact than [`Store::stats`].

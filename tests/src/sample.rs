@@ -134,6 +134,11 @@ impl Value {
         entry
     }
 
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// A few words that tell it from others.
     pub fn label(&self) -> String {
         let bytes: usize = self.parts.iter().map(|part| part.data.len()).sum();

@@ -27,6 +27,8 @@ const MAX_SIZE_BYTES_MIN: u64 = 64 << 20;
 const COMPRESSION_LEVEL_DEFAULT: i32 = 1;
 /// The engine's limit of a namespace.
 const NAMESPACE_BYTES_MAX: usize = 255;
+/// The engine's limit of a job's id.
+const JOB_ID_BYTES_MAX: usize = larder_engine::limits::JOB_ID_BYTES_MAX;
 /// A larger configuration file is no configuration file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -90,6 +92,10 @@ pub struct Config {
     pub janitor: Setting<Janitor>,
     /// `log`: a file that gets a line per event; none by default.
     pub log: Setting<Option<PathBuf>>,
+    /// `trace`: a file that gets a row for each look-up, for replays; none by default.
+    pub trace: Setting<Option<PathBuf>>,
+    /// `job`: the id of the job that this call is a part of; none by default.
+    pub job: Setting<Option<String>>,
     /// Values that could not be used, as sentences.
     pub problems: Vec<String>,
 }
@@ -260,6 +266,28 @@ const KEYS: &[Key] = &[
             Ok(())
         },
     },
+    Key {
+        name: "trace",
+        variable: "LARDER_TRACE",
+        what: "a file that gets build,unit,key,bytes for each look-up",
+        set: |config, text, origin| {
+            config.trace = Setting { value: Some(text.path()?), origin };
+            Ok(())
+        },
+    },
+    Key {
+        name: "job",
+        variable: "LARDER_JOB",
+        what: "what `larder job start` printed: this call is part of that job",
+        set: |config, text, origin| {
+            let id = text.as_str()?;
+            if !is_job_id(id) {
+                return Err(format!("\"{id}\" is no id of a job"));
+            }
+            config.job = Setting { value: Some(id.to_owned()), origin };
+            Ok(())
+        },
+    },
 ];
 
 impl Config {
@@ -293,6 +321,8 @@ impl Config {
             readonly: Setting::default(false),
             janitor: Setting::default(Janitor::Detached),
             log: Setting::default(None),
+            trace: Setting::default(None),
+            job: Setting::default(None),
             problems: Vec::new(),
         }
     }
@@ -400,6 +430,9 @@ impl Config {
         let janitor = format!("{:?}", self.janitor.value).to_lowercase();
         line("janitor", janitor, &self.janitor.origin);
         line("log", path(&self.log.value), &self.log.origin);
+        line("trace", path(&self.trace.value), &self.trace.origin);
+        let job = self.job.value.as_ref().map_or("none".to_owned(), |job| format!("{job:?}"));
+        line("job", job, &self.job.origin);
         for problem in &self.problems {
             lines.push_str(&format!("# {problem}\n"));
         }
@@ -442,6 +475,12 @@ fn file_path(variable: &impl Fn(&str) -> Option<OsString>) -> Option<(PathBuf, b
     let config = absolute(variable("XDG_CONFIG_HOME"));
     let config = config.or_else(|| Some(absolute(variable("HOME"))?.join(".config")))?;
     Some((config.join("larder").join("larder.toml"), false))
+}
+
+/// Whether a text may be the id of a job; the engine refuses others.
+pub fn is_job_id(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=JOB_ID_BYTES_MAX).contains(&text.len()) && text.chars().all(is_plain)
 }
 
 /// A switch's value; `None` for any other text.

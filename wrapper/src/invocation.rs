@@ -200,6 +200,7 @@ pub fn open_store(config: &Config, path: &Path) -> larder_engine::Result<Store> 
     let options = Options::new()
         .max_size_bytes(config.max_size_bytes.value)
         .zstd_level(config.compression_level.value)
+        .job(config.job.value.clone())
         .read_only(config.readonly.value);
     Store::open(path, options)
 }

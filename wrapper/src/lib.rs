@@ -28,3 +28,4 @@ pub mod files;
 pub mod log;
 pub mod outcome;
 pub mod stats;
+pub mod trace;

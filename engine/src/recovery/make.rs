@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{SegmentHeader, table_pages};
 use crate::format::superblock::{EPOCH_MAX, Superblock};
 use crate::index::{self, Index};
+use crate::job;
 use crate::limits::{
     FIRST_SEGMENT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN_TEST, SEGMENT_BYTES_PER_TABLE_PAGE,
     SEGMENT_ID_MAX,
@@ -204,7 +205,10 @@ fn foreign_name(env: &dyn Env, path: &Path) -> Result<Option<String>> {
         TAG_FILE_NAME => TAG.starts_with(tag) || may_be_torn(tag) && names.contains(&lock_name),
         LOCK_FILE_NAME => true,
         superblock::FILE_NAME => tag == TAG || is_empty(name),
-        _ => tag == TAG && (TAGGED.contains(&name) || name.starts_with("digests-")),
+        _ => {
+            let is_prefixed = ["digests-", job::FILE_PREFIX].iter().any(|p| name.starts_with(p));
+            tag == TAG && (TAGGED.contains(&name) || is_prefixed)
+        }
     };
     if let Some(name) = names.iter().find(|name| !is_ours(name)) {
         return Ok(Some(name.clone()));

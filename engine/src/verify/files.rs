@@ -9,6 +9,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::superblock::{FILE_BYTES, Superblock};
 use crate::format::tail::{TAIL_BYTES, Tail};
 use crate::index;
+use crate::job;
 use crate::limits::{COUNTERS, PAGE_BYTES};
 use crate::log;
 use crate::recency;
@@ -185,7 +186,8 @@ impl Checker<'_> {
         ];
         for name in self.names(&handle.path, ".")? {
             let is_known = known.iter().chain(&OTHER_FILES).any(|known| *known == name);
-            if !is_known && !name.starts_with("digests-") {
+            let is_prefixed = ["digests-", job::FILE_PREFIX].iter().any(|p| name.starts_with(p));
+            if !is_known && !is_prefixed {
                 found.push(strange(DamageKind::UnknownFile, name, None, "no file of a store"));
             }
         }

@@ -90,6 +90,10 @@ tally! {
     evicted_segments = "evicted segments";
     /// Records that were appended again because their segment was to go.
     reinserted_records = "reinserted records";
+    /// Stores that were trimmed.
+    trims = "trims";
+    /// Records that were appended again for that.
+    trimmed_moves = "records moved by trims";
     /// Stores that were cleared.
     clears = "clearings";
     /// Checkpoints that were asked for.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use larder_engine::{
     Budget, DropReason, EngineCounter, Key, Maintained, Options, Put, ReadMode, RecordLayout,
-    Store, VerifyReport,
+    Store, Trim, VerifyReport,
 };
 
 use crate::crash::Diary;
@@ -21,6 +21,9 @@ pub const STORE: &str = "/cache/store";
 /// The smallest segments, so that rolling, sealing and merging happen all the time.
 const SEGMENT_BYTES: u64 = 64 << 10;
 
+/// The namespace that is trimmed; some random values have it.
+const TRIMMED: &str = "nnn";
+
 /// The size of a store that evicts. A tenth of it must be more than what no put may take, see
 /// [`larder_engine::limits::UPKEEP_BYTES`]; else puts are dropped before eviction begins.
 const EVICTING_BYTES: u64 = 46 * SEGMENT_BYTES;
@@ -31,6 +34,8 @@ pub struct Plan {
     max_size_bytes: u64,
     layout: RecordLayout,
     clears: bool,
+    /// Whether a namespace is trimmed now and then.
+    trims: bool,
     /// Whether the store is so small that it evicts.
     pub evicts: bool,
     /// Every key but those that are put in the midst of something else.
@@ -45,7 +50,10 @@ impl Plan {
         let evicts = random.below(8) == 0;
         let layouts = [RecordLayout::Compressed, RecordLayout::Cloneable, RecordLayout::Raw];
         let mut keys = keys(if evicts { 150 } else { 6 + random.below(12) as usize });
+        // Without a step of the random numbers: seeds that once failed stay what they are.
+        let trims = random.clone().below(2) == 0;
         Plan {
+            trims,
             meanwhile_keys: keys.split_off(keys.len() - 2),
             keys,
             max_size_bytes: if evicts { EVICTING_BYTES } else { 1 << 30 },
@@ -221,6 +229,7 @@ impl<'a> Session<'a> {
                 92..=93 => self.close(process),
                 94 if self.plan.clears => self.clear(&store)?,
                 94 => self.check_snapshot(&store)?,
+                95 if self.plan.trims => self.trim(&store)?,
                 95 => drop(self.verify(&store)?),
                 _ => self.pass_time(),
             }
@@ -456,6 +465,34 @@ impl<'a> Session<'a> {
         self.ledger.scan(self.disk.position());
         self.diary.tally.checkpoints += 1;
         Ok(())
+    }
+
+    /// Trims a namespace: of each key whose value is in it nothing is left, every other value stays.
+    fn trim(&mut self, store: &Store) -> Result<(), String> {
+        let mut doomed = Vec::new();
+        for key in self.ledger.keys() {
+            let found = self.check_key(store, &key)?;
+            if found.is_some_and(|value| value.namespace() == TRIMMED) {
+                doomed.push(key);
+            }
+        }
+        self.note(|| format!("trim of {} keys", doomed.len()));
+        let begun = self.disk.position();
+        doomed.iter().for_each(|key| self.ledger.begin(*key, None, begun));
+        let trim = Trim { namespace: Some(TRIMMED.into()), ..Trim::default() };
+        match store.trim(&trim, |_, _| ()) {
+            Ok(done) => {
+                let ended = self.disk.position();
+                doomed.iter().for_each(|key| self.ledger.acknowledge(key, ended));
+                self.ledger.checkpoint(begun, ended);
+                self.ledger.scan(ended);
+                self.diary.tally.trims += 1;
+                self.diary.tally.trimmed_moves += done.entries_moved;
+                Ok(())
+            }
+            Err(error) if self.plan.evicts && error.is_full() => Ok(()),
+            Err(error) => Err(format!("a trim failed: {error}")),
+        }
     }
 
     /// What the store has under a key, read in full; whether it may have that.

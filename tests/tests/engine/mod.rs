@@ -18,6 +18,7 @@ mod processes;
 mod protocol;
 mod recovery;
 mod repair;
+mod trim;
 mod upkeep;
 mod verify;
 

@@ -11,6 +11,7 @@ mod interface;
 mod janitor;
 mod locks;
 mod regressions;
+mod trim;
 mod verify;
 
 use std::collections::BTreeMap;

@@ -52,6 +52,11 @@ cargo xtask COMMAND
                                --fs LIST --images N --seed N
                                --json            print the table as JSON
                                --help            the other options
+  traces [OPTION...]         replay recorded builds on rules of eviction and on the engine: hit
+                             ratio and write amplification
+                               --trace FILE --sizes LIST --variants --results PATH
+                               --json            print one JSON object
+                               --help            the other options
 ";
 
 fn main() -> ExitCode {
@@ -67,6 +72,7 @@ fn main() -> ExitCode {
             "fill" => bench("fill", rest),
             "storm" => below_target("storm", rest),
             "powercut" => below_target("powercut", rest),
+            "traces" => bench("traces", rest),
             "soak" => soak::run(rest),
             "help" | "--help" | "-h" => {
                 print!("{USAGE}{}", soak::USAGE);

@@ -13,7 +13,7 @@ use std::process::exit;
 use larder_engine::{Budget, EngineCounter, Store};
 
 use super::command::{Failure, print, store_directory};
-use super::{doctor, verify};
+use super::{doctor, job, trim, verify};
 use crate::compiler::is_compiler_name;
 use crate::config::{self, Config};
 use crate::exec::is_larder;
@@ -43,6 +43,12 @@ const COMMANDS: &[Command] = &[
         verify::run,
     ),
     ("doctor", "explain the state of the store in words (--store, --json)", doctor::run),
+    (
+        "trim",
+        "drop entries by size, age, namespace, or what no job used; see trim --help",
+        trim::run,
+    ),
+    ("job", "begin, list and end jobs, for trim and traces; see job --help", job::run),
     (
         "janitor",
         "do the upkeep that is due: merge, evict, checkpoint (--background: out of the way)",

@@ -3,7 +3,9 @@
 mod command;
 mod doctor;
 mod holders;
+mod job;
 mod json;
 pub mod larder;
 mod progress;
+mod trim;
 mod verify;

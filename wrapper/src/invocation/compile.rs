@@ -19,7 +19,7 @@ use std::time::Duration;
 use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
-use super::records::read_manifest;
+use super::records::{read_manifest, trace_lookup};
 use super::{Job, Session, guarded, pass_on, precompiled, probed};
 use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};
@@ -204,6 +204,7 @@ fn store(
         session.log(format_args!("not stored: {}", DropReason::ReadOnly));
         return Ok(());
     }
+    let real_bytes = sections.iter().map(|section| section.data.len() as u64).sum();
     let messages = if ran.stderr.is_empty() { 0 } else { job.messages_state() };
     let result = result_key(&job.direct, &inputs.list, &moment, messages);
     // Read again, because another process may have added to it during the compile.
@@ -220,7 +221,12 @@ fn store(
         entries.push(Entry::new(alias, RecordKind::Alias, vec![section]));
     }
     session.count(Counter::LocalStorageMiss);
-    session.put(&entries);
+    session.put(entries);
+    // What the store made of it, or would have made of it at worst.
+    trace_lookup(session, &job.compile.input, &result, || {
+        let record = session.store.get(&result).ok().flatten();
+        record.map_or(real_bytes, |record| record.head().body_bytes)
+    });
     Ok(())
 }
 
@@ -333,9 +339,12 @@ impl Session<'_> {
         Err(Reason::new(Counter::ModifiedInputFile, "the clock was set back"))
     }
 
-    /// Stores entries; a refusal is counted and logged.
-    pub(super) fn put(&self, entries: &[Entry<'_>]) {
-        match self.store.put_all(entries) {
+    /// Stores entries under the configured namespace; a refusal is counted and logged.
+    pub(super) fn put(&self, mut entries: Vec<Entry<'_>>) {
+        for entry in &mut entries {
+            entry.namespace = self.call.config.namespace.value.clone().into();
+        }
+        match self.store.put_all(&entries) {
             Ok(Put::Stored) => self.count_many(Counter::LocalStorageWrite, entries.len() as u64),
             Ok(Put::Dropped(why)) => {
                 self.count(Counter::StoreDropped);

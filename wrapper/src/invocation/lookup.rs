@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
 
 use super::compile::Inputs;
-use super::records::{read_manifest, read_section};
+use super::records::{read_manifest, read_section, trace_lookup};
 use super::{Answer, Job, Session, code};
 use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions, Seen};
@@ -103,6 +103,7 @@ fn restored(session: &Session<'_>, compile: &Compile, key: &Key) -> Option<Answe
         return None;
     }
     session.count(Counter::LocalStorageHit);
+    trace_lookup(session, &compile.input, key, || record.head().body_bytes);
     Some(Answer::Hit { stdout: restorable.stdout, stderr: restorable.stderr })
 }
 
@@ -149,7 +150,7 @@ fn remember(session: &Session<'_>, job: &Job, text: &Text, result: &Key) {
     // Only results without messages have a preprocessed key.
     manifest.add(*result, 0, (text.inputs.mentions, moment), &text.inputs.list);
     let section = Section::new(SectionKind::Manifest, manifest.encode());
-    session.put(&[Entry::new(job.direct, RecordKind::Manifest, vec![section])]);
+    session.put(vec![Entry::new(job.direct, RecordKind::Manifest, vec![section])]);
 }
 
 /// The preprocessed text of a job: its key, and what was read for it.

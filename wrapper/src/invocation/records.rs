@@ -1,10 +1,14 @@
-//! Reading the small records: manifests and aliases. Damage is logged and is a miss.
+//! Reading the small records, manifests and aliases: damage is logged and is a miss. And the trace
+//! of look-ups.
+
+use std::path::Path;
 
 use larder_engine::{Key, RecordKind, SectionKind};
 
 use super::Session;
 use crate::manifest::Manifest;
 use crate::outcome::Counter;
+use crate::trace;
 
 /// The manifest under a key.
 pub(super) fn read_manifest(session: &Session<'_>, key: &Key) -> Option<Manifest> {
@@ -32,4 +36,18 @@ pub(super) fn read_section(
         session.count(Counter::StoreCorrupt);
         None
     })
+}
+
+/// Notes a look-up in the trace, if there is one.
+pub(super) fn trace_lookup(
+    session: &Session<'_>,
+    unit: &Path,
+    key: &Key,
+    bytes: impl FnOnce() -> u64,
+) {
+    let config = session.call.config;
+    if let Some(path) = &config.trace.value {
+        let build = config.job.value.as_deref().unwrap_or_default();
+        trace::append(path, build, unit, key, bytes());
+    }
 }

@@ -1,0 +1,165 @@
+//! Traces of real builds, jobs, and trims, from outside.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use larder_tests::{find_or_skip, larder_binary};
+
+use super::Sandbox;
+
+fn stdout(output: &std::process::Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn json(sandbox: &Sandbox, arguments: &[&str]) -> serde_json::Value {
+    let text = stdout(&sandbox.larder(arguments));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Units of a few kilobytes each.
+fn write_units(sandbox: &Sandbox, count: usize) {
+    for unit in 0..count {
+        let text = format!("int f{unit}(int n) {{ return n * {unit} + 7; }}\n");
+        sandbox.write(&format!("u{unit}.c"), &text);
+    }
+}
+
+/// Entries are dated in seconds, and what is as old as a job belongs to it.
+fn wait_a_second() {
+    std::thread::sleep(Duration::from_millis(1_100));
+}
+
+#[test]
+fn a_trace_of_a_parallel_build_has_a_whole_row_for_each_look_up() {
+    let Some(make) = find_or_skip("make") else { return };
+    let Some(_) = find_or_skip("gcc") else { return };
+    const UNITS: usize = 24;
+    let mut sandbox = Sandbox::new();
+    write_units(&sandbox, UNITS);
+    let objects: String = (0..UNITS).map(|unit| format!(" u{unit}.o")).collect();
+    let larder = larder_binary().display();
+    sandbox.write("Makefile", &format!("all:{objects}\n%.o: %.c\n\t{larder} gcc -c $< -o $@\n"));
+    let trace = sandbox.dir.path().join("trace.csv");
+    sandbox.set("LARDER_TRACE", trace.to_str().unwrap());
+    for build in ["one", "two"] {
+        sandbox.set("LARDER_JOB", build);
+        let built = sandbox.left(sandbox.command(&make).args(["-j", "8"]));
+        assert_eq!(built.status, Some(0), "{}", built.stderr);
+    }
+    assert_eq!(sandbox.counts(), (UNITS as u64, 0, UNITS as u64));
+    let text = fs::read_to_string(&trace).unwrap();
+    let mut seen: BTreeMap<(String, String), (String, u64)> = BTreeMap::new();
+    for line in text.lines() {
+        let [build, unit, key, bytes] = line.split(',').collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        assert!(key.len() == 16 && key.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
+        let row = (key.to_owned(), bytes.parse().unwrap());
+        assert!(row.1 > 100, "{line}");
+        assert_eq!(seen.insert((build.to_owned(), unit.to_owned()), row), None, "{line}");
+    }
+    assert_eq!(seen.len(), 2 * UNITS);
+    for unit in 0..UNITS {
+        let row = |build: &str| &seen[&(build.to_owned(), format!("u{unit}.c"))];
+        assert_eq!(row("one"), row("two"), "a hit is of the object that the miss stored");
+    }
+}
+
+#[test]
+fn a_trace_that_cannot_be_written_changes_nothing() {
+    let mut sandbox = Sandbox::new();
+    write_units(&sandbox, 1);
+    let folder = sandbox.dir.path().to_str().unwrap().to_owned();
+    sandbox.set("LARDER_TRACE", &folder);
+    sandbox.check_cached("gcc", &["-c", "u0.c", "-o", "u0.o"]);
+    sandbox.set("LARDER_TRACE", "/dev/full");
+    assert_eq!(sandbox.check("gcc", &["-c", "u0.c", "-o", "u0.o"]), "direct");
+}
+
+#[test]
+fn what_a_job_did_not_touch_goes_and_the_rest_still_hits() {
+    let mut sandbox = Sandbox::new();
+    write_units(&sandbox, 3);
+    let arguments = |unit: usize| ["-c".to_owned(), format!("u{unit}.c")];
+    let check = |sandbox: &Sandbox, unit: usize| {
+        let arguments = arguments(unit);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        sandbox.check("gcc", &arguments)
+    };
+    (0..2).for_each(|unit| assert_eq!(check(&sandbox, unit), "miss"));
+    wait_a_second();
+    let job = stdout(&sandbox.larder(&["job", "start", "nightly"])).trim().to_owned();
+    assert!(job.starts_with("nightly-"), "{job}");
+    sandbox.set("LARDER_JOB", &job);
+    assert_eq!(check(&sandbox, 0), "direct");
+    assert_eq!(check(&sandbox, 2), "miss");
+    sandbox.unset("LARDER_JOB");
+
+    let jobs = json(&sandbox, &["job", "list", "--json"]);
+    assert_eq!(jobs["jobs"][0]["id"], job.as_str());
+    assert!(jobs["jobs"][0]["touched"].as_u64().unwrap() >= 4, "{jobs}");
+    let words = ["trim", "--not-touched-since-job", &job, "--json"];
+    let told = json(&sandbox, &[&words[..], &["--dry-run"]].concat());
+    assert_eq!(told["dry_run"], true);
+    // The manifest and the result of the unit that the job did not compile.
+    assert_eq!(told["entries_dropped"], 2, "{told}");
+    let done = json(&sandbox, &words);
+    for field in ["entries_dropped", "bytes_dropped", "entries_kept", "bytes_kept"] {
+        assert_eq!(done[field], told[field], "{field}");
+    }
+    assert_eq!([0, 1, 2].map(|unit| check(&sandbox, unit)), ["direct", "miss", "direct"]);
+
+    assert!(sandbox.larder(&["job", "end", &job]).status.success());
+    let refused = sandbox.larder(&words);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("is not known to the store"), "{said}");
+}
+
+#[test]
+fn entries_go_by_namespace_age_and_size() {
+    let mut sandbox = Sandbox::new();
+    write_units(&sandbox, 2);
+    sandbox.set("LARDER_NAMESPACE", "branch");
+    assert_eq!(sandbox.check("gcc", &["-c", "u0.c"]), "miss");
+    sandbox.unset("LARDER_NAMESPACE");
+    assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "miss");
+    let text = stdout(&sandbox.larder(&["trim", "--namespace", "branch"]));
+    assert!(text.starts_with("dropped 2 entries, "), "{text}");
+    assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "direct");
+    let text = stdout(&sandbox.larder(&["trim", "--older-than", "1h", "--dry-run"]));
+    assert!(text.starts_with("would drop 0 entries, 0 bytes\nwould keep "), "{text}");
+    wait_a_second();
+    wait_a_second();
+    stdout(&sandbox.larder(&["trim", "--older-than", "1s", "--namespace", ""]));
+    assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "miss");
+    stdout(&sandbox.larder(&["trim", "--max-size", "10M"]));
+    assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "direct");
+    let refused = sandbox.larder(&["trim", "--max-size", "1"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "miss");
+}
+
+#[test]
+fn wrong_use_of_trim_and_job_says_what_would_be_right() {
+    let sandbox = Sandbox::new();
+    for wrong in [
+        &["trim"][..],
+        &["trim", "--dry-run"],
+        &["trim", "--older-than", "soon"],
+        &["trim", "--not-touched-since-job"],
+        &["job"],
+        &["job", "start", "a/b"],
+        &["job", "end"],
+    ] {
+        let output = sandbox.larder(wrong);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{wrong:?}");
+    }
+    for help in [["trim", "--help"], ["job", "--help"]] {
+        let text = stdout(&sandbox.larder(&help));
+        assert!(text.contains("usage:") && text.lines().all(|line| line.len() <= 100), "{text}");
+    }
+}
