@@ -109,8 +109,7 @@ impl Error {
     pub fn is_unreadable(&self) -> bool {
         const BAD_MEDIUM: [i32; 5] =
             [libc::EIO, libc::ENODATA, libc::EUCLEAN, libc::EBADMSG, libc::EREMOTEIO];
-        let number = self.0.source.as_ref().and_then(io::Error::raw_os_error);
-        self.is_corrupt() || number.is_some_and(|number| BAD_MEDIUM.contains(&number))
+        self.is_corrupt() || self.system_number().is_some_and(|number| BAD_MEDIUM.contains(&number))
     }
 
     /// Whether trying again later may help.
@@ -131,6 +130,11 @@ impl Error {
     /// Whether a file that was to be made exists already.
     pub(crate) fn is_already_there(&self) -> bool {
         self.source_kind() == Some(io::ErrorKind::AlreadyExists)
+    }
+
+    /// The number that the operating system gave, where it did.
+    pub(crate) fn system_number(&self) -> Option<i32> {
+        self.0.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
     fn source_kind(&self) -> Option<io::ErrorKind> {

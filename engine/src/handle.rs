@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::clones::Clones;
 use crate::counters::{Counters, EngineCounter};
-use crate::env::{Env, LockTable, OpenMode};
+use crate::env::{Device, Env, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::Superblock;
 use crate::index::Index;
@@ -51,6 +52,7 @@ pub struct Handle {
     index: OnceLock<Index>,
     counters: OnceLock<Counters>,
     recency: OnceLock<Option<Recency>>,
+    clones: OnceLock<Option<Clones>>,
 }
 
 impl Handle {
@@ -80,6 +82,7 @@ impl Handle {
             index: OnceLock::new(),
             counters: OnceLock::new(),
             recency: OnceLock::new(),
+            clones: OnceLock::new(),
             env,
             path,
             options,
@@ -179,6 +182,42 @@ impl Handle {
             self.open_or_make(open).ok()
         };
         self.recency.get_or_init(|| if self.writable { open() } else { None }).as_ref()
+    }
+
+    /// What is remembered for cloning, if a put has made the file for it.
+    pub fn clones(&self) -> Option<&Clones> {
+        let mode = if self.writable { OpenMode::Write } else { OpenMode::Read };
+        self.clones.get_or_init(|| self.open_clones(mode)).as_ref()
+    }
+
+    /// Makes the file for what is remembered for cloning, where it is missing.
+    pub fn make_clones(&self) {
+        if self.clones.get().is_none_or(Option::is_none) && self.writable {
+            let _ = self.open_clones(self.open_mode());
+        }
+    }
+
+    fn open_clones(&self, mode: OpenMode) -> Option<Clones> {
+        Clones::open(&*self.env, &self.path, &self.uuid, mode).ok()
+    }
+
+    /// From how many bytes on a section is cloned, or stored so that it can be; `None` where
+    /// nothing is.
+    pub fn clone_bytes_min(&self) -> Option<u64> {
+        self.options.clone_bytes_min.or_else(|| self.device().clone_bytes_min())
+    }
+
+    /// The kind of the store's disk; to find out takes longer than a clone.
+    fn device(&self) -> Device {
+        let clones = self.clones();
+        if let Some(known) = clones.and_then(Clones::device) {
+            return known;
+        }
+        let device = self.env.device(&self.path);
+        if let Some(clones) = clones.filter(|_| self.writable) {
+            clones.note_device(device);
+        }
+        device
     }
 
     /// Notes a hit in the recency bits, where they can be kept.

@@ -43,6 +43,7 @@ pub struct Options {
     pub(crate) create: bool,
     pub(crate) file_mode: u32,
     pub(crate) preallocate: bool,
+    pub(crate) clone_bytes_min: Option<u64>,
 }
 
 impl Default for Options {
@@ -57,6 +58,7 @@ impl Default for Options {
             create: true,
             file_mode: 0o600,
             preallocate: false,
+            clone_bytes_min: Some(0),
         }
     }
 }
@@ -125,6 +127,15 @@ impl Options {
     /// docs/decisions/0005. For file systems that allocate on each write rather than on write-back.
     pub fn preallocate(mut self, preallocate: bool) -> Self {
         self.preallocate = preallocate;
+        self
+    }
+
+    /// In the cloneable layout: sections of at least this many bytes are raw, and are cloned when
+    /// they are restored; default and least 16 KiB. `None` goes by the file system and the kind of
+    /// its disk ([`Device::clone_bytes_min`](crate::env::Device::clone_bytes_min)), and stores
+    /// nothing raw where files cannot be cloned.
+    pub fn clone_bytes_min(mut self, bytes: Option<u64>) -> Self {
+        self.clone_bytes_min = bytes;
         self
     }
 

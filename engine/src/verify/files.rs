@@ -1,6 +1,7 @@
 //! Verifying the small files: superblock, tail, recency bits, counters, and what else lies around.
 
 use super::{Checker, Damage, DamageKind, severity};
+use crate::clones;
 use crate::counters;
 use crate::env::{LOCK_FILE_NAME, OpenMode};
 use crate::error::{ErrorKind, Result};
@@ -156,6 +157,7 @@ impl Checker<'_> {
             log::DIRECTORY_NAME,
             recency::FILE_NAME,
             counters::FILE_NAME,
+            clones::FILE_NAME,
         ];
         for name in handle.env.list(&handle.path)? {
             let is_known = known.iter().chain(&OTHER_FILES).any(|known| *known == name);
