@@ -2,6 +2,7 @@
 //! and compares what stands there with what the compiler alone leaves.
 
 mod changes;
+mod clone;
 mod failures;
 mod faults;
 mod hits;
@@ -61,7 +62,11 @@ impl fmt::Debug for Contents {
 
 impl Sandbox {
     fn new() -> Sandbox {
-        let dir = tempfile::tempdir().unwrap();
+        Sandbox::new_in(&std::env::temp_dir())
+    }
+
+    fn new_in(folder: &Path) -> Sandbox {
+        let dir = tempfile::tempdir_in(folder).unwrap();
         fs::create_dir(dir.path().join("work")).unwrap();
         Sandbox { dir, variables: Vec::new() }
     }
