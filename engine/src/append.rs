@@ -165,7 +165,6 @@ fn attempt(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Resu
     }
     for (record, offset) in records.iter().zip(&reservation.offsets) {
         if record.cloneable {
-            handle.make_clones();
             let body_bytes = (record.body.len() as u64).next_multiple_of(BLOCK_BYTES);
             // Without it a clone of the record is as good, but keeps more on the disk.
             let file = reservation.segment.file();

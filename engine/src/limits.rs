@@ -76,7 +76,7 @@ pub const CLONE_BYTES_MIN_FAST: u64 = 64 << 10;
 
 /// The same on a disk that does: the clone's extents are seeks of their own, and what was cloned is
 /// read again from the disk by whoever links it.
-pub const CLONE_BYTES_MIN_ROTATIONAL: u64 = 1 << 20;
+pub const CLONE_BYTES_MIN_ROTATIONAL: u64 = 2 << 20;
 
 /// Lines of the file that remembers which sections were checked before they were cloned. 2048 have
 /// room for 16384 sections in 128 KiB; a section that is forgotten is checked again.

@@ -23,6 +23,9 @@ pub fn outgoing<'a>(handle: &Handle, entry: &Entry<'_>) -> Result<Outgoing<'a>> 
         RecordLayout::Cloneable => handle.clone_bytes_min(),
         _ => None,
     };
+    if clone_bytes_min.is_some() {
+        handle.make_clones();
+    }
     let body = body::encode_from(entry, created_secs, clone_bytes_min, zstd_level)?;
     let cloneable = body::is_cloneable(&body);
     Ok(Outgoing { key: entry.key, kind: entry.kind as u8, cloneable, body: Cow::Owned(body) })

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
-use larder_engine::env::{Device, Env, File, OpenMode, RealEnv};
+use larder_engine::env::{Device, Env, File, OpenMode, RealEnv, RealFile};
 use larder_engine::limits::{CLONE_BYTES_MIN_FAST, CLONE_BYTES_MIN_ROTATIONAL};
 use larder_engine::{
     Budget, Entry, Key, Options, Put, ReadMode, Record, RecordKind, RecordLayout, Section,
@@ -381,10 +381,7 @@ fn another_file_system_and_small_and_compressed_sections_are_told() {
         let path = elsewhere.path().join("a.o");
         assert_eq!(store.restore(&get(&store, 1), 0, &path).unwrap(), Copied);
         assert_eq!(fs::read(&path).unwrap(), noise(1, 100_000));
-        let file = RealEnv.open(&path, OpenMode::Write).unwrap();
-        drop(file);
-        let file = fs::File::create(&path).unwrap();
-        let file = larder_engine::env::RealFile::adopt(file, &path);
+        let file = RealFile::adopt(fs::File::create(&path).unwrap(), &path);
         let why = store.clone_into(&get(&store, 1), 0, &file).unwrap();
         assert_eq!(why, Err(Uncloned::OtherFileSystem));
         assert_eq!(file.sizes().unwrap().len_bytes, 0);
@@ -394,6 +391,27 @@ fn another_file_system_and_small_and_compressed_sections_are_told() {
         store.checkpoint().unwrap();
         assert_eq!(store.can_clone(&get(&store, 3), 0).unwrap(), Err(Uncloned::Compressed));
     });
+}
+
+/// btrfs keeps no checksums of a file that it changes in place, and clones none into it.
+#[test]
+fn a_clone_that_the_kernel_refuses_is_a_copy() {
+    let Some(disk) = Disk::with(FileSystem::Btrfs, ",compress=no") else { return };
+    let in_place = disk.path().join("in-place");
+    fs::create_dir(&in_place).unwrap();
+    if let Err(why) = succeeds(Command::new("chattr").arg("+C").arg(&in_place)) {
+        eprintln!("skipped, nothing can be changed in place: {why}");
+        return;
+    }
+    let store = open(&disk, &FaultEnv::new(), options());
+    put(&store, 1, 100_000);
+    store.checkpoint().unwrap();
+    let record = get(&store, 1);
+    let path = in_place.join("a.o");
+    let file = RealFile::adopt(fs::File::create(&path).unwrap(), &path);
+    assert_eq!(store.clone_into(&record, 0, &file).unwrap(), Err(Uncloned::Refused));
+    assert_eq!(store.restore(&record, 0, &path).unwrap(), Copied);
+    assert_eq!(fs::read(&path).unwrap(), noise(1, 100_000));
 }
 
 #[test]

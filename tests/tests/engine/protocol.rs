@@ -542,7 +542,7 @@ fn many_merges_lose_no_entry_and_hold_up_no_reader() {
 #[test]
 fn a_tail_lock_that_excludes_nobody_is_found() {
     let said = refusal(Scene { flaw: Flaw::TailLockExcludesNobody, ..SCENE }, 300);
-    let found = ["missed", "replaced by", "damaged", "Damage"];
+    let found = ["missed", "replaced by", "damaged", "Damage", "no copy of the superblock"];
     assert!(found.iter().any(|found| said.contains(found)), "{said}");
 }
 
