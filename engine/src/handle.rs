@@ -11,10 +11,10 @@ use crate::env::{Device, Env, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::Superblock;
 use crate::index::Index;
-use crate::limits::CURRENT_TRIES_MAX;
-use crate::location::Location;
+use crate::limits::{CLONEABLE_SECTION_BYTES_MIN, CURRENT_TRIES_MAX};
+use crate::location::{Location, class_bytes};
 use crate::log::{Log, TailFile};
-use crate::options::{Options, ReadMode};
+use crate::options::{Options, ReadMode, RecordLayout};
 use crate::recency::Recency;
 use crate::superblock::SuperblockFile;
 
@@ -53,6 +53,7 @@ pub struct Handle {
     counters: OnceLock<Counters>,
     recency: OnceLock<Option<Recency>>,
     clones: OnceLock<Option<Clones>>,
+    device: OnceLock<Device>,
 }
 
 impl Handle {
@@ -83,6 +84,7 @@ impl Handle {
             counters: OnceLock::new(),
             recency: OnceLock::new(),
             clones: OnceLock::new(),
+            device: OnceLock::new(),
             env,
             path,
             options,
@@ -207,8 +209,20 @@ impl Handle {
         self.options.clone_bytes_min.or_else(|| self.device().clone_bytes_min())
     }
 
+    /// Whether the record there may have a section that is cloned.
+    pub fn may_clone(&self, location: Location) -> bool {
+        let bytes = class_bytes(location.class);
+        self.options.layout == RecordLayout::Cloneable
+            && bytes >= CLONEABLE_SECTION_BYTES_MIN as u64
+            && self.clone_bytes_min().is_some_and(|bytes_min| bytes >= bytes_min)
+    }
+
     /// The kind of the store's disk; to find out takes longer than a clone.
     fn device(&self) -> Device {
+        *self.device.get_or_init(|| self.find_device())
+    }
+
+    fn find_device(&self) -> Device {
         let clones = self.clones();
         if let Some(known) = clones.and_then(Clones::device) {
             return known;
