@@ -9,10 +9,15 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
 
 /// Bytes of the image.
 const IMAGE_BYTES: u64 = 8 << 30;
 const SECTOR_BYTES: u64 = 512;
+/// Somebody else may have it mounted for some minutes.
+const FREE_TRIES_MAX: usize = 6000;
 /// Linux's own choice for a disk.
 const READ_AHEAD_KB: &str = "128";
 /// A mean seek and half a turn at 7200 turns a minute, and what passes in a millisecond.
@@ -88,7 +93,15 @@ impl LoopDisk {
     /// If somebody has a file of it open.
     pub fn mount_again(&self) -> Result<(), Box<dyn Error>> {
         run(Command::new("umount").arg(self.path()))?;
-        self.mount()
+        // Whoever made a mount namespace meanwhile has it mounted there, and all of it in memory.
+        let is_free = || rustix::fs::open(&self.device, OFlags::EXCL, Mode::empty()).is_ok();
+        for _ in 0..FREE_TRIES_MAX {
+            if is_free() {
+                return self.mount();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err("somebody else has the disk mounted".into())
     }
 
     /// Waits until everything is on the device.

@@ -75,7 +75,7 @@ pub const CLONEABLE_SECTION_BYTES_MIN: usize = 16 << 10;
 pub const CLONE_BYTES_MIN_FAST: u64 = 64 << 10;
 
 /// The same on a disk that does: the clone's extents are seeks of their own, and what was cloned is
-/// read again from the disk by whoever links it.
+/// read again from the disk by whoever links it (docs/decisions/0012).
 pub const CLONE_BYTES_MIN_ROTATIONAL: u64 = 2 << 20;
 
 /// Lines of the file that remembers which sections were checked before they were cloned. 2048 have

@@ -178,7 +178,8 @@ fn one(
         }
         // The engine copies what was just written; this is what it saves.
         Way::CloneDirty => {
-            let source = path.join("dirty");
+            // A new file: some file systems write out at once what replaces an old one.
+            let source = path.join(format!("dirty-{round}"));
             fs::write(&source, value(round, bytes))?;
             let source = fs::File::open(&source)?;
             timed(&mut || {
