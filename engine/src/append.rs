@@ -19,6 +19,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::clones::FILE_BYTES_MAX as CLONES_BYTES;
 use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockGuard, LockTable};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,6 +36,7 @@ use crate::limits::{
 };
 use crate::location::Location;
 use crate::log::Segment;
+use crate::options::RecordLayout;
 use crate::rolling::{
     add_segment, current_tail, is_checkpoint_due, live_segment, own_segments_ahead,
     renew_heartbeat, roll,
@@ -211,6 +213,12 @@ fn attempt(
         let _ = reservation.segment.preallocate(offset, bytes);
     }
     for (record, offset) in records.iter().zip(&reservation.offsets) {
+        if record.cloneable {
+            let body_bytes = (record.body.len() as u64).next_multiple_of(BLOCK_BYTES);
+            // Without it a clone of the record is as good, but keeps more on the disk.
+            let file = reservation.segment.file();
+            let _ = file.set_apart(offset + FRAME_BYTES as u64, body_bytes);
+        }
         let places = (offset + FRAME_BYTES as u64..).step_by(BODY_WRITE_BYTES_MAX);
         for (place, piece) in places.zip(record.body.chunks(BODY_WRITE_BYTES_MAX)) {
             reservation.segment.write_at(piece, place)?;
@@ -321,7 +329,11 @@ pub fn check_room(handle: &Handle, tail: &Tail, bytes: u64) -> Result<()> {
     // The record may need a new segment: its head and table, and the rounding to blocks.
     let new_segment = (u64::from(table_pages(handle.segment_bytes)) + 3) * PAGE_BYTES as u64;
     let active = (tail.offset + ahead).min(handle.segment_bytes);
-    let kept_back = UPKEEP_BYTES + (tail.other_bytes + active) / UPKEEP_SHARE;
+    let clones = match handle.options.layout {
+        RecordLayout::Cloneable => CLONES_BYTES,
+        _ => 0,
+    };
+    let kept_back = UPKEEP_BYTES + clones + (tail.other_bytes + active) / UPKEEP_SHARE;
     let used = tail.other_bytes + active + bytes + new_segment + kept_back;
     let max = handle.options.max_size_bytes;
     // What eviction goes by, or janitors would come and find nothing to do.

@@ -23,6 +23,22 @@ pub fn xxh3_128(bytes: &[u8]) -> u128 {
     xxhash_rust::xxh3::xxh3_128(bytes)
 }
 
+/// XXH3-128 of bytes that come in pieces, seed 0.
+#[derive(Default)]
+pub struct Pieces128(xxhash_rust::xxh3::Xxh3Default);
+
+impl Pieces128 {
+    /// The next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum of all pieces.
+    pub fn finish(&self) -> u128 {
+        self.0.digest128()
+    }
+}
+
 /// XXH3-64 of `bytes` with `seed`.
 #[inline]
 pub fn xxh3_64(bytes: &[u8], seed: u64) -> u64 {
@@ -32,6 +48,14 @@ pub fn xxh3_64(bytes: &[u8], seed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_give_what_the_whole_gives() {
+        let whole: Vec<u8> = (0..5000u32).map(|n| (n * 7) as u8).collect();
+        let mut pieces = Pieces128::default();
+        whole.chunks(777).for_each(|piece| pieces.update(piece));
+        assert_eq!(pieces.finish(), xxh3_128(&whole));
+    }
 
     #[test]
     fn known_answers() {

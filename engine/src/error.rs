@@ -110,12 +110,7 @@ impl Error {
     pub fn is_unreadable(&self) -> bool {
         const NO_BYTES: [i32; 6] =
             [libc::EIO, libc::ENODATA, libc::EUCLEAN, libc::EBADMSG, libc::EREMOTEIO, libc::EISDIR];
-        self.is_corrupt() || self.os_number().is_some_and(|number| NO_BYTES.contains(&number))
-    }
-
-    /// The number of the error that the operating system gave.
-    pub(crate) fn os_number(&self) -> Option<i32> {
-        self.0.source.as_ref().and_then(io::Error::raw_os_error)
+        self.is_corrupt() || self.system_number().is_some_and(|number| NO_BYTES.contains(&number))
     }
 
     /// Whether trying again later may help.
@@ -136,6 +131,11 @@ impl Error {
     /// Whether a file that was to be made exists already.
     pub(crate) fn is_already_there(&self) -> bool {
         self.source_kind() == Some(io::ErrorKind::AlreadyExists)
+    }
+
+    /// The number that the operating system gave, where it did.
+    pub(crate) fn system_number(&self) -> Option<i32> {
+        self.0.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
     fn source_kind(&self) -> Option<io::ErrorKind> {

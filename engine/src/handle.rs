@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::clones::Clones;
 use crate::counters::{Counters, EngineCounter};
-use crate::env::{Env, LockTable, OpenMode};
+use crate::env::{Device, Env, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::Superblock;
 use crate::index::Index;
 use crate::job::Job;
 use crate::key::Key;
-use crate::limits::CURRENT_TRIES_MAX;
-use crate::location::Location;
+use crate::limits::{CLONEABLE_SECTION_BYTES_MIN, CURRENT_TRIES_MAX};
+use crate::location::{Location, class_bytes};
 use crate::log::{Log, TailFile};
-use crate::options::{Options, ReadMode};
+use crate::options::{Options, ReadMode, RecordLayout};
 use crate::recency::{Hits, Recency};
 use crate::superblock::SuperblockFile;
 
@@ -54,6 +55,8 @@ pub struct Handle {
     counters: OnceLock<Counters>,
     recency: OnceLock<Option<Recency>>,
     job: OnceLock<Option<Job>>,
+    clones: OnceLock<Option<Clones>>,
+    device: OnceLock<Device>,
 }
 
 impl Handle {
@@ -84,6 +87,8 @@ impl Handle {
             counters: OnceLock::new(),
             recency: OnceLock::new(),
             job: OnceLock::new(),
+            clones: OnceLock::new(),
+            device: OnceLock::new(),
             env,
             path,
             options,
@@ -183,6 +188,54 @@ impl Handle {
             self.open_or_make(open).ok()
         };
         self.recency.get_or_init(|| if self.writable { open() } else { None }).as_ref()
+    }
+
+    /// What is remembered for cloning, if a put has made the file for it.
+    pub fn clones(&self) -> Option<&Clones> {
+        let mode = if self.writable { OpenMode::Write } else { OpenMode::Read };
+        self.clones.get_or_init(|| self.open_clones(mode)).as_ref()
+    }
+
+    /// Makes the file for what is remembered for cloning, where it is missing.
+    pub fn make_clones(&self) {
+        if self.clones.get().is_none_or(Option::is_none) && self.writable {
+            let _ = self.open_clones(self.open_mode());
+        }
+    }
+
+    fn open_clones(&self, mode: OpenMode) -> Option<Clones> {
+        Clones::open(&*self.env, &self.path, &self.uuid, mode).ok()
+    }
+
+    /// From how many bytes on a section is cloned, or stored so that it can be; `None` where
+    /// nothing is.
+    pub fn clone_bytes_min(&self) -> Option<u64> {
+        self.options.clone_bytes_min.or_else(|| self.device().clone_bytes_min())
+    }
+
+    /// Whether the record there may have a section that is cloned.
+    pub fn may_clone(&self, location: Location) -> bool {
+        let bytes = class_bytes(location.class);
+        self.options.layout == RecordLayout::Cloneable
+            && bytes >= CLONEABLE_SECTION_BYTES_MIN as u64
+            && self.clone_bytes_min().is_some_and(|bytes_min| bytes >= bytes_min)
+    }
+
+    /// The kind of the store's disk; to find out takes longer than a clone.
+    fn device(&self) -> Device {
+        *self.device.get_or_init(|| self.find_device())
+    }
+
+    fn find_device(&self) -> Device {
+        let clones = self.clones();
+        if let Some(known) = clones.and_then(Clones::device) {
+            return known;
+        }
+        let device = self.env.device(&self.path);
+        if let Some(clones) = clones.filter(|_| self.writable) {
+            clones.note_device(device);
+        }
+        device
     }
 
     /// Notes a hit in the recency bits, where they can be kept.

@@ -8,6 +8,7 @@
 
 mod append;
 pub mod checksum;
+mod clones;
 pub mod codec;
 pub mod coding;
 mod counters;
@@ -50,7 +51,7 @@ pub use jobs::JobInfo;
 pub use key::{KEY_BYTES, Key};
 pub use options::{Options, ReadMode, RecordLayout};
 pub use record::Record;
-pub use restore::Restored;
+pub use restore::{Restored, Uncloned};
 pub use snapshot::Snapshot;
 pub use state::State;
 pub use store::{Stats, Store};

@@ -71,8 +71,24 @@ pub const GROUPED_SECTION_BYTES_MAX: usize = 16 << 10;
 /// Largest group of small sections after decompression, in bytes.
 pub const GROUP_BYTES_MAX: u64 = 64 << 20;
 
-/// In cloneable records, sections of at least this length are stored raw on block boundaries.
+/// In cloneable records, sections of at least this length may be stored raw on block boundaries:
+/// shorter ones are compressed together.
 pub const CLONEABLE_SECTION_BYTES_MIN: usize = 16 << 10;
+
+/// From this length on a file is cloned rather than copied on a disk that does not seek.
+pub const CLONE_BYTES_MIN_FAST: u64 = 64 << 10;
+
+/// The same on a disk that does: the clone's extents are seeks of their own, and what was cloned is
+/// read again from the disk by whoever links it (docs/decisions/0012).
+pub const CLONE_BYTES_MIN_ROTATIONAL: u64 = 2 << 20;
+
+/// Lines of the file that remembers which sections were checked before they were cloned. 2048 have
+/// room for 16384 sections in 128 KiB; a section that is forgotten is checked again.
+pub const CLONES_LINES: u64 = 2048;
+
+/// A section is remembered as checked if its file was last changed at least this many seconds ago:
+/// the next change then has another time. File times advance in steps of some milliseconds.
+pub const CLONES_QUIET_SECS: i128 = 2;
 
 /// A body is written in pieces of this length: a file system lets one writer at a time into a file,
 /// and whoever commits waits for it with the tail lock. Smaller pieces cost calls.

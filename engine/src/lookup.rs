@@ -46,7 +46,7 @@ pub struct Found {
 /// How much of a record comes with its head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reading {
-    /// What one read of its estimated length brings.
+    /// What one read of its estimated length brings, or of what may be cloned the beginning.
     Ahead,
     /// Nothing more.
     Head,
@@ -132,6 +132,7 @@ fn newest_of(
             Err(error) => return Err(error),
         };
         let record = match reading {
+            Reading::Ahead if handle.may_clone(*location) => segment.record_in_blocks(*location),
             Reading::Ahead => segment.record(*location),
             Reading::Head => segment.record_head(*location),
         };

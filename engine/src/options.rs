@@ -44,6 +44,7 @@ pub struct Options {
     pub(crate) file_mode: u32,
     pub(crate) preallocate: bool,
     pub(crate) job: Option<String>,
+    pub(crate) clone_bytes_min: Option<u64>,
 }
 
 impl Default for Options {
@@ -59,6 +60,7 @@ impl Default for Options {
             file_mode: 0o600,
             preallocate: false,
             job: None,
+            clone_bytes_min: Some(0),
         }
     }
 }
@@ -135,6 +137,15 @@ impl Options {
     /// Default none, which costs nothing; with one, a hit costs a map of its file.
     pub fn job(mut self, id: Option<String>) -> Self {
         self.job = id;
+        self
+    }
+
+    /// In the cloneable layout: sections of at least this many bytes are raw, and are cloned when
+    /// they are restored; default and least 16 KiB. `None` goes by the file system and the kind of
+    /// its disk ([`Device::clone_bytes_min`](crate::env::Device::clone_bytes_min)), and stores
+    /// nothing raw where files cannot be cloned.
+    pub fn clone_bytes_min(mut self, bytes: Option<u64>) -> Self {
+        self.clone_bytes_min = bytes;
         self
     }
 

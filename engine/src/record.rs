@@ -3,14 +3,20 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::checksum::Pieces128;
 use crate::counters::EngineCounter;
 use crate::error::{Error, Result};
 use crate::format::body::{Head, RecordKind, SectionInfo};
 use crate::format::frame::FRAME_BYTES;
 use crate::handle::Handle;
 use crate::key::Key;
+use crate::limits::BLOCK_BYTES;
 use crate::location::Location;
 use crate::log::{RecordHead, Segment};
+
+/// A section is checked in pieces of this length: what is read by calls then fits the processor's
+/// cache.
+const CHECK_PIECE_BYTES: usize = 256 << 10;
 
 /// A stored record: its head has been checked, its sections are checked when they are read.
 #[derive(Debug)]
@@ -77,6 +83,35 @@ impl Record {
     /// Offset of the body in its segment in bytes.
     pub(crate) fn body_offset(&self) -> u64 {
         self.location.offset() + FRAME_BYTES as u64
+    }
+
+    /// Whether its body stands on a block boundary of the segment.
+    pub(crate) fn is_on_blocks(&self) -> bool {
+        self.body_offset().is_multiple_of(BLOCK_BYTES)
+    }
+
+    /// Checks a raw section where it stands.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is damaged, `Io` if the disk fails.
+    pub(crate) fn check(&self, section: usize) -> Result<()> {
+        let info = &self.record.head.sections[section];
+        let at = self.body_offset() + info.offset;
+        let mut pieces = Pieces128::default();
+        let end = at + info.stored_bytes;
+        for offset in (at..end).step_by(CHECK_PIECE_BYTES) {
+            let bytes = (end - offset).min(CHECK_PIECE_BYTES as u64) as usize;
+            let seen = self.segment.with_mapped(bytes, offset, |piece| pieces.update(piece));
+            if seen.is_none() {
+                pieces.update(&self.segment.read(bytes, offset)?);
+            }
+        }
+        pieces.update(&info.tail);
+        if pieces.finish() == info.check {
+            return Ok(());
+        }
+        let error = Error::corrupt("the checksum of a section is wrong").at_offset(at);
+        Err(self.damaged(error))
     }
 
     /// The real bytes of a section, checked and decompressed.

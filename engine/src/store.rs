@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::append::{self, Outgoing, Put};
 use crate::counters::{Counters, EngineCounter};
-use crate::env::{Env, RealEnv};
+use crate::env::{Env, RealEnv, RealFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
 use crate::format::body::{Entry, RecordKind};
@@ -20,7 +20,7 @@ use crate::merging;
 use crate::options::Options;
 use crate::record::Record;
 use crate::recovery;
-use crate::restore::{self, Restored};
+use crate::restore::{self, Restored, Uncloned};
 use crate::snapshot::{self, Snapshot};
 use crate::state::{self, State};
 use crate::transfer;
@@ -199,6 +199,39 @@ impl Store {
     /// If the record has no section of that number.
     pub fn restore(&self, record: &Record, section: usize, path: &Path) -> Result<Restored> {
         restore::restore(&self.handle, record, section, path)
+    }
+
+    /// Whether a section can be restored by [`Store::clone_into`], or why not. If it can, it has
+    /// been checked under this kernel, now or before its last clone.
+    ///
+    /// # Errors
+    /// `Corrupt` if the section is damaged, `Io`.
+    ///
+    /// # Panics
+    /// If the record has no section of that number.
+    pub fn can_clone(
+        &self,
+        record: &Record,
+        section: usize,
+    ) -> Result<std::result::Result<(), Uncloned>> {
+        restore::can_clone(&self.handle, record, section)
+    }
+
+    /// Fills an empty file with a section that [`Store::can_clone`]: its blocks are shared with the
+    /// store until one of them is changed in the file. If the kernel refuses, the file is empty.
+    ///
+    /// # Errors
+    /// `Io` or `Full` if the file cannot be written.
+    ///
+    /// # Panics
+    /// If the record has no section of that number.
+    pub fn clone_into(
+        &self,
+        record: &Record,
+        section: usize,
+        file: &RealFile,
+    ) -> Result<std::result::Result<(), Uncloned>> {
+        restore::clone_into(record, section, file)
     }
 
     /// Every key at this moment.

@@ -9,6 +9,7 @@ use crate::append::Outgoing;
 use crate::error::Result;
 use crate::format::body::{self, Entry, Head};
 use crate::handle::Handle;
+use crate::options::RecordLayout;
 
 /// Encodes an entry as the store's options say.
 ///
@@ -17,8 +18,16 @@ use crate::handle::Handle;
 pub fn outgoing<'a>(handle: &Handle, entry: &Entry<'_>) -> Result<Outgoing<'a>> {
     let created_secs = entry.created_secs.unwrap_or_else(|| handle.env.now_secs());
     let options = &handle.options;
-    let body = body::encode(entry, created_secs, options.layout, options.zstd_level)?;
-    let cloneable = options.layout == crate::options::RecordLayout::Cloneable;
+    let zstd_level = (options.layout != RecordLayout::Raw).then_some(options.zstd_level);
+    let clone_bytes_min = match options.layout {
+        RecordLayout::Cloneable => handle.clone_bytes_min(),
+        _ => None,
+    };
+    if clone_bytes_min.is_some() {
+        handle.make_clones();
+    }
+    let body = body::encode_from(entry, created_secs, clone_bytes_min, zstd_level)?;
+    let cloneable = body::is_cloneable(&body);
     Ok(Outgoing { key: entry.key, kind: entry.kind as u8, cloneable, body: Cow::Owned(body) })
 }
 

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use larder_engine::env::map::{Map, SharedWords};
-use larder_engine::env::{Env, File, FileSizes, OpenMode, RealEnv, Sharing};
+use larder_engine::env::{Device, Env, File, FileSizes, OpenMode, RealEnv, Sharing, Stamp};
 use larder_engine::{Error, Result};
 
 /// What kind of call.
@@ -316,6 +316,16 @@ impl File for FaultFile {
         self.inner.preallocate(offset, bytes)
     }
 
+    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
+        self.env.change()?;
+        self.env.pass(Call::Write)?;
+        self.inner.set_apart(offset, bytes)
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        self.inner.stamp()
+    }
+
     fn map(&self, bytes: usize) -> Result<Map> {
         self.env.pass(Call::Map)?;
         self.inner.map(bytes)
@@ -404,6 +414,10 @@ impl Env for FaultEnv {
         self.change()?;
         self.pass(Call::Sync)?;
         RealEnv.sync_dir(path)
+    }
+
+    fn device(&self, path: &Path) -> Device {
+        RealEnv.device(path)
     }
 
     fn boot_id(&self) -> [u8; 16] {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use larder_engine::Result;
 use larder_engine::env::map::{Map, SharedWords};
-use larder_engine::env::{Env, File, FileSizes, OpenMode, RealEnv, Sharing};
+use larder_engine::env::{Env, File, FileSizes, OpenMode, RealEnv, Sharing, Stamp};
 use rustix::process::{Signal, getpid, kill_process};
 
 const PAGE_BYTES: u64 = 4096;
@@ -132,6 +132,15 @@ impl File for KillFile {
     fn preallocate(&self, offset: u64, bytes: u64) -> Result<()> {
         self.env.before("preallocate", &self.path);
         self.inner.preallocate(offset, bytes)
+    }
+
+    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
+        self.env.before("set_apart", &self.path);
+        self.inner.set_apart(offset, bytes)
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        self.inner.stamp()
     }
 
     fn map(&self, bytes: usize) -> Result<Map> {

@@ -80,6 +80,8 @@ pub struct Config {
     pub max_size_bytes: Setting<u64>,
     /// `compression_level`: the zstd level of new records, -50 to 22.
     pub compression_level: Setting<i32>,
+    /// `file_clone`: large files of new results are stored so that hits can share their blocks.
+    pub file_clone: Setting<bool>,
     /// `namespace`: results are shared only within one; empty by default.
     pub namespace: Setting<String>,
     /// `disable`: run the real compiler and nothing else.
@@ -201,6 +203,15 @@ const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "file_clone",
+        variable: "LARDER_FILE_CLONE",
+        what: "share the blocks of large files with the store, where files can be cloned",
+        set: |config, text, origin| {
+            config.file_clone = Setting { value: text.switch()?, origin };
+            Ok(())
+        },
+    },
+    Key {
         name: "namespace",
         variable: "LARDER_NAMESPACE",
         what: "results are shared only within one",
@@ -282,7 +293,7 @@ const KEYS: &[Key] = &[
         set: |config, text, origin| {
             let id = text.as_str()?;
             if !is_job_id(id) {
-                return Err(format!("\"{id}\" is no id of a job"));
+                return Err(format!("\"{id}\" is no id of a job").into());
             }
             config.job = Setting { value: Some(id.to_owned()), origin };
             Ok(())
@@ -315,6 +326,7 @@ impl Config {
             dir_problem: None,
             max_size_bytes: Setting::default(MAX_SIZE_BYTES_DEFAULT),
             compression_level: Setting::default(COMPRESSION_LEVEL_DEFAULT),
+            file_clone: Setting::default(false),
             namespace: Setting::default(String::new()),
             disable: Setting::default(false),
             recache: Setting::default(false),
@@ -423,6 +435,7 @@ impl Config {
         line("max_size", format!("{max_size}"), &self.max_size_bytes.origin);
         let level = self.compression_level.value.to_string();
         line("compression_level", level, &self.compression_level.origin);
+        line("file_clone", self.file_clone.value.to_string(), &self.file_clone.origin);
         line("namespace", format!("{:?}", self.namespace.value), &self.namespace.origin);
         line("disable", self.disable.value.to_string(), &self.disable.origin);
         line("recache", self.recache.value.to_string(), &self.recache.origin);
@@ -591,12 +604,14 @@ mod tests {
     fn the_environment_beats_the_file_and_each_value_knows_its_origin() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("larder.toml");
-        fs::write(&path, "max_size = \"1Gi\"\nreadonly = true\ncompression_level = 3\n").unwrap();
+        let text =
+            "max_size = \"1Gi\"\nreadonly = true\nfile_clone = true\ncompression_level = 3\n";
+        fs::write(&path, text).unwrap();
         let file = path.to_str().unwrap();
         let config = config(&[("LARDER_CONFIG", file), ("LARDER_MAX_SIZE", "2Gi")]);
         assert_eq!(config.max_size_bytes.value, 2 << 30);
         assert_eq!(config.max_size_bytes.origin, Origin::Environment("LARDER_MAX_SIZE"));
-        assert!(config.readonly.value);
+        assert!(config.readonly.value && config.file_clone.value);
         assert_eq!(config.readonly.origin, Origin::File(path));
         assert_eq!(config.compression_level.value, 3);
         assert_eq!(config.namespace.origin, Origin::Default);

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, exit};
 
 use larder_engine::env::clock_ns;
-use larder_engine::{EngineCounter, Key, Options, Store};
+use larder_engine::{EngineCounter, Key, Options, RecordLayout, Store};
 
 use crate::compiler;
 use crate::compiler::{Compile, Family};
@@ -197,11 +197,14 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
 /// # Errors
 /// As [`Store::open`].
 pub fn open_store(config: &Config, path: &Path) -> larder_engine::Result<Store> {
-    let options = Options::new()
+    let mut options = Options::new()
         .max_size_bytes(config.max_size_bytes.value)
         .zstd_level(config.compression_level.value)
         .job(config.job.value.clone())
         .read_only(config.readonly.value);
+    if config.file_clone.value {
+        options = options.layout(RecordLayout::Cloneable).clone_bytes_min(None);
+    }
     Store::open(path, options)
 }
 

@@ -3,6 +3,8 @@
 //! Counter ids are ccache's where ccache has one (see docs/statistics.md); larder's own begin at
 //! 128.
 
+use larder_engine::Uncloned;
+
 /// A statistics counter; the number is its place in the store's counters and its id on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
@@ -54,6 +56,30 @@ pub enum Counter {
     StoreDropped = 129,
     /// A record was damaged; it counted as a miss.
     StoreCorrupt = 130,
+    /// Files of hits that share their blocks with the store.
+    ObjectsCloned = 140,
+    /// Files of hits whose bytes were written; for those under `file_clone` the next ones say why.
+    ObjectsCopied = 141,
+    CopiedFileSystem = 142,
+    CopiedOtherFileSystem = 143,
+    CopiedSmall = 144,
+    CopiedCompressed = 145,
+    CopiedFresh = 146,
+    CopiedRefused = 147,
+}
+
+impl Counter {
+    /// The counter of files that were copied for this reason.
+    pub fn of_copy(why: Uncloned) -> Counter {
+        match why {
+            Uncloned::FileSystem => Counter::CopiedFileSystem,
+            Uncloned::OtherFileSystem => Counter::CopiedOtherFileSystem,
+            Uncloned::Small => Counter::CopiedSmall,
+            Uncloned::Compressed => Counter::CopiedCompressed,
+            Uncloned::Fresh => Counter::CopiedFresh,
+            _ => Counter::CopiedRefused,
+        }
+    }
 }
 
 /// Why a call is not cached: the counter, and a sentence for the log.

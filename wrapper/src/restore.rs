@@ -1,6 +1,7 @@
 //! A stored result back into the files that the compile would have written.
 //!
-//! 1. Every section is read and checked before the first file is touched.
+//! 1. Every section is read and checked before the first file is touched; one that is cloned has
+//!    been checked then or before its last clone.
 //! 2. Each file is written beside its place under a name of its own and then renamed, so that a
 //!    kill leaves the old file or the new one, never half of one, and a hard link to the old one
 //!    keeps its contents. The dependency file goes first and the object last: a build that sees the
@@ -16,11 +17,22 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use larder_engine::env::clock_ns;
-use larder_engine::{Record, SectionKind};
+use larder_engine::env::{RealFile, clock_ns};
+use larder_engine::{Error, Record, SectionKind, Store, Uncloned};
 use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
 
 use crate::compiler::{Compile, Family};
+
+/// A result that is asked for one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Where it stands.
+    pub store: &'a Store,
+    /// The result.
+    pub record: &'a Record,
+    /// Whether files are cloned where that can be.
+    pub file_clone: bool,
+}
 
 /// What a result holds for one call.
 #[derive(Debug)]
@@ -37,7 +49,32 @@ struct Pending {
     path: PathBuf,
     mode: u32,
     writing: Writing,
-    data: Vec<u8>,
+    content: Content,
+    /// Whether the statistics count it: an output, and no dependency file.
+    is_object: bool,
+}
+
+/// Where the bytes of a file come from.
+#[derive(Debug)]
+enum Content {
+    Bytes {
+        data: Vec<u8>,
+        /// Why they are not cloned, if that was asked for.
+        uncloned: Option<Uncloned>,
+    },
+    /// The section of this number, whose blocks can be shared.
+    Clone(usize),
+}
+
+/// How the objects of a result came to their files.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Restored {
+    /// Files that share their blocks with the store.
+    pub cloned: u64,
+    /// Files whose bytes were written.
+    pub copied: u64,
+    /// Why these were not cloned, where that was asked for.
+    pub uncloned: Vec<Uncloned>,
 }
 
 /// What a compiler does with a regular file that stands where an output goes (measured with gcc 12,
@@ -53,9 +90,9 @@ enum Writing {
     Over,
 }
 
-/// Reads everything that `compile` asks for out of `record`; `None` if the record is damaged or
-/// lacks a part.
-pub fn read(record: &Record, compile: &Compile) -> Option<Restorable> {
+/// Reads everything that `compile` asks for; `None` if the record is damaged or lacks a part.
+pub fn read(source: Source<'_>, compile: &Compile) -> Option<Restorable> {
+    let record = source.record;
     let find = |kind| record.sections().iter().position(|section| section.kind == Some(kind));
     let text = |kind| match find(kind) {
         Some(section) => record.read(section).ok(),
@@ -64,7 +101,9 @@ pub fn read(record: &Record, compile: &Compile) -> Option<Restorable> {
     let mut files = Vec::with_capacity(compile.outputs.len() + 1);
     if let Some(depfile) = &compile.depfile {
         let section = find(SectionKind::Dependencies)?;
-        files.push(pending(record, section, &depfile.path, Writing::Into)?);
+        let source = Source { file_clone: false, ..source };
+        let file = pending(source, section, &depfile.path, Writing::Into)?;
+        files.push(Pending { is_object: false, ..file });
     }
     let writing = match compile.family {
         Family::Gcc => Writing::IntoEmpty,
@@ -72,7 +111,7 @@ pub fn read(record: &Record, compile: &Compile) -> Option<Restorable> {
     };
     for output in compile.outputs.iter().rev() {
         match find(output.kind) {
-            Some(section) => files.push(pending(record, section, &output.path, writing)?),
+            Some(section) => files.push(pending(source, section, &output.path, writing)?),
             None if output.required => return None,
             None => {}
         }
@@ -81,10 +120,21 @@ pub fn read(record: &Record, compile: &Compile) -> Option<Restorable> {
     Some(Restorable { files, stdout, stderr })
 }
 
-fn pending(record: &Record, section: usize, path: &Path, writing: Writing) -> Option<Pending> {
+fn pending(source: Source<'_>, section: usize, path: &Path, writing: Writing) -> Option<Pending> {
+    let record = source.record;
     let mode = u32::from(record.sections().get(section)?.mode) & 0o777;
-    let data = record.read(section).ok()?;
-    Some(Pending { path: path.to_path_buf(), mode, writing, data })
+    let can_clone = match source.file_clone {
+        true => Some(source.store.can_clone(record, section).ok()?),
+        false => None,
+    };
+    let content = match can_clone {
+        Some(Ok(())) => Content::Clone(section),
+        other => Content::Bytes {
+            data: record.read(section).ok()?,
+            uncloned: other.and_then(Result::err),
+        },
+    };
+    Some(Pending { path: path.to_path_buf(), mode, writing, content, is_object: true })
 }
 
 /// Puts the files in place. After an error those that were renamed stand, which does no harm: the
@@ -92,15 +142,41 @@ fn pending(record: &Record, section: usize, path: &Path, writing: Writing) -> Op
 ///
 /// # Errors
 /// If a file cannot be written beside its place or renamed.
-pub fn write(restorable: &Restorable) -> io::Result<()> {
+pub fn write(source: Source<'_>, restorable: &Restorable) -> io::Result<Restored> {
+    let mut restored = Restored::default();
     let mut beside: Vec<Beside> = Vec::with_capacity(restorable.files.len());
     for file in &restorable.files {
-        beside.push(Beside::write(file)?);
+        beside.push(Beside::write(source, file, &mut restored)?);
     }
     beside
         .into_iter()
         .zip(&restorable.files)
-        .try_for_each(|(beside, file)| beside.rename(&file.path))
+        .try_for_each(|(beside, file)| beside.rename(&file.path))?;
+    Ok(restored)
+}
+
+/// Fills a new file; why not by cloning, if that was asked for.
+fn fill(
+    source: Source<'_>,
+    mut file: File,
+    pending: &Pending,
+    path: &Path,
+) -> io::Result<(File, Result<(), Option<Uncloned>>)> {
+    let section = match &pending.content {
+        Content::Bytes { data, uncloned } => {
+            file.write_all(data)?;
+            return Ok((file, Err(*uncloned)));
+        }
+        Content::Clone(section) => *section,
+    };
+    let failed = |error: Error| io::Error::other(error.to_string());
+    let target = RealFile::adopt(file, path);
+    let cloned = source.store.clone_into(source.record, section, &target).map_err(failed)?;
+    file = target.into_file();
+    if cloned.is_err() {
+        file.write_all(&source.record.read(section).map_err(failed)?)?;
+    }
+    Ok((file, cloned.map_err(Some)))
 }
 
 /// A complete file under a name of its own, removed unless it is renamed.
@@ -111,9 +187,17 @@ struct Beside {
 }
 
 impl Beside {
-    fn write(pending: &Pending) -> io::Result<Beside> {
-        let (mut file, mut beside) = Beside::create(pending)?;
-        file.write_all(&pending.data)?;
+    fn write(source: Source<'_>, pending: &Pending, restored: &mut Restored) -> io::Result<Beside> {
+        let (file, mut beside) = Beside::create(pending)?;
+        let (file, cloned) = fill(source, file, pending, &beside.path)?;
+        match cloned {
+            _ if !pending.is_object => {}
+            Ok(()) => restored.cloned += 1,
+            Err(uncloned) => {
+                restored.copied += 1;
+                restored.uncloned.extend(uncloned);
+            }
+        }
         if let Ok(old) = fs::symlink_metadata(&pending.path) {
             inherit(&file, &old, pending)?;
             beside.replaces = old.is_file();
@@ -182,13 +266,26 @@ impl Drop for Beside {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use larder_engine::{Entry, Key, Options, Put, RecordKind};
+
+    /// Writes it with a store that has nothing to do with it.
+    fn write_bytes(restorable: &Restorable) -> io::Result<Restored> {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), Options::new()).unwrap();
+        let key = Key::of(b"");
+        let put = store.put(&Entry::new(key, RecordKind::Blob, Vec::new())).unwrap();
+        assert_eq!(put, Put::Stored);
+        let record = store.get(&key).unwrap().unwrap();
+        write(Source { store: &store, record: &record, file_clone: false }, restorable)
+    }
 
     fn restorable(path: &Path, data: &str) -> Restorable {
         let pending = |path: &Path| Pending {
             path: path.into(),
             mode: 0o666,
             writing: Writing::IntoEmpty,
-            data: data.into(),
+            content: Content::Bytes { data: data.into(), uncloned: None },
+            is_object: true,
         };
         Restorable { files: vec![pending(path)], stdout: Vec::new(), stderr: Vec::new() }
     }
@@ -199,7 +296,8 @@ mod tests {
         let (path, link) = (dir.path().join("a.o"), dir.path().join("link"));
         fs::write(&path, "old").unwrap();
         fs::hard_link(&path, &link).unwrap();
-        write(&restorable(&path, "new")).unwrap();
+        let restored = write_bytes(&restorable(&path, "new")).unwrap();
+        assert_eq!(restored, Restored { cloned: 0, copied: 1, uncloned: Vec::new() });
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::read_to_string(&link).unwrap(), "old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
@@ -210,7 +308,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut both = restorable(&dir.path().join("a.o"), "x");
         both.files.extend(restorable(&dir.path().join("missing/a.d"), "x").files);
-        assert!(write(&both).is_err());
+        assert!(write_bytes(&both).is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

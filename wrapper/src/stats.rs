@@ -20,6 +20,8 @@ enum Group {
     Uncacheable,
     /// What went wrong.
     Errors,
+    /// How files of hits came to their places, and why not by cloning.
+    Objects,
     /// Only in JSON, or shown in another form.
     Storage,
 }
@@ -107,6 +109,19 @@ const COUNTERS: &[(Counter, &str, &str, Group)] = &[
     (StoreUnavailable, "store_unavailable", "store could not be written", Errors),
     (StoreDropped, "store_dropped", "result not stored for want of room or time", Errors),
     (StoreCorrupt, "store_corrupt", "damaged record", Errors),
+    (ObjectsCloned, "objects_cloned", "cloned", Calls),
+    (ObjectsCopied, "objects_copied", "copied", Calls),
+    (CopiedFileSystem, "objects_copied_file_system", "file system cannot clone", Objects),
+    (
+        CopiedOtherFileSystem,
+        "objects_copied_other_file_system",
+        "store on another file system",
+        Objects,
+    ),
+    (CopiedSmall, "objects_copied_small", "small", Objects),
+    (CopiedCompressed, "objects_copied_compressed", "stored compressed", Objects),
+    (CopiedFresh, "objects_copied_fresh", "written since the last checkpoint", Objects),
+    (CopiedRefused, "objects_copied_refused", "clone refused", Objects),
 ];
 
 /// What the store and its counters say at one moment.
@@ -157,6 +172,7 @@ impl Report {
         line(&mut text, 4, "direct", &self.value(DirectCacheHit).to_string());
         line(&mut text, 4, "preprocessed", &self.value(PreprocessedCacheHit).to_string());
         line(&mut text, 2, "misses", &self.value(CacheMiss).to_string());
+        self.objects(&mut text);
         self.group(&mut text, Uncacheable, "uncacheable calls");
         self.group(&mut text, Errors, "errors");
         let store = &self.store;
@@ -173,12 +189,32 @@ impl Report {
         text
     }
 
+    /// Nothing for who never asked for clones.
+    fn objects(&self, text: &mut String) {
+        let asked: u64 = self.rows(Objects).map(|(_, value)| value).sum();
+        let (cloned, copied) = (self.value(ObjectsCloned), self.value(ObjectsCopied));
+        if cloned + asked == 0 {
+            return;
+        }
+        line(text, 0, "files of hits", &(cloned + copied).to_string());
+        line(text, 2, "cloned", &cloned.to_string());
+        line(text, 2, "copied", &copied.to_string());
+        for (what, value) in self.rows(Objects).filter(|(_, value)| *value != 0) {
+            line(text, 4, what, &value.to_string());
+        }
+    }
+
+    /// Words and values of a group.
+    fn rows(&self, group: Group) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let rows = COUNTERS.iter().zip(&self.values).filter(move |(row, _)| row.3 == group);
+        rows.map(|(row, value)| (row.2, *value))
+    }
+
     fn group(&self, text: &mut String, group: Group, title: &str) {
-        let rows = || COUNTERS.iter().zip(&self.values).filter(move |(row, _)| row.3 == group);
-        let sum = rows().fold(0u64, |sum, (_, value)| sum.saturating_add(*value));
+        let sum = self.rows(group).fold(0u64, |sum, (_, value)| sum.saturating_add(value));
         line(text, 0, title, &sum.to_string());
-        for (row, value) in rows().filter(|(_, value)| **value != 0) {
-            line(text, 2, row.2, &value.to_string());
+        for (what, value) in self.rows(group).filter(|(_, value)| *value != 0) {
+            line(text, 2, what, &value.to_string());
         }
     }
 
@@ -306,6 +342,19 @@ mod tests {
         assert_eq!(unique.len(), names.len());
         assert!(json.contains("\"engine_puts\": 0,") && json.contains("\"files_in_cache\": 0,"));
         assert!(json.contains("\"direct_cache_hit\": 3,") && json.contains("\"hit_rate\": 0.7500"));
+    }
+
+    #[test]
+    fn clones_are_shown_to_who_asked_for_them() {
+        let (_dir, store) = store();
+        store.counters().add(ObjectsCopied as usize, 5);
+        assert!(!Report::read(&store).unwrap().text().contains("cloned"));
+        store.counters().add(ObjectsCloned as usize, 2);
+        store.counters().add(CopiedFresh as usize, 1);
+        let text = Report::read(&store).unwrap().text();
+        assert!(text.contains("files of hits                               7"), "{text}");
+        assert!(text.contains("    written since the last checkpoint       1"), "{text}");
+        assert!(!text.contains("small"), "{text}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use larder_engine::Result;
 use larder_engine::env::map::{Map, SharedWords};
-use larder_engine::env::{Env, File, FileSizes, OpenMode, RealEnv, Sharing};
+use larder_engine::env::{Env, File, FileSizes, OpenMode, RealEnv, Sharing, Stamp};
 
 /// An environment of [`powercut`](super).
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,6 +114,14 @@ impl File for Forgetful {
 
     fn preallocate(&self, offset: u64, bytes: u64) -> Result<()> {
         self.0.preallocate(offset, bytes)
+    }
+
+    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
+        self.0.set_apart(offset, bytes)
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        self.0.stamp()
     }
 
     fn map(&self, bytes: usize) -> Result<Map> {

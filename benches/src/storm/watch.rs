@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use larder_engine::Result;
 use larder_engine::env::map::{Map, SharedWords};
-use larder_engine::env::{Env, File, FileSizes, OpenMode, RealEnv, Sharing};
+use larder_engine::env::{Env, File, FileSizes, OpenMode, RealEnv, Sharing, Stamp};
 use larder_engine::format::frame::FRAME_BYTES;
 
 use super::content::Random;
@@ -406,6 +406,14 @@ impl File for WatchedFile {
 
     fn preallocate(&self, offset: u64, bytes: u64) -> Result<()> {
         self.inner.preallocate(offset, bytes)
+    }
+
+    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
+        self.inner.set_apart(offset, bytes)
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        self.inner.stamp()
     }
 
     fn map(&self, bytes: usize) -> Result<Map> {

@@ -5,6 +5,7 @@
 //! 3. A read returns what there is: a file that ends early is a short read, never an error.
 //! 4. Nothing here retries, caches or interprets; errors carry the path and what was attempted.
 
+mod device;
 mod lock;
 pub mod map;
 mod real;
@@ -13,9 +14,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use device::Device;
 pub use lock::{Held, LOCK_FILE_NAME, LockByte, LockGuard, LockTable, Sharing};
 pub use real::{
-    RealEnv, boot_id, clock_ns, coarse_clock_ns, file_system_magic, idle_io_priority,
+    RealEnv, RealFile, boot_id, clock_ns, coarse_clock_ns, file_system_magic, idle_io_priority,
     without_inherited_files,
 };
 
@@ -42,6 +44,22 @@ pub struct FileSizes {
     pub len_bytes: u64,
     /// Bytes of the disk blocks that it occupies.
     pub disk_bytes: u64,
+}
+
+/// Which file this is, and when it was last written or changed; a file that is written to or
+/// replaced has another stamp, if some time has passed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stamp {
+    /// Number of the device.
+    pub device: u64,
+    /// Number of the inode.
+    pub inode: u64,
+    /// Length in bytes.
+    pub len_bytes: u64,
+    /// When its contents were changed, in nanoseconds since 1970.
+    pub modified_ns: i128,
+    /// When anything about it was changed, in nanoseconds since 1970.
+    pub changed_ns: i128,
 }
 
 /// An open file.
@@ -85,6 +103,22 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// If there is no room.
     fn preallocate(&self, offset: u64, bytes: u64) -> Result<()>;
+
+    /// Gives what will be written there an extent of its own, where the file system frees an extent
+    /// only as a whole (btrfs): a clone of one record would keep its neighbours on the disk.
+    /// Elsewhere this does nothing.
+    ///
+    /// # Errors
+    /// If there is no room.
+    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
+        let _ = (offset, bytes);
+        Ok(())
+    }
+
+    /// The file's stamp; `None` where it cannot be had.
+    fn stamp(&self) -> Option<Stamp> {
+        None
+    }
 
     /// Maps the first `bytes` of the file for reading.
     ///
@@ -188,6 +222,12 @@ pub trait Env: Send + Sync + fmt::Debug {
     /// If it leads nowhere.
     fn canonical(&self, path: &Path) -> Result<PathBuf> {
         Ok(path.to_path_buf())
+    }
+
+    /// The kind of the disk under a directory.
+    fn device(&self, path: &Path) -> Device {
+        let _ = path;
+        Device::Unknown
     }
 
     /// Identifies the running kernel since its start.

@@ -15,21 +15,35 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::map::{Map, SharedWords};
-use super::{Env, File, FileSizes, Held, OpenMode, Sharing};
+use super::{Device, Env, File, FileSizes, Held, OpenMode, Sharing, Stamp};
 use crate::error::{Error, ErrorKind, Result};
+
+/// The magic number of btrfs.
+const BTRFS_MAGIC: i64 = 0x9123_683e;
 
 /// The operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealEnv;
 
+/// A file of the operating system.
 #[derive(Debug)]
-struct RealFile {
+pub struct RealFile {
     file: fs::File,
     path: PathBuf,
     writable: bool,
 }
 
 impl RealFile {
+    /// A file that a caller has opened for writing; its path is for messages.
+    pub fn adopt(file: fs::File, path: &Path) -> RealFile {
+        RealFile { file, path: path.to_path_buf(), writable: true }
+    }
+
+    /// The file itself.
+    pub fn into_file(self) -> fs::File {
+        self.file
+    }
+
     fn error(&self, what: &str, source: io::Error) -> Error {
         Error::io(what, source).at_path(&self.path)
     }
@@ -73,6 +87,30 @@ impl File for RealFile {
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
             other => other.map_err(|error| self.error("cannot reserve disk blocks", error)),
         }
+    }
+
+    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
+        // SAFETY: all fields are integers; the descriptor is open and `info` valid for the call.
+        #[allow(unsafe_code)]
+        let is_btrfs = unsafe {
+            let mut info: libc::statfs = std::mem::zeroed();
+            libc::fstatfs(self.file.as_raw_fd(), &mut info) == 0
+                && info.f_type as i64 == BTRFS_MAGIC
+        };
+        // Extents that are reserved one by one are not joined when they are written, and what is
+        // written to them is not compressed.
+        if is_btrfs { self.preallocate(offset, bytes) } else { Ok(()) }
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        let ns = |secs: i64, ns: i64| i128::from(secs) * 1_000_000_000 + i128::from(ns);
+        self.file.metadata().ok().map(|metadata| Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            len_bytes: metadata.len(),
+            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+        })
     }
 
     fn map(&self, bytes: usize) -> Result<Map> {
@@ -226,6 +264,10 @@ impl Env for RealEnv {
 
     fn canonical(&self, path: &Path) -> Result<PathBuf> {
         fs::canonicalize(path).map_err(|error| Error::io("cannot follow", error).at_path(path))
+    }
+
+    fn device(&self, path: &Path) -> Device {
+        Device::of(path)
     }
 
     fn boot_id(&self) -> [u8; 16] {

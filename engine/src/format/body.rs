@@ -244,6 +244,18 @@ pub struct SectionInfo {
     pub(crate) check: u128,
 }
 
+impl SectionInfo {
+    /// Whether it stands raw in whole blocks from a block boundary of the body on, so that a file
+    /// can be made of these and the tail. The offset of a grouped section counts in its group.
+    pub(crate) fn is_in_blocks(&self) -> bool {
+        self.codec == Codec::Raw
+            && self.stored_bytes > 0
+            && self.stored_bytes.is_multiple_of(BLOCK_BYTES)
+            && self.offset.is_multiple_of(BLOCK_BYTES)
+            && self.stored_bytes.checked_add(self.tail.len() as u64) == Some(self.real_bytes)
+    }
+}
+
 /// The decoded head of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -283,6 +295,11 @@ pub fn lengths(header: &[u8]) -> Option<(u64, u64)> {
 /// Reads the checksum of the head from the fixed header alone; it is not compared with the head.
 pub fn stored_check(header: &[u8]) -> Option<u32> {
     read_u32(header, CHECK)
+}
+
+/// Whether a body that was just encoded has sections on block boundaries.
+pub fn is_cloneable(header: &[u8]) -> bool {
+    read_u8(header, FLAGS).is_some_and(|flags| flags & FLAG_CLONEABLE != 0)
 }
 
 impl Head {
@@ -541,7 +558,8 @@ struct Placed<'a> {
     aligned: bool,
 }
 
-/// Encodes a body.
+/// Encodes a body; in the cloneable layout, sections from [`CLONEABLE_SECTION_BYTES_MIN`] on are
+/// raw.
 ///
 /// # Errors
 /// `Limit` if the entry is outside the limits of `limits.rs`.
@@ -551,10 +569,27 @@ pub fn encode(
     layout: RecordLayout,
     zstd_level: i32,
 ) -> Result<Vec<u8>> {
-    check_limits(entry)?;
-    let cloneable = layout == RecordLayout::Cloneable;
+    let clone_bytes_min = (layout == RecordLayout::Cloneable).then_some(0);
     let zstd_level = (layout != RecordLayout::Raw).then_some(zstd_level);
-    let placed = place_sections(&entry.sections, cloneable, zstd_level);
+    encode_from(entry, created_secs, clone_bytes_min, zstd_level)
+}
+
+/// Encodes a body in which sections from `clone_bytes_min` on, and not below
+/// [`CLONEABLE_SECTION_BYTES_MIN`], stand raw on block boundaries, if there is such a bound, and
+/// the others are compressed, if there is a level. Without such a section it is not cloneable.
+///
+/// # Errors
+/// `Limit` if the entry is outside the limits of `limits.rs`.
+pub fn encode_from(
+    entry: &Entry<'_>,
+    created_secs: u64,
+    clone_bytes_min: Option<u64>,
+    zstd_level: Option<i32>,
+) -> Result<Vec<u8>> {
+    check_limits(entry)?;
+    let raw_from = clone_bytes_min.map(|bytes| bytes.max(CLONEABLE_SECTION_BYTES_MIN as u64));
+    let placed = place_sections(&entry.sections, raw_from, zstd_level);
+    let cloneable = placed.iter().any(|section| section.aligned);
     let names_bytes: usize = placed.iter().map(|section| section.name.len()).sum();
     let tails_bytes: usize = placed.iter().map(|section| section.tail.len()).sum();
     let head_bytes = HEADER_BYTES
@@ -620,10 +655,11 @@ fn check_limits(entry: &Entry<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Places the sections; without a level nothing is compressed.
+/// Places the sections: those from `raw_from` bytes on are cloneable, and without a level nothing
+/// is compressed.
 fn place_sections<'a>(
     sections: &'a [Section<'a>],
-    cloneable: bool,
+    raw_from: Option<u64>,
     level: Option<i32>,
 ) -> Vec<Placed<'a>> {
     let small = |section: &Section<'_>| {
@@ -656,7 +692,7 @@ fn place_sections<'a>(
             place.codec = Codec::Grouped;
             place.check = xxh3_128(&section.data);
             group_offset = group_offset.saturating_add(place.real_bytes);
-        } else if cloneable && section.data.len() >= CLONEABLE_SECTION_BYTES_MIN {
+        } else if raw_from.is_some_and(|bytes| section.data.len() as u64 >= bytes) {
             let whole = section.data.len() & !(BLOCK_BYTES as usize).wrapping_sub(1);
             let (blocks, tail) = section.data.split_at(whole);
             place.check = xxh3_128(&section.data);

@@ -15,7 +15,7 @@ use crate::format::segment::{
     encode_footer, footer_range, slots, slots_taken,
 };
 use crate::key::Key;
-use crate::limits::{PAGE_BYTES, RECORD_ALIGN};
+use crate::limits::{BLOCK_BYTES, PAGE_BYTES, RECORD_ALIGN};
 use crate::location::{Location, class_bytes};
 use crate::options::ReadMode;
 use crate::window::Window;
@@ -34,6 +34,10 @@ const SLOT_TRIES_MAX: usize = 4;
 
 /// The least that is read of a record: its frame and most heads.
 const HEAD_READ_BYTES_MIN: u64 = 512;
+
+/// What is read of a record that may be cloned: its frame, and a head with a tail or two and mostly
+/// the small sections behind it.
+const CLONEABLE_READ_BYTES: u64 = FRAME_BYTES as u64 + 2 * BLOCK_BYTES;
 
 /// What follows a head that did not fit into the first read.
 const HEAD_READ_BYTES: u64 = 64 << 10;
@@ -332,6 +336,15 @@ impl Segment {
     /// See [`Segment::record`].
     pub fn record_head(&self, location: Location) -> Result<RecordHead> {
         self.record_with(location, HEAD_READ_BYTES_MIN)
+    }
+
+    /// The same of a record whose large sections may be cloned, for which nobody reads them. By a
+    /// call: a map would read around the head, btrfs up to 4 MiB.
+    ///
+    /// # Errors
+    /// See [`Segment::record`].
+    pub fn record_in_blocks(&self, location: Location) -> Result<RecordHead> {
+        self.record_with(location, CLONEABLE_READ_BYTES)
     }
 
     fn record_with(&self, location: Location, wanted: u64) -> Result<RecordHead> {

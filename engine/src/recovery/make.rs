@@ -189,7 +189,8 @@ fn may_be_torn(tag: &[u8]) -> bool {
 /// A name in the directory that no maker of a store can have left. What is ours is made anew, so a
 /// name alone proves nothing: all but the lock and an empty superblock are made after the tag.
 fn foreign_name(env: &dyn Env, path: &Path) -> Result<Option<String>> {
-    const TAGGED: &[&str] = &[log::DIRECTORY_NAME, index::FILE_NAME, "tail", "recency", "counters"];
+    const TAGGED: &[&str] =
+        &[log::DIRECTORY_NAME, index::FILE_NAME, "tail", "recency", "counters", "clones"];
     // Listed before the tag is read: another maker may be at work, and the tag is there by then.
     let names = env.list(path)?;
     let mut tag = [0; TAG.len() + 1];

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Checker, Damage, DamageKind, kind_of, severity};
+use crate::clones;
 use crate::counters;
 use crate::env::{LOCK_FILE_NAME, OpenMode};
 use crate::error::{ErrorKind, Result};
@@ -183,6 +184,7 @@ impl Checker<'_> {
             log::DIRECTORY_NAME,
             recency::FILE_NAME,
             counters::FILE_NAME,
+            clones::FILE_NAME,
         ];
         for name in self.names(&handle.path, ".")? {
             let is_known = known.iter().chain(&OTHER_FILES).any(|known| *known == name);

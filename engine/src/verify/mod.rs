@@ -168,7 +168,7 @@ impl Problem {
 
 /// What a failed call says about one file or place; `None` if it is about this process.
 fn kind_of(error: &Error) -> Option<DamageKind> {
-    match error.os_number() {
+    match error.system_number() {
         Some(libc::EACCES | libc::EPERM) => Some(DamageKind::Refused),
         Some(libc::EISDIR | libc::ENOTDIR | libc::ELOOP | libc::ENXIO) => Some(DamageKind::NoFile),
         _ => error.is_unreadable().then_some(DamageKind::Unreadable),

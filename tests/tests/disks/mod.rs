@@ -4,6 +4,8 @@
 //! on, no signal. When the cause is gone a fresh handle works, and everything that was acknowledged
 //! is there, also after the file system was unmounted in between.
 
+mod clone;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;

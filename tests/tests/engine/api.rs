@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
 
 use larder_engine::{
     Budget, EngineCounter, Entry, ErrorKind, Key, Options, Put, RecordKind, RecordLayout, Restored,
@@ -160,6 +159,7 @@ fn small_sections_of_cloneable_records_are_restored_from_their_group() {
     let lengths = [4096, 8192, 16384, 16385, 20480, 100_000, 4096, 7, 0];
     let sections: Vec<_> = lengths.iter().map(|bytes| data(*bytes)).collect();
     assert_eq!(store.put(&entry("a", sections.clone())).unwrap(), Put::Stored);
+    store.checkpoint().unwrap();
     let record = store.get(&Key::of(b"a")).unwrap().unwrap();
     for (number, section) in sections.iter().enumerate() {
         let path = folder.path().join("out");
@@ -168,36 +168,6 @@ fn small_sections_of_cloneable_records_are_restored_from_their_group() {
         let large = section.data.len() > 16384;
         assert_eq!(restored, if large { Restored::Cloned } else { Restored::Copied });
     }
-}
-
-#[test]
-fn cloneable_records_restore_by_reflink_where_the_file_system_can() {
-    if ["mkfs.btrfs", "mkfs.xfs"].iter().all(|mkfs| larder_tests::find_or_skip(mkfs).is_none()) {
-        return;
-    }
-    let folder = larder_tests::temp_dir();
-    let (image, mount) = (folder.path().join("image"), folder.path().join("mount"));
-    fs::File::create(&image).unwrap().set_len(512 << 20).unwrap();
-    fs::create_dir(&mount).unwrap();
-    let run = |program: &str, arguments: &[&Path]| {
-        Command::new(program).args(arguments).output().is_ok_and(|out| out.status.success())
-    };
-    let made = run("mkfs.xfs", &[&image]) || run("mkfs.btrfs", &[&image]);
-    if !made || !run("mount", &["-oloop".as_ref(), &image, &mount]) {
-        eprintln!("skipped, no file system with reflinks can be mounted");
-        return;
-    }
-    let options = roomy().layout(RecordLayout::Cloneable).segment_bytes(1 << 20);
-    let outcome = std::panic::catch_unwind(|| {
-        let store = Store::open(&mount.join("store"), options).unwrap();
-        assert_eq!(store.put(&entry("a", vec![data(100_000)])).unwrap(), Put::Stored);
-        let record = store.get(&Key::of(b"a")).unwrap().unwrap();
-        let path = mount.join("out");
-        assert_eq!(store.restore(&record, 0, &path).unwrap(), Restored::Cloned);
-        assert_eq!(fs::read(&path).unwrap(), data(100_000).data.as_ref());
-    });
-    assert!(run("umount", &[&mount]));
-    outcome.unwrap();
 }
 
 #[test]

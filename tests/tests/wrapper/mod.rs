@@ -3,6 +3,7 @@
 
 mod access;
 mod changes;
+mod clone;
 mod commands;
 mod failures;
 mod faults;
@@ -66,7 +67,11 @@ impl fmt::Debug for Contents {
 
 impl Sandbox {
     fn new() -> Sandbox {
-        let dir = tempfile::tempdir().unwrap();
+        Sandbox::new_in(&std::env::temp_dir())
+    }
+
+    fn new_in(folder: &Path) -> Sandbox {
+        let dir = tempfile::tempdir_in(folder).unwrap();
         fs::create_dir(dir.path().join("work")).unwrap();
         Sandbox { dir, variables: Vec::new() }
     }

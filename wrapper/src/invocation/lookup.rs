@@ -13,7 +13,7 @@ use crate::fingerprint::{Preprocessed, preprocessed_key, text_decides};
 use crate::manifest::{Manifest, Variant};
 use crate::moment::moment;
 use crate::outcome::Counter;
-use crate::restore;
+use crate::restore::{self, Restored, Source};
 
 pub(super) fn answer(session: &Session<'_>) -> Answer {
     let job = match session.job() {
@@ -91,20 +91,40 @@ fn restored(session: &Session<'_>, compile: &Compile, key: &Key) -> Option<Answe
         return None;
     };
     session.count(Counter::LocalStorageReadHit);
-    let Some(restorable) = restore::read(&record, compile) else {
+    let file_clone = session.call.config.file_clone.value;
+    let source = Source { store: &session.store, record: &record, file_clone };
+    let Some(restorable) = restore::read(source, compile) else {
         session.count(Counter::StoreCorrupt);
         session.count(Counter::LocalStorageMiss);
         session.log(format_args!("a result is damaged or lacks an output"));
         return None;
     };
-    if let Err(error) = restore::write(&restorable) {
-        session.count(Counter::BadOutputFile);
-        session.log(format_args!("cannot restore: {error}"));
-        return None;
+    match restore::write(source, &restorable) {
+        Ok(restored) => count_objects(session, &restored),
+        Err(error) => {
+            session.count(Counter::BadOutputFile);
+            session.log(format_args!("cannot restore: {error}"));
+            return None;
+        }
     }
     session.count(Counter::LocalStorageHit);
     trace_lookup(session, &compile.input, key, || record.head().body_bytes);
     Some(Answer::Hit { stdout: restorable.stdout, stderr: restorable.stderr })
+}
+
+/// Counts how the objects of a hit came to their files.
+fn count_objects(session: &Session<'_>, restored: &Restored) {
+    for (counter, count) in
+        [(Counter::ObjectsCloned, restored.cloned), (Counter::ObjectsCopied, restored.copied)]
+    {
+        if count > 0 {
+            session.count_many(counter, count);
+        }
+    }
+    for why in &restored.uncloned {
+        session.count(Counter::of_copy(*why));
+        session.log(format_args!("copied, not cloned: {why}"));
+    }
 }
 
 /// Runs the preprocessor and asks for the text that it makes.
