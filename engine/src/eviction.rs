@@ -63,6 +63,15 @@ pub enum Effort {
     Least,
 }
 
+/// What an eviction may still do, across its rounds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Allowance {
+    /// Bytes that may be reinserted.
+    bytes: u64,
+    /// Segments that go without being asked for hits when there was no room for copies.
+    unasked: u32,
+}
+
 /// Evicts if it is due. Only under the janitor lock.
 ///
 /// # Errors
@@ -70,14 +79,14 @@ pub enum Effort {
 pub fn evict(handle: &Handle, locks: &LockTable, effort: Effort) -> Result<Evicted> {
     let max = handle.options.max_size_bytes;
     let mut evicted = Evicted::default();
-    let mut budget = 0;
+    let mut allowance = Allowance::default();
     let mut percent = EVICT_START_PERCENT;
     // Writers may be faster than this; whatever is left to do then, their puts find due again.
     for _ in 0..EVICT_ROUNDS_MAX {
         let Some(plan) = plan(handle, locks, effort, max / 100 * percent)? else { break };
         let round = match effort {
             Effort::Least => drop_planned(handle, locks, plan.end)?,
-            Effort::Thorough => keep_and_drop(handle, locks, plan, &mut budget)?,
+            Effort::Thorough => keep_and_drop(handle, locks, plan, &mut allowance)?,
         };
         evicted.add(&round);
         if effort == Effort::Least || round.segments == 0 {
@@ -125,26 +134,33 @@ fn keep_and_drop(
     handle: &Handle,
     locks: &LockTable,
     segments: Range<u32>,
-    budget: &mut u64,
+    allowance: &mut Allowance,
 ) -> Result<Evicted> {
     let copied_max = handle.options.max_size_bytes / REINSERT_ROUND_SHARE;
     let mut copies = Copies::default();
     let mut kept = Evicted::default();
     let mut end = segments.start;
-    let mut has_room = true;
     while end < segments.end && kept.reinserted_bytes < copied_max {
-        *budget += handle.log.sizes(end).disk_bytes / 100 * REINSERT_PERCENT;
+        allowance.bytes += handle.log.sizes(end).disk_bytes / 100 * REINSERT_PERCENT;
         let hits = handle.hits(end);
         let mut was_hit = |_: &Segment, location: Location| hits.contains(location);
-        if has_room && !hits.is_empty() {
-            let done = reinsert(handle, locks, end, *budget, &mut was_hit, &mut copies)?;
-            *budget -= done.bytes;
-            // Somebody has set a much smaller `max_size`, or fills the store just now.
-            has_room = !done.stopped;
+        let mut is_stopped = false;
+        if !hits.is_empty() {
+            let bytes_max = allowance.bytes;
+            let done = reinsert(handle, locks, end, bytes_max, &mut was_hit, &mut copies)?;
+            allowance.bytes -= done.bytes;
+            is_stopped = done.stopped;
             kept.reinserted_records += done.records;
             kept.reinserted_bytes += done.bytes;
         }
         end += 1;
+        if is_stopped {
+            // Writers fill the store just now, or `max_size` was lowered. What goes makes room for
+            // the copies of the next round; the more often that is not enough, the more goes.
+            end = segments.end.min(end + allowance.unasked);
+            allowance.unasked = allowance.unasked * 2 + 1;
+            break;
+        }
     }
     copies.sync(handle, locks)?;
     kept.add(&drop_planned(handle, locks, end)?);

@@ -217,6 +217,27 @@ fn the_bound_holds_before_each_write_of_an_eviction() {
     assert!(largest <= MAX_SIZE, "{largest} bytes");
 }
 
+/// Writers that are faster than the janitor fill the store to the last; then there was no room for
+/// a single copy, and everything that was hit went.
+#[test]
+fn in_a_store_that_is_full_what_was_hit_is_kept_too() {
+    let filled = Filled::new(options(), &[]);
+    let store = filled.store(options());
+    filled.hit(&store, (0..150).step_by(5));
+    for (bytes, seed) in [(9_000, 5_000), (1_000, 6_000), (100, 7_000)] {
+        for number in seed.. {
+            let put = store.put(&noise(number, bytes).entry(key(number))).unwrap();
+            if put != Put::Stored {
+                break;
+            }
+        }
+    }
+    let done = evict(&store);
+    assert!(done.records_reinserted > 10, "{done:?}");
+    assert!(store.used_bytes().unwrap() <= MAX_SIZE / 100 * 81);
+    assert!(disk_usage(store.path()) <= MAX_SIZE);
+}
+
 /// A put that finds no room makes the janitor come; what it keeps must not take the room again.
 #[test]
 fn a_store_far_above_its_bound_is_brought_below_it() {
