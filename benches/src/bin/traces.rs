@@ -98,6 +98,15 @@ fn rules(variants: bool) -> Vec<(Rule, bool)> {
             (Rule::Segments(Segments { start_percent, stop_percent, ..design }), false)
         };
         rules.extend([watermarks(90, 80), watermarks(95, 90), watermarks(98, 97)]);
+        let carried = |budget_percent, old_percent| {
+            let carries_over = true;
+            let rule = Segments { budget_percent, old_percent, carries_over, ..design };
+            (Rule::Segments(rule), false)
+        };
+        rules.extend([10, 15, 20, 25, 50].map(|budget| carried(budget, 50)));
+        rules.extend([carried(15, 75), carried(20, 75), carried(50, 75), carried(20, 25)]);
+        let engine = Segments { start_percent: 90, stop_percent: 80, carries_over: true, ..design };
+        rules.push((Rule::Segments(engine), false));
         rules.push((Rule::Segments(Segments { keeps_last: true, ..design }), false));
         rules.push((Rule::Segments(Segments { granules: 1024, ..design }), false));
     }

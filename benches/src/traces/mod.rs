@@ -7,7 +7,8 @@
 //!    is found by trial so that it holds the same bytes of objects as the simulators.
 //! 4. The *hit ratio* is hits by look-ups. The *write amplification* is bytes written by bytes
 //!    stored for the first time after a miss: what a rule copies when it keeps an object.
-//! 5. Simulators whose figures are known from elsewhere ([`reference`]) are compared with these.
+//! 5. Simulators whose figures are known from elsewhere are compared with these, see
+//!    [`mod@reference`].
 
 pub mod engine;
 pub mod plot;

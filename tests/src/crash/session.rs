@@ -467,7 +467,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Trims a namespace: of each key whose value is in it nothing is left, every other value stays.
+    /// Trims a namespace: of a key whose value is in it nothing is left, every other value stays.
     fn trim(&mut self, store: &Store) -> Result<(), String> {
         let mut doomed = Vec::new();
         for key in self.ledger.keys() {

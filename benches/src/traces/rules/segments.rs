@@ -20,6 +20,8 @@ pub struct Segments {
     pub stop_percent: u64,
     /// One bit stands for this share of a segment, in parts; 0 for one bit for each record.
     pub granules: u64,
+    /// Whether what one segment leaves of its budget is there for the next ones, as in the engine.
+    pub carries_over: bool,
     /// Whether records that do not fit into the budget are those that stand first in the segment;
     /// else those that stand last.
     pub keeps_last: bool,
@@ -34,6 +36,7 @@ impl Segments {
         start_percent: 100,
         stop_percent: 100,
         granules: 0,
+        carries_over: false,
         keeps_last: false,
     };
 
@@ -53,6 +56,9 @@ impl Segments {
         if self.granules > 0 {
             name.push_str(&format!(", {} granules", self.granules));
         }
+        if self.carries_over {
+            name.push_str(", carried over");
+        }
         if self.keeps_last {
             name.push_str(", last first");
         }
@@ -68,6 +74,7 @@ impl Segments {
             segments: VecDeque::new(),
             first: 0,
             place: vec![None; objects],
+            budget_bytes: 0,
             copied_bytes: 0,
         })
     }
@@ -83,6 +90,8 @@ struct Log {
     first: u64,
     /// Where each object that is held stands: number of the segment, and of the record in it.
     place: Vec<Option<(u64, usize)>>,
+    /// What is left of it.
+    budget_bytes: u64,
     copied_bytes: u64,
 }
 
@@ -124,7 +133,10 @@ impl Log {
         for record in &oldest.records {
             self.place[record.object as usize] = None;
         }
+        let more = oldest.bytes * self.settings.budget_percent / 100;
+        self.budget_bytes = if self.settings.carries_over { self.budget_bytes } else { 0 } + more;
         for (object, bytes) in self.kept(&oldest) {
+            self.budget_bytes -= bytes;
             self.copied_bytes += bytes;
             self.append(object, bytes);
         }
@@ -143,7 +155,7 @@ impl Log {
             Some(granule) => hit_granules.contains(&(record.offset / granule)),
             None => record.was_hit,
         };
-        let mut left = oldest.bytes * self.settings.budget_percent / 100;
+        let mut left = self.budget_bytes;
         let mut hit: Vec<&Record> = oldest.records.iter().filter(was_hit).collect();
         if self.settings.keeps_last {
             hit.reverse();
