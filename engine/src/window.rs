@@ -184,6 +184,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn a_few_reads_map_nothing() {
         let (_dir, window) = window(ReadMode::Auto);
         for _ in 0..CALLS_BEFORE_MAP {
@@ -195,6 +196,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn a_map_can_be_had_at_once() {
         for mode in [ReadMode::Pread, ReadMode::Auto] {
             let (_dir, window) = window(mode);
