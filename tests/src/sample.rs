@@ -3,9 +3,10 @@
 //! 1. Everything comes from a seed, so a failure can be had again.
 //! 2. A value is compared whole: kind, namespace, time, and each section's kind, mode, name, bytes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use larder_engine::checksum::xxh3_64;
 use larder_engine::{Entry, Key, Record, RecordKind, Section, SectionKind};
@@ -184,6 +185,21 @@ pub fn keys(count: usize) -> Vec<Key> {
         _ => Key::of(&number.to_le_bytes()),
     };
     (0..count).map(key).collect()
+}
+
+/// Every file below a directory, with its bytes.
+///
+/// # Panics
+/// If one cannot be read.
+pub fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()) {
+        match entry.is_dir() {
+            true => found.extend(contents(&entry)),
+            false => drop(found.insert(entry.clone(), fs::read(&entry).unwrap())),
+        }
+    }
+    found
 }
 
 /// Bytes of the disk blocks of a file, or of a directory and all in it, as `du` says; 0 if there

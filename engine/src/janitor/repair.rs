@@ -141,8 +141,7 @@ fn mend(handle: &Handle, locks: &LockTable, found: &Findings, done: &mut Repaire
     remove_older(handle, found, &plans, done)?;
     let block = handle.superblock.read()?;
     let first = merging::first_unmerged(handle.index()?.meta()?.as_ref(), &block);
-    // The removals must be on the disk, and in the tree, before anything forgets the records that
-    // they stand for.
+    // The removals must be on the disk before anything forgets the records that they stand for.
     let (closed_below, _) = close_all(handle, locks)?;
     merging::seal(handle, first, closed_below)?;
     merging::sync(handle, first.max(block.oldest_live)..closed_below)?;

@@ -36,6 +36,16 @@ fn put_all(store: &Store, values: &[&[u8]]) {
     values.iter().for_each(|value| put(store, key(), &Value::of(*value)));
 }
 
+/// The older value is in the tree, and the newer one in a segment that is not.
+fn both_values() -> Disk {
+    let disk = disk();
+    let store = open(&disk, super::SEGMENT_BYTES);
+    put_all(&store, &[OLD]);
+    store.checkpoint().unwrap();
+    put_all(&store, &[NEW]);
+    disk
+}
+
 /// Whether the newer value is found; the older one must not be.
 fn is_found(store: &Store) -> bool {
     match value_of(store, &key()) {
@@ -132,12 +142,7 @@ fn a_table_page_is_mended_that_was_full() {
 /// What a segment had that is not there any more, nobody knows, until upkeep has gone past it.
 #[test]
 fn a_segment_that_is_not_in_the_tree_is_missing() {
-    let disk = disk();
-    let store = open(&disk, super::SEGMENT_BYTES);
-    put_all(&store, &[OLD]);
-    store.checkpoint().unwrap();
-    put_all(&store, &[NEW]);
-    drop(store);
+    let disk = both_values();
     disk.env().remove(&place(&disk, NEW).0).unwrap();
     let store = open(&disk, super::SEGMENT_BYTES);
     let damaged = || store.engine_counters().find(|(name, _)| *name == "engine_damaged").unwrap().1;
@@ -151,12 +156,7 @@ fn a_segment_that_is_not_in_the_tree_is_missing() {
 /// A table that ends early was taken for one with fewer slots, by look-ups and by those who seal.
 #[test]
 fn a_table_is_cut_short() {
-    let disk = disk();
-    let store = open(&disk, super::SEGMENT_BYTES);
-    put_all(&store, &[OLD]);
-    store.checkpoint().unwrap();
-    put_all(&store, &[NEW]);
-    drop(store);
+    let disk = both_values();
     let (path, _) = place(&disk, NEW);
     let file = disk.env().open(&path, OpenMode::Write).unwrap();
     for len_bytes in [4096, 4096 + 8, 6000, 8191] {

@@ -19,7 +19,7 @@ use larder_engine::format::segment::{
 use larder_engine::format::superblock::Superblock;
 use larder_engine::{Budget, Damage, DamageKind, Key, Put, Severity, Store, VerifyReport};
 use larder_tests::TempDir;
-use larder_tests::sample::{Random, Value};
+use larder_tests::sample::{Random, Value, contents};
 
 use super::{Reference, assert_holds, put, roomy, value_of};
 
@@ -214,17 +214,6 @@ pub(super) fn verified(path: &Path) -> VerifyReport {
     let report = store.verify(|done, of| assert!(done <= of)).unwrap();
     assert!(contents(path) == before, "a verification changed the store");
     report
-}
-
-fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()) {
-        match entry.is_dir() {
-            true => found.extend(contents(&entry)),
-            false => drop(found.insert(entry.clone(), fs::read(&entry).unwrap())),
-        }
-    }
-    found
 }
 
 /// Every answer is right or a miss; whatever is not lost is found if `all` is.

@@ -1,6 +1,5 @@
 //! `larder verify` and `larder doctor`: what they say and how they end.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -8,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use larder_engine::checksum::check32;
+use larder_tests::sample::contents;
 use serde_json::Value;
 
 use super::Sandbox;
@@ -20,17 +20,6 @@ fn filled() -> Sandbox {
     sandbox.check_cached("gcc", &["-c", "a.c"]);
     sandbox.check_cached("gcc", &["-c", "b.c"]);
     sandbox
-}
-
-fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()) {
-        match entry.is_dir() {
-            true => found.extend(contents(&entry)),
-            false => drop(found.insert(entry.clone(), fs::read(&entry).unwrap())),
-        }
-    }
-    found
 }
 
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
