@@ -1,8 +1,10 @@
 //! What the benchmarks share: stores filled with reproducible values, what a store says of itself,
 //! and timing of processes.
 
+pub mod entries;
 pub mod powercut;
 pub mod process;
+pub mod seeks;
 pub mod storm;
 
 use std::path::Path;

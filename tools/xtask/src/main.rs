@@ -12,6 +12,7 @@ mod fuzz;
 mod nightly;
 mod process;
 mod sanitize;
+mod seeks;
 mod test;
 mod workspace;
 
@@ -51,6 +52,12 @@ cargo xtask COMMAND
                                --fs LIST --images N --seed N
                                --json            print the table as JSON
                                --help            the other options
+  seeks [OPTION...]          count what larder and others ask a spinning disk for (as root): cold
+                             hits, misses, puts, eviction, with three models of the time
+                               --quick           in a minute
+                               --only LIST --out DIR
+                               --json            print the figures as JSON
+                               --help            the other options
 ";
 
 fn main() -> ExitCode {
@@ -66,6 +73,7 @@ fn main() -> ExitCode {
             "fill" => bench("fill", rest),
             "storm" => below_target("storm", rest),
             "powercut" => below_target("powercut", rest),
+            "seeks" => seeks::run(rest),
             "help" | "--help" | "-h" => {
                 print!("{USAGE}");
                 Ok(true)
@@ -86,7 +94,7 @@ fn main() -> ExitCode {
 
 /// Runs a program of the benchmarks below the target directory, where what failed is left to be
 /// looked at.
-fn below_target(name: &str, arguments: &[String]) -> process::Outcome<bool> {
+pub(crate) fn below_target(name: &str, arguments: &[String]) -> process::Outcome<bool> {
     let folder = workspace::target_dir()?.join(name).to_string_lossy().into_owned();
     let place = ["--directory".to_string(), folder];
     if arguments.iter().any(|word| word == "--directory" || word == "--help") {
