@@ -98,7 +98,7 @@ impl Subject for Lmdb {
         while freed < bytes {
             let mut transaction = self.env.write_txn()?;
             let mut deleted = 0;
-            for (key, len) in oldest_first.by_ref().take(BATCH) {
+            for (key, len) in (&mut *oldest_first).take(BATCH) {
                 if freed >= bytes {
                     break;
                 }

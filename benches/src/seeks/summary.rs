@@ -8,8 +8,9 @@ use super::run::{Phase, Report};
 /// The table for people; the markdown of a results file is the same.
 pub fn text(report: &Report) -> String {
     let mut text = String::from(
-        "| who | what | n | reads per op | joined | writes per op | seeks per op | KB read per op | \
-         KB written per op | ms per op, flat | curve | queued | of reads, flat | curve | queued |\n\
+        "| who | what | n | reads per op | joined | writes per op | seeks per op | \
+         KB read per op | KB written per op | ms per op, flat | curve | queued | \
+         of reads, flat | curve | queued |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for phase in &report.phases {
