@@ -1,9 +1,11 @@
 //! What the benchmarks share: stores filled with reproducible values, what a store says of itself,
 //! and timing of processes.
 
+pub mod entries;
 pub mod loop_disk;
 pub mod powercut;
 pub mod process;
+pub mod seeks;
 pub mod soak;
 pub mod storm;
 pub mod traces;

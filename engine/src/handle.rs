@@ -19,6 +19,7 @@ use crate::log::{Log, TailFile};
 use crate::options::{Options, ReadMode, RecordLayout};
 use crate::recency::{Hits, Recency};
 use crate::superblock::SuperblockFile;
+use crate::window::Ahead;
 
 /// An open store.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ pub struct Handle {
     locks: OnceLock<LockTable>,
     tail: OnceLock<TailFile>,
     index: OnceLock<Index>,
+    ahead: Arc<Ahead>,
     counters: OnceLock<Counters>,
     recency: OnceLock<Option<Recency>>,
     job: OnceLock<Option<Job>>,
@@ -69,7 +71,9 @@ impl Handle {
         superblock: SuperblockFile,
         block: &Superblock,
     ) -> Self {
-        let log = Log::new(env.clone(), &path, block.uuid, writable, options.read_mode);
+        let ahead = Arc::new(Ahead::new(options.prefetch_bytes));
+        let log_ahead = ahead.clone();
+        let log = Log::new(env.clone(), &path, block.uuid, writable, options.read_mode, log_ahead);
         Handle {
             writable,
             uuid: block.uuid,
@@ -84,6 +88,7 @@ impl Handle {
             locks: OnceLock::new(),
             tail: OnceLock::new(),
             index: OnceLock::new(),
+            ahead,
             counters: OnceLock::new(),
             recency: OnceLock::new(),
             job: OnceLock::new(),
@@ -153,7 +158,8 @@ impl Handle {
     pub fn index(&self) -> Result<&Index> {
         get_or_try_init(&self.index, || {
             self.open_or_make(|mode| {
-                Index::open(&*self.env, &self.path, self.uuid, mode, self.options.read_mode)
+                let read_mode = self.options.read_mode;
+                Index::open_ahead(&*self.env, &self.path, self.uuid, mode, read_mode, &self.ahead)
             })
         })
     }

@@ -16,6 +16,7 @@ use crate::counters::EngineCounter;
 use crate::error::{Error, Result};
 use crate::format::body::RecordKind;
 use crate::format::index::{IndexEntry, Meta};
+use crate::format::segment::table_pages;
 use crate::format::superblock::Superblock;
 use crate::handle::Handle;
 use crate::index::Index;
@@ -209,8 +210,9 @@ fn search_tables(
     found: &mut Candidates,
 ) -> Result<()> {
     let oldest = block.oldest_live;
+    let pages = table_pages(handle.segment_bytes);
     for id in meta.map_or(oldest, |meta| meta.merged_below.max(oldest))..block.used_below {
-        let slots = handle.log.segment(id).and_then(|segment| match segment {
+        let slots = handle.log.segment_and_table(id, pages).and_then(|segment| match segment {
             Some(segment) => segment.find_slots(key, &mut found.in_tables),
             None => handle.is_evicted(id),
         });

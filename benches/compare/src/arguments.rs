@@ -66,6 +66,16 @@ pub enum Command {
     /// One process of `many`.
     #[command(hide = true)]
     Worker(Worker),
+    /// LMDB in the disk model: `disk lmdb ACTION STORE WORD...`, see larder-benches.
+    #[command(hide = true)]
+    Disk(Disk),
+}
+
+/// One process of the disk model.
+#[derive(Args)]
+pub struct Disk {
+    /// Subject, action, store, and what the action takes.
+    pub words: Vec<String>,
 }
 
 /// One process of `fresh`.

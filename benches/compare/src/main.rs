@@ -5,6 +5,7 @@
 //! 3. Ratios are larder's figure over the other's: below 1 larder is faster.
 
 mod arguments;
+mod disk;
 mod engine;
 mod fresh;
 mod many;
@@ -21,6 +22,13 @@ fn main() {
     match &arguments.command {
         Command::Child(child) => return fresh::child(child),
         Command::Worker(worker) => return many::worker(worker),
+        Command::Disk(disk) => {
+            if let Err(error) = disk::run(&disk.words) {
+                eprintln!("compare: {error}");
+                std::process::exit(1);
+            }
+            return;
+        }
         _ => {}
     }
     let folder = arguments.folder();

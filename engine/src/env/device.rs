@@ -52,7 +52,7 @@ impl Device {
         if file_system_magic(directory).is_some_and(|magic| NEVER_CLONES.contains(&magic)) {
             return Device::NoClones;
         }
-        match rotates(directory) {
+        match fs::File::open(directory).ok().and_then(|directory| rotates(&directory)) {
             Some(true) => Device::Rotational,
             Some(false) => Device::Fast,
             None => Device::Unknown,
@@ -60,12 +60,13 @@ impl Device {
     }
 }
 
-fn rotates(directory: &Path) -> Option<bool> {
-    let device = fs::metadata(directory).ok()?.dev();
+/// Whether a file or directory stands on a disk with heads that have to move.
+pub(super) fn rotates(file: &fs::File) -> Option<bool> {
+    let device = file.metadata().ok()?.dev();
     if major(device) != 0 {
         return queue_rotates(&node(device));
     }
-    let id = mount_id(directory)?;
+    let id = mount_id(file)?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let (kind, source) = mount_source(&mounts, &id)?;
     if kind != "btrfs" {
@@ -109,10 +110,9 @@ fn queue_rotates(node: &Path) -> Option<bool> {
     }
 }
 
-/// The mount that a directory was reached through.
-fn mount_id(directory: &Path) -> Option<String> {
-    let open = fs::File::open(directory).ok()?;
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", open.as_raw_fd())).ok()?;
+/// The mount that a file was reached through.
+fn mount_id(file: &fs::File) -> Option<String> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
     let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
     Some(id.trim().to_owned())
 }

@@ -62,6 +62,15 @@ pub struct Stamp {
     pub changed_ns: i128,
 }
 
+/// What a file had in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resident {
+    /// Bytes that were read.
+    pub bytes: usize,
+    /// Whether that is all there was to read; else the next byte has to come from the disk.
+    pub is_all: bool,
+}
+
 /// An open file.
 pub trait File: Send + Sync + fmt::Debug {
     /// Reads at `offset` until `buffer` is full or the file ends; returns the bytes read.
@@ -69,6 +78,34 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// Any but an early end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
+
+    /// The same without waiting for the disk: reads up to the first byte that is not in memory,
+    /// which the kernel may begin to read. `None` where that cannot be asked.
+    ///
+    /// # Errors
+    /// Any but an early end of the file.
+    fn read_resident(&self, buffer: &mut [u8], offset: u64) -> Result<Option<Resident>> {
+        let _ = (buffer, offset);
+        Ok(None)
+    }
+
+    /// Whether a byte is in memory; nothing is read for that. `false` where it cannot be told.
+    fn is_resident(&self, offset: u64) -> bool {
+        let _ = offset;
+        false
+    }
+
+    /// Has the disk begin to read a range into memory, and does not wait. Only advice: failures
+    /// are ignored.
+    fn prefetch(&self, offset: u64, bytes: u64) {
+        let _ = (offset, bytes);
+    }
+
+    /// Whether the file stands on a disk with heads that have to move; `None` where that cannot be
+    /// told.
+    fn is_rotational(&self) -> Option<bool> {
+        None
+    }
 
     /// Writes all of `bytes` at `offset`.
     ///

@@ -11,12 +11,18 @@ use std::os::unix::fs::{
     DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown,
 };
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::map::{Map, SharedWords};
-use super::{Device, Env, File, FileSizes, Held, OpenMode, Sharing, Stamp};
+use super::{Device, Env, File, FileSizes, Held, OpenMode, Resident, Sharing, Stamp, device};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::PAGE_BYTES;
+
+/// What one call asks the kernel to prefetch: as much as disks take in one request, more would be
+/// ignored.
+const PREFETCH_STEP_BYTES: usize = 1 << 20;
 
 /// The magic number of btrfs.
 const BTRFS_MAGIC: i64 = 0x9123_683e;
@@ -31,12 +37,18 @@ pub struct RealFile {
     file: fs::File,
     path: PathBuf,
     writable: bool,
+    /// Whether the kernel was told to bring no more than it is asked for.
+    is_exact: AtomicBool,
 }
 
 impl RealFile {
     /// A file that a caller has opened for writing; its path is for messages.
     pub fn adopt(file: fs::File, path: &Path) -> RealFile {
-        RealFile { file, path: path.to_path_buf(), writable: true }
+        RealFile::new(file, path, true)
+    }
+
+    fn new(file: fs::File, path: &Path, writable: bool) -> RealFile {
+        RealFile { file, path: path.to_path_buf(), writable, is_exact: AtomicBool::new(false) }
     }
 
     /// The file itself.
@@ -61,6 +73,53 @@ impl File for RealFile {
             }
         }
         Ok(done)
+    }
+
+    fn read_resident(&self, buffer: &mut [u8], offset: u64) -> Result<Option<Resident>> {
+        let mut bytes = 0;
+        while bytes < buffer.len() {
+            match read_without_waiting(&self.file, &mut buffer[bytes..], offset + bytes as u64) {
+                Ok(Some(0)) => break,
+                Ok(Some(count)) => bytes += count,
+                Ok(None) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Some(Resident { bytes, is_all: false }));
+                }
+                Err(error) => return Err(self.error("cannot read", error).at_offset(offset)),
+            }
+        }
+        Ok(Some(Resident { bytes, is_all: true }))
+    }
+
+    fn is_resident(&self, offset: u64) -> bool {
+        // Of a file that is not theirs to write, processes are told that all of it is.
+        self.writable
+            && is_page_resident(&self.file, offset / PAGE_BYTES as u64 * PAGE_BYTES as u64)
+    }
+
+    fn prefetch(&self, offset: u64, bytes: u64) {
+        let advise = |offset: u64, bytes: u64, advice| {
+            // SAFETY: the descriptor is open.
+            #[allow(unsafe_code)]
+            unsafe {
+                let (offset, bytes) = (offset as libc::off64_t, bytes as libc::off64_t);
+                libc::posix_fadvise64(self.file.as_raw_fd(), offset, bytes, advice);
+            }
+        };
+        if !self.is_exact.swap(true, Ordering::Relaxed) {
+            // Its own reading ahead would bring the same in small pieces.
+            advise(0, 0, libc::POSIX_FADV_RANDOM);
+        }
+        // The kernel cuts each call at the largest request that the device takes.
+        for at in (offset..offset.saturating_add(bytes)).step_by(PREFETCH_STEP_BYTES) {
+            let step = (PREFETCH_STEP_BYTES as u64).min(offset + bytes - at);
+            advise(at, step, libc::POSIX_FADV_WILLNEED);
+        }
+    }
+
+    fn is_rotational(&self) -> Option<bool> {
+        device::rotates(&self.file)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
@@ -311,7 +370,7 @@ fn open(path: &Path, mode: OpenMode) -> Result<RealFile> {
         }
     }
     match options.open(path) {
-        Ok(file) => Ok(RealFile { file, path: path.to_path_buf(), writable }),
+        Ok(file) => Ok(RealFile::new(file, path, writable)),
         Err(error) => Err(Error::io("cannot open", error).at_path(path)),
     }
 }
@@ -395,6 +454,78 @@ fn allocate(file: &fs::File, flags: i32, offset: u64, bytes: u64) -> io::Result<
         libc::fallocate64(file.as_raw_fd(), flags, offset as libc::off64_t, bytes as libc::off64_t)
     };
     result(code)
+}
+
+/// Set when a file system refused to read without waiting: this process asks no more.
+static WAITS_ALWAYS: AtomicBool = AtomicBool::new(false);
+
+/// Reads what is in memory; `None` where the file system cannot say.
+#[cfg(target_pointer_width = "64")]
+fn read_without_waiting(
+    file: &fs::File,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<Option<usize>> {
+    if WAITS_ALWAYS.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let piece = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // The C library's function does not exist everywhere.
+    // SAFETY: `piece` is the buffer, which is valid for its length during the call; the offset
+    // takes one register, and the other half that the kernel looks for is zero.
+    #[allow(unsafe_code)]
+    let count = unsafe {
+        libc::syscall(
+            libc::SYS_preadv2,
+            file.as_raw_fd(),
+            &piece,
+            1,
+            offset as libc::off64_t,
+            0,
+            libc::RWF_NOWAIT,
+        )
+    };
+    if count >= 0 {
+        return Ok(Some(count as usize));
+    }
+    let error = io::Error::last_os_error();
+    let refusals = [libc::EOPNOTSUPP, libc::ENOSYS, libc::EINVAL];
+    if refusals.iter().any(|code| error.raw_os_error() == Some(*code)) {
+        WAITS_ALWAYS.store(true, Ordering::Relaxed);
+        return Ok(None);
+    }
+    Err(error)
+}
+
+/// Where an offset takes two registers this is left out.
+#[cfg(not(target_pointer_width = "64"))]
+fn read_without_waiting(_: &fs::File, _: &mut [u8], _: u64) -> io::Result<Option<usize>> {
+    WAITS_ALWAYS.store(true, Ordering::Relaxed);
+    Ok(None)
+}
+
+/// Whether the page at an offset is in memory.
+fn is_page_resident(file: &fs::File, offset: u64) -> bool {
+    let mut states = [0u8; 1];
+    // SAFETY: the page is mapped for this question only, never read, and unmapped again; `states`
+    // has a byte for it.
+    #[allow(unsafe_code)]
+    unsafe {
+        let page = libc::mmap(
+            std::ptr::null_mut(),
+            PAGE_BYTES,
+            libc::PROT_READ,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            offset as libc::off_t,
+        );
+        if page == libc::MAP_FAILED {
+            return false;
+        }
+        let code = libc::mincore(page, PAGE_BYTES, states.as_mut_ptr().cast());
+        libc::munmap(page, PAGE_BYTES);
+        code == 0 && states[0] & 1 == 1
+    }
 }
 
 /// A lock on one byte.

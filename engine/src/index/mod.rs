@@ -14,6 +14,7 @@ mod read;
 mod survey;
 
 use std::path::Path;
+use std::sync::Arc;
 
 pub use merge::{Merge, MergeReport};
 use probe::Checked;
@@ -24,7 +25,7 @@ use crate::error::Result;
 use crate::format::index::{META_READ_BYTES, Meta};
 use crate::limits::PAGE_BYTES;
 use crate::options::ReadMode;
-use crate::window::Window;
+use crate::window::{Ahead, Window};
 
 /// Name of the file in the store's directory.
 pub const FILE_NAME: &str = "index";
@@ -49,8 +50,24 @@ impl Index {
         mode: OpenMode,
         read_mode: ReadMode,
     ) -> Result<Self> {
+        Self::open_ahead(env, store, uuid, mode, read_mode, &Arc::default())
+    }
+
+    /// The same with prefetching as the rest of the store has it.
+    ///
+    /// # Errors
+    /// If it is missing or refused.
+    pub fn open_ahead(
+        env: &dyn Env,
+        store: &Path,
+        uuid: [u8; 16],
+        mode: OpenMode,
+        read_mode: ReadMode,
+        ahead: &Arc<Ahead>,
+    ) -> Result<Self> {
         let file = env.open(&store.join(FILE_NAME), mode)?;
-        Ok(Index { window: Window::new(file, read_mode), checked: Checked::default(), uuid })
+        let window = Window::with_ahead(file, read_mode, ahead.clone());
+        Ok(Index { window, checked: Checked::default(), uuid })
     }
 
     /// Makes the index of a new store, with an empty tree.

@@ -3,7 +3,8 @@
 use super::Index;
 use crate::error::Result;
 use crate::format::index::{BranchPage, Child, IndexEntry, LeafPage, Meta};
-use crate::limits::PAGE_BYTES;
+use crate::limits::{INDEX_PREFETCH_BYTES, PAGE_BYTES};
+use crate::window::Wanted;
 
 /// A page is newer than the reader's meta, or damaged: the range is not to be had from this meta.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,7 +95,8 @@ impl Index {
 
     fn read_page(&self, number: u32, page: &mut [u8; PAGE_BYTES]) -> Result<()> {
         // What is left of another page is refused by its number, and zeros by their checksum.
-        match self.window.read_at(page, u64::from(number) * PAGE_BYTES as u64) {
+        let offset = u64::from(number) * PAGE_BYTES as u64;
+        match self.window.read_at_wanting(page, offset, Wanted::Around(INDEX_PREFETCH_BYTES)) {
             Err(error) if error.is_unreadable() => page.fill(0),
             other => drop(other?),
         }

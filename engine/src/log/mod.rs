@@ -19,7 +19,9 @@ pub use tail::{FILE_NAME as TAIL_FILE_NAME, TailFile};
 use crate::env::{Env, File, FileSizes, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{HEADER_BYTES, HEADER_COPY, SegmentHeader};
+use crate::limits::PAGE_BYTES;
 use crate::options::{Options, ReadMode};
+use crate::window::{Ahead, Wanted, Window};
 
 /// Name of the directory of segments in the store's directory.
 pub const DIRECTORY_NAME: &str = "log";
@@ -42,9 +44,16 @@ pub fn read_header(
     file: &dyn File,
     decode: impl Fn(&[u8]) -> Option<SegmentHeader>,
 ) -> Result<Option<SegmentHeader>> {
+    header_of(|bytes, offset| file.read_at(bytes, offset), decode)
+}
+
+fn header_of(
+    read: impl Fn(&mut [u8], u64) -> Result<usize>,
+    decode: impl Fn(&[u8]) -> Option<SegmentHeader>,
+) -> Result<Option<SegmentHeader>> {
     let copy = |offset: usize| {
         let mut bytes = [0; HEADER_BYTES];
-        let count = file.read_at(&mut bytes, offset as u64)?;
+        let count = read(&mut bytes, offset as u64)?;
         Ok::<_, Error>(decode(&bytes[..count]))
     };
     match copy(0) {
@@ -62,6 +71,7 @@ pub struct Log {
     uuid: [u8; 16],
     open_mode: OpenMode,
     read_mode: ReadMode,
+    ahead: Arc<Ahead>,
     segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
     /// Segments below were forgotten.
     forgotten_below: AtomicU32,
@@ -75,6 +85,7 @@ impl Log {
         uuid: [u8; 16],
         writable: bool,
         read_mode: ReadMode,
+        ahead: Arc<Ahead>,
     ) -> Self {
         Log {
             env,
@@ -82,6 +93,7 @@ impl Log {
             uuid,
             open_mode: if writable { OpenMode::Write } else { OpenMode::Read },
             read_mode,
+            ahead,
             segments: RwLock::default(),
             forgotten_below: AtomicU32::new(0),
         }
@@ -96,6 +108,20 @@ impl Log {
     /// # Errors
     /// `Corrupt` if its header is not valid, `Io` if it cannot be read.
     pub fn segment(&self, id: u32) -> Result<Option<Arc<Segment>>> {
+        self.segment_wanting(id, Wanted::Just)
+    }
+
+    /// The same for somebody who asks its table next, which has so many pages if it is one of the
+    /// usual size: a cold disk brings it with the header.
+    ///
+    /// # Errors
+    /// See [`Log::segment`].
+    pub fn segment_and_table(&self, id: u32, table_pages: u16) -> Result<Option<Arc<Segment>>> {
+        let bytes = (1 + u64::from(table_pages)) * PAGE_BYTES as u64;
+        self.segment_wanting(id, Wanted::Range(0, bytes))
+    }
+
+    fn segment_wanting(&self, id: u32, wanted: Wanted) -> Result<Option<Arc<Segment>>> {
         let open = self.segments.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         if open.is_some() {
             return Ok(open);
@@ -113,7 +139,9 @@ impl Log {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let header = read_header(&*file, |bytes| SegmentHeader::decode_of(bytes, id, &self.uuid))?
+        let window = Window::with_ahead(file.clone(), ReadMode::Pread, self.ahead.clone());
+        let read = |bytes: &mut [u8], offset| window.read_at_wanting(bytes, offset, wanted);
+        let header = header_of(read, |bytes| SegmentHeader::decode_of(bytes, id, &self.uuid))?
             .ok_or_else(|| Error::corrupt("the header of a segment is damaged").at_path(&path))?;
         Ok(Some(self.keep(header, file)))
     }
@@ -155,14 +183,18 @@ impl Log {
             other => other?,
         };
         file.give_to_owner();
-        // From now on a table that ends early is one that was cut short.
+        // From now on a table that ends early is one that was cut short. It is written in one piece
+        // with the header: a cold one is then one read.
         // A write that makes a file longer has XFS reserve blocks behind it.
+        let mut bytes = vec![0; header.data_start() as usize];
+        let page = header.encode_page();
+        bytes[..page.len()].copy_from_slice(&page);
         file.set_len(header.data_start())?;
-        file.write_at(&header.encode_page(), 0)
+        file.write_at(&bytes, 0)
     }
 
     fn keep(&self, header: SegmentHeader, file: Arc<dyn File>) -> Arc<Segment> {
-        let segment = Arc::new(Segment::new(header, file, self.read_mode));
+        let segment = Arc::new(Segment::new(header, file, self.read_mode, self.ahead.clone()));
         if header.id < self.forgotten_below.load(Ordering::Relaxed) {
             // Evicted since the caller looked: its blocks are free as soon as the caller is done.
             return segment;

@@ -18,7 +18,7 @@ use crate::key::Key;
 use crate::limits::{BLOCK_BYTES, PAGE_BYTES, RECORD_ALIGN};
 use crate::location::{Location, class_bytes};
 use crate::options::ReadMode;
-use crate::window::Window;
+use crate::window::{Ahead, Wanted, Window};
 
 /// Records up to this length are read in one piece; of larger ones, this much.
 pub(super) const READ_AHEAD_BYTES: u64 = 1 << 20;
@@ -83,8 +83,14 @@ pub struct Table {
 
 impl Segment {
     /// A segment whose header has been read.
-    pub fn new(header: SegmentHeader, file: Arc<dyn File>, read_mode: ReadMode) -> Self {
-        Segment { header, window: Window::new(file, read_mode), checked: Mutex::default() }
+    pub fn new(
+        header: SegmentHeader,
+        file: Arc<dyn File>,
+        read_mode: ReadMode,
+        ahead: Arc<Ahead>,
+    ) -> Self {
+        let window = Window::with_ahead(file, read_mode, ahead);
+        Segment { header, window, checked: Mutex::default() }
     }
 
     /// Id of the segment.
@@ -202,7 +208,10 @@ impl Segment {
         beyond.clear();
         let begin = checked.len() * SLOT_BYTES;
         let mut page = [0; PAGE_BYTES];
-        let count = self.window.read_at(&mut page[begin..], page_offset + begin as u64)?;
+        // Keys are spread over all of the table, so the next one asks for another page.
+        let wanted = Wanted::Range(PAGE_BYTES as u64, self.table_bytes());
+        let at = page_offset + begin as u64;
+        let count = self.window.read_at_wanting(&mut page[begin..], at, wanted)?;
         check_whole(begin + count)?;
         let mut all_valid = true;
         for slot in slots(&page[begin..], self.header.salt, self.id()) {
@@ -215,15 +224,18 @@ impl Segment {
         Ok(all_valid)
     }
 
+    fn table_bytes(&self) -> u64 {
+        u64::from(self.header.table_pages) * PAGE_BYTES as u64
+    }
+
     /// The whole slot table.
     ///
     /// # Errors
     /// If it cannot be read.
     pub fn table(&self) -> Result<Table> {
-        let table_bytes = u64::from(self.header.table_pages) * PAGE_BYTES as u64;
-        let mut bytes = self.window.read(table_bytes as usize, PAGE_BYTES as u64)?;
+        let mut bytes = self.window.read(self.table_bytes() as usize, PAGE_BYTES as u64)?;
         let whole_pages = bytes.len() / PAGE_BYTES;
-        bytes.resize(table_bytes as usize, 0);
+        bytes.resize(self.table_bytes() as usize, 0);
         let mut table = Table::default();
         for (number, page) in bytes.chunks_exact(PAGE_BYTES).enumerate() {
             if number >= whole_pages {
@@ -322,12 +334,19 @@ impl Segment {
     /// `Corrupt` if no valid record stands there.
     pub fn record(&self, location: Location) -> Result<RecordHead> {
         let bytes = class_bytes(location.class);
-        if bytes >= MAPPED_RECORD_BYTES_MIN {
+        let wanted = Wanted::Record { bytes, first: self.header.data_start() };
+        // What the disk has yet to bring comes in fewer pieces by a call. A size class is at most
+        // an eighth too long, so this is the end of the record; its beginning may have come with
+        // the one before.
+        let end = location.offset() + bytes / 8 * 7;
+        if bytes >= MAPPED_RECORD_BYTES_MIN
+            && !self.window.prefers_calls(end, location.offset(), wanted)
+        {
             self.window.ensure_mapped(location.offset() + HEAD_READ_BYTES_MIN);
         }
         // Through a map the sections are better read from where they stand.
         let ahead = if self.window.mapped().is_some() { 0 } else { bytes };
-        self.record_with(location, ahead.clamp(HEAD_READ_BYTES_MIN, READ_AHEAD_BYTES))
+        self.record_with(location, ahead.clamp(HEAD_READ_BYTES_MIN, READ_AHEAD_BYTES), wanted)
     }
 
     /// The same with as little reading as the head needs.
@@ -335,7 +354,7 @@ impl Segment {
     /// # Errors
     /// See [`Segment::record`].
     pub fn record_head(&self, location: Location) -> Result<RecordHead> {
-        self.record_with(location, HEAD_READ_BYTES_MIN)
+        self.record_with(location, HEAD_READ_BYTES_MIN, Wanted::Just)
     }
 
     /// The same of a record whose large sections may be cloned, for which nobody reads them. By a
@@ -344,10 +363,10 @@ impl Segment {
     /// # Errors
     /// See [`Segment::record`].
     pub fn record_in_blocks(&self, location: Location) -> Result<RecordHead> {
-        self.record_with(location, CLONEABLE_READ_BYTES)
+        self.record_with(location, CLONEABLE_READ_BYTES, Wanted::Just)
     }
 
-    fn record_with(&self, location: Location, wanted: u64) -> Result<RecordHead> {
+    fn record_with(&self, location: Location, bytes: u64, wanted: Wanted) -> Result<RecordHead> {
         let offset = location.offset();
         if let Some(map) = self.window.mapped()
             && let Some(bytes) = map.read::<{ HEAD_READ_BYTES_MIN as usize }>(offset)
@@ -355,7 +374,7 @@ impl Segment {
         {
             return Ok(RecordHead { frame, head, bytes: Vec::new(), body_at: 0 });
         }
-        let mut bytes = self.window.read(wanted as usize, offset)?;
+        let mut bytes = self.window.read_wanting(bytes as usize, offset, wanted)?;
         let (frame, head) = self.head_in(&bytes, offset)?;
         let mut body_at = FRAME_BYTES;
         let head = match head {

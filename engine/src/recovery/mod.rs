@@ -206,7 +206,7 @@ fn beyond(env: &Arc<dyn Env>, path: &Path, block: &Superblock) -> Result<Beyond>
         next_segment: block.next_segment.max(merged_below).min(SEGMENT_ID_MAX),
         epoch: block.epoch.max(tail_epoch),
     };
-    let log = Log::new(env.clone(), path, block.uuid, false, ReadMode::Pread);
+    let log = Log::new(env.clone(), path, block.uuid, false, ReadMode::Pread, Arc::default());
     for id in log.ids()?.into_iter().filter(|id| (block.next_segment..SEGMENT_ID_MAX).contains(id))
     {
         // One that is not of this store is replaced when its id is due.

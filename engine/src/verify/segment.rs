@@ -1,6 +1,7 @@
 //! Verifying one segment: its header, its slots, its footer, and the records that these name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Checker, Context, DamageKind, Known, Problem, key_hash, kind_of};
 use crate::env::File;
@@ -100,7 +101,7 @@ pub fn examine(handle: &Handle, id: u32) -> Result<Examined> {
         found.table_page(&*file, &header, page * PAGE_BYTES as u64)?;
     }
     found.cut_table(handle, &*file, &header)?;
-    found.segment = Some(Segment::new(header, file, ReadMode::Pread));
+    found.segment = Some(Segment::new(header, file, ReadMode::Pread, Arc::default()));
     Ok(found)
 }
 

@@ -12,6 +12,7 @@ mod fuzz;
 mod nightly;
 mod process;
 mod sanitize;
+mod seeks;
 mod soak;
 mod test;
 mod workspace;
@@ -56,6 +57,11 @@ cargo xtask COMMAND
                              ratio and write amplification
                                --trace FILE --sizes LIST --variants --results PATH
                                --json            print one JSON object
+  seeks [OPTION...]          count what larder and others ask a spinning disk for (as root): cold
+                             hits, misses, puts, eviction, with three models of the time
+                               --quick           in a minute
+                               --only LIST --out DIR
+                               --json            print the figures as JSON
                                --help            the other options
 ";
 
@@ -74,6 +80,7 @@ fn main() -> ExitCode {
             "powercut" => below_target("powercut", rest),
             "traces" => bench("traces", rest),
             "soak" => soak::run(rest),
+            "seeks" => seeks::run(rest),
             "help" | "--help" | "-h" => {
                 print!("{USAGE}{}", soak::USAGE);
                 Ok(true)
@@ -94,7 +101,7 @@ fn main() -> ExitCode {
 
 /// Runs a program of the benchmarks below the target directory, where what failed is left to be
 /// looked at.
-fn below_target(name: &str, arguments: &[String]) -> process::Outcome<bool> {
+pub(crate) fn below_target(name: &str, arguments: &[String]) -> process::Outcome<bool> {
     let folder = workspace::target_dir()?.join(name).to_string_lossy().into_owned();
     let place = ["--directory".to_string(), folder];
     if arguments.iter().any(|word| word == "--directory" || word == "--help") {
