@@ -25,6 +25,12 @@ pub struct Acknowledged {
     pub sequence: u64,
 }
 
+/// Whether a record with the right value may have this number: that of its put, or where records
+/// are evicted, a higher one, which copies take.
+pub fn is_of_put(found: u64, acknowledged: u64, evicts: bool) -> bool {
+    found == acknowledged || evicts && found > acknowledged
+}
+
 const ENTRY_BYTES: usize = 24;
 const SHARED_BYTES: usize = 32;
 

@@ -14,7 +14,7 @@ use larder_engine::env::{Env, LockByte, OpenMode, RealEnv, Sharing};
 use larder_engine::limits::SEGMENT_BYTES_PER_TABLE_PAGE;
 use larder_engine::{Budget, Put as Outcome, Store, VerifyReport};
 
-use super::board::Acknowledged;
+use super::board::{Acknowledged, is_of_put};
 use super::conductor::{Events, disk_usage};
 use super::content::{self, Part, Put, SHARED_KEYS, What, is_kept};
 use super::ledger::Ledger;
@@ -183,7 +183,7 @@ fn check_own(
     let (mut found, mut evicted, mut failures) = (0, 0, Vec::new());
     for acknowledged in acknowledged {
         let put = Put::new(settings.seed, acknowledged.writer, acknowledged.number);
-        match check_put(store, &put, acknowledged.sequence) {
+        match check_put(store, &put, acknowledged.sequence, settings.evicts()) {
             Ok(true) => found += 1,
             Ok(false) if acknowledged.segment < oldest_live => evicted += 1,
             Ok(false) => failures.push(format!("lost at the end: {acknowledged:?}")),
@@ -194,7 +194,7 @@ fn check_own(
 }
 
 /// Whether all parts of a put are there and right.
-fn check_put(store: &Store, put: &Put, sequence: u64) -> Result<bool, String> {
+fn check_put(store: &Store, put: &Put, sequence: u64, evicts: bool) -> Result<bool, String> {
     let parts: &[Part] =
         if put.what == What::Pair { &[Part::Main, Part::Manifest] } else { &[Part::Main] };
     let first = sequence + 1 - parts.len() as u64;
@@ -204,7 +204,7 @@ fn check_put(store: &Store, put: &Put, sequence: u64) -> Result<bool, String> {
             return Ok(false);
         };
         content::check(put.seed, key, &record)?;
-        if record.sequence() != expected {
+        if !is_of_put(record.sequence(), expected, evicts) {
             return Err(format!("it has sequence {}", record.sequence()));
         }
     }
@@ -222,10 +222,13 @@ fn check_shared(
     let found = store.get(&content::shared_key(seed, key)).map_err(|error| error.to_string())?;
     match found {
         Some(record) => {
-            content::check(seed, record.key(), &record)?;
+            let (put, _) = content::check(seed, record.key(), &record)?;
             let sequence = record.sequence();
-            if sequence < newest.sequence {
-                return Err(format!("{sequence} came back after {}", newest.sequence));
+            // A copy has a number of its own, so the value tells which put it is.
+            let put_as = ledger.shared.get(&(put.writer, put.number)).copied().unwrap_or(sequence);
+            if sequence.min(put_as) < newest.sequence {
+                let newest = newest.sequence;
+                return Err(format!("{put_as} came back after {newest}, as {sequence}"));
             }
             // The removal itself has this number, so a record with it would be another's.
             if sequence == newest.sequence && newest.is_removal {

@@ -51,6 +51,8 @@ pub struct Ledger {
     board: Writing,
     /// Puts of own keys that were acknowledged.
     pub acknowledged: Vec<Acknowledged>,
+    /// The sequence numbers of puts of shared keys that were acknowledged, by writer and number.
+    pub shared: HashMap<(u32, u32), u64>,
     /// The newest acknowledged put of each shared key.
     pub newest: [Newest; SHARED_KEYS as usize],
     /// How far each writer has come.
@@ -83,6 +85,7 @@ impl Ledger {
             seed,
             board,
             acknowledged: Vec::new(),
+            shared: HashMap::new(),
             newest: Default::default(),
             progress: HashMap::new(),
             drops: BTreeMap::new(),
@@ -161,6 +164,7 @@ impl Ledger {
     }
 
     fn raise(&mut self, key: u64, put: Acknowledged, is_removal: bool) -> io::Result<()> {
+        self.shared.insert((put.writer, put.number), put.sequence);
         let newest = &mut self.newest[key as usize];
         if put.sequence > newest.sequence {
             *newest = Newest { sequence: put.sequence, segment: put.segment, is_removal };
