@@ -184,9 +184,22 @@ impl Disk {
     /// What `btrfs` says.
     pub fn limit(&self, more_bytes: Option<u64>) -> Result<(), String> {
         succeeds(Command::new("sync").arg("-f").arg(self.path()))?;
-        let used = crate::sample::disk_usage(&self.path());
-        let limit = more_bytes.map_or("none".to_owned(), |more| (used + more).to_string());
+        let limit = match more_bytes {
+            Some(more) => (self.used()? + more).to_string(),
+            None => "none".to_owned(),
+        };
         self.btrfs(&["qgroup", "limit", &limit])
+    }
+
+    /// What btrfs has counted: with compression that is less than `du` says.
+    fn used(&self) -> Result<u64, String> {
+        let mut show = Command::new("btrfs");
+        show.args(["qgroup", "show", "--raw", "-f"]).arg(self.path());
+        let output = show.output().map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let line = text.lines().find(|line| line.trim_start().starts_with("0/"));
+        let referenced = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        referenced.ok_or_else(|| format!("it counted nothing: {text}"))
     }
 
     fn btrfs(&self, arguments: &[&str]) -> Result<(), String> {
