@@ -142,24 +142,9 @@ impl LoopDisk {
     /// # Errors
     /// If there is no tracefs.
     pub fn trace(&self) -> Result<Tracing, Box<dyn Error>> {
-        let root = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-        let root = root.iter().map(Path::new).find(|root| root.join("instances").is_dir());
-        let root = root.ok_or("tracefs is not mounted")?;
-        let instance =
-            root.join(format!("instances/larder-{}-{}", std::process::id(), self.name()));
-        fs::create_dir(&instance)?;
-        let tracing = Tracing { instance };
-        let (major, minor) = {
-            let text = fs::read_to_string(format!("/sys/block/{}/dev", self.name()))?;
-            let (major, minor) = text.trim().split_once(':').ok_or("a device has two numbers")?;
-            (major.parse::<u64>()?, minor.parse::<u64>()?)
-        };
-        let event = tracing.instance.join("events/block/block_rq_issue");
-        // As the kernel keeps device numbers.
-        fs::write(event.join("filter"), format!("dev == {}", major << 20 | minor))?;
-        fs::write(tracing.instance.join("buffer_size_kb"), "16384")?;
-        fs::write(event.join("enable"), "1")?;
-        Ok(tracing)
+        let text = fs::read_to_string(format!("/sys/block/{}/dev", self.name()))?;
+        let (major, minor) = text.trim().split_once(':').ok_or("a device has two numbers")?;
+        Tracing::of(major.parse()?, minor.parse()?)
     }
 }
 
@@ -173,24 +158,69 @@ impl Drop for LoopDisk {
     }
 }
 
+/// Where tracefs is, if it is mounted.
+pub fn tracefs() -> Option<&'static Path> {
+    let roots = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+    let event = "events/block/block_rq_issue";
+    roots.into_iter().map(Path::new).find(|root| root.join(event).is_dir())
+}
+
 /// Requests that are being noted.
 pub struct Tracing {
     instance: PathBuf,
 }
 
+/// A request as it was noted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// What it asks for: `R`, `WS`, `FF`, ...
+    pub kind: String,
+    /// Its bytes, as it says; a discard has some, and moves none.
+    pub bytes: u64,
+    sector: u64,
+    sectors: u64,
+}
+
 impl Tracing {
-    /// What was noted.
+    /// Notes the requests to a device from now on.
+    ///
+    /// # Errors
+    /// If there is no tracefs.
+    pub fn of(major: u32, minor: u32) -> Result<Tracing, Box<dyn Error>> {
+        let root = tracefs().ok_or("tracefs is not mounted")?;
+        let name = format!("instances/larder-{}-{major}-{minor}", std::process::id());
+        let instance = root.join(name);
+        fs::create_dir(&instance)?;
+        let tracing = Tracing { instance };
+        let event = tracing.instance.join("events/block/block_rq_issue");
+        // As the kernel keeps device numbers.
+        fs::write(event.join("filter"), format!("dev == {}", major << 20 | minor))?;
+        fs::write(tracing.instance.join("buffer_size_kb"), "16384")?;
+        fs::write(event.join("enable"), "1")?;
+        Ok(tracing)
+    }
+
+    /// Each request that was noted; from now on none is.
     ///
     /// # Errors
     /// If the kernel lost some.
-    pub fn requests(&self) -> Result<Requests, Box<dyn Error>> {
+    pub fn each(&self) -> Result<Vec<Request>, Box<dyn Error>> {
         let event = self.instance.join("events/block/block_rq_issue");
         fs::write(event.join("enable"), "0")?;
         let text = fs::read_to_string(self.instance.join("trace"))?;
         if text.contains("LOST") {
             return Err("the kernel lost some requests".into());
         }
-        Ok(model(text.lines().filter_map(request)))
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| request(line).ok_or(format!("not understood: {line}").into())).collect()
+    }
+
+    /// The sum of what was noted and moved bytes.
+    ///
+    /// # Errors
+    /// If the kernel lost some.
+    pub fn requests(&self) -> Result<Requests, Box<dyn Error>> {
+        Ok(model(self.each()?.iter().filter_map(Request::moved)))
     }
 }
 
@@ -201,17 +231,26 @@ impl Drop for Tracing {
     }
 }
 
-/// (is it a write, first sector, sectors) of a line such as
+impl Request {
+    /// (is it a write, first sector, sectors), if it moved bytes.
+    fn moved(&self) -> Option<(bool, u64, u64)> {
+        // A flush has no sectors, a discard moves no bytes.
+        let is_data =
+            self.sectors > 0 && !self.kind.contains('D') && self.kind.contains(['R', 'W']);
+        is_data.then_some((self.kind.contains('W'), self.sector, self.sectors))
+    }
+}
+
+/// The request of a line such as
 /// `... block_rq_issue: 7,0 R 4096 () 1024 + 8 none,0,0 [fio]`.
-fn request(line: &str) -> Option<(bool, u64, u64)> {
+fn request(line: &str) -> Option<Request> {
     let mut words = line.split_once("block_rq_issue: ")?.1.split(' ');
-    let flags = words.nth(1)?;
+    let kind = words.nth(1)?.to_owned();
+    let bytes = words.next()?.parse().ok()?;
     let mut numbers = line.split_once(") ")?.1.split(' ');
     let sector = numbers.next()?.parse().ok()?;
     let sectors = numbers.nth(1)?.parse().ok()?;
-    // A flush has no sectors, a discard moves no bytes.
-    let is_data = sectors > 0 && !flags.contains('D') && flags.contains(['R', 'W']);
-    is_data.then_some((flags.contains('W'), sector, sectors))
+    Some(Request { kind, bytes, sector, sectors })
 }
 
 fn model(requests: impl Iterator<Item = (bool, u64, u64)>) -> Requests {
@@ -241,10 +280,12 @@ mod tests {
     fn requests_are_read_from_the_trace() {
         let line = "kworker/0:1-9 [001] d..1. 12.345678: block_rq_issue: 7,0 WS 4096 () 1024 + 8 \
                     none,0,0 [kworker/0:1]";
-        assert_eq!(request(line), Some((true, 1024, 8)));
-        assert_eq!(request(&line.replace("WS", "R")), Some((false, 1024, 8)));
-        assert_eq!(request(&line.replace("WS", "D")), None);
-        assert_eq!(request(&line.replace("WS", "FF").replace("+ 8", "+ 0")), None);
+        let moved = |line: &str| request(line).unwrap().moved();
+        assert_eq!(request(line).unwrap().bytes, 4096);
+        assert_eq!(moved(line), Some((true, 1024, 8)));
+        assert_eq!(moved(&line.replace("WS", "R")), Some((false, 1024, 8)));
+        assert_eq!(moved(&line.replace("WS", "D")), None);
+        assert_eq!(moved(&line.replace("WS", "FF").replace("+ 8", "+ 0")), None);
         assert_eq!(request("# tracer: nop"), None);
     }
 

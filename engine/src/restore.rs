@@ -96,9 +96,10 @@ pub fn can_clone(
         return record.check(section).map(Ok);
     };
     if !clones.is_whole(&place) {
+        // Asked before the check: a change during it has another time then, however long it takes.
+        let now_secs = i128::from(handle.env.now_secs());
         record.check(section)?;
         let quiet_from_ns = place.stamp.modified_ns.max(place.stamp.changed_ns);
-        let now_secs = i128::from(handle.env.now_secs());
         if handle.writable && now_secs - quiet_from_ns / 1_000_000_000 > CLONES_QUIET_SECS {
             clones.note_whole(&place);
         }

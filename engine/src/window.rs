@@ -60,6 +60,11 @@ impl Ahead {
         left > 0
     }
 
+    /// Whether it is known that nothing is to be prefetched.
+    fn is_off(&self) -> bool {
+        self.bytes_max.or(self.of_disk.get().copied()) == Some(0)
+    }
+
     /// What is prefetched behind a record at most, 0 for nothing at all. Where the disk does not
     /// say of what kind it is, heads are assumed: one read too long costs others little.
     fn bytes_max(&self, file: &dyn File) -> u64 {
@@ -182,7 +187,7 @@ impl Window {
             None => self.file.read_at(buffer, offset),
             Some(resident) if resident.is_all => Ok(resident.bytes),
             Some(Resident { bytes, .. }) => {
-                self.fetch(offset, wanted);
+                self.fetch_missing(offset + bytes as u64, offset, wanted);
                 Ok(bytes + self.file.read_at(&mut buffer[bytes..], offset + bytes as u64)?)
             }
         }
@@ -192,6 +197,16 @@ impl Window {
     fn has_both_ends(&self, buffer: &[u8], offset: u64) -> bool {
         let last = offset + (buffer.len() as u64).saturating_sub(1);
         self.file.is_resident(offset) && self.file.is_resident(last)
+    }
+
+    /// The same after a read that would have had to wait for the byte at `missing`, if that is the
+    /// disk's: XFS answers so, too, while somebody writes to the file, which is no reason to look
+    /// at every read from now on.
+    fn fetch_missing(&self, missing: u64, offset: u64, wanted: Wanted) {
+        let may_fetch = self.ahead.as_ref().is_some_and(|ahead| !ahead.is_off());
+        if may_fetch && !self.file.is_resident(missing) {
+            self.fetch(offset, wanted);
+        }
     }
 
     /// Has the disk begin to read what is wanted.
@@ -241,12 +256,11 @@ impl Window {
             return true;
         }
         let resident = self.file.read_resident(&mut [0], probe);
-        let is_cold =
-            resident.is_ok_and(|resident| resident.is_some_and(|resident| !resident.is_all));
-        if is_cold {
-            self.fetch(offset, wanted);
+        let waits = matches!(resident, Ok(Some(Resident { is_all: false, .. })));
+        if waits {
+            self.fetch_missing(probe, offset, wanted);
         }
-        is_cold
+        waits
     }
 
     /// Reads up to `bytes` at `offset`; fewer if the file ends there.
@@ -338,6 +352,8 @@ mod tests {
         calls: AtomicU32,
         fetched: std::sync::Mutex<Vec<(u64, u64)>>,
         rotates: Option<bool>,
+        /// Somebody writes to it: reads would wait for that.
+        is_busy: std::sync::atomic::AtomicBool,
     }
 
     const COLD_BYTES: u64 = 64 << 20;
@@ -365,6 +381,9 @@ mod tests {
 
         fn read_resident(&self, buffer: &mut [u8], offset: u64) -> Result<Option<Resident>> {
             self.calls.fetch_add(1, Ordering::Relaxed);
+            if self.is_busy.load(Ordering::Relaxed) {
+                return Ok(Some(Resident { bytes: 0, is_all: false }));
+            }
             let end = COLD_BYTES.min(offset + buffer.len() as u64);
             let resident = self.resident.lock().unwrap();
             let missing = (offset / PAGE..end.div_ceil(PAGE)).find(|page| !resident.contains(page));
@@ -432,6 +451,7 @@ mod tests {
             calls: AtomicU32::new(0),
             fetched: std::sync::Mutex::default(),
             rotates,
+            is_busy: false.into(),
         });
         let ahead = Arc::new(Ahead::new(bytes_max));
         (file.clone(), Window::with_ahead(file, ReadMode::Pread, ahead))
@@ -450,6 +470,22 @@ mod tests {
         assert_eq!(window.read_wanting(9000, COLD_BYTES - 100, RECORD).unwrap(), [7; 100]);
         assert_eq!(file.calls.load(Ordering::Relaxed), 11);
         assert_eq!(file.fetched(), []);
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_is_not_taken_for_a_cold_one() {
+        let (file, window) = cold(Some(true), None);
+        file.bring(0, COLD_BYTES);
+        file.is_busy.store(true, Ordering::Relaxed);
+        for round in 0..10 {
+            assert_eq!(window.read_wanting(9000, round * 9000, RECORD).unwrap(), [7; 9000]);
+            window.prefers_calls(round * 9000, round * 9000, RECORD);
+        }
+        assert_eq!(file.fetched(), []);
+        file.is_busy.store(false, Ordering::Relaxed);
+        let before = file.calls.load(Ordering::Relaxed);
+        window.read_wanting(9000, 0, RECORD).unwrap();
+        assert_eq!(file.calls.load(Ordering::Relaxed) - before, 1);
     }
 
     #[test]

@@ -11,10 +11,11 @@ use std::error::Error;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use larder_benches::key;
+use larder_benches::loop_disk::{Tracing, tracefs};
 use larder_benches::soak::volume::{FileSystem, Volume};
 use larder_engine::{
     Budget, Entry, Options, Put, RecordKind, RecordLayout, Section, SectionKind, Store,
@@ -27,8 +28,6 @@ const MISSING: u8 = 3;
 
 /// Mean bytes of an entry, as in a C++ build.
 const ENTRY_BYTES_MEAN: u64 = 26_000;
-
-const TRACING: &str = "/sys/kernel/tracing";
 
 /// What is asked for on the command line.
 struct Wanted {
@@ -74,58 +73,13 @@ fn main() -> ExitCode {
 fn outside(words: &[String]) -> Outcome<ExitCode> {
     parse(words)?;
     let is_root = rustix::process::geteuid().is_root();
-    let tracefs = Path::new(TRACING).join("events/block/block_rq_issue").is_dir();
-    if !is_root || !tracefs || FileSystem::Ext4.missing().is_some() {
+    if !is_root || tracefs().is_none() || FileSystem::Ext4.missing().is_some() {
         eprintln!("evict: missing: the rights of root, tracefs, or mkfs.ext4");
         return Ok(ExitCode::from(MISSING));
     }
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private"]).arg(std::env::current_exe()?);
     Err(command.arg("inside").args(words).exec().into())
-}
-
-/// A recorder of the block requests of one device; gone with the value.
-struct Recorder(PathBuf);
-
-impl Recorder {
-    fn new(device: u64) -> Outcome<Recorder> {
-        let folder = Path::new(TRACING).join(format!("instances/evict-{}", std::process::id()));
-        fs::create_dir(&folder)?;
-        let recorder = Recorder(folder);
-        // As the kernel packs it: the major number above twenty bits of the minor one.
-        let number = rustix::fs::major(device) << 20 | rustix::fs::minor(device);
-        recorder.write("buffer_size_kb", "16384")?;
-        recorder.write("events/block/block_rq_issue/filter", &format!("dev == {number}"))?;
-        recorder.write("events/block/block_rq_issue/enable", "1")?;
-        Ok(recorder)
-    }
-
-    fn write(&self, name: &str, text: &str) -> std::io::Result<()> {
-        fs::write(self.0.join(name), text)
-    }
-
-    /// Kind (`R`, `WS`, ...) and bytes of each request so far.
-    fn requests(&self) -> Outcome<Vec<(String, u64)>> {
-        self.write("tracing_on", "0")?;
-        let text = fs::read_to_string(self.0.join("trace"))?;
-        if text.contains("LOST") {
-            return Err("the kernel lost events".into());
-        }
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        let parse = |line: &str| {
-            // ... block_rq_issue: 7,0 WS 4096 () 1234 + 8 be,0,4 [comm]
-            let mut words = line.split_once("block_rq_issue: ")?.1.split(' ').skip(1);
-            Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
-        };
-        lines.map(|line| parse(line).ok_or(format!("not understood: {line}").into())).collect()
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        let _ = self.write("events/block/block_rq_issue/enable", "0");
-        let _ = fs::remove_dir(&self.0);
-    }
 }
 
 fn fill(store: &Store, entries: u64) -> Outcome<()> {
@@ -164,17 +118,18 @@ fn inside(words: &[String]) -> Outcome<ExitCode> {
     }
     drop(store);
     volume.chill()?;
-    let recorder = Recorder::new(fs::metadata(volume.path())?.dev())?;
+    let device = fs::metadata(volume.path())?.dev();
+    let tracing = Tracing::of(rustix::fs::major(device), rustix::fs::minor(device))?;
     // Eviction ends at 80 % of this.
     let max_size = full.saturating_sub(wanted.bytes) / 80 * 100;
     let store = Store::open(&path, options().max_size_bytes(max_size))?;
     let done = store.maintain(Budget::full())?;
     drop(store);
     volume.sync()?;
-    let requests = recorder.requests()?;
+    let requests = tracing.each()?;
     let sum = |kind: &dyn Fn(&str) -> bool| {
-        let of_kind = requests.iter().filter(|(name, _)| kind(name));
-        of_kind.fold((0u64, 0u64), |(count, bytes), (_, more)| (count + 1, bytes + more))
+        let of_kind = requests.iter().filter(|request| kind(&request.kind));
+        of_kind.fold((0u64, 0u64), |(count, bytes), more| (count + 1, bytes + more.bytes))
     };
     let (reads, read_bytes) = sum(&|kind| kind.starts_with('R'));
     let (flushes, _) = sum(&|kind| kind.starts_with('F') && !kind.contains('W'));

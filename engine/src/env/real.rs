@@ -76,20 +76,15 @@ impl File for RealFile {
     }
 
     fn read_resident(&self, buffer: &mut [u8], offset: u64) -> Result<Option<Resident>> {
-        let mut bytes = 0;
-        while bytes < buffer.len() {
-            match read_without_waiting(&self.file, &mut buffer[bytes..], offset + bytes as u64) {
-                Ok(Some(0)) => break,
-                Ok(Some(count)) => bytes += count,
-                Ok(None) => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Some(Resident { bytes, is_all: false }));
-                }
-                Err(error) => return Err(self.error("cannot read", error).at_offset(offset)),
-            }
-        }
-        Ok(Some(Resident { bytes, is_all: true }))
+        read_while_resident(
+            buffer,
+            offset,
+            |buffer, offset| {
+                read_without_waiting(&self.file, buffer, offset)
+                    .map_err(|error| self.error("cannot read", error).at_offset(offset))
+            },
+            |buffer, offset| self.read_at(buffer, offset),
+        )
     }
 
     fn is_resident(&self, offset: u64) -> bool {
@@ -456,18 +451,49 @@ fn allocate(file: &fs::File, flags: i32, offset: u64, bytes: u64) -> io::Result<
     result(code)
 }
 
+/// What a read that does not wait comes to.
+#[derive(Clone, Copy, Debug)]
+enum Unwaited {
+    /// It read so many bytes.
+    Bytes(usize),
+    /// It would have to wait, or was interrupted.
+    Waits,
+    /// The file system cannot say.
+    Refused,
+}
+
+/// Reads by `try_read`, which does not wait, until the buffer is full or the next byte is not in
+/// memory. Whether the file ends where that reads nothing is asked of `read`: Linux 5.9 and 5.10
+/// answer so where they would have to wait (BUGS in readv(2)).
+fn read_while_resident(
+    buffer: &mut [u8],
+    offset: u64,
+    mut try_read: impl FnMut(&mut [u8], u64) -> Result<Unwaited>,
+    read: impl FnOnce(&mut [u8], u64) -> Result<usize>,
+) -> Result<Option<Resident>> {
+    let mut bytes = 0;
+    while bytes < buffer.len() {
+        match try_read(&mut buffer[bytes..], offset + bytes as u64)? {
+            Unwaited::Bytes(0) => {
+                bytes += read(&mut buffer[bytes..], offset + bytes as u64)?;
+                break;
+            }
+            Unwaited::Bytes(count) => bytes += count,
+            Unwaited::Waits => return Ok(Some(Resident { bytes, is_all: false })),
+            Unwaited::Refused => return Ok(None),
+        }
+    }
+    Ok(Some(Resident { bytes, is_all: true }))
+}
+
 /// Set when a file system refused to read without waiting: this process asks no more.
 static WAITS_ALWAYS: AtomicBool = AtomicBool::new(false);
 
-/// Reads what is in memory; `None` where the file system cannot say.
+/// Reads what is in memory.
 #[cfg(target_pointer_width = "64")]
-fn read_without_waiting(
-    file: &fs::File,
-    buffer: &mut [u8],
-    offset: u64,
-) -> io::Result<Option<usize>> {
+fn read_without_waiting(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<Unwaited> {
     if WAITS_ALWAYS.load(Ordering::Relaxed) {
-        return Ok(None);
+        return Ok(Unwaited::Refused);
     }
     let piece = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // The C library's function does not exist everywhere.
@@ -486,22 +512,24 @@ fn read_without_waiting(
         )
     };
     if count >= 0 {
-        return Ok(Some(count as usize));
+        return Ok(Unwaited::Bytes(count as usize));
     }
     let error = io::Error::last_os_error();
-    let refusals = [libc::EOPNOTSUPP, libc::ENOSYS, libc::EINVAL];
-    if refusals.iter().any(|code| error.raw_os_error() == Some(*code)) {
-        WAITS_ALWAYS.store(true, Ordering::Relaxed);
-        return Ok(None);
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EINTR) => Ok(Unwaited::Waits),
+        Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL) => {
+            WAITS_ALWAYS.store(true, Ordering::Relaxed);
+            Ok(Unwaited::Refused)
+        }
+        _ => Err(error),
     }
-    Err(error)
 }
 
 /// Where an offset takes two registers this is left out.
 #[cfg(not(target_pointer_width = "64"))]
-fn read_without_waiting(_: &fs::File, _: &mut [u8], _: u64) -> io::Result<Option<usize>> {
+fn read_without_waiting(_: &fs::File, _: &mut [u8], _: u64) -> io::Result<Unwaited> {
     WAITS_ALWAYS.store(true, Ordering::Relaxed);
-    Ok(None)
+    Ok(Unwaited::Refused)
 }
 
 /// Whether the page at an offset is in memory.
@@ -659,4 +687,42 @@ pub fn without_inherited_files<T>(work: impl FnOnce() -> T) -> io::Result<T> {
         }
     }
     Ok(work())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads 9 bytes of a file of 7, or 20, of which the last are not in memory, as the kernel
+    /// would answer.
+    fn read(len: usize, resident: usize, waiting: Unwaited) -> (Option<Resident>, [u8; 9]) {
+        let file = vec![1u8; len];
+        let copy = |buffer: &mut [u8], at: usize, end: usize| {
+            let count = buffer.len().min(end.saturating_sub(at));
+            buffer[..count].copy_from_slice(&file[at..at + count]);
+            count
+        };
+        let mut buffer = [0; 9];
+        let try_read = |buffer: &mut [u8], at: u64| {
+            let at = at as usize;
+            let would_wait = at >= resident && at < len;
+            Ok(if would_wait { waiting } else { Unwaited::Bytes(copy(buffer, at, resident)) })
+        };
+        let read = |buffer: &mut [u8], at: u64| Ok(copy(buffer, at as usize, len));
+        let got = read_while_resident(&mut buffer, 0, try_read, read).unwrap();
+        (got, buffer)
+    }
+
+    #[test]
+    fn a_read_that_does_not_wait_is_not_believed_that_the_file_ends() {
+        let all = |bytes| Some(Resident { bytes, is_all: true });
+        assert_eq!(read(20, 20, Unwaited::Waits), (all(9), [1; 9]));
+        assert_eq!(read(7, 7, Unwaited::Waits).0, all(7));
+        assert_eq!(read(20, 4, Unwaited::Waits).0, Some(Resident { bytes: 4, is_all: false }));
+        assert_eq!(read(20, 4, Unwaited::Refused).0, None);
+        // Linux 5.9.
+        assert_eq!(read(20, 4, Unwaited::Bytes(0)), (all(9), [1; 9]));
+        assert_eq!(read(20, 0, Unwaited::Bytes(0)), (all(9), [1; 9]));
+        assert_eq!(read(7, 4, Unwaited::Bytes(0)).0, all(7));
+    }
 }
