@@ -177,7 +177,7 @@ fn what_a_power_cut_tears_hides_nothing_that_was_durable() {
     let store = Store::open_with(after.shared(), folder.path(), roomy()).unwrap();
     let seen: Vec<_> = (0..40).map(|number| value_of(&store, &key(number))).collect();
     store.maintain(Budget::full()).unwrap();
-    // A record whose slot is lost was never committed: a frame alone may be older than what is found.
+    // A record whose slot is lost was never committed: its frame may be older than what is found.
     let now: Vec<_> = (0..40).map(|number| value_of(&store, &key(number))).collect();
     assert_eq!(now, seen);
     assert!(now.iter().all(Option::is_some));
