@@ -239,17 +239,25 @@ fn merge_range(
 /// If the disk reports a failure, or a segment cannot be opened just now.
 pub fn sync(handle: &Handle, segments: std::ops::Range<u32>) -> Result<()> {
     for id in segments {
-        match handle.log.segment(id) {
-            Ok(Some(segment)) => segment.sync()?,
-            // Nothing of it goes into the tree.
-            Ok(None) => {}
-            Err(error) if error.is_unreadable() => {}
-            Err(error) => return Err(error),
-        }
-        keep_alive(handle)?;
+        sync_segment(handle, id)?;
     }
     handle.env.sync_dir(&handle.path.join(log::DIRECTORY_NAME))?;
     handle.env.sync_dir(&handle.path)
+}
+
+/// Waits until a segment is on the disk.
+///
+/// # Errors
+/// See [`sync`].
+pub fn sync_segment(handle: &Handle, id: u32) -> Result<()> {
+    match handle.log.segment(id) {
+        Ok(Some(segment)) => segment.sync()?,
+        // Nothing of it goes into the tree.
+        Ok(None) => {}
+        Err(error) if error.is_unreadable() => {}
+        Err(error) => return Err(error),
+    }
+    keep_alive(handle)
 }
 
 fn index_entry(entry: FooterEntry) -> IndexEntry {
