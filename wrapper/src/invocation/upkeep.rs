@@ -24,8 +24,8 @@ use crate::outcome::Counter;
 pub const BACKGROUND: &str = "--background";
 
 /// The priority of a janitor in the background: behind compilers, and not starved by them. With 19,
-/// where compilers keep all processors busy, it evicts a quarter of what it does with 5, and puts are
-/// dropped because the store is full; see docs/decisions/0011.
+/// where compilers keep all processors busy, it evicts a quarter of what it does with 5, and puts
+/// are dropped because the store is full; see docs/decisions/0011.
 const NICE: i32 = 5;
 
 /// Sees to what is due.
