@@ -138,7 +138,9 @@ fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintain
         || unmerged >= unmerged_max
         || (budget.full && (unmerged > 0 || !block.suspects().is_empty()))
     {
-        add(&mut done, sync_ahead(handle, locks, first..tail.open_from, effort)?);
+        if budget.thorough {
+            add(&mut done, sync_ahead(handle, locks, first..tail.open_from)?);
+        }
         done.merged = merging::merge(handle, tail.open_from)?.is_some();
     }
     if done.merged && budget.thorough {
@@ -168,16 +170,11 @@ fn add(done: &mut Maintained, evicted: Evicted) {
 
 /// Brings closed segments to the disk, one after the other, before a merge waits for all of them;
 /// evicts in between, if that is due.
-fn sync_ahead(
-    handle: &Handle,
-    locks: &LockTable,
-    segments: Range<u32>,
-    effort: Effort,
-) -> Result<Evicted> {
+fn sync_ahead(handle: &Handle, locks: &LockTable, segments: Range<u32>) -> Result<Evicted> {
     let mut evicted = Evicted::default();
     for id in segments {
         merging::sync_segment(handle, id)?;
-        evicted.add(&eviction::evict(handle, locks, effort)?);
+        evicted.add(&eviction::evict(handle, locks, Effort::Thorough)?);
     }
     Ok(evicted)
 }
@@ -236,7 +233,7 @@ fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<Evicted> {
     let block = handle.superblock.read()?;
     let first = merging::first_unmerged(handle.index()?.meta()?.as_ref(), &block);
     merging::seal(handle, first, closed_below)?;
-    let evicted = sync_ahead(handle, locks, first..closed_below, Effort::Thorough)?;
+    let evicted = sync_ahead(handle, locks, first..closed_below)?;
     merging::merge(handle, closed_below)?;
     // A file system that loses what is newer without a reboot leaves an empty segment then.
     live_segment(handle, closed.active)?.sync()?;
