@@ -41,7 +41,8 @@ pub struct Evicted {
 }
 
 impl Evicted {
-    fn add(&mut self, other: &Evicted) {
+    /// Adds what another one did.
+    pub fn add(&mut self, other: &Evicted) {
         self.segments += other.segments;
         self.bytes += other.bytes;
         self.reinserted_records += other.reinserted_records;
@@ -70,6 +71,15 @@ struct Allowance {
     bytes: u64,
     /// Segments that go without being asked for hits when there was no room for copies.
     unasked: u32,
+}
+
+impl Allowance {
+    /// A segment of so many bytes goes. What its predecessors left unused counts for it, so that a
+    /// record larger than half of it may stay; but no more than the segment has, or records that
+    /// were hit would be copied round and round.
+    fn add(&mut self, bytes: u64) {
+        self.bytes = (self.bytes + bytes / 100 * REINSERT_PERCENT).min(bytes);
+    }
 }
 
 /// Evicts if it is due. Only under the janitor lock.
@@ -141,7 +151,7 @@ fn keep_and_drop(
     let mut kept = Evicted::default();
     let mut end = segments.start;
     while end < segments.end && kept.reinserted_bytes < copied_max {
-        allowance.bytes += handle.log.sizes(end).disk_bytes / 100 * REINSERT_PERCENT;
+        allowance.add(handle.log.sizes(end).disk_bytes);
         let hits = handle.hits(end);
         let mut was_hit = |_: &Segment, location: Location| hits.contains(location);
         let mut is_stopped = false;

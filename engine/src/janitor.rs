@@ -2,10 +2,15 @@
 //!
 //! One janitor at a time, under a lock that is only tried: whoever finds it taken leaves the work
 //! to its holder. Each step leaves the store whole, so a janitor may be killed anywhere.
+//!
+//! What takes long is the disk: a merge and a checkpoint wait for everything that was put since the
+//! last one, and writers may fill the store meanwhile. So segments are synced one by one, with an
+//! eviction in between wherever it is due.
 
 mod repair;
 mod trim;
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 pub use repair::{RepairStep, Repaired, repair};
@@ -14,7 +19,7 @@ pub use trim::{Trim, Trimmed, trim};
 use crate::counters::EngineCounter;
 use crate::env::{LockByte, LockTable};
 use crate::error::{Error, ErrorKind, Result};
-use crate::eviction::{self, Effort};
+use crate::eviction::{self, Effort, Evicted};
 use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::limits::{
@@ -133,6 +138,9 @@ fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintain
         || unmerged >= unmerged_max
         || (budget.full && (unmerged > 0 || !block.suspects().is_empty()))
     {
+        if budget.thorough {
+            add(&mut done, sync_ahead(handle, locks, first..tail.open_from)?);
+        }
         done.merged = merging::merge(handle, tail.open_from)?.is_some();
     }
     if done.merged && budget.thorough {
@@ -140,7 +148,7 @@ fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintain
         evict(handle, locks, effort, &mut done)?;
     }
     if budget.full && is_checkpoint_due(handle, &tail) {
-        make_checkpoint(handle, locks)?;
+        add(&mut done, make_checkpoint(handle, locks)?);
         done.checkpointed = true;
     }
     Ok(done)
@@ -149,12 +157,26 @@ fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintain
 /// Counts what the store occupies, and evicts if that is too much.
 fn evict(handle: &Handle, locks: &LockTable, effort: Effort, done: &mut Maintained) -> Result<()> {
     count(handle, locks)?;
-    let evicted = eviction::evict(handle, locks, effort)?;
+    add(done, eviction::evict(handle, locks, effort)?);
+    Ok(())
+}
+
+fn add(done: &mut Maintained, evicted: Evicted) {
     done.segments_evicted += evicted.segments;
     done.bytes_evicted += evicted.bytes;
     done.records_reinserted += evicted.reinserted_records;
     done.bytes_reinserted += evicted.reinserted_bytes;
-    Ok(())
+}
+
+/// Brings closed segments to the disk, one after the other, before a merge waits for all of them;
+/// evicts in between, if that is due.
+fn sync_ahead(handle: &Handle, locks: &LockTable, segments: Range<u32>) -> Result<Evicted> {
+    let mut evicted = Evicted::default();
+    for id in segments {
+        merging::sync_segment(handle, id)?;
+        evicted.add(&eviction::evict(handle, locks, Effort::Thorough)?);
+    }
+    Ok(evicted)
 }
 
 /// Counts what the store occupies afresh: the tail's own sum drifts when processes are killed.
@@ -196,7 +218,7 @@ pub fn checkpoint(handle: &Handle) -> Result<()> {
     let Some(locks) = writing(handle)? else { return Ok(()) };
     handle.check_current()?;
     let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
-    noted(handle, make_checkpoint(handle, locks))
+    noted(handle, make_checkpoint(handle, locks).map(drop))
 }
 
 fn poisoned(handle: &Handle) -> Error {
@@ -205,12 +227,13 @@ fn poisoned(handle: &Handle) -> Error {
 
 /// Close, seal, sync the log, merge and sync the index, write and sync the watermark. Each sync is
 /// a barrier: what the next step refers to is on the disk before that step is.
-fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
+fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<Evicted> {
     let (closed_below, closed) = close_all(handle, locks)?;
     let closed_ms = handle.env.monotonic_ms();
     let block = handle.superblock.read()?;
     let first = merging::first_unmerged(handle.index()?.meta()?.as_ref(), &block);
     merging::seal(handle, first, closed_below)?;
+    let evicted = sync_ahead(handle, locks, first..closed_below)?;
     merging::merge(handle, closed_below)?;
     // A file system that loses what is newer without a reboot leaves an empty segment then.
     live_segment(handle, closed.active)?.sync()?;
@@ -225,7 +248,7 @@ fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<()> {
         handle.tail()?.write(&lock, &tail)?;
     }
     handle.count(EngineCounter::Checkpoints);
-    Ok(())
+    Ok(evicted)
 }
 
 /// Closes every segment that holds something. Returns the id below which all are closed, and the

@@ -104,10 +104,11 @@ pub const PUT_ALL_RECORDS_MAX: usize = 64;
 pub const REINSERT_BATCH_BYTES: u64 = 1 << 20;
 
 /// And of so many records: each takes some microseconds under the tail lock, and the janitor that
-/// holds it has the lowest priority.
+/// holds it has a low priority.
 pub const REINSERT_BATCH_RECORDS: usize = 16;
 
-/// At most this share of the bytes that are evicted is reinserted, in percent.
+/// At most this share of the bytes that are evicted is reinserted, in percent. What a segment does
+/// not use of it is there for the next one, up to the bytes of that.
 pub const REINSERT_PERCENT: u64 = 50;
 
 /// An eviction drops segments whenever it has reinserted one part in this many of `max_size`: more

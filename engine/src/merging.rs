@@ -3,7 +3,7 @@
 //! 1. *Close* (under the tail lock): raise `open_from`; commits to segments below are refused from
 //!    then on.
 //! 2. *Seal*: write the footer of each closed segment, in order of keys with sequence numbers. A
-//!    suspect segment is scanned for that, and its footer has what is whole.
+//!    suspect segment's has the records of which everything is whole.
 //! 3. *Merge* (under the index lock): sync the segments, then the footers' entries go into the tree
 //!    in one sorted batch, durable before it counts; the meta then says that these segments are
 //!    merged. So all that the tree names is on the disk before the tree is.
@@ -25,7 +25,7 @@ use crate::format::segment::{FooterEntry, table_pages};
 use crate::format::superblock::Superblock;
 use crate::format::tail::Tail;
 use crate::handle::Handle;
-use crate::index::{Index, Merge, MergeReport};
+use crate::index::{Index, Merge, MergeReport, MetaPage};
 use crate::key::Key;
 use crate::limits::{LOCK_WAIT_MS_MAX, PAGE_BYTES, SEAL_GRACE_MS};
 use crate::location::Location;
@@ -95,7 +95,7 @@ fn seal_suspect(handle: &Handle, id: u32) -> Result<()> {
             live_segment(handle, id)?
         }
     };
-    segment.seal_as(&segment.scan()?)
+    segment.seal_as(&segment.committed()?)
 }
 
 /// Ends the suspicion against segments below `merged_below`, which are in the tree, and notes that
@@ -167,13 +167,18 @@ pub fn merge(handle: &Handle, closed_below: u32) -> Result<Option<MergeReport>> 
     let index = handle.index()?;
     let block = handle.superblock.read()?;
     let report = match index.meta()? {
-        Some(meta) if meta.merged_below >= closed_below => {
+        // A power cut may have torn the other meta page; the next transaction writes it anew.
+        Some(meta)
+            if meta.merged_below >= closed_below
+                && !index.meta_pages()?.contains(&MetaPage::Damaged) =>
+        {
             settle(handle, locks, meta.merged_below)?;
             return Ok(None);
         }
         Some(meta) => {
             let from = first_unmerged(Some(&meta), &block);
-            match merge_range(handle, index, &lock, &block, from..closed_below, false) {
+            let end = closed_below.max(from);
+            match merge_range(handle, index, &lock, &block, from..end, false) {
                 Err(error) if error.is_corrupt() => {
                     rebuild(handle, index, &lock, &block, closed_below)?
                 }
@@ -234,17 +239,25 @@ fn merge_range(
 /// If the disk reports a failure, or a segment cannot be opened just now.
 pub fn sync(handle: &Handle, segments: std::ops::Range<u32>) -> Result<()> {
     for id in segments {
-        match handle.log.segment(id) {
-            Ok(Some(segment)) => segment.sync()?,
-            // Nothing of it goes into the tree.
-            Ok(None) => {}
-            Err(error) if error.is_unreadable() => {}
-            Err(error) => return Err(error),
-        }
-        keep_alive(handle)?;
+        sync_segment(handle, id)?;
     }
     handle.env.sync_dir(&handle.path.join(log::DIRECTORY_NAME))?;
     handle.env.sync_dir(&handle.path)
+}
+
+/// Waits until a segment is on the disk.
+///
+/// # Errors
+/// See [`sync`].
+pub fn sync_segment(handle: &Handle, id: u32) -> Result<()> {
+    match handle.log.segment(id) {
+        Ok(Some(segment)) => segment.sync()?,
+        // Nothing of it goes into the tree.
+        Ok(None) => {}
+        Err(error) if error.is_unreadable() => {}
+        Err(error) => return Err(error),
+    }
+    keep_alive(handle)
 }
 
 fn index_entry(entry: FooterEntry) -> IndexEntry {
@@ -260,7 +273,9 @@ fn batch(handle: &Handle, segments: std::ops::Range<u32>) -> Result<Vec<FooterEn
         // Whatever cannot be read is out of reach from now on: that is worth a second try.
         match handle.log.segment(id).or_else(|_| handle.log.segment(id)) {
             // By what it holds, not by its footer: that may be one of before the crash.
-            Ok(Some(segment)) if suspects.contains(&id) => entries.extend(segment.scan()?),
+            Ok(Some(segment)) if suspects.contains(&id) => {
+                entries.extend(segment.committed()?);
+            }
             Ok(Some(segment)) => entries.extend(readable_entries(handle, &segment)?),
             Ok(None) => handle.count(EngineCounter::Damaged),
             Err(error) if error.is_unreadable() => handle.count(EngineCounter::Damaged),
@@ -285,7 +300,7 @@ fn readable_entries(handle: &Handle, segment: &Segment) -> Result<Vec<FooterEntr
     match segment.entries() {
         Err(error) if error.is_unreadable() => {
             handle.count(EngineCounter::Damaged);
-            segment.scan()
+            segment.salvage()
         }
         other => other,
     }

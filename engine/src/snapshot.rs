@@ -48,7 +48,8 @@ pub fn take(handle: &Arc<Handle>) -> Result<Snapshot> {
     let locks = handle.locks().ok().flatten();
     let lock = locks.map(|locks| locks.lock(LockByte::Index, 10 * LOCK_WAIT_MS_MAX));
     for _ in 0..INDEX_RETRIES_MAX {
-        let block = handle.superblock.read()?;
+        // As look-ups see it: of a change that was cut short neither knows.
+        let block = handle.superblock.glance()?;
         let meta = handle.index()?.meta()?;
         let mut entries = Vec::new();
         if let Some(meta) = &meta

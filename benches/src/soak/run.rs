@@ -111,6 +111,10 @@ pub fn run(
     for id in 0..settings.readers {
         workers.push(start("reader", id, &place, words)?);
     }
+    workers.push(start("control", settings.writers, &place, words)?);
+    for id in 0..settings.hogs {
+        workers.push(start("hog", id, &place, words)?);
+    }
     look_on(&mut workers, &place, settings, &mut column)?;
     sum_up(&place, settings, &mut column)?;
     fs::remove_dir_all(&notes)?;
@@ -197,7 +201,7 @@ impl Notes {
             for line in fs::read_to_string(&path)?.lines() {
                 let (name, rest) = line.split_once(' ').ok_or("a note is cut short")?;
                 match name {
-                    "puts" | "calls" | "gets" => {
+                    "puts" | "calls" | "gets" | "controls" => {
                         let read = Latencies::parse(rest).ok_or("a note is not understood")?;
                         notes.latencies.entry(name.to_owned()).or_default().add(&read);
                     }
@@ -212,9 +216,10 @@ impl Notes {
 }
 
 fn sum_up(place: &Place, settings: &Settings, column: &mut Column) -> Outcome<()> {
-    const PERCENTILES: [(&str, [&str; 4]); 3] = [
+    const PERCENTILES: [(&str, [&str; 4]); 4] = [
         ("puts", ["put_p50_ms", "put_p99_ms", "put_p999_ms", "put_max_ms"]),
         ("calls", ["call_p50_ms", "call_p99_ms", "call_p999_ms", "call_max_ms"]),
+        ("controls", ["plain_p50_ms", "plain_p99_ms", "plain_p999_ms", "plain_max_ms"]),
         ("gets", ["get_p50_ms", "get_p99_ms", "get_p999_ms", "get_max_ms"]),
     ];
     let notes = Notes::read(&place.notes)?;

@@ -16,6 +16,8 @@ cargo xtask soak [OPTION...]      as root
   --writers N       (4)
   --readers N       (2)
   --janitor WHO     detached, inline or off (detached)
+  --nice N          of a detached janitor (5, as the wrapper starts it)
+  --hogs N          processes that only compute meanwhile, as compilers do (0)
   --directory PATH  where the disks' files stand
   --json            print the table as JSON
 ";
@@ -80,6 +82,10 @@ pub struct Settings {
     pub readers: u64,
     /// Who does the upkeep.
     pub janitor: Janitor,
+    /// Priority of a detached janitor.
+    pub nice: u64,
+    /// Processes that only compute.
+    pub hogs: u64,
     /// Where the disks' files stand.
     pub directory: PathBuf,
     /// Whether the table is printed as JSON.
@@ -101,6 +107,8 @@ impl Settings {
             writers: 4,
             readers: 2,
             janitor: Janitor::Detached,
+            nice: 5,
+            hogs: 0,
             directory: std::env::temp_dir(),
             json: false,
         };
@@ -119,6 +127,8 @@ impl Settings {
                 "--max-size" => settings.max_size_bytes = number(value()?)?,
                 "--writers" => settings.writers = number(value()?)?,
                 "--readers" => settings.readers = number(value()?)?,
+                "--nice" => settings.nice = number(value()?)?.min(19),
+                "--hogs" => settings.hogs = number(value()?)?,
                 "--fs" => settings.systems = systems(&value()?)?,
                 "--directory" => settings.directory = value()?.into(),
                 "--clones" => settings.clones = true,

@@ -3,7 +3,9 @@
 //! 1. A writer puts a manifest and a result in one call, through a store that it opens afresh as a
 //!    compile does, and sees to upkeep as the wrapper does.
 //! 2. A reader knows from a writer's file how far that has come, and which bytes each record has.
-//! 3. A janitor does what is due once, with the lowest priority.
+//! 3. A janitor does what is due once, with a low priority.
+//! 4. A control writes what a writer puts to a plain file, at a writer's rate: what that waits for
+//!    is the machine's. A hog computes.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -113,6 +115,8 @@ pub fn run(words: &[String]) -> Outcome<()> {
         "writer" => write(id.parse()?, &place, &settings, rest),
         "reader" => read(id.parse()?, &place, &settings),
         "janitor" => tidy_up(&place, &settings),
+        "control" => control(id.parse()?, &place, &settings),
+        "hog" => compute(&settings),
         other => Err(format!("there is no role {other}").into()),
     }
 }
@@ -130,7 +134,7 @@ pub fn start(role: &str, id: u64, place: &Place, words: &[String]) -> std::io::R
 }
 
 fn tidy_up(place: &Place, settings: &Settings) -> Outcome<()> {
-    let _ = rustix::process::nice(19);
+    let _ = rustix::process::nice(settings.nice as i32);
     let _ = idle_io_priority();
     match open(settings, &place.store)?.maintain(Budget::full()) {
         Err(error) if !error.is_busy() => Err(error.into()),
@@ -144,7 +148,51 @@ struct Written {
     calls: Latencies,
     bytes: u64,
     dropped: u64,
+    /// Bytes of all puts, dropped ones too: a compiler has made them.
+    offered: u64,
     janitors: Vec<Child>,
+}
+
+/// Bytes of the control's file, over which it goes again and again.
+const CONTROL_BYTES: u64 = 64 << 20;
+
+/// Bytes per second of the control where writers have no bound.
+const CONTROL_RATE: u64 = 8 << 20;
+
+fn control(id: u64, place: &Place, settings: &Settings) -> Outcome<()> {
+    let noise = Noise::new();
+    let path = place.tree.join("control");
+    File::create(&path)?;
+    let rate = if place.bytes_per_second > 0 { place.bytes_per_second } else { CONTROL_RATE };
+    let begun = Instant::now();
+    let (mut times, mut number, mut bytes) = (Latencies::default(), 0, 0u64);
+    while begun.elapsed().as_secs() < settings.seconds {
+        let keys = [key(id, number, 0), key(id, number, 1)];
+        let pieces = [noise.piece(&keys[0], MANIFEST_BYTES), noise.object(&keys[1])].concat();
+        number += 1;
+        let at_write = Instant::now();
+        let file = File::options().write(true).open(&path)?;
+        file.write_all_at(&pieces, bytes % CONTROL_BYTES)?;
+        times.note(at_write.elapsed());
+        bytes += pieces.len() as u64;
+        let due = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+    }
+    let text = format!("controls {}\n", times.line());
+    Ok(fs::write(place.notes.join("control"), text)?)
+}
+
+fn compute(settings: &Settings) -> Outcome<()> {
+    let begun = Instant::now();
+    let mut key = Key::of(b"hog");
+    while begun.elapsed().as_secs() < settings.seconds {
+        for _ in 0..10_000 {
+            key = Key::of(key.as_bytes());
+        }
+    }
+    // So that nothing of it is left out.
+    std::hint::black_box(key);
+    Ok(())
 }
 
 fn write(id: u64, place: &Place, settings: &Settings, words: &[String]) -> Outcome<()> {
@@ -160,7 +208,8 @@ fn write(id: u64, place: &Place, settings: &Settings, words: &[String]) -> Outco
         number += 1;
         progress.write_all_at(&number.to_le_bytes(), 0)?;
         if place.bytes_per_second > 0 {
-            let due = Duration::from_secs_f64(written.bytes as f64 / place.bytes_per_second as f64);
+            let due =
+                Duration::from_secs_f64(written.offered as f64 / place.bytes_per_second as f64);
             std::thread::sleep(due.saturating_sub(begun.elapsed()));
         }
     }
@@ -196,8 +245,10 @@ fn put(
     let at_put = Instant::now();
     let put = store.put_all(&entries)?;
     written.puts.note(at_put.elapsed());
+    let count = bytes.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+    written.offered += count;
     match put {
-        Put::Stored => written.bytes += bytes.iter().map(|bytes| bytes.len() as u64).sum::<u64>(),
+        Put::Stored => written.bytes += count,
         Put::Dropped(_) => written.dropped += 1,
     }
     if store.maintenance_due() && !store.is_being_maintained() {

@@ -50,7 +50,7 @@ pub fn svg(all: &[Results]) -> String {
              stroke-width=\"2.5\"{dash}/>\n<text x=\"{}\" y=\"{}\">{}</text>",
             to + 10.0,
             y + 4.5,
-            row.name
+            row.name.replace(['*', '`'], "")
         );
     }
     text.push_str("</svg>\n");

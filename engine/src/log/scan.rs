@@ -1,12 +1,14 @@
-//! Scanning: the records of a segment whose slot table cannot be believed, and a table for them.
+//! The records of a segment whose slot table or footer cannot be believed, and a table for them.
 //!
-//! 1. A record is found by its frame, which may stand at every multiple of 64 bytes and says where
-//!    it stands. The salt of the segment keeps what an artifact holds from posing as one.
-//! 2. A scan believes nothing that it has not checked in full, frame, head and sections; and it
-//!    finds what was committed as well as what was about to be: the frame is written before the
-//!    slot.
-//! 3. A mended table has a slot for each record that the scan found. Of more than its page can hold
-//!    some were never committed: among those without a slot the latest are left out.
+//! 1. After a power cut a slot is still what commits a record, if all of that is whole. A frame
+//!    without one may be that of a put whose process was killed; who put its key later could not
+//!    know of it, so that the newer record may stand in an earlier segment, and go with that.
+//! 2. Where a page of slots is damaged, a record is found by its frame, which may stand at every
+//!    multiple of 64 bytes and says where it stands. The salt of the segment keeps what an artifact
+//!    holds from posing as one.
+//! 3. Nothing is believed that was not checked in full, frame, head and sections.
+//! 4. A mended table has a slot for each record that was found. Of more than its page can hold some
+//!    were never committed: among those without a slot the latest are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -15,11 +17,76 @@ use super::segment::{READ_AHEAD_BYTES, Segment, Table};
 use crate::error::{Error, Result};
 use crate::format::body::{Head, RecordKind};
 use crate::format::frame::{FRAME_BYTES, Frame};
-use crate::format::segment::{FooterEntry, SLOT_BYTES, SLOTS_PER_PAGE, Slot};
+use crate::format::segment::{FooterEntry, SLOT_BYTES, SLOTS_PER_PAGE, Slot, slots};
 use crate::limits::{PAGE_BYTES, RECORD_ALIGN, SEGMENT_BYTES_MAX};
 use crate::location::Location;
 
 impl Segment {
+    /// The records that a slot names and that are whole, in the order of a footer: what look-ups
+    /// find in a suspect segment.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn committed(&self) -> Result<Vec<FooterEntry>> {
+        let mut found = Vec::new();
+        for slot in self.readable_table()?.slots {
+            match self.check_record(slot.location.offset()) {
+                Ok((frame, head)) if head.key.prefix() == slot.key_prefix => {
+                    let record_bytes = FRAME_BYTES as u64 + frame.body_bytes;
+                    found.push(self.entry(&frame, &head, record_bytes));
+                }
+                Ok(_) => {}
+                Err(error) if error.is_unreadable() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// The whole records that a slot names, or may have named where its page is damaged.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn salvage(&self) -> Result<Vec<FooterEntry>> {
+        let table = self.readable_table()?;
+        let listed: BTreeSet<u64> = table.slots.iter().map(|slot| slot.location.offset()).collect();
+        let mut found = self.scan()?;
+        found.retain(|entry| {
+            listed.contains(&entry.location.offset())
+                || self.record_head(entry.location).is_ok_and(|record| {
+                    let page = self.header.table_page_offset(&record.head.key);
+                    table.damaged_pages.contains(&page)
+                })
+        });
+        Ok(found)
+    }
+
+    /// The slot table, of which a page that cannot be read in full is a damaged one, as it is for
+    /// look-ups.
+    fn readable_table(&self) -> Result<Table> {
+        let mut table = Table::default();
+        for number in 1..=u64::from(self.header.table_pages) {
+            let offset = number * PAGE_BYTES as u64;
+            let page = match self.read(PAGE_BYTES, offset) {
+                Err(error) if error.is_unreadable() => Vec::new(),
+                page => page?,
+            };
+            if page.len() < PAGE_BYTES {
+                table.damaged_pages.push(offset);
+                continue;
+            }
+            for slot in slots(&page, self.header.salt, self.id()) {
+                match slot {
+                    Some(slot) => table.slots.push(slot),
+                    None => table.damaged_pages.push(offset),
+                }
+            }
+        }
+        Ok(table)
+    }
+
     /// Every record that stands in the segment and is whole, with or without a slot, in the order
     /// of a footer.
     ///

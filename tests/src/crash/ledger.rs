@@ -5,9 +5,8 @@
 //! 2. Without a cut the last acknowledged step counts, or any later one that was begun.
 //! 3. After a power cut the last step that was acknowledged before the last completed checkpoint
 //!    began counts, or any later one that had begun. One of them is found, and from then on
-//!    nothing else, until the key is written again: what a look-up found does not change. Where
-//!    upkeep was at work after the cut, it may have been shown by what upkeep had written and not
-//!    made durable: then the next cut may take it back.
+//!    nothing else, until the key is written again: what a look-up found does not change, whether
+//!    upkeep has been there or not, and whatever is cut later.
 //! 4. A kill takes nothing that was acknowledged.
 //! 5. In a store that evicts a miss is always possible, an older state never.
 
@@ -17,12 +16,6 @@ use std::sync::Arc;
 use larder_engine::Key;
 
 use crate::sample::Value;
-
-/// The janitor's scan after a power cut goes by frames, look-ups go by slots (docs/durability.md):
-/// it brings back records whose slot never arrived or was never written. Until upkeep was done in
-/// full a key may then get a newer state than was found, and a put that was seen not to have
-/// happened may have happened after all.
-const SCAN_GOES_BY_FRAMES: bool = true;
 
 /// What a look-up may answer.
 pub type State = Option<Arc<Value>>;
@@ -36,15 +29,16 @@ struct Step {
     begun: Moment,
     ended: Option<Moment>,
     states: Vec<State>,
-    /// How many of the states a look-up has shown to be replaced, as long as upkeep lasts.
-    passed: usize,
     /// A look-up has shown that it has not happened.
     refuted: bool,
+    /// It drops what was there, with the segment where that stands. Cut short by a kill, it may be
+    /// brought to its end by whoever goes on.
+    drops: bool,
 }
 
 impl Step {
     fn new(begun: Moment, ended: Option<Moment>, states: Vec<State>) -> Step {
-        Step { begun, ended, states, passed: 0, refuted: false }
+        Step { begun, ended, states, refuted: false, drops: false }
     }
 }
 
@@ -57,10 +51,6 @@ pub struct Ledger {
     /// When each clearing of the store began and, if it did, ended.
     clearings: Vec<(Moment, Option<Moment>)>,
     evicts: bool,
-    /// When upkeep was begun since the last power cut.
-    stirred: Option<Moment>,
-    /// When upkeep was done in full since the last power cut.
-    scanned: Option<Moment>,
     /// The steps of keys before a look-up ruled some of their states out, and when.
     ruled_out: Vec<(Moment, Key, Vec<Step>)>,
 }
@@ -88,8 +78,6 @@ impl Ledger {
             checkpoints: Vec::new(),
             clearings: Vec::new(),
             evicts,
-            stirred: Some(0),
-            scanned: Some(0),
             ruled_out: Vec::new(),
         }
     }
@@ -102,6 +90,12 @@ impl Ledger {
     /// A write begins.
     pub fn begin(&mut self, key: Key, state: State, now: Moment) {
         let step = Step::new(now, None, vec![state]);
+        self.steps.entry(key).or_default().push(step);
+    }
+
+    /// What stands under a key is being dropped.
+    pub fn begin_drop(&mut self, key: Key, now: Moment) {
+        let step = Step { drops: true, ..Step::new(now, None, vec![None]) };
         self.steps.entry(key).or_default().push(step);
     }
 
@@ -149,16 +143,6 @@ impl Ledger {
         self.checkpoints.push((begun, ended));
     }
 
-    /// Upkeep begins.
-    pub fn stir(&mut self, now: Moment) {
-        self.stirred = self.stirred.or(Some(now));
-    }
-
-    /// Upkeep was done in full.
-    pub fn scan(&mut self, now: Moment) {
-        self.scanned = self.scanned.or(Some(now));
-    }
-
     /// Forgets the look-ups after `cut`.
     fn forget_lookups(&mut self, cut: Moment) {
         while let Some((_, key, steps)) = self.ruled_out.pop_if(|(moment, ..)| *moment > cut) {
@@ -172,21 +156,18 @@ impl Ledger {
         self.forget_lookups(cut);
         let completed = self.checkpoints.iter().filter(|(_, ended)| *ended <= cut);
         let durable = completed.map(|(begun, _)| *begun).max();
-        let is_scanned = self.scanned.is_some_and(|scanned| scanned <= cut);
         for steps in self.steps.values_mut() {
             let settled = |step: &Step| step.ended.zip(durable).is_some_and(|(e, d)| e <= d);
             let floor = steps.iter().rposition(settled).unwrap_or(0);
             let mut states: Vec<State> = Vec::new();
             for (number, step) in steps.iter().enumerate().skip(floor) {
                 let has_begun = step.begun < cut || number == 0;
-                let is_possible = has_begun && (!step.refuted || SCAN_GOES_BY_FRAMES);
-                let passed = if is_scanned { step.passed } else { 0 };
-                states.extend(step.states.iter().skip(passed).filter(|_| is_possible).cloned());
+                let is_possible = has_begun && !step.refuted;
+                states.extend(step.states.iter().filter(|_| is_possible).cloned());
             }
             states.dedup();
             *steps = vec![Step::new(0, Some(0), states)];
         }
-        (self.stirred, self.scanned) = (None, None);
         self.ruled_out.clear();
         self.checkpoints.clear();
     }
@@ -203,8 +184,6 @@ impl Ledger {
             }
         }
         self.checkpoints.retain(|(_, ended)| *ended <= cut);
-        self.stirred = self.stirred.filter(|stirred| *stirred <= cut);
-        self.scanned = self.scanned.filter(|scanned| *scanned <= cut);
     }
 
     /// A look-up was answered: whether it may be. No later one may be answered otherwise.
@@ -218,19 +197,11 @@ impl Ledger {
         let last = steps.iter().rposition(|step| step.ended.is_some()).unwrap_or(0);
         let possible: Vec<(usize, usize)> = (last..steps.len())
             .filter(|step| !steps[*step].refuted)
-            .flat_map(|step| {
-                let states = steps[step].passed..steps[step].states.len();
-                states.map(move |state| (step, state))
-            })
+            .flat_map(|step| (0..steps[step].states.len()).map(move |state| (step, state)))
             .collect();
         let state = |place: &(usize, usize)| &steps[place.0].states[place.1];
         let is_found = |place: &(usize, usize)| state(place) == found;
-        let may_change = SCAN_GOES_BY_FRAMES && self.scanned.is_none();
-        // Only misses are alike: as long as something newer may turn up it is the first of them.
-        let place = match may_change {
-            true => possible.iter().position(is_found),
-            false => possible.iter().rposition(is_found),
-        };
+        let place = possible.iter().rposition(is_found);
         let Some(place) = place else {
             if self.evicts && found.is_none() {
                 return Ok(Answer::Evicted);
@@ -253,16 +224,9 @@ impl Ledger {
             self.ruled_out.push((now, *key, steps.clone()));
         }
         steps[step].ended = steps[step].ended.or(Some(now));
-        if may_change && self.stirred.is_some() {
-            steps[step].passed = state;
-        } else {
-            steps[step].states.drain(..state);
-            steps[step].passed = 0;
-        }
-        if !may_change {
-            steps[step].states.truncate(1);
-            steps[step + 1..].iter_mut().for_each(|later| later.refuted = true);
-        }
+        steps[step].states.drain(..state);
+        steps[step].states.truncate(1);
+        steps[step + 1..].iter_mut().for_each(|later| later.refuted = !later.drops);
         Ok(answer)
     }
 }
@@ -277,30 +241,6 @@ mod tests {
 
     fn state(number: u8) -> State {
         Some(Arc::new(Value::of([number])))
-    }
-
-    #[test]
-    fn what_upkeep_was_about_to_bring_back_may_be_lost_again() {
-        let cut_again = |stirs: bool, scans: bool| {
-            let mut ledger = Ledger::new(&[key()], false);
-            ledger.begin(key(), state(1), 1);
-            ledger.acknowledge(&key(), 2);
-            ledger.begin(key(), state(2), 3);
-            ledger.power_cut(4);
-            if stirs {
-                ledger.stir(0);
-            }
-            ledger.observe(&key(), &state(2), 1).unwrap();
-            assert!(ledger.clone().observe(&key(), &state(1), 1).is_err());
-            if scans {
-                ledger.scan(2);
-            }
-            ledger.power_cut(3);
-            ledger.observe(&key(), &state(1), 1)
-        };
-        assert!(cut_again(true, false).is_ok());
-        assert!(cut_again(true, true).is_err());
-        assert!(cut_again(false, false).is_err());
     }
 
     fn key() -> Key {
@@ -367,7 +307,6 @@ mod tests {
     fn what_was_found_once_is_found_again_also_after_the_next_cut() {
         let mut ledger = ledger(false);
         ledger.power_cut(90);
-        ledger.scan(0);
         assert_eq!(ledger.observe(&key(), &state(2), 1), Ok(Answer::Older));
         assert_eq!(possible(&ledger), [2]);
         let before = ledger.clone();

@@ -190,9 +190,6 @@ impl<'a> Session<'a> {
         let Some((begun, ended, did)) = happened else { return Ok(false) };
         self.diary.tally.interrupts += 1;
         self.diary.journal.push(format!("{begun:5} to {ended}: meanwhile {}", did.describe()));
-        if !matches!(did, Did::Put(..)) {
-            self.ledger.stir(begun);
-        }
         match did {
             Did::Put(outcome, key, value) => {
                 self.ledger.begin(key, Some(value), begun);
@@ -440,14 +437,10 @@ impl<'a> Session<'a> {
 
     fn maintain(&mut self, store: &Store, budget: Budget) -> Result<(), String> {
         self.note(|| format!("maintain {budget:?}"));
-        self.ledger.stir(self.disk.position());
         let begun = self.disk.position();
         let done = store.maintain(budget).map_err(|error| format!("upkeep failed: {error}"))?;
         if done.busy {
             return Err("another janitor is said to be at work".into());
-        }
-        if budget == Budget::full() {
-            self.ledger.scan(self.disk.position());
         }
         if done.checkpointed {
             self.ledger.checkpoint(begun, self.disk.position());
@@ -459,10 +452,8 @@ impl<'a> Session<'a> {
     fn checkpoint(&mut self, store: &Store) -> Result<(), String> {
         self.note(|| "checkpoint".into());
         let begun = self.disk.position();
-        self.ledger.stir(begun);
         store.checkpoint().map_err(|error| format!("a checkpoint failed: {error}"))?;
         self.ledger.checkpoint(begun, self.disk.position());
-        self.ledger.scan(self.disk.position());
         self.diary.tally.checkpoints += 1;
         Ok(())
     }
@@ -478,14 +469,13 @@ impl<'a> Session<'a> {
         }
         self.note(|| format!("trim of {} keys", doomed.len()));
         let begun = self.disk.position();
-        doomed.iter().for_each(|key| self.ledger.begin(*key, None, begun));
+        doomed.iter().for_each(|key| self.ledger.begin_drop(*key, begun));
         let trim = Trim { namespace: Some(TRIMMED.into()), ..Trim::default() };
         match store.trim(&trim, |_, _| ()) {
             Ok(done) => {
                 let ended = self.disk.position();
                 doomed.iter().for_each(|key| self.ledger.acknowledge(key, ended));
                 self.ledger.checkpoint(begun, ended);
-                self.ledger.scan(ended);
                 self.diary.tally.trims += 1;
                 self.diary.tally.trimmed_moves += done.entries_moved;
                 Ok(())

@@ -181,3 +181,41 @@ fn a_store_of_any_size_opens_after_a_power_cut_with_as_few_calls() {
         assert_eq!(reads[0], reads[2], "{reads:?}");
     }
 }
+
+/// A process was killed between the frame and the slot of a record with a segment of its own. The
+/// next put of that key knew of no such record, and went to the segment before; when that had been
+/// evicted and the power went, the janitor found the frame, and the older value was back.
+#[test]
+fn a_frame_without_slot_outlives_no_newer_record() {
+    let key = larder_engine::Key::of(b"key");
+    let mut random = Random::new(1);
+    let noise = (0..SEGMENT_BYTES / 2).flat_map(|_| random.number().to_le_bytes());
+    let large = Value::of(noise.collect::<Vec<u8>>());
+    let small = Value::of(b"newer".as_slice());
+    let all = Harm { data: Keep::All, lengths: Keep::All, names: Keep::All, ..Harm::worst() };
+    let disk = half_durable(40);
+    open(&disk).checkpoint().unwrap();
+    let begun = disk.position();
+    assert_eq!(open(&disk).put(&large.entry(key)).unwrap(), Put::Stored);
+    let (mut checks, mut misses) = (0, 0);
+    for killed_at in begun..=disk.position() {
+        let next = disk.kill(killed_at);
+        let store = open(&next);
+        assert_eq!(store.put(&small.entry(key)).unwrap(), Put::Stored);
+        let options = Options::new().max_size_bytes(4 * SEGMENT_BYTES);
+        let options = options.segment_bytes(SEGMENT_BYTES).read_mode(ReadMode::Pread);
+        let smaller = Store::open_with(next.env(), Path::new(STORE), options).unwrap();
+        // One segment after the other is evicted.
+        for _ in 0..6 {
+            smaller.maintain(Budget::inline()).unwrap();
+            let (left, _) = next.power_cut(next.position(), &all, &mut Random::new(1));
+            let after = open(&left);
+            after.maintain(Budget::full()).unwrap();
+            let found = after.get(&key).unwrap().map(|record| Value::read(&record).unwrap());
+            assert!(found.is_none() || found.as_ref() == Some(&small), "killed at {killed_at}");
+            checks += 1;
+            misses += u64::from(found.is_none());
+        }
+    }
+    assert!(misses > 0 && checks > misses, "{misses} of {checks}");
+}

@@ -9,7 +9,6 @@
 //!    and in a snapshot. Of the operation under way each key has its value from before or that from
 //!    after; of a `put_all` the first ones in the order of their entries may be there and the
 //!    others not, because a commit is one slot after the other.
-//!    (Another boot believes a whole record without a slot, once its upkeep has found it.)
 //! 3. A key whose segment was evicted is a miss, and no other key is.
 //! 4. Puts, upkeep and a checkpoint work, and `verify` finds no damage.
 //! 5. The store is not larger than after operations that ended, but for what the killed one had
@@ -347,9 +346,6 @@ struct Expected<'a> {
     /// What was there before the operation under way.
     sure: BTreeMap<Key, Value>,
     under_way: Option<&'a Op>,
-    /// Whether what was under way may yet come to light: another boot believes whole records
-    /// without a slot, and looks for them in its first upkeep.
-    surfaces: bool,
     /// Which segment the records had that may be evicted.
     segments: BTreeMap<u64, u32>,
 }
@@ -358,8 +354,7 @@ impl<'a> Expected<'a> {
     fn new(scenario: &'a Scenario, done: usize, segments: BTreeMap<u64, u32>) -> Expected<'a> {
         let under_way = scenario.ops.get(done);
         let (keys, sure, segments_now) = Default::default();
-        let mut expected =
-            Expected { keys, sure, under_way, surfaces: false, segments: segments_now };
+        let mut expected = Expected { keys, sure, under_way, segments: segments_now };
         scenario.before.iter().for_each(|op| expected.apply(op));
         expected.segments = segments;
         scenario.ops[..done].iter().for_each(|op| expected.apply(op));
@@ -434,7 +429,7 @@ impl<'a> Expected<'a> {
             self.segments.remove(&prefix(&changes[number].0));
         }
         self.sure = found;
-        self.under_way = self.under_way.filter(|_| self.surfaces);
+        self.under_way = None;
     }
 }
 
@@ -525,7 +520,6 @@ fn next_process(scenario: &Scenario, store: &Path, mut expected: Expected<'_>, b
     let env: Arc<dyn Env> = env_of(boot, 0, NEVER).shared();
     let open = || Store::open_with(env.clone(), store, scenario.options.clone()).expect("it opens");
     let first = open();
-    expected.surfaces = boot != scenario.boot;
     assert_known(store, false);
     expected.check(&first, store);
     let max = first.stats().unwrap().max_size_bytes;
@@ -544,7 +538,6 @@ fn next_process(scenario: &Scenario, store: &Path, mut expected: Expected<'_>, b
     expected.apply(&after);
     expected.check(&first, store);
     perform(&first, &full());
-    expected.surfaces = false;
     expected.check(&first, store);
     assert_eq!(first.verify(|_, _| {}).unwrap().damaged, []);
     perform(&first, &Op::Checkpoint);

@@ -177,11 +177,9 @@ fn what_a_power_cut_tears_hides_nothing_that_was_durable() {
     let store = Store::open_with(after.shared(), folder.path(), roomy()).unwrap();
     let seen: Vec<_> = (0..40).map(|number| value_of(&store, &key(number))).collect();
     store.maintain(Budget::full()).unwrap();
-    // Records that the table had lost are found by the scan.
+    // A record whose slot is lost was never committed: its frame may be older than what is found.
     let now: Vec<_> = (0..40).map(|number| value_of(&store, &key(number))).collect();
-    assert_eq!(now[10..], seen[10..]);
-    let found_again = now.iter().zip(&seen).filter(|(now, seen)| now != seen).count();
-    assert!(found_again > 0, "the scan found nothing that the table had lost");
+    assert_eq!(now, seen);
     assert!(now.iter().all(Option::is_some));
     assert_eq!(store.verify(|_, _| {}).unwrap().damaged, []);
 }

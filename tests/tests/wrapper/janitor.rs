@@ -157,10 +157,10 @@ fn make_does_not_wait_for_a_janitor_that_is_stopped() {
     assert!(evicted(&sandbox) > 0, "{}", sandbox.log());
 }
 
-/// Lowest priority, a session of its own, and no file of anybody else's.
+/// A low priority, a session of its own, and no file of anybody else's.
 fn assert_is_in_nobodys_way(janitor: Pid, store: &Path) {
     let stat = stat(janitor);
-    assert_eq!(stat[16], "19", "its priority: {stat:?}");
+    assert_eq!(stat[16], "5", "its priority: {stat:?}");
     assert_eq!(getsid(Some(janitor)).unwrap(), janitor);
     let folder = format!("/proc/{}", janitor.as_raw_nonzero());
     assert_eq!(fs::read_link(format!("{folder}/cwd")).unwrap(), Path::new("/"));

@@ -5,7 +5,7 @@
 //!    started at once the second finds the janitor lock taken, and ends.
 //! 2. That process inherits no file but three to nowhere, so whoever waits for the end of a pipe
 //!    (make for its jobserver, a shell for the output of a build) does not wait for it. It has a
-//!    session of its own, the lowest priority and the idle class of I/O, and stands in `/`.
+//!    session of its own, a low priority and the idle class of I/O, and stands in `/`.
 //! 3. `inline`: this process drops one segment at most, and merges when look-ups would notice.
 //! 4. `off`: nothing; puts are dropped and counted when the store has reached its `max_size`.
 
@@ -23,8 +23,10 @@ use crate::outcome::Counter;
 /// The argument of `larder janitor` that lets it be in nobody's way.
 pub const BACKGROUND: &str = "--background";
 
-/// The lowest priority of a process.
-const NICE_MAX: i32 = 19;
+/// The priority of a janitor in the background: behind compilers, and not starved by them. With 19,
+/// where compilers keep all processors busy, it evicts a quarter of what it does with 5, and puts
+/// are dropped because the store is full; see docs/decisions/0011.
+const NICE: i32 = 5;
 
 /// Sees to what is due.
 pub(super) fn maintain(session: &Session<'_>) {
@@ -70,6 +72,6 @@ fn start() -> io::Result<()> {
 /// Puts this process out of everybody's way: whatever of it is refused, the rest is done.
 pub fn step_back() {
     let _ = rustix::process::setsid();
-    let _ = rustix::process::nice(NICE_MAX);
+    let _ = rustix::process::nice(NICE);
     let _ = idle_io_priority();
 }
