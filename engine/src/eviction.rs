@@ -87,13 +87,49 @@ impl Allowance {
 /// # Errors
 /// `Busy` if the tail lock cannot be had; `Io`.
 pub fn evict(handle: &Handle, locks: &LockTable, effort: Effort) -> Result<Evicted> {
+    evict_for(handle, locks, effort, 0)
+}
+
+/// Takes room for what upkeep is about to write, so that writers do not take it meanwhile; evicts
+/// first, if that has to be. Only under the janitor lock; whoever calls this counts afresh at last.
+///
+/// # Errors
+/// `Busy` if the tail lock cannot be had; `Io`.
+pub fn make_room(
+    handle: &Handle,
+    locks: &LockTable,
+    effort: Effort,
+    bytes: u64,
+) -> Result<Evicted> {
+    let mut evicted = Evicted::default();
+    for _ in 0..EVICT_ROUNDS_MAX {
+        let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+        let tail = current_tail(handle, &lock)?;
+        if used_bytes(handle, &tail) + bytes <= handle.options.max_size_bytes {
+            let other_bytes = tail.other_bytes + bytes;
+            handle.tail()?.write(&lock, &Tail { other_bytes, ..tail })?;
+            break;
+        }
+        drop(lock);
+        let round = evict_for(handle, locks, effort, bytes)?;
+        evicted.add(&round);
+        // Without upkeep nothing would ever be found again, so it goes on.
+        if round.segments == 0 {
+            break;
+        }
+    }
+    Ok(evicted)
+}
+
+/// Evicts if it is due, or if the store has no room for `bytes` more.
+fn evict_for(handle: &Handle, locks: &LockTable, effort: Effort, bytes: u64) -> Result<Evicted> {
     let max = handle.options.max_size_bytes;
     let mut evicted = Evicted::default();
     let mut allowance = Allowance::default();
-    let mut percent = EVICT_START_PERCENT;
+    let mut limit = (max / 100 * EVICT_START_PERCENT).min(max.saturating_sub(bytes));
     // Writers may be faster than this; whatever is left to do then, their puts find due again.
     for _ in 0..EVICT_ROUNDS_MAX {
-        let Some(plan) = plan(handle, locks, effort, max / 100 * percent)? else { break };
+        let Some(plan) = plan(handle, locks, effort, limit)? else { break };
         let round = match effort {
             Effort::Least => drop_planned(handle, locks, plan.end)?,
             Effort::Thorough => keep_and_drop(handle, locks, plan, &mut allowance)?,
@@ -102,7 +138,7 @@ pub fn evict(handle: &Handle, locks: &LockTable, effort: Effort) -> Result<Evict
         if effort == Effort::Least || round.segments == 0 {
             break;
         }
-        percent = EVICT_STOP_PERCENT;
+        limit = max / 100 * EVICT_STOP_PERCENT;
     }
     Ok(evicted)
 }

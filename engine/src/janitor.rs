@@ -127,6 +127,7 @@ fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintain
     let block = handle.superblock.read()?;
     let meta = handle.index()?.meta()?;
     let first = merging::first_unmerged(meta.as_ref(), &block);
+    let grows = grow(handle, locks, effort, first..tail.open_from, &mut done)?;
     merging::seal(handle, first, tail.open_from)?;
     let unmerged = tail.open_from.saturating_sub(first);
     let unmerged_max =
@@ -146,12 +147,30 @@ fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintain
     if done.merged && budget.thorough {
         // The index has grown, and nobody else counts that.
         evict(handle, locks, effort, &mut done)?;
+    } else if grows {
+        count(handle, locks)?;
     }
     if budget.full && is_checkpoint_due(handle, &tail) {
-        add(&mut done, make_checkpoint(handle, locks)?);
+        make_checkpoint(handle, locks, &mut done)?;
         done.checkpointed = true;
     }
     Ok(done)
+}
+
+/// Takes room for sealing and merging these segments; whether there are any.
+fn grow(
+    handle: &Handle,
+    locks: &LockTable,
+    effort: Effort,
+    segments: Range<u32>,
+    done: &mut Maintained,
+) -> Result<bool> {
+    if segments.is_empty() {
+        return Ok(false);
+    }
+    let bytes = merging::growth_bytes(handle, segments)?;
+    add(done, eviction::make_room(handle, locks, effort, bytes)?);
+    Ok(true)
 }
 
 /// Counts what the store occupies, and evicts if that is too much.
@@ -218,7 +237,7 @@ pub fn checkpoint(handle: &Handle) -> Result<()> {
     let Some(locks) = writing(handle)? else { return Ok(()) };
     handle.check_current()?;
     let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
-    noted(handle, make_checkpoint(handle, locks).map(drop))
+    noted(handle, make_checkpoint(handle, locks, &mut Maintained::default()))
 }
 
 fn poisoned(handle: &Handle) -> Error {
@@ -227,14 +246,18 @@ fn poisoned(handle: &Handle) -> Error {
 
 /// Close, seal, sync the log, merge and sync the index, write and sync the watermark. Each sync is
 /// a barrier: what the next step refers to is on the disk before that step is.
-fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<Evicted> {
+fn make_checkpoint(handle: &Handle, locks: &LockTable, done: &mut Maintained) -> Result<()> {
     let (closed_below, closed) = close_all(handle, locks)?;
     let closed_ms = handle.env.monotonic_ms();
     let block = handle.superblock.read()?;
     let first = merging::first_unmerged(handle.index()?.meta()?.as_ref(), &block);
+    let grows = grow(handle, locks, Effort::Thorough, first..closed_below, done)?;
     merging::seal(handle, first, closed_below)?;
-    let evicted = sync_ahead(handle, locks, first..closed_below)?;
+    add(done, sync_ahead(handle, locks, first..closed_below)?);
     merging::merge(handle, closed_below)?;
+    if grows {
+        count(handle, locks)?;
+    }
     // A file system that loses what is newer without a reboot leaves an empty segment then.
     live_segment(handle, closed.active)?.sync()?;
     sync_names(handle)?;
@@ -248,7 +271,7 @@ fn make_checkpoint(handle: &Handle, locks: &LockTable) -> Result<Evicted> {
         handle.tail()?.write(&lock, &tail)?;
     }
     handle.count(EngineCounter::Checkpoints);
-    Ok(evicted)
+    Ok(())
 }
 
 /// Closes every segment that holds something. Returns the id below which all are closed, and the

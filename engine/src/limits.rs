@@ -166,6 +166,13 @@ pub const HEARTBEAT_SECS_MAX: u64 = 60;
 /// A heartbeat older than this many seconds is renewed by the next writer.
 pub const HEARTBEAT_RENEW_SECS: u64 = 20;
 
+/// What a new generation of the index takes for each entry at most, in bytes: leaves may be filled
+/// by two thirds.
+pub const INDEX_BYTES_PER_ENTRY: u64 = 24;
+
+/// And besides: branches, and the meta pages.
+pub const INDEX_BYTES_MIN: u64 = 64 << 10;
+
 /// Disk space that no put may take, in bytes: the recency bits and counters, which are made when
 /// they are first needed.
 pub const UPKEEP_BYTES: u64 = 192 << 10;

@@ -27,7 +27,9 @@ use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::index::{Index, Merge, MergeReport, MetaPage};
 use crate::key::Key;
-use crate::limits::{LOCK_WAIT_MS_MAX, PAGE_BYTES, SEAL_GRACE_MS};
+use crate::limits::{
+    INDEX_BYTES_MIN, INDEX_BYTES_PER_ENTRY, LOCK_WAIT_MS_MAX, PAGE_BYTES, SEAL_GRACE_MS,
+};
 use crate::location::Location;
 use crate::log::{self, Segment};
 use crate::rolling::{check_kernel, create_segment, keep_alive, live_segment};
@@ -60,6 +62,27 @@ fn left_ms(handle: &Handle, id: u32, active: u32) -> u64 {
     let headers = (id + 1..=active).filter_map(|id| Some(handle.log.segment(id).ok()??.header));
     let mut entered = headers.filter(|header| header.table_pages == whole || header.id == active);
     entered.next().map_or(0, |header| header.created_ms)
+}
+
+/// What sealing and merging these segments can add to what the store occupies: footers, and another
+/// generation of the tree. What cannot be read adds nothing.
+///
+/// # Errors
+/// `Io` if the disk fails.
+pub fn growth_bytes(handle: &Handle, segments: std::ops::Range<u32>) -> Result<u64> {
+    let mut records = handle.index()?.meta()?.map_or(0, |meta| meta.entries);
+    let mut footers = 0;
+    for id in segments {
+        match handle.log.segment(id).and_then(|s| s.map_or(Ok((0, 0)), |s| s.listed())) {
+            Ok((count, footer_bytes)) => {
+                records += count;
+                footers += footer_bytes;
+            }
+            Err(error) if error.is_unreadable() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(footers + records * INDEX_BYTES_PER_ENTRY + INDEX_BYTES_MIN)
 }
 
 /// Seals the closed segments that are not merged yet; a damaged one is left alone.

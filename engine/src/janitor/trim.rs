@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{close_all, count, make_checkpoint, noted, poisoned, writing};
+use super::{Maintained, close_all, count, make_checkpoint, noted, poisoned, writing};
 use crate::env::{LockByte, LockTable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::{self, Effort, Evicted, used_bytes};
@@ -148,6 +148,13 @@ pub fn trim(
     noted(handle, work(handle, locks, &filter, progress))
 }
 
+/// Makes a checkpoint; returns how many segments had to go for it.
+fn checkpoint(handle: &Handle, locks: &LockTable) -> Result<u64> {
+    let mut done = Maintained::default();
+    make_checkpoint(handle, locks, &mut done)?;
+    Ok(done.segments_evicted)
+}
+
 fn work(
     handle: &Arc<Handle>,
     locks: &LockTable,
@@ -159,7 +166,7 @@ fn work(
     eviction::sweep(handle)?;
     count(handle, locks)?;
     all.segments_dropped = eviction::evict(handle, locks, Effort::Thorough)?.segments;
-    make_checkpoint(handle, locks)?;
+    all.segments_dropped += checkpoint(handle, locks)?;
     // What the index takes is known afterwards only, so a size may need a second go.
     for _ in 0..TRIM_TRIES_MAX {
         let (closed_below, _) = close_all(handle, locks)?;
@@ -172,7 +179,7 @@ fn work(
         all.entries_moved += moved.reinserted_records;
         all.bytes_moved += moved.reinserted_bytes;
         all.segments_dropped += moved.segments;
-        make_checkpoint(handle, locks)?;
+        all.segments_dropped += checkpoint(handle, locks)?;
         all.disk_bytes_after = handle.disk_bytes()?;
         let is_enough = |limit| all.disk_bytes_after <= limit;
         if filter.trim.max_size_bytes.is_none_or(is_enough) || moved.segments == 0 {

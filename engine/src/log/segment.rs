@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::format::body::{self, Head};
 use crate::format::frame::{FRAME_BYTES, Frame};
 use crate::format::segment::{
-    FooterEntry, SLOT_BYTES, SLOTS_PER_PAGE, SegmentHeader, Slot, TRAILER_BYTES, decode_footer,
-    encode_footer, footer_range, slots, slots_taken,
+    FOOTER_ENTRY_BYTES, FooterEntry, SLOT_BYTES, SLOTS_PER_PAGE, SegmentHeader, Slot,
+    TRAILER_BYTES, decode_footer, encode_footer, footer_range, slots, slots_taken,
 };
 use crate::key::Key;
 use crate::limits::{BLOCK_BYTES, PAGE_BYTES, RECORD_ALIGN};
@@ -432,6 +432,21 @@ impl Segment {
         let count = self.window.file().read_at(&mut trailer, trailer_at)?;
         let range = footer_range(&trailer[..count], self.id(), len_bytes, self.header.salt);
         Ok(range.map(|(entries_at, bytes)| (entries_at, bytes, trailer)))
+    }
+
+    /// The number of records that its footer has, or its slots name, and how many bytes the footer
+    /// that it has yet to get will take.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn listed(&self) -> Result<(u64, u64)> {
+        if let Some((_, bytes, _)) = self.footer_range(self.sizes()?.len_bytes)? {
+            return Ok((bytes / FOOTER_ENTRY_BYTES as u64, 0));
+        }
+        let count = self.table()?.slots.len() as u64;
+        let bytes = count * FOOTER_ENTRY_BYTES as u64 + TRAILER_BYTES as u64;
+        // It may begin within a block.
+        Ok((count, bytes.next_multiple_of(BLOCK_BYTES) + BLOCK_BYTES))
     }
 
     /// Whether the segment has a footer.
