@@ -50,7 +50,7 @@ fn inside(words: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let report = run::run(&settings, &folder.path().canonicalize()?)?;
     if let Some(out) = &settings.out {
         let title = "Block reads per cold hit, in build order";
-        std::fs::write(out.join("order.svg"), plot::bars(&report, "hits in build order", title))?;
+        std::fs::write(out.join("order.svg"), plot::bars(&report, run::IN_ORDER, title))?;
         let title = "Block reads per cold hit, at random";
         std::fs::write(out.join("random.svg"), plot::bars(&report, "hits at random", title))?;
         std::fs::write(out.join("figures.json"), summary::json(&report))?;
