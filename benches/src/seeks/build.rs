@@ -25,6 +25,8 @@ use crate::entries;
 const HEADERS: u64 = 20;
 /// Of a cache before it is to evict: none of them is near it.
 const SIZE_BYTES: u64 = 20 << 30;
+/// Less than larder can be bound to leave: 80 % of 64 MiB.
+pub const LEFT_BYTES_MIN: u64 = 52 << 20;
 /// Lines of ccache's statistics file, and the places of counts in it.
 const STATS_LINES: usize = 85;
 const STATS_FILES: usize = 11;
@@ -418,11 +420,21 @@ impl Cache {
                 self.stop();
             }
             _ => {
-                let size = left_bytes.to_string();
-                run(self.command().args(["trim", "--max-size", &size]))?;
+                // Eviction leaves 80 % of the bound.
+                let bound = (left_bytes / 8 * 10).to_string();
+                run(self.command().env("LARDER_MAX_SIZE", bound).arg("janitor"))?;
             }
         }
         Ok(())
+    }
+
+    /// Lets larder trim itself to a size.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn trim(&self, left_bytes: u64) -> Outcome<()> {
+        let size = left_bytes.to_string();
+        run(self.command().args(["trim", "--max-size", &size])).map(drop).map_err(Into::into)
     }
 }
 

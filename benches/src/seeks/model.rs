@@ -16,7 +16,7 @@
 //!    - *queued*: the same curve for a disk that is helped: what nobody waits for is sorted by
 //!      place, 32 requests at a time (native command queueing), with a quarter of a revolution
 //!      each; and what it has read ahead, 2 MiB behind each of the last 16 places, is there
-//!      without positioning.
+//!      without positioning. The quarter and the 2 MiB are assumptions, not measured.
 //! 3. A flush costs nothing by itself; what it forces out of the cache was counted as writes.
 
 use super::trace::{Kind, Request};
