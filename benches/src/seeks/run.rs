@@ -285,7 +285,7 @@ fn engine(bench: &mut Bench<'_>, who: Contestant, program: &Path) -> Outcome<()>
         calls.work(name, "settle", &[])?;
         calls.get(bench, name, "hits in build order, merged", &build)?;
     }
-    let changed = |n: &u64| if n % 2 == 0 { n + units } else { *n };
+    let changed = |n: &u64| if n.is_multiple_of(2) { n + units } else { *n };
     let tree: Vec<u64> = build.iter().map(changed).collect();
     let new: Vec<u64> = tree.iter().copied().filter(|n| *n >= BUILD_FROM + units).collect();
     calls.work(name, "put", &[list(&new)])?;
@@ -334,7 +334,7 @@ fn wrapper(bench: &mut Bench<'_>, mut cache: Cache, project: &Project) -> Outcom
         serve(bench, &mut cache, "hits in build order, all inside", project, &order, units)?;
         cache.keep_temporary_inside(false);
     }
-    let changed = |call: &Call| Call { is_changed: call.unit % 2 == 0, ..*call };
+    let changed = |call: &Call| Call { is_changed: call.unit.is_multiple_of(2), ..*call };
     let tree: Vec<Call> = order.iter().map(changed).collect();
     let new: Vec<Call> = tree.iter().copied().filter(|call| call.is_changed).collect();
     serve(bench, &mut cache, "misses and puts of changes", project, &new, 0)?;

@@ -317,6 +317,7 @@ impl SharedWords {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::{Env, OpenMode, RealEnv};
     use std::io::Write;
 
     #[test]
@@ -361,11 +362,10 @@ mod tests {
         let words = (1 << 20) / size_of::<u64>();
         let made = SharedWords::open(&path, words, 0o600, |_| true).unwrap();
         // Before anything is stored: a fault brings pages, which count as written, too.
-        let file = File::open(&path).unwrap();
+        let file = RealEnv.open(&path, OpenMode::Read).unwrap();
         // SAFETY: the descriptor is open.
         #[allow(unsafe_code)]
-        let hole =
-            unsafe { libc::lseek(std::os::fd::AsRawFd::as_raw_fd(&file), 0, libc::SEEK_HOLE) };
+        let hole = unsafe { libc::lseek(file.descriptor().unwrap(), 0, libc::SEEK_HOLE) };
         assert_eq!(hole, 1 << 20, "what was never written counts as a hole");
         made.words()[words / 2].store(7, Ordering::Relaxed);
         assert!(!made.is_first_page_missing());

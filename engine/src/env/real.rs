@@ -452,7 +452,7 @@ pub(super) fn open_words(
 /// been, and each of them is a request. Words of another process that are lost here are looked up
 /// again.
 fn write_zeros(file: &RealFile, bytes: u64) -> Result<()> {
-    const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     for offset in (0..bytes).step_by(ZEROS.len()) {
         let piece = (bytes - offset).min(ZEROS.len() as u64) as usize;
         file.write_at(&ZEROS[..piece], offset)?;
