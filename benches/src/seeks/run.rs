@@ -174,7 +174,7 @@ impl Bench<'_> {
         match read >= bytes {
             true => Ok(()),
             false => Err(format!(
-                "{}: {}: {read} bytes were read of {bytes} that were given: the caches are not cold",
+                "{}: {}: {read} bytes were read, {bytes} were given: the caches are not cold",
                 phase.contestant, phase.name
             )
             .into()),
