@@ -18,6 +18,10 @@ fn main() -> ExitCode {
     let result = match command {
         "work" => worker::work(rest).map(|()| ExitCode::SUCCESS),
         "inside" => inside(rest),
+        "plot" => match rest {
+            [folder] => plot::all(folder.as_ref()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+            _ => Err("plot takes a directory".into()),
+        },
         "--help" | "-h" | "help" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
@@ -49,11 +53,8 @@ fn inside(words: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let folder = tempfile::tempdir_in(&settings.directory)?;
     let report = run::run(&settings, &folder.path().canonicalize()?)?;
     if let Some(out) = &settings.out {
-        let title = "Block reads per cold hit, in build order";
-        std::fs::write(out.join("order.svg"), plot::bars(&report, "hits in build order", title))?;
-        let title = "Block reads per cold hit, at random";
-        std::fs::write(out.join("random.svg"), plot::bars(&report, "hits at random", title))?;
-        std::fs::write(out.join("figures.json"), summary::json(&report))?;
+        std::fs::write(out.join(plot::FIGURES), summary::json(&report))?;
+        plot::all(out)?;
     }
     print!("{}", if settings.json { summary::json(&report) } else { summary::text(&report) });
     Ok(ExitCode::SUCCESS)

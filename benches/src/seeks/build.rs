@@ -23,12 +23,34 @@ use crate::entries;
 
 /// Headers of the generated project.
 const HEADERS: u64 = 20;
+/// Of a cache before it is to evict: none of them is near it.
+const SIZE_BYTES: u64 = 20 << 30;
+/// Less than larder can be bound to leave: 80 % of 64 MiB.
+pub const LEFT_BYTES_MIN: u64 = 52 << 20;
 /// Lines of ccache's statistics file, and the places of counts in it.
 const STATS_LINES: usize = 85;
 const STATS_FILES: usize = 11;
 const STATS_KIB: usize = 12;
 const STATS_SUBDIR_FILES: usize = 49;
 const STATS_SUBDIR_KIB: usize = 65;
+
+/// What a changed unit includes besides: other text, another entry.
+const CHANGE: &str = "extern int changed_by_larder_seeks;\n";
+
+/// One compile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Call {
+    /// Which unit.
+    pub unit: usize,
+    /// Whether it is the changed one.
+    pub is_changed: bool,
+}
+
+impl Call {
+    fn object(self) -> String {
+        format!("{}{}.o", self.unit, if self.is_changed { "-changed" } else { "" })
+    }
+}
 
 /// What is compiled.
 #[derive(Debug)]
@@ -37,6 +59,7 @@ pub struct Project {
     flags: Vec<String>,
     objects: PathBuf,
     reference: PathBuf,
+    change: PathBuf,
 }
 
 impl Project {
@@ -50,7 +73,9 @@ impl Project {
             flags: settings.cflags.clone(),
             objects: folder.join("objects"),
             reference: folder.join("reference"),
+            change: folder.join("change.h"),
         };
+        fs::write(&project.change, CHANGE)?;
         fs::create_dir_all(&project.objects)?;
         fs::create_dir_all(&project.reference)?;
         let sources = match &settings.sources {
@@ -64,10 +89,15 @@ impl Project {
             if project.units.len() as u64 == settings.units {
                 break;
             }
-            let object = project.reference.join(format!("{}.o", project.units.len()));
+            let unit = project.units.len();
+            project.units.push(source);
+            let is_whole = |is_changed| {
+                let call = Call { unit, is_changed };
+                run(&mut project.command(Command::new("gcc"), call, &project.reference)).is_ok()
+            };
             // Some files of a project are parts of others, or for other systems.
-            if run(&mut project.command(Command::new("gcc"), &source, &object)).is_ok() {
-                project.units.push(source);
+            if !is_whole(false) || !is_whole(true) {
+                project.units.pop();
             }
         }
         if project.units.len() < 2 {
@@ -86,23 +116,26 @@ impl Project {
         self.units.is_empty()
     }
 
-    fn command(&self, mut command: Command, source: &Path, object: &Path) -> Command {
-        command.args(&self.flags).arg("-c").arg(source).arg("-o").arg(object);
+    fn command(&self, mut command: Command, call: Call, folder: &Path) -> Command {
+        command.args(&self.flags);
+        if call.is_changed {
+            command.arg("-include").arg(&self.change);
+        }
+        command.arg("-c").arg(&self.units[call.unit]).arg("-o").arg(folder.join(call.object()));
         command.current_dir(&self.objects);
         command
     }
 
     /// Compiles a unit through a cache and compares the object.
-    fn compile(&self, cache: &Cache, unit: usize) -> Outcome<()> {
-        let object = self.objects.join(format!("{unit}.o"));
+    fn compile(&self, cache: &Cache, call: Call) -> Outcome<()> {
+        let object = self.objects.join(call.object());
         let _ = fs::remove_file(&object);
         let mut command = cache.command();
         command.arg("gcc");
-        run(&mut self.command(command, &self.units[unit], &object))?;
-        let reference = self.reference.join(format!("{unit}.o"));
-        match fs::read(&object)? == fs::read(reference)? {
+        run(&mut self.command(command, call, &self.objects))?;
+        match fs::read(&object)? == fs::read(self.reference.join(call.object()))? {
             true => Ok(()),
-            false => Err(format!("{} gives another object for unit {unit}", cache.name()).into()),
+            false => Err(format!("{} gives another {}", cache.name(), call.object()).into()),
         }
     }
 }
@@ -154,18 +187,34 @@ pub struct Cache {
     store: PathBuf,
     /// Its own folder for everything that is no part of the cache.
     home: PathBuf,
+    /// Whether what ccache keeps for a login session is in its directory.
+    is_temporary_inside: bool,
+    /// Of sccache, which is told at its start.
+    size_bytes: u64,
     server: Option<Child>,
 }
 
 impl Cache {
     /// One with its directory at `store`.
     pub fn new(who: Contestant, program: PathBuf, store: PathBuf, home: PathBuf) -> Cache {
-        Cache { who, program, store, home, server: None }
+        let (is_temporary_inside, size_bytes) = (false, SIZE_BYTES);
+        Cache { who, program, store, home, is_temporary_inside, size_bytes, server: None }
     }
 
     /// Its name.
     pub fn name(&self) -> &'static str {
         self.who.name()
+    }
+
+    /// Who it is.
+    pub fn who(&self) -> Contestant {
+        self.who
+    }
+
+    /// Where ccache has its temporary files and its cache of inodes: without a login session in
+    /// its directory, with one in memory.
+    pub fn keep_temporary_inside(&mut self, is_inside: bool) {
+        self.is_temporary_inside = is_inside;
     }
 
     fn command(&self) -> Command {
@@ -178,11 +227,16 @@ impl Cache {
         }
         command.env("HOME", &self.home);
         match self.who {
-            Contestant::Ccache => command.env("CCACHE_DIR", &self.store),
+            Contestant::Ccache => {
+                if !self.is_temporary_inside {
+                    command.env("CCACHE_TEMPDIR", self.home.join("temporary"));
+                }
+                command.env("CCACHE_DIR", &self.store)
+            }
             Contestant::Sccache => {
                 let port = 20_000 + std::process::id() % 20_000;
                 command.env("SCCACHE_SERVER_PORT", port.to_string());
-                command.env("SCCACHE_CACHE_SIZE", "20G");
+                command.env("SCCACHE_CACHE_SIZE", self.size_bytes.to_string());
                 command.env("SCCACHE_DIR", &self.store)
             }
             _ => {
@@ -295,8 +349,25 @@ impl Cache {
     ///
     /// # Errors
     /// If one fails or gives another object.
-    pub fn compile(&self, project: &Project, units: &[usize]) -> Outcome<()> {
-        units.iter().try_for_each(|unit| project.compile(self, *unit))
+    pub fn compile(&self, project: &Project, calls: &[Call]) -> Outcome<()> {
+        calls.iter().try_for_each(|call| project.compile(self, *call))
+    }
+
+    /// Waits until so many results are written, where that goes on when the compile has ended.
+    ///
+    /// # Errors
+    /// If they are not.
+    pub fn wait_for_writes(&self, count: u64) -> Outcome<()> {
+        if self.who != Contestant::Sccache {
+            return Ok(());
+        }
+        for _ in 0..200 {
+            if self.count(&["cache_writes\""])? == count {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(format!("sccache did not write {count} results").into())
     }
 
     /// The hits that its statistics have.
@@ -304,31 +375,66 @@ impl Cache {
     /// # Errors
     /// If they cannot be had.
     pub fn hits(&self) -> Outcome<u64> {
-        let mut command = self.command();
-        let (arguments, names): (&[&str], &[&str]) = match self.who {
-            Contestant::Ccache => {
-                (&["--print-stats"], &["direct_cache_hit", "preprocessed_cache_hit"])
-            }
-            Contestant::Sccache => (
-                &["--show-stats", "--stats-format", "json"],
-                &["cache_hits\":{\"counts\":{\"C/C++"],
-            ),
-            _ => (&["stats", "--json"], &["direct_cache_hit", "preprocessed_cache_hit"]),
+        match self.who {
+            Contestant::Sccache => self.count(&["cache_hits\":{\"counts\":{\"C/C++"]),
+            _ => self.count(&["direct_cache_hit", "preprocessed_cache_hit"]),
+        }
+    }
+
+    /// The sum of these counters.
+    fn count(&self, names: &[&str]) -> Outcome<u64> {
+        let arguments: &[&str] = match self.who {
+            Contestant::Ccache => &["--print-stats"],
+            Contestant::Sccache => &["--show-stats", "--stats-format", "json"],
+            _ => &["stats", "--json"],
         };
-        let text = run(command.args(arguments))?;
+        let text = run(self.command().args(arguments))?;
         let text: String = text.chars().filter(|c| *c != ' ').collect();
         Ok(names.iter().map(|name| number_behind(&text, name)).sum())
     }
 
-    /// Lets it evict down to a size, where it has a command for that.
+    /// Reads and checks everything, by larder's command.
     ///
     /// # Errors
     /// If it fails.
-    pub fn evict(&self, left_bytes: u64) -> Outcome<()> {
-        let mut command = self.command();
-        command.env("CCACHE_MAXSIZE", format!("{}k", left_bytes / 1000)).arg("--cleanup");
-        run(&mut command)?;
+    pub fn verify(&self) -> Outcome<()> {
+        run(self.command().arg("verify")).map(drop).map_err(Into::into)
+    }
+
+    /// Lets it evict down to a size. sccache does that when its server first looks at its
+    /// directory, so it starts one and has a unit compiled.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn evict(&mut self, left_bytes: u64, project: &Project, call: &Call) -> Outcome<()> {
+        match self.who {
+            Contestant::Ccache => {
+                let mut command = self.command();
+                command.env("CCACHE_MAXSIZE", format!("{}k", left_bytes / 1000)).arg("--cleanup");
+                run(&mut command)?;
+            }
+            Contestant::Sccache => {
+                self.size_bytes = left_bytes;
+                self.start()?;
+                self.compile(project, &[*call])?;
+                self.stop();
+            }
+            _ => {
+                // Eviction leaves 80 % of the bound.
+                let bound = (left_bytes / 8 * 10).to_string();
+                run(self.command().env("LARDER_MAX_SIZE", bound).arg("janitor"))?;
+            }
+        }
         Ok(())
+    }
+
+    /// Lets larder trim itself to a size.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn trim(&self, left_bytes: u64) -> Outcome<()> {
+        let size = left_bytes.to_string();
+        run(self.command().args(["trim", "--max-size", &size])).map(drop).map_err(Into::into)
     }
 }
 

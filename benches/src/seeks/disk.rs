@@ -23,8 +23,9 @@ use crate::powercut::volume::find;
 pub const DISK_BYTES: u64 = 300 << 30;
 
 /// Programs, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("mkfs.ext4", "e2fsprogs"),
+    ("debugfs", "e2fsprogs"),
     ("losetup", "mount"),
     ("mount", "mount"),
     ("umount", "mount"),
@@ -129,6 +130,11 @@ impl Disk {
         self.refused = QUEUE.iter().filter_map(refused).collect();
     }
 
+    /// The device.
+    pub fn device(&self) -> &Path {
+        &self.device
+    }
+
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
         &self.point
@@ -145,8 +151,9 @@ impl Disk {
     }
 
     fn mount(&self) -> io::Result<()> {
-        // The tables that were not written yet are not written during a measurement either.
-        let options = ["-t", "ext4", "-o", "noinit_itable"];
+        // A thread of the kernel would write tables and read the bitmaps of all groups during the
+        // first phase that is longer than some seconds. What is needed of them is read anyway.
+        let options = ["-t", "ext4", "-o", "noinit_itable,no_prefetch_block_bitmaps"];
         run(Command::new("mount").args(options).arg(&self.device).arg(&self.point)).map(drop)
     }
 
@@ -171,6 +178,46 @@ impl Disk {
         self.unmount()?;
         run(Command::new("blockdev").arg("--flushbufs").arg(&self.device))?;
         self.mount()
+    }
+
+    /// Bytes that files take.
+    ///
+    /// # Errors
+    /// If the file system does not say it.
+    pub fn used_bytes(&self) -> io::Result<u64> {
+        let now = rustix::fs::statvfs(&self.point)?;
+        Ok((now.f_blocks - now.f_bfree) * now.f_frsize)
+    }
+
+    /// Waits for processes that go on by themselves: until nobody has had a file of this disk open
+    /// for a moment.
+    ///
+    /// # Errors
+    /// If somebody holds one for a minute.
+    pub fn wait_until_left(&self) -> io::Result<()> {
+        let mut looks_without = 0;
+        for _ in 0..3000 {
+            looks_without = if self.is_held()? { 0 } else { looks_without + 1 };
+            // One that was just started has opened nothing yet.
+            if looks_without == 4 {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        Err(io::Error::other("somebody has held a file of the disk for a minute"))
+    }
+
+    /// Whether a process has a file of it open. Those that end meanwhile have none.
+    fn is_held(&self) -> io::Result<bool> {
+        let is_here =
+            |link: PathBuf| fs::read_link(link).is_ok_and(|path| path.starts_with(&self.point));
+        for process in fs::read_dir("/proc")?.flatten() {
+            let files = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+            if files.map(|file| file.path()).any(is_here) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Waits until everything is written back.

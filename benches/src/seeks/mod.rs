@@ -7,6 +7,8 @@ pub mod build;
 pub mod disk;
 pub mod iolog;
 pub mod model;
+pub mod orders;
+pub mod places;
 pub mod plot;
 pub mod run;
 pub mod settings;

@@ -17,14 +17,15 @@ request. Three models of a disk of 7200 revolutions per minute say how long that
   --seed N          of keys and sizes (1)
   --only LIST       contestants, with commas between them: larder, files, lmdb, larder-wrapper,
                     ccache, sccache (those that are there)
-  --windows LIST    KiB that the engine reads ahead at most, measured one after the other on one
+  --windows LIST    KiB that the engine prefetches at most, measured one after the other on one
                     store; `device` lets the device decide (device)
   --sources DIR     compile the units from the C files of DIR (a generated project)
   --cflags WORDS    with these arguments
   --larder FILE --ccache FILE --sccache FILE --lmdb FILE
                     the programs; --lmdb is that of benches/compare
   --directory DIR   images, sources and objects stand below DIR
-  --out DIR         write the traces and files for `fio --read_iolog` there
+  --out DIR         write the traces, files for `fio --read_iolog`, the figures and plots there,
+                    and which files the requests were for; `seeks plot DIR` makes the plots again
   --json            print the figures as JSON
 ";
 

@@ -275,7 +275,7 @@ be,0,4 [kworker/u8:3]
         lines.insert(5, again);
         lines.insert(6, lines[4]);
         assert_eq!(parse(&lines.join("\n")).unwrap().len(), 3);
-        let cut = TRACE.lines().take(6).collect::<Vec<_>>().join("\n");
+        let cut = TRACE.lines().take(5).collect::<Vec<_>>().join("\n");
         assert!(parse(&cut).unwrap_err().contains("came"), "{cut}");
         assert!(parse("CPU:1 [LOST 17 EVENTS]\n").is_err());
         assert!(parse("a 1.0: sched_switch: x\n").is_err());

@@ -5,8 +5,8 @@
 //! work SUBJECT ACTION STORE SEED WORD...
 //!
 //!   fill ENTRIES          puts entries 0 to ENTRIES
-//!   build UNITS           puts the units of a build, one after the other
-//!   get NUMBER,...        gets entries; a number from BUILD_FROM on is a unit's
+//!   put NUMBER,...        puts entries, one after the other; from BUILD_FROM on they are units
+//!   get NUMBER,...        gets entries
 //!   miss COUNT            asks for keys that were never put
 //!   settle                lets upkeep do all that it can
 //!   verify ENTRIES        checks everything
@@ -143,11 +143,10 @@ pub fn perform(subject: &mut dyn Subject, action: &str, words: &[String]) -> Out
             let entries: u64 = word(1).parse()?;
             subject.fill(&mut (0..entries).map(|n| (key(seed, n), value(seed, n))))
         }
-        "build" => {
-            let units: u64 = word(1).parse()?;
-            let mut numbers = BUILD_FROM..BUILD_FROM + units;
-            numbers.try_for_each(|n| subject.put(&key(seed, n), &value(seed, n)))
-        }
+        "put" => word(1).split(',').try_for_each(|number| {
+            let number: u64 = number.parse()?;
+            subject.put(&key(seed, number), &value(seed, number))
+        }),
         "get" => word(1).split(',').try_for_each(|number| {
             let number: u64 = number.parse()?;
             match subject.get(&key(seed, number))? {
@@ -335,6 +334,11 @@ impl Subject for Files {
 mod tests {
     use super::*;
 
+    fn units() -> String {
+        let numbers: Vec<String> = (BUILD_FROM..BUILD_FROM + 5).map(|n| n.to_string()).collect();
+        numbers.join(",")
+    }
+
     fn all(subject: &str) {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store").to_string_lossy().into_owned();
@@ -346,7 +350,7 @@ mod tests {
             work(&words)
         };
         run("fill 7 300").unwrap();
-        run("build 7 5").unwrap();
+        run(&format!("put 7 {}", units())).unwrap();
         run("get 7 0,299,5").unwrap();
         run(&format!("get 7 {}", BUILD_FROM + 4)).unwrap();
         assert!(run(&format!("get 7 {}", BUILD_FROM + 5)).is_err());
@@ -378,7 +382,7 @@ mod tests {
             perform(&mut larder, &action, &words.collect::<Vec<_>>())
         };
         run("fill 7 300").unwrap();
-        run("build 7 5").unwrap();
+        run(&format!("put 7 {}", units())).unwrap();
         run("get 7 0,299,5").unwrap();
         run("miss 7 10").unwrap();
         run("verify 7 305").unwrap();

@@ -276,7 +276,8 @@ impl SharedWords {
     }
 
     /// Opens a file of shared words, made with `mode` and filled with zeros if it is missing and
-    /// `has_room` for so many bytes.
+    /// `has_room` for so many bytes. On a disk with heads all of it is prefetched when it is cold.
+    /// Whoever makes it may take back what another process stored meanwhile.
     ///
     /// # Errors
     /// `Full` without room. If it cannot be made or mapped, is no regular file, is a link, or
@@ -288,6 +289,18 @@ impl SharedWords {
         has_room: impl FnOnce(u64) -> bool,
     ) -> crate::error::Result<SharedWords> {
         super::real::open_words(path, words, mode, has_room)
+    }
+
+    /// Whether a disk would have to be asked for the first page.
+    pub(super) fn is_first_page_missing(&self) -> bool {
+        let mut states = [0u8; 1];
+        // SAFETY: the map begins with this page, and `states` has a byte for it.
+        #[allow(unsafe_code)]
+        let code = unsafe {
+            let first = self.map.as_mut_ptr().cast();
+            libc::mincore(first, PAGE_BYTES.min(self.map.len()), states.as_mut_ptr().cast())
+        };
+        code == 0 && states[0] & 1 == 0
     }
 
     /// The words.
@@ -304,6 +317,7 @@ impl SharedWords {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::{Env, OpenMode, RealEnv};
     use std::io::Write;
 
     #[test]
@@ -336,5 +350,27 @@ mod tests {
         assert_eq!(map.copy(0, u64::MAX), None);
         assert_eq!(map.with(10, 90, <[u8]>::to_vec), Some(vec![7; 10]));
         assert_eq!(map.with(11, 90, <[u8]>::to_vec), None);
+    }
+
+    /// Words were only reserved when the file was made, so that those that had been stored to stood
+    /// in forty pieces, each of them a request of its own to a cold disk.
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
+    fn a_new_file_of_words_is_written_whole_and_an_old_one_keeps_its_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("words");
+        let words = (1 << 20) / size_of::<u64>();
+        let made = SharedWords::open(&path, words, 0o600, |_| true).unwrap();
+        let is_btrfs = crate::env::file_system_magic(&path) == Some(0x9123_683e);
+        // Before anything is stored: a fault brings pages, which count as written, too.
+        let file = RealEnv.open(&path, OpenMode::Read).unwrap();
+        // SAFETY: the descriptor is open.
+        #[allow(unsafe_code)]
+        let hole = unsafe { libc::lseek(file.descriptor().unwrap(), 0, libc::SEEK_HOLE) };
+        assert!(hole == 1 << 20 || is_btrfs, "what was never written counts as a hole: {hole}");
+        made.words()[words / 2].store(7, Ordering::Relaxed);
+        assert!(!made.is_first_page_missing());
+        let again = SharedWords::open(&path, words, 0o600, |_| true).unwrap();
+        assert_eq!(again.words()[words / 2].load(Ordering::Relaxed), 7);
     }
 }

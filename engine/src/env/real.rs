@@ -144,16 +144,9 @@ impl File for RealFile {
     }
 
     fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
-        // SAFETY: all fields are integers; the descriptor is open and `info` valid for the call.
-        #[allow(unsafe_code)]
-        let is_btrfs = unsafe {
-            let mut info: libc::statfs = std::mem::zeroed();
-            libc::fstatfs(self.file.as_raw_fd(), &mut info) == 0
-                && info.f_type as i64 == BTRFS_MAGIC
-        };
         // Extents that are reserved one by one are not joined when they are written, and what is
         // written to them is not compressed.
-        if is_btrfs { self.preallocate(offset, bytes) } else { Ok(()) }
+        if is_btrfs(&self.file) { self.preallocate(offset, bytes) } else { Ok(()) }
     }
 
     fn stamp(&self) -> Option<Stamp> {
@@ -428,10 +421,41 @@ pub(super) fn open_words(
         );
     }
     let bytes = (words * size_of::<u64>()) as u64;
-    if metadata.len() < bytes && !has_room(bytes - metadata.len()) {
+    let is_new = metadata.len() < bytes;
+    if is_new && !has_room(bytes - metadata.len()) {
         return Err(Error::new(ErrorKind::Full, "there is no room for the file").at_path(path));
     }
-    file.map_words(words)
+    let map = file.map_words(words)?;
+    // btrfs writes only what is reserved in place; all else needs room again.
+    if is_new && !is_btrfs(&file.file) {
+        write_zeros(&file, bytes)?;
+    } else if map.is_first_page_missing() && file.is_rotational() != Some(false) {
+        // Words are asked for one by one, and each would be a seek. While the first page is in
+        // memory the others are taken to be there, too.
+        file.prefetch(0, bytes);
+    }
+    Ok(map)
+}
+
+fn is_btrfs(file: &fs::File) -> bool {
+    // SAFETY: all fields are integers; the descriptor is open and `info` valid for the call.
+    #[allow(unsafe_code)]
+    unsafe {
+        let mut info: libc::statfs = std::mem::zeroed();
+        libc::fstatfs(file.as_raw_fd(), &mut info) == 0 && info.f_type as i64 == BTRFS_MAGIC
+    }
+}
+
+/// Writes what is reserved: what was never written would cut the file into as many pieces as have
+/// been, and each of them is a request. Words of another process that are lost here are looked up
+/// again.
+fn write_zeros(file: &RealFile, bytes: u64) -> Result<()> {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    for offset in (0..bytes).step_by(ZEROS.len()) {
+        let piece = (bytes - offset).min(ZEROS.len() as u64) as usize;
+        file.write_at(&ZEROS[..piece], offset)?;
+    }
+    Ok(())
 }
 
 fn sizes_of(metadata: &fs::Metadata) -> FileSizes {

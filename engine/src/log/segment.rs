@@ -208,10 +208,7 @@ impl Segment {
         beyond.clear();
         let begin = checked.len() * SLOT_BYTES;
         let mut page = [0; PAGE_BYTES];
-        // Keys are spread over all of the table, so the next one asks for another page.
-        let wanted = Wanted::Range(PAGE_BYTES as u64, self.table_bytes());
-        let at = page_offset + begin as u64;
-        let count = self.window.read_at_wanting(&mut page[begin..], at, wanted)?;
+        let count = self.read_table(&mut page[begin..], page_offset + begin as u64)?;
         check_whole(begin + count)?;
         let mut all_valid = true;
         for slot in slots(&page[begin..], self.header.salt, self.id()) {
@@ -222,6 +219,13 @@ impl Segment {
             }
         }
         Ok(all_valid)
+    }
+
+    /// Reads a part of the table; from a disk, all of it: keys are spread over all of the table, so
+    /// the next one asks for another page.
+    fn read_table(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let wanted = Wanted::Range(PAGE_BYTES as u64, self.table_bytes());
+        self.window.read_at_wanting(buffer, offset, wanted)
     }
 
     fn table_bytes(&self) -> u64 {
@@ -306,7 +310,7 @@ impl Segment {
         }
         let begin = checked.len() * SLOT_BYTES;
         let mut page = [0; PAGE_BYTES];
-        let count = self.window.file().read_at(&mut page[begin..], page_offset + begin as u64)?;
+        let count = self.read_table(&mut page[begin..], page_offset + begin as u64)?;
         check_whole(begin + count)?;
         Ok(checked.len() + slots_taken(&page[begin..]))
     }
