@@ -52,6 +52,10 @@ fn replay(settings: &Settings, trace: &Trace) -> Result<Results, Box<dyn Error>>
         let (name, replayed) = (rule.name(), Vec::new());
         results.rows.push(Row { name, rule: Some(rule), outcomes, replayed, is_plotted });
     }
+    let files = trace.in_blocks();
+    let outcomes = settings.shares.iter().map(|s| simulate(&files, &Rule::Lru, bytes(s))).collect();
+    let name = "LRU, a file for each object, in whole blocks".to_owned();
+    results.rows.push(Row { name, rule: None, outcomes, replayed: vec![], is_plotted: false });
     if !settings.engine {
         return Ok(results);
     }

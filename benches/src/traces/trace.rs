@@ -14,6 +14,9 @@ use flate2::read::MultiGzDecoder;
 /// A longer line is no row of a trace.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
+/// Block size of most file systems.
+const FILE_BLOCK_BYTES: u64 = 4096;
+
 /// A trace in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
@@ -40,6 +43,13 @@ impl Trace {
         let text: Box<dyn Read> =
             if is_packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
         Trace::parse(name, text).map_err(|error| format!("{}: {error}", path.display()).into())
+    }
+
+    /// The same with the sizes that files of the objects have on disk, in blocks of 4 KiB: what a
+    /// cache of one file for each object holds if its `du` is bounded.
+    pub fn in_blocks(&self) -> Trace {
+        let bytes = self.bytes.iter().map(|bytes| bytes.next_multiple_of(FILE_BLOCK_BYTES));
+        Trace { bytes: bytes.collect(), ..self.clone() }
     }
 
     /// From rows.
@@ -132,6 +142,13 @@ mod tests {
         assert_eq!((trace.bytes_of(0), trace.bytes_of(1)), (10, 20));
         assert_eq!((trace.builds, trace.footprint_bytes()), (2, 30));
         assert_eq!(trace.next_uses(), [2, usize::MAX, usize::MAX]);
+    }
+
+    #[test]
+    fn files_take_whole_blocks() {
+        let trace = parse("0,a.c,k1,1\n0,b.c,k2,4096\n0,c.c,k3,4097\n").unwrap().in_blocks();
+        assert_eq!([0, 1, 2].map(|object| trace.bytes_of(object)), [4096, 4096, 8192]);
+        assert_eq!(trace.lookups, [0, 1, 2]);
     }
 
     #[test]
