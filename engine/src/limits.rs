@@ -171,7 +171,7 @@ pub const HEARTBEAT_RENEW_SECS: u64 = 20;
 pub const INDEX_BYTES_PER_ENTRY: u64 = 24;
 
 /// And besides: branches, and the meta pages.
-pub const INDEX_BYTES_MIN: u64 = 64 << 10;
+pub const INDEX_BYTES_MIN: u64 = 32 << 10;
 
 /// Disk space that no put may take, in bytes: the recency bits and counters, which are made when
 /// they are first needed.

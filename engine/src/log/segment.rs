@@ -438,19 +438,21 @@ impl Segment {
         Ok(range.map(|(entries_at, bytes)| (entries_at, bytes, trailer)))
     }
 
-    /// The number of records that its footer has, or its slots name, and how many bytes the footer
-    /// that it has yet to get will take.
+    /// The number of records that its footer has, or its slots name, and how many bytes of disk the
+    /// footer that it has yet to get will take.
     ///
     /// # Errors
     /// If it cannot be read.
     pub fn listed(&self) -> Result<(u64, u64)> {
-        if let Some((_, bytes, _)) = self.footer_range(self.sizes()?.len_bytes)? {
+        let len_bytes = self.sizes()?.len_bytes;
+        if let Some((_, bytes, _)) = self.footer_range(len_bytes)? {
             return Ok((bytes / FOOTER_ENTRY_BYTES as u64, 0));
         }
         let count = self.table()?.slots.len() as u64;
-        let bytes = count * FOOTER_ENTRY_BYTES as u64 + TRAILER_BYTES as u64;
-        // It may begin within a block.
-        Ok((count, bytes.next_multiple_of(BLOCK_BYTES) + BLOCK_BYTES))
+        let footer_bytes = count * FOOTER_ENTRY_BYTES as u64 + TRAILER_BYTES as u64;
+        let end = len_bytes.next_multiple_of(RECORD_ALIGN) + footer_bytes;
+        let blocks = |bytes: u64| bytes.next_multiple_of(BLOCK_BYTES);
+        Ok((count, blocks(end) - blocks(len_bytes)))
     }
 
     /// Whether the segment has a footer.
