@@ -155,14 +155,29 @@ fn the_oldest_go_until_the_store_is_small_enough() {
     assert_is_whole(&store);
 }
 
+/// `larder trim --max-size 5`, of somebody who meant GiB, emptied the store.
 #[test]
-fn a_size_that_nothing_can_reach_leaves_an_empty_store() {
+fn a_size_that_nothing_can_reach_is_refused_and_nothing_goes() {
+    let folder = larder_tests::temp_dir();
+    let store = open(&FaultEnv::new(), folder.path(), options());
+    fill(&store);
+    for dry_run in [true, false] {
+        let wanted = Trim { max_size_bytes: Some(5), dry_run, ..Trim::default() };
+        let error = store.trim(&wanted, |_, _| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+        assert_eq!(present(&store, &[0]), all_but(|_| false));
+    }
+}
+
+/// Smaller than one segment and the index, and larger than an empty store.
+#[test]
+fn a_size_that_only_an_empty_store_has_empties_it() {
     let folder = larder_tests::temp_dir();
     let store = open(&FaultEnv::new(), folder.path(), options());
     fill(&store);
     present(&store, &[0]);
-    let done = trim(&store, &Trim { max_size_bytes: Some(0), ..Trim::default() });
-    assert_eq!((done.entries_kept, present(&store, &[0]).len()), (0, 0));
+    let done = trim(&store, &Trim { max_size_bytes: Some(48 << 10), ..Trim::default() });
+    assert_eq!((done.entries_kept, present(&store, &[0]).len()), (0, 0), "{done:?}");
     assert_eq!(put(&store, 1, 1), Put::Stored);
     assert_eq!(present(&store, &[1]), BTreeSet::from([1]));
 }
@@ -181,9 +196,15 @@ fn a_full_store_is_trimmed_without_passing_its_bound() {
     env.before_writes_of(1, move || {
         seen.fetch_max(disk_usage(&path), Ordering::Relaxed);
     });
-    trim(&store, &of_ci());
+    let told = trim(&store, &Trim { dry_run: true, ..of_ci() });
+    assert!(told.evicts_first && told.entries_dropped < stored as u64 / 2);
+    let done = trim(&store, &of_ci());
     assert!((1..=max_size).contains(&most.load(Ordering::Relaxed)), "{most:?}");
     let left = present(&store, &[0]);
+    // What the eviction dropped was not counted.
+    assert!(done.evicts_first);
+    assert_eq!(done.entries_kept, left.len() as u64);
+    assert_eq!(done.entries_dropped + done.entries_kept, stored as u64, "{done:?}");
     assert!(left.iter().all(|number| !is_of_ci(*number)), "{left:?}");
     // A tenth goes first, as eviction has it.
     assert!(left.len() > stored / 2, "{} of {stored}", left.len());
