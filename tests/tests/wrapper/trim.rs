@@ -137,9 +137,14 @@ fn entries_go_by_namespace_age_and_size() {
     assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "miss");
     stdout(&sandbox.larder(&["trim", "--max-size", "10M"]));
     assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "direct");
-    let refused = sandbox.larder(&["trim", "--max-size", "1"]);
-    assert_eq!(refused.status.code(), Some(1));
-    assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "miss");
+    // Somebody forgot a unit.
+    for more in [&["--dry-run"][..], &[]] {
+        let refused = sandbox.larder(&[&["trim", "--max-size", "5"], more].concat());
+        assert_eq!(refused.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.stdout.is_empty() && said.contains("nothing was dropped"), "{said}");
+        assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "direct");
+    }
 }
 
 #[test]
