@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{close_all, count, make_checkpoint, noted, poisoned, writing};
+use super::{close_all, make_checkpoint, noted, poisoned, writing};
 use crate::env::{LockByte, LockTable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::{self, Effort, Evicted, used_bytes};
@@ -32,7 +32,7 @@ use crate::location::Location;
 use crate::log::Segment;
 use crate::recency::Hits;
 use crate::reinsertion::{Copies, reinsert};
-use crate::rolling::current_tail;
+use crate::rolling::{count, current_tail};
 use crate::snapshot;
 
 /// What is to go. Filters that are set must all hold for an entry to go; a size is reached after
@@ -190,8 +190,8 @@ fn work(
     Ok(all)
 }
 
-/// A size that a store without any entry passes is a mistake, such as a forgotten unit: nothing goes
-/// for it.
+/// A size that a store without any entry passes is a mistake, such as a forgotten unit: nothing
+/// goes for it.
 fn refuse_unreachable(handle: &Handle, trim: &Trim) -> Result<()> {
     let Some(limit) = trim.max_size_bytes else { return Ok(()) };
     let least = handle.disk_bytes_without_entries()?;

@@ -375,6 +375,39 @@ fn jobs_are_listed_forgotten_and_refused_where_they_tell_nothing() {
     assert_eq!(refusal(&untouched_by(&["job-18"])), ErrorKind::Limit);
 }
 
+/// The room of jobs that were forgotten counted as used until a janitor came, so that after some
+/// of them none could begin, and puts were dropped.
+#[test]
+fn jobs_that_are_forgotten_leave_their_room() {
+    let folder = larder_tests::temp_dir();
+    let store = open(&FaultEnv::new(), folder.path(), options());
+    assert_eq!(put(&store, 1, 0), Put::Stored);
+    let before = store.used_bytes().unwrap();
+    for number in 0..100 {
+        let id = format!("job-{number}");
+        store.start_job(&id).unwrap();
+        assert!(store.used_bytes().unwrap() > before + (32 << 10));
+        assert!(store.end_job(&id).unwrap());
+    }
+    assert!(store.used_bytes().unwrap() < before + (32 << 10));
+    assert!(disk_usage(folder.path()) <= store.used_bytes().unwrap());
+}
+
+/// Nobody is told the id of a job whose maker was killed, so its file stayed for ever.
+#[test]
+fn half_of_a_job_goes_when_the_next_one_begins() {
+    let folder = larder_tests::temp_dir();
+    let store = open(&FaultEnv::new(), folder.path(), options());
+    store.start_job("whole").unwrap();
+    let half = folder.path().join("job-half");
+    for length in [64 << 10, 0, 77] {
+        fs::write(&half, vec![0; length]).unwrap();
+        store.start_job(&format!("next-{length}")).unwrap();
+        assert!(!half.exists(), "{length}");
+    }
+    assert_eq!(store.jobs().unwrap().len(), 4);
+}
+
 /// A hit of a process that is part of no job costs nothing more, and one of a process that is reads
 /// and writes nothing but the job's own file, through a map.
 #[test]
