@@ -27,7 +27,7 @@ use crate::format::body::Head;
 use crate::format::frame::FRAME_BYTES;
 use crate::handle::Handle;
 use crate::job::Job;
-use crate::limits::{LOCK_WAIT_MS_MAX, REINSERT_ROUND_SHARE, TRIM_TRIES_MAX};
+use crate::limits::{LOCK_WAIT_MS_MAX, REINSERT_ROUND_SHARE, TRIM_TRIES_MAX, TRIM_WAIT_MS_MAX};
 use crate::location::Location;
 use crate::log::Segment;
 use crate::recency::Hits;
@@ -159,7 +159,7 @@ fn work(
     filter: &Filter<'_>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Trimmed> {
-    let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
+    let _janitor = locks.lock(LockByte::Janitor, TRIM_WAIT_MS_MAX)?;
     let mut all = Trimmed { disk_bytes_before: handle.disk_bytes()?, ..Trimmed::default() };
     eviction::sweep(handle)?;
     count(handle, locks)?;

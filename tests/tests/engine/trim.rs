@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use larder_engine::env::{Env, LockByte, LockTable, RealEnv};
 use larder_engine::{
     Entry, ErrorKind, Key, Options, Put, RecordKind, RecordLayout, Section, SectionKind, Store,
     Trim, Trimmed,
@@ -209,6 +210,32 @@ fn a_full_store_is_trimmed_without_passing_its_bound() {
     // A tenth goes first, as eviction has it.
     assert!(left.len() > stored / 2, "{} of {stored}", left.len());
     assert_is_whole(&store);
+}
+
+/// Right after a build a janitor often is at work, and a trim that came then failed after a second.
+#[test]
+fn a_trim_waits_for_the_janitor() {
+    let folder = larder_tests::temp_dir();
+    let env = FaultEnv::new();
+    let store = open(&env, folder.path(), options());
+    fill(&store);
+    let real: Arc<dyn Env> = Arc::new(RealEnv);
+    let locks = LockTable::open(&real, folder.path(), 0o600).unwrap();
+    let janitor = locks.lock(LockByte::Janitor, 0).unwrap();
+    env.arm(None);
+    std::thread::scope(|scope| {
+        let trimming = scope.spawn(|| store.trim(&of_ci(), |_, _| ()));
+        let tries_until = |count| {
+            while env.count(Call::Lock) < count && !trimming.is_finished() {
+                std::thread::yield_now();
+            }
+        };
+        tries_until(10);
+        env.pass_ms(30_000);
+        tries_until(20);
+        drop(janitor);
+        assert_eq!(trimming.join().unwrap().unwrap().entries_dropped, ENTRIES / 3);
+    });
 }
 
 /// Before each body that a trim copies, others replace an entry or remove one.

@@ -36,8 +36,9 @@ how much stays:
   --json                         one object for programs
 
 What is kept of the oldest part of the store is written again, so a trim may write as much as it
-keeps. It can be interrupted at any time, and compiles go on meanwhile. A store that is more than
-90 % full is evicted first, as always. An entry is a record: a compile has about two.
+keeps. It can be interrupted at any time, and compiles go on meanwhile. It waits for a janitor that
+is at work, for a minute at most. A store that is more than 90 % full is evicted first, as always.
+An entry is a record: a compile has about two.
 
 exit status:
   0    what was to go is gone
