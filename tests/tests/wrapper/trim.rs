@@ -163,8 +163,22 @@ fn wrong_use_of_trim_and_job_says_what_would_be_right() {
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{wrong:?}");
     }
-    for help in [["trim", "--help"], ["job", "--help"]] {
+}
+
+/// `larder trim --help` said `see trim --help`.
+#[test]
+fn trim_and_job_explain_what_they_take() {
+    let sandbox = Sandbox::new();
+    let options =
+        ["--older-than", "--namespace", "--not-touched-since-job", "--max-size", "--json"];
+    for (help, wanted) in [
+        (["trim", "--help"], &options[..]),
+        (["trim", "-h"], &["--dry-run", "exit status"]),
+        (["job", "--help"], &["start [NAME]", "list [--json]", "end ID", "LARDER_JOB"]),
+    ] {
         let text = stdout(&sandbox.larder(&help));
-        assert!(text.contains("usage:") && text.lines().all(|line| line.len() <= 100), "{text}");
+        assert!(wanted.iter().all(|option| text.contains(option)), "{text}");
+        assert!(!text.contains("see trim --help") && !text.contains("see job --help"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
     }
 }

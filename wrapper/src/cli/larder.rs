@@ -87,7 +87,7 @@ pub fn main() -> ! {
 /// A command that asks for no help of its own gets the line that the list has.
 fn run_command(command: &Command, arguments: &[OsString]) -> Result<(), Failure> {
     let (name, what, run) = command;
-    let has_help = ["verify", "doctor"].contains(name);
+    let has_help = ["verify", "doctor", "trim", "job"].contains(name);
     match arguments.first().and_then(|word| word.to_str()) {
         Some("--help" | "-h") if !has_help => {
             let usage = if *name == "stats" { "stats [--json]" } else { name };
