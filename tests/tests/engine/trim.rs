@@ -156,6 +156,23 @@ fn the_oldest_go_until_the_store_is_small_enough() {
     assert_is_whole(&store);
 }
 
+#[test]
+fn what_the_filters_leave_goes_down_to_the_size() {
+    let folder = larder_tests::temp_dir();
+    let store = open(&FaultEnv::new(), folder.path(), options());
+    fill(&store);
+    let limit = 1 << 20;
+    let done = trim(&store, &Trim { max_size_bytes: Some(limit), ..of_ci() });
+    assert!(done.disk_bytes_after <= limit && disk_usage(folder.path()) <= limit, "{done:?}");
+    let left = present(&store, &[0]);
+    assert!(!left.is_empty() && left.iter().all(|number| !is_of_ci(*number)), "{left:?}");
+    let oldest = *left.first().unwrap();
+    assert_eq!(left, all_but(|number| is_of_ci(number) || number < oldest), "the newest stay");
+    assert_eq!(done.entries_kept, left.len() as u64);
+    assert_eq!(done.entries_dropped + done.entries_kept, ENTRIES);
+    assert_is_whole(&store);
+}
+
 /// `larder trim --max-size 5`, of somebody who meant GiB, emptied the store.
 #[test]
 fn a_size_that_nothing_can_reach_is_refused_and_nothing_goes() {

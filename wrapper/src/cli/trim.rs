@@ -151,9 +151,9 @@ fn parse_age(text: &str) -> Option<u64> {
 }
 
 fn text(trim: &Trim, done: &Trimmed) -> String {
-    let [drop, keep, take] = match trim.dry_run {
-        true => ["would drop", "would keep", "would take about"],
-        false => ["dropped", "kept", "takes"],
+    let [drop, keep, write, take] = match trim.dry_run {
+        true => ["would drop", "would keep", "would be", "would take about"],
+        false => ["dropped", "kept", "were", "takes"],
     };
     let entries = |count| match count {
         1 => "1 entry".to_owned(),
@@ -165,8 +165,12 @@ fn text(trim: &Trim, done: &Trimmed) -> String {
         (true, false) => "the store was nearly full: what eviction dropped first is counted, too\n",
         (true, true) => "the store is nearly full: eviction would come first and drop more\n",
     };
+    let moved = match done.bytes_moved {
+        0 => String::new(),
+        bytes => format!(", of which {} {write} written again", size(bytes)),
+    };
     format!(
-        "{drop} {dropped}, {}\n{keep} {kept}, {}\n\
+        "{drop} {dropped}, {}\n{keep} {kept}, {}{moved}\n\
          the store {take} {} of disk, {} before\n{first}",
         size(done.bytes_dropped),
         size(done.bytes_kept),
