@@ -82,6 +82,15 @@ impl Allowance {
     }
 }
 
+/// Whether it is due.
+///
+/// # Errors
+/// `Io`.
+pub fn is_due(handle: &Handle) -> Result<bool> {
+    let start = handle.options.max_size_bytes / 100 * EVICT_START_PERCENT;
+    Ok(handle.tail()?.read()?.is_some_and(|tail| used_bytes(handle, &tail) > start))
+}
+
 /// Evicts if it is due. Only under the janitor lock.
 ///
 /// # Errors

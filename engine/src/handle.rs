@@ -316,6 +316,16 @@ impl Handle {
         Ok(files + 2 * crate::limits::PAGE_BYTES as u64)
     }
 
+    /// Bytes of the disk blocks that a store like this one takes at least, whatever goes.
+    ///
+    /// # Errors
+    /// If a directory cannot be read.
+    pub fn disk_bytes_without_entries(&self) -> Result<u64> {
+        let index = self.path.join(crate::index::FILE_NAME);
+        let index_bytes = self.env.sizes(&index).map_or(0, |sizes| sizes.disk_bytes);
+        Ok(self.other_files_bytes()?.saturating_sub(index_bytes))
+    }
+
     /// Whether the path still leads to this store. A store that was deleted while it was open lives
     /// on without names; whatever is made or unlinked by name belongs to its successor. So it does
     /// if only the superblock was replaced.

@@ -22,11 +22,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::{self, Effort, Evicted};
 use crate::format::tail::Tail;
 use crate::handle::Handle;
-use crate::limits::{
-    COUNT_TRIES_MAX, LOCK_WAIT_MS_MAX, UNMERGED_SEGMENTS_MERGE, UNMERGED_SEGMENTS_MERGE_INLINE,
-};
+use crate::limits::{LOCK_WAIT_MS_MAX, UNMERGED_SEGMENTS_MERGE, UNMERGED_SEGMENTS_MERGE_INLINE};
 use crate::merging;
-use crate::rolling::{current_tail, is_checkpoint_due, live_segment, own_segments_ahead, roll};
+use crate::rolling::{
+    count, current_tail, is_checkpoint_due, live_segment, own_segments_ahead, roll,
+};
 
 /// How much a call of `maintain` may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -196,24 +196,6 @@ fn sync_ahead(handle: &Handle, locks: &LockTable, segments: Range<u32>) -> Resul
         evicted.add(&eviction::evict(handle, locks, Effort::Thorough)?);
     }
     Ok(evicted)
-}
-
-/// Counts what the store occupies afresh: the tail's own sum drifts when processes are killed.
-fn count(handle: &Handle, locks: &LockTable) -> Result<()> {
-    for _ in 0..COUNT_TRIES_MAX {
-        let before = {
-            let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
-            current_tail(handle, &lock)?
-        };
-        // Counted without the lock; if the tail rolls meanwhile, that was in vain.
-        let other_bytes = handle.occupied_bytes(Some(before.active))?;
-        let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
-        let tail = current_tail(handle, &lock)?;
-        if tail.active == before.active && tail.other_bytes == before.other_bytes {
-            return handle.tail()?.write(&lock, &Tail { other_bytes, ..tail });
-        }
-    }
-    Ok(())
 }
 
 fn close(handle: &Handle, locks: &LockTable, force: bool) -> Result<Tail> {

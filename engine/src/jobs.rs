@@ -1,17 +1,16 @@
 //! Jobs are begun, listed and forgotten here; [`crate::job`] says what one is.
 //!
-//! A job's file counts as used as soon as it is made: under the tail lock, with all its blocks.
-
-use std::sync::atomic::Ordering;
+//! A job's file counts as used as soon as it is made: under the tail lock, with all its blocks; and
+//! as free when it is gone.
 
 use crate::append::check_room;
-use crate::env::{LockByte, OpenMode};
+use crate::env::{LockByte, LockTable, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::job::{self, Job};
 use crate::limits::{JOBS_MAX, LOCK_WAIT_MS_MAX};
-use crate::rolling::current_tail;
+use crate::rolling::{count, current_tail};
 
 /// What is known of a job.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,6 +48,7 @@ pub fn start(handle: &Handle, id: &str) -> Result<()> {
     for oldest in known.iter().take((known.len() + 1).saturating_sub(JOBS_MAX)) {
         end(handle, &oldest.id)?;
     }
+    remove_half_made(handle, locks)?;
     let bytes = job::file_bytes(handle.options.max_size_bytes);
     let lock = locks.lock(LockByte::Tail, 20 * LOCK_WAIT_MS_MAX)?;
     let tail = current_tail(handle, &lock)?;
@@ -66,6 +66,22 @@ pub fn start(handle: &Handle, id: &str) -> Result<()> {
     }
     let other_bytes = tail.other_bytes + bytes;
     handle.tail()?.write(&lock, &Tail { other_bytes, ..tail })
+}
+
+/// Whoever makes a job holds the tail lock, so what is none under it was left by one that was
+/// killed, and nobody was told its id.
+fn remove_half_made(handle: &Handle, locks: &LockTable) -> Result<()> {
+    let lock = locks.lock(LockByte::Tail, 20 * LOCK_WAIT_MS_MAX)?;
+    let mut removed = false;
+    for name in handle.env.list(&handle.path)? {
+        let Some(id) = name.strip_prefix(job::FILE_PREFIX) else { continue };
+        if handle.job(id).is_err_and(|error| error.is_corrupt()) {
+            handle.env.remove(&handle.path.join(&name))?;
+            removed = true;
+        }
+    }
+    drop(lock);
+    if removed { count(handle, locks) } else { Ok(()) }
 }
 
 /// Every job, the oldest first; those that are damaged or just being made are left out.
@@ -95,15 +111,13 @@ pub fn list(handle: &Handle) -> Result<Vec<JobInfo>> {
 /// `ReadOnly`, `Limit` if that is no id, `Io`.
 pub fn end(handle: &Handle, id: &str) -> Result<bool> {
     let path = job::path_of(&handle.path, id)?;
-    if handle.locks()?.is_none() {
-        return Err(read_only());
-    }
+    let Some(locks) = handle.locks()? else { return Err(read_only()) };
     match handle.env.remove(&path) {
         Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(error),
         Ok(()) => {
-            // The janitor counts afresh what the store occupies.
-            handle.maintenance_due.store(true, Ordering::Relaxed);
+            // Where that fails, the next janitor counts.
+            let _ = count(handle, locks);
             Ok(true)
         }
     }

@@ -207,6 +207,11 @@ pub const JOBS_MAX: usize = 16;
 /// Longest id of a job.
 pub const JOB_ID_BYTES_MAX: usize = 64;
 
+/// A trim waits so long for a janitor that is at work, in milliseconds: one often is, right after a
+/// build, and a merge or a checkpoint takes some seconds on a spinning disk. One that was stopped
+/// keeps it waiting for all of this.
+pub const TRIM_WAIT_MS_MAX: u64 = 60_000;
+
 /// A trim that has no room for what it keeps, or does not get the lock, tries again so often.
 pub const TRIM_TRIES_MAX: usize = 4;
 

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::counters::EngineCounter;
-use crate::env::{LockByte, LockGuard};
+use crate::env::{LockByte, LockGuard, LockTable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{SegmentHeader, table_pages};
 use crate::format::superblock::{EPOCH_MAX, Superblock};
 use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::limits::{
-    CHECKPOINT_BYTES, CHECKPOINT_MS, HEARTBEAT_RENEW_SECS, LOCK_WAIT_MS_MAX, SEGMENT_ID_MAX,
+    CHECKPOINT_BYTES, CHECKPOINT_MS, COUNT_TRIES_MAX, HEARTBEAT_RENEW_SECS, LOCK_WAIT_MS_MAX,
+    SEGMENT_ID_MAX,
 };
 use crate::log::Segment;
 
@@ -54,6 +55,27 @@ pub fn current_tail(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
         Err(error) if !error.is_unreadable() => Err(error),
         _ => begin_epoch(handle, lock),
     }
+}
+
+/// Counts what the store occupies afresh: the tail's own sum drifts when processes are killed.
+///
+/// # Errors
+/// `Busy` if the tail lock cannot be had; `Io`.
+pub fn count(handle: &Handle, locks: &LockTable) -> Result<()> {
+    for _ in 0..COUNT_TRIES_MAX {
+        let before = {
+            let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+            current_tail(handle, &lock)?
+        };
+        // Counted without the lock; if the tail rolls meanwhile, that was in vain.
+        let other_bytes = handle.occupied_bytes(Some(before.active))?;
+        let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+        let tail = current_tail(handle, &lock)?;
+        if tail.active == before.active && tail.other_bytes == before.other_bytes {
+            return handle.tail()?.write(&lock, &Tail { other_bytes, ..tail });
+        }
+    }
+    Ok(())
 }
 
 /// Whether the store is still this kernel's: another one may have taken over a store in which

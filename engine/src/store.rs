@@ -379,7 +379,8 @@ impl Store {
     ///
     /// # Errors
     /// `ReadOnly`, `Busy` if another process maintains the store, `Limit` if a job is not known or
-    /// its set is full, `Full` if what is kept has no room, `Io`.
+    /// its set is full or if no store can be as small as that, `Full` if what is kept has no room,
+    /// `Io`.
     pub fn trim(&self, trim: &Trim, mut progress: impl FnMut(u64, u64)) -> Result<Trimmed> {
         janitor::trim(&self.handle, trim, &mut progress)
     }

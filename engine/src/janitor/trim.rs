@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Maintained, close_all, count, make_checkpoint, noted, poisoned, writing};
+use super::{Maintained, close_all, make_checkpoint, noted, poisoned, writing};
 use crate::env::{LockByte, LockTable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction::{self, Effort, Evicted, used_bytes};
@@ -27,12 +27,12 @@ use crate::format::body::Head;
 use crate::format::frame::FRAME_BYTES;
 use crate::handle::Handle;
 use crate::job::Job;
-use crate::limits::{LOCK_WAIT_MS_MAX, REINSERT_ROUND_SHARE, TRIM_TRIES_MAX};
+use crate::limits::{LOCK_WAIT_MS_MAX, REINSERT_ROUND_SHARE, TRIM_TRIES_MAX, TRIM_WAIT_MS_MAX};
 use crate::location::Location;
 use crate::log::Segment;
 use crate::recency::Hits;
 use crate::reinsertion::{Copies, reinsert};
-use crate::rolling::current_tail;
+use crate::rolling::{count, current_tail};
 use crate::snapshot;
 
 /// What is to go. Filters that are set must all hold for an entry to go; a size is reached after
@@ -77,6 +77,9 @@ pub struct Trimmed {
     pub bytes_moved: u64,
     /// Segments that went.
     pub segments_dropped: u64,
+    /// Whether the store was so full that an eviction came first. What it dropped is counted above;
+    /// a dry run does not know that.
+    pub evicts_first: bool,
     /// What the store occupied before.
     pub disk_bytes_before: u64,
     /// What it occupies now; after a dry run, what it would.
@@ -126,17 +129,19 @@ struct Plan {
 /// Trims.
 ///
 /// # Errors
-/// `ReadOnly`, `Busy` if a janitor is at work, `Limit` if a job is not known or its set is full,
-/// `Full` if what is kept has no room, `Io`.
+/// `ReadOnly`, `Busy` if a janitor is at work, `Limit` if a job is not known or its set is full, or
+/// if no store can be as small as that; `Full` if what is kept has no room, `Io`.
 pub fn trim(
     handle: &Arc<Handle>,
     trim: &Trim,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Trimmed> {
     let filter = Filter::new(handle, trim)?;
+    refuse_unreachable(handle, trim)?;
     if trim.dry_run {
         let plan = survey(handle, &filter, u32::MAX, progress)?;
-        return Ok(plan.outcome(handle.disk_bytes()?));
+        let told = plan.outcome(handle.disk_bytes()?);
+        return Ok(Trimmed { evicts_first: eviction::is_due(handle)?, ..told });
     }
     if handle.is_poisoned() {
         return Err(poisoned(handle));
@@ -161,11 +166,13 @@ fn work(
     filter: &Filter<'_>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Trimmed> {
-    let _janitor = locks.lock(LockByte::Janitor, 20 * LOCK_WAIT_MS_MAX)?;
+    let _janitor = locks.lock(LockByte::Janitor, TRIM_WAIT_MS_MAX)?;
     let mut all = Trimmed { disk_bytes_before: handle.disk_bytes()?, ..Trimmed::default() };
     eviction::sweep(handle)?;
     count(handle, locks)?;
-    all.segments_dropped = eviction::evict(handle, locks, Effort::Thorough)?.segments;
+    if eviction::is_due(handle)? {
+        evict_first(handle, locks, filter, &mut all, progress)?;
+    }
     all.segments_dropped += checkpoint(handle, locks)?;
     // What the index takes is known afterwards only, so a size may need a second go.
     for _ in 0..TRIM_TRIES_MAX {
@@ -188,6 +195,43 @@ fn work(
     }
     count(handle, locks)?;
     Ok(all)
+}
+
+/// A size that a store without any entry passes is a mistake, such as a forgotten unit: nothing
+/// goes for it.
+fn refuse_unreachable(handle: &Handle, trim: &Trim) -> Result<()> {
+    let Some(limit) = trim.max_size_bytes else { return Ok(()) };
+    let least = handle.disk_bytes_without_entries()?;
+    if limit >= least {
+        return Ok(());
+    }
+    let what = format!(
+        "the store takes {least} bytes without any entry, so it cannot get down to {limit}; \
+         nothing was dropped"
+    );
+    Err(Error::new(ErrorKind::Limit, what))
+}
+
+/// Evicts, and counts the entries that went.
+fn evict_first(
+    handle: &Arc<Handle>,
+    locks: &LockTable,
+    filter: &Filter<'_>,
+    all: &mut Trimmed,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
+    let mut before = survey(handle, filter, u32::MAX, progress)?.parts;
+    let evicted = eviction::evict(handle, locks, Effort::Thorough)?;
+    let _ = before.split_off(&handle.superblock.read()?.oldest_live);
+    let mut gone = Sum::default();
+    for part in before.values() {
+        [part.filtered, part.hit, part.cold].into_iter().for_each(|sum| gone.add(sum));
+    }
+    all.evicts_first = true;
+    all.segments_dropped = evicted.segments;
+    all.entries_dropped = gone.records.saturating_sub(evicted.reinserted_records);
+    all.bytes_dropped = gone.bytes.saturating_sub(evicted.reinserted_bytes);
+    Ok(())
 }
 
 /// Which entries somebody has no use for.
@@ -345,6 +389,7 @@ impl Plan {
             entries_moved: moved.records,
             bytes_moved: moved.bytes,
             segments_dropped: self.parts.range(..self.end).count() as u64,
+            evicts_first: false,
             disk_bytes_before,
             disk_bytes_after: self.disk_bytes_after,
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use larder_engine::env::{Env, LockByte, LockTable, RealEnv};
 use larder_engine::{
     Entry, ErrorKind, Key, Options, Put, RecordKind, RecordLayout, Section, SectionKind, Store,
     Trim, Trimmed,
@@ -156,13 +157,45 @@ fn the_oldest_go_until_the_store_is_small_enough() {
 }
 
 #[test]
-fn a_size_that_nothing_can_reach_leaves_an_empty_store() {
+fn what_the_filters_leave_goes_down_to_the_size() {
+    let folder = larder_tests::temp_dir();
+    let store = open(&FaultEnv::new(), folder.path(), options());
+    fill(&store);
+    let limit = 1 << 20;
+    let done = trim(&store, &Trim { max_size_bytes: Some(limit), ..of_ci() });
+    assert!(done.disk_bytes_after <= limit && disk_usage(folder.path()) <= limit, "{done:?}");
+    let left = present(&store, &[0]);
+    assert!(!left.is_empty() && left.iter().all(|number| !is_of_ci(*number)), "{left:?}");
+    let oldest = *left.first().unwrap();
+    assert_eq!(left, all_but(|number| is_of_ci(number) || number < oldest), "the newest stay");
+    assert_eq!(done.entries_kept, left.len() as u64);
+    assert_eq!(done.entries_dropped + done.entries_kept, ENTRIES);
+    assert_is_whole(&store);
+}
+
+/// `larder trim --max-size 5`, of somebody who meant GiB, emptied the store.
+#[test]
+fn a_size_that_nothing_can_reach_is_refused_and_nothing_goes() {
+    let folder = larder_tests::temp_dir();
+    let store = open(&FaultEnv::new(), folder.path(), options());
+    fill(&store);
+    for dry_run in [true, false] {
+        let wanted = Trim { max_size_bytes: Some(5), dry_run, ..Trim::default() };
+        let error = store.trim(&wanted, |_, _| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+        assert_eq!(present(&store, &[0]), all_but(|_| false));
+    }
+}
+
+/// Smaller than one segment and the index, and larger than an empty store.
+#[test]
+fn a_size_that_only_an_empty_store_has_empties_it() {
     let folder = larder_tests::temp_dir();
     let store = open(&FaultEnv::new(), folder.path(), options());
     fill(&store);
     present(&store, &[0]);
-    let done = trim(&store, &Trim { max_size_bytes: Some(0), ..Trim::default() });
-    assert_eq!((done.entries_kept, present(&store, &[0]).len()), (0, 0));
+    let done = trim(&store, &Trim { max_size_bytes: Some(48 << 10), ..Trim::default() });
+    assert_eq!((done.entries_kept, present(&store, &[0]).len()), (0, 0), "{done:?}");
     assert_eq!(put(&store, 1, 1), Put::Stored);
     assert_eq!(present(&store, &[1]), BTreeSet::from([1]));
 }
@@ -181,13 +214,45 @@ fn a_full_store_is_trimmed_without_passing_its_bound() {
     env.before_writes_of(1, move || {
         seen.fetch_max(disk_usage(&path), Ordering::Relaxed);
     });
-    trim(&store, &of_ci());
+    let told = trim(&store, &Trim { dry_run: true, ..of_ci() });
+    assert!(told.evicts_first && told.entries_dropped < stored as u64 / 2);
+    let done = trim(&store, &of_ci());
     assert!((1..=max_size).contains(&most.load(Ordering::Relaxed)), "{most:?}");
     let left = present(&store, &[0]);
+    // What the eviction dropped was not counted.
+    assert!(done.evicts_first);
+    assert_eq!(done.entries_kept, left.len() as u64);
+    assert_eq!(done.entries_dropped + done.entries_kept, stored as u64, "{done:?}");
     assert!(left.iter().all(|number| !is_of_ci(*number)), "{left:?}");
     // A tenth goes first, as eviction has it.
     assert!(left.len() > stored / 2, "{} of {stored}", left.len());
     assert_is_whole(&store);
+}
+
+/// Right after a build a janitor often is at work, and a trim that came then failed after a second.
+#[test]
+fn a_trim_waits_for_the_janitor() {
+    let folder = larder_tests::temp_dir();
+    let env = FaultEnv::new();
+    let store = open(&env, folder.path(), options());
+    fill(&store);
+    let real: Arc<dyn Env> = Arc::new(RealEnv);
+    let locks = LockTable::open(&real, folder.path(), 0o600).unwrap();
+    let janitor = locks.lock(LockByte::Janitor, 0).unwrap();
+    env.arm(None);
+    std::thread::scope(|scope| {
+        let trimming = scope.spawn(|| store.trim(&of_ci(), |_, _| ()));
+        let tries_until = |count| {
+            while env.count(Call::Lock) < count && !trimming.is_finished() {
+                std::thread::yield_now();
+            }
+        };
+        tries_until(10);
+        env.pass_ms(30_000);
+        tries_until(20);
+        drop(janitor);
+        assert_eq!(trimming.join().unwrap().unwrap().entries_dropped, ENTRIES / 3);
+    });
 }
 
 /// Before each body that a trim copies, others replace an entry or remove one.
@@ -352,6 +417,39 @@ fn jobs_are_listed_forgotten_and_refused_where_they_tell_nothing() {
     }
     assert!(store.jobs().unwrap().iter().any(|job| job.id == "job-18" && job.is_full));
     assert_eq!(refusal(&untouched_by(&["job-18"])), ErrorKind::Limit);
+}
+
+/// The room of jobs that were forgotten counted as used until a janitor came, so that after some
+/// of them none could begin, and puts were dropped.
+#[test]
+fn jobs_that_are_forgotten_leave_their_room() {
+    let folder = larder_tests::temp_dir();
+    let store = open(&FaultEnv::new(), folder.path(), options());
+    assert_eq!(put(&store, 1, 0), Put::Stored);
+    let before = store.used_bytes().unwrap();
+    for number in 0..100 {
+        let id = format!("job-{number}");
+        store.start_job(&id).unwrap();
+        assert!(store.used_bytes().unwrap() > before + (32 << 10));
+        assert!(store.end_job(&id).unwrap());
+    }
+    assert!(store.used_bytes().unwrap() < before + (32 << 10));
+    assert!(disk_usage(folder.path()) <= store.used_bytes().unwrap());
+}
+
+/// Nobody is told the id of a job whose maker was killed, so its file stayed for ever.
+#[test]
+fn half_of_a_job_goes_when_the_next_one_begins() {
+    let folder = larder_tests::temp_dir();
+    let store = open(&FaultEnv::new(), folder.path(), options());
+    store.start_job("whole").unwrap();
+    let half = folder.path().join("job-half");
+    for length in [64 << 10, 0, 77] {
+        fs::write(&half, vec![0; length]).unwrap();
+        store.start_job(&format!("next-{length}")).unwrap();
+        assert!(!half.exists(), "{length}");
+    }
+    assert_eq!(store.jobs().unwrap().len(), 4);
 }
 
 /// A hit of a process that is part of no job costs nothing more, and one of a process that is reads

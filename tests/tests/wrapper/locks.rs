@@ -88,3 +88,24 @@ fn who_does_not_give_a_lock_back_is_named() {
     let text = said(&sandbox, &["doctor"], 0);
     assert!(text.contains("ok       locks") && text.contains("note     dropped"), "{text}");
 }
+
+/// `larder checkpoint` at the end of a build failed after a second if a janitor was at work.
+#[test]
+fn commands_wait_for_a_janitor() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.c", "int x;\n");
+    sandbox.check_cached("gcc", &["-c", "a.c"]);
+    let env: Arc<dyn Env> = Arc::new(RealEnv);
+    let locks = LockTable::open(&env, &sandbox.store(), 0o600).unwrap();
+    let janitor = locks.lock(LockByte::Janitor, 0).unwrap();
+    std::thread::scope(|scope| {
+        let sandbox = &sandbox;
+        let commands = ["checkpoint", "clear"]
+            .map(|name| scope.spawn(move || sandbox.larder(&[name]).status.code()));
+        // Longer than each try takes; a command that gives up has ended by then.
+        std::thread::sleep(Duration::from_millis(1_500));
+        drop(janitor);
+        let ends = commands.map(|command| command.join().unwrap());
+        assert_eq!(ends, [Some(0), Some(0)]);
+    });
+}

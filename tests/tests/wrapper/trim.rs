@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::time::Duration;
 
 use larder_tests::{find_or_skip, larder_binary};
+use rustix::fs::{Mode, OFlags};
 
 use super::Sandbox;
 
@@ -78,6 +80,61 @@ fn a_trace_that_cannot_be_written_changes_nothing() {
     assert_eq!(sandbox.check("gcc", &["-c", "u0.c", "-o", "u0.o"]), "direct");
 }
 
+/// Nobody reads one of the pipes, and the other one is full.
+#[test]
+fn a_trace_that_is_a_pipe_stops_no_compile() {
+    let Some(mkfifo) = find_or_skip("mkfifo") else { return };
+    let mut sandbox = Sandbox::new();
+    write_units(&sandbox, 1);
+    sandbox.check_cached("gcc", &["-c", "u0.c", "-o", "u0.o"]);
+    let pipe = sandbox.dir.path().join("pipe");
+    assert!(std::process::Command::new(mkfifo).arg(&pipe).status().unwrap().success());
+    sandbox.set("LARDER_TRACE", pipe.to_str().unwrap());
+    assert_eq!(sandbox.check("gcc", &["-c", "u0.c", "-o", "u0.o"]), "direct");
+    let open = rustix::fs::open(&pipe, OFlags::RDWR | OFlags::NONBLOCK, Mode::empty());
+    let mut full = fs::File::from(open.expect("a pipe that is open at both ends"));
+    while full.write(&[0; 4096]).is_ok() {}
+    assert_eq!(sandbox.check("gcc", &["-c", "u0.c", "-o", "u0.o"]), "direct");
+}
+
+#[test]
+fn a_job_that_is_none_changes_nothing_and_trims_nothing() {
+    let mut sandbox = Sandbox::new();
+    write_units(&sandbox, 1);
+    sandbox.check_cached("gcc", &["-c", "u0.c"]);
+    let long = "x".repeat(300);
+    for (id, status) in
+        [("", 2), ("a/b", 2), ("../superblock", 2), (&long, 2), ("..", 1), ("unknown", 1)]
+    {
+        sandbox.set("LARDER_JOB", id);
+        assert_eq!(sandbox.check("gcc", &["-c", "u0.c"]), "direct", "{id}");
+        let refused = sandbox.larder(&["trim", "--not-touched-since-job"]);
+        assert_eq!(refused.status.code(), Some(status), "{id}");
+    }
+    sandbox.unset("LARDER_JOB");
+    assert_eq!(json(&sandbox, &["job", "list", "--json"])["jobs"].as_array().unwrap().len(), 0);
+    assert_eq!(sandbox.check("gcc", &["-c", "u0.c"]), "direct");
+}
+
+#[test]
+fn a_store_that_is_only_read_is_not_trimmed_but_told_of() {
+    let mut sandbox = Sandbox::new();
+    write_units(&sandbox, 1);
+    sandbox.check_cached("gcc", &["-c", "u0.c"]);
+    sandbox.set("LARDER_READONLY", "1");
+    let told = json(&sandbox, &["trim", "--namespace", "", "--dry-run", "--json"]);
+    assert!(told["entries_dropped"].as_u64() > Some(1), "{told}");
+    assert_eq!(told["entries_kept"], 0);
+    for words in [&["trim", "--namespace", ""][..], &["job", "start"], &["job", "end", "x"]] {
+        let refused = sandbox.larder(words);
+        assert_eq!(refused.status.code(), Some(1), "{words:?}");
+        assert!(refused.stdout.is_empty(), "{words:?}");
+    }
+    // What is only read is not counted.
+    sandbox.unset("LARDER_READONLY");
+    assert_eq!(sandbox.check("gcc", &["-c", "u0.c"]), "direct");
+}
+
 #[test]
 fn what_a_job_did_not_touch_goes_and_the_rest_still_hits() {
     let mut sandbox = Sandbox::new();
@@ -137,9 +194,14 @@ fn entries_go_by_namespace_age_and_size() {
     assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "miss");
     stdout(&sandbox.larder(&["trim", "--max-size", "10M"]));
     assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "direct");
-    let refused = sandbox.larder(&["trim", "--max-size", "1"]);
-    assert_eq!(refused.status.code(), Some(1));
-    assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "miss");
+    // Somebody forgot a unit.
+    for more in [&["--dry-run"][..], &[]] {
+        let refused = sandbox.larder(&[&["trim", "--max-size", "5"], more].concat());
+        assert_eq!(refused.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.stdout.is_empty() && said.contains("nothing was dropped"), "{said}");
+        assert_eq!(sandbox.check("gcc", &["-c", "u1.c"]), "direct");
+    }
 }
 
 #[test]
@@ -158,8 +220,22 @@ fn wrong_use_of_trim_and_job_says_what_would_be_right() {
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{wrong:?}");
     }
-    for help in [["trim", "--help"], ["job", "--help"]] {
+}
+
+/// `larder trim --help` said `see trim --help`.
+#[test]
+fn trim_and_job_explain_what_they_take() {
+    let sandbox = Sandbox::new();
+    let options =
+        ["--older-than", "--namespace", "--not-touched-since-job", "--max-size", "--json"];
+    for (help, wanted) in [
+        (["trim", "--help"], &options[..]),
+        (["trim", "-h"], &["--dry-run", "exit status"]),
+        (["job", "--help"], &["start [NAME]", "list [--json]", "end ID", "LARDER_JOB"]),
+    ] {
         let text = stdout(&sandbox.larder(&help));
-        assert!(text.contains("usage:") && text.lines().all(|line| line.len() <= 100), "{text}");
+        assert!(wanted.iter().all(|option| text.contains(option)), "{text}");
+        assert!(!text.contains("see trim --help") && !text.contains("see job --help"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
     }
 }

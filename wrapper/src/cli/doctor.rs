@@ -15,9 +15,9 @@ use std::process::exit;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use larder_engine::env::{
-    Env, Held, LOCK_FILE_NAME, LockByte, OpenMode, RealEnv, file_system_magic,
+    Device, Env, Held, LOCK_FILE_NAME, LockByte, OpenMode, RealEnv, file_system_magic,
 };
-use larder_engine::{ErrorKind, State};
+use larder_engine::{ErrorKind, JobInfo, State};
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
 use super::command::{Failure, print, store_directory};
@@ -194,7 +194,9 @@ fn examine(config: &Config) -> Findings {
         findings.problem("store", "nobody says where it is", "set LARDER_DIR, or HOME");
         return findings;
     };
-    log_file(config, &mut findings);
+    let (log, trace) = (config.log.value.as_deref(), config.trace.value.as_deref());
+    written_file("log", log, "set LARDER_LOG to a file that can be written", &mut findings);
+    written_file("trace", trace, "set LARDER_TRACE to a file that can be written", &mut findings);
     findings.ok("store", format!("{} ({})", path.display(), config.dir.origin));
     if config.disable.value {
         let advice = "unset LARDER_DISABLE";
@@ -204,9 +206,13 @@ fn examine(config: &Config) -> Findings {
     let standing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     file_system(standing, &mut findings);
     permissions(config, path, standing, &mut findings);
+    clones(config, Device::of(standing), &mut findings);
     match open_to_read(config, path) {
         Ok(store) => match store.state() {
-            Ok(state) => explain(config, path, &state, &mut findings),
+            Ok(state) => {
+                explain(config, path, &state, &mut findings);
+                job(config, &store.jobs().unwrap_or_default(), &mut findings);
+            }
             Err(error) => {
                 let (text, advice) = reason(&error);
                 findings.problem("reading", format!("{text}: {error}"), advice);
@@ -244,9 +250,14 @@ fn file_system(path: &Path, findings: &mut Findings) {
     }
 }
 
-/// Whether the log that is asked for can be written. Nothing is made for that.
-fn log_file(config: &Config, findings: &mut Findings) {
-    let Some(path) = config.log.value.as_deref() else { return };
+/// Whether a file that is asked for can be written. Nothing is made for that.
+fn written_file(
+    topic: &'static str,
+    path: Option<&Path>,
+    advice: &'static str,
+    findings: &mut Findings,
+) {
+    let Some(path) = path else { return };
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -263,7 +274,51 @@ fn log_file(config: &Config, findings: &mut Findings) {
     };
     if let Some(why) = why {
         let text = format!("nothing is written to {}: {why}", path.display());
-        findings.problem("log", text, "set LARDER_LOG to a file that can be written");
+        findings.problem(topic, text, advice);
+    }
+}
+
+/// What `file_clone` does here.
+fn clones(config: &Config, device: Device, findings: &mut Findings) {
+    let (topic, origin) = ("clones", &config.file_clone.origin);
+    if !config.file_clone.value {
+        return findings
+            .ok(topic, format!("files of hits are copied: file_clone is off ({origin})"));
+    }
+    let Some(bytes_min) = device.clone_bytes_min() else {
+        let text = format!(
+            "files of hits are copied: this file system cannot share blocks, so file_clone \
+             ({origin}) changes nothing"
+        );
+        return findings.note(topic, text, "put the store and the builds on one XFS or btrfs");
+    };
+    let disk = match device {
+        Device::Fast => "the disk does not spin",
+        Device::Rotational => "the disk spins",
+        _ => "the disk does not say whether it spins",
+    };
+    let text = format!(
+        "files of hits from {} on share their blocks with the store ({disk}; {origin}), where the \
+         file system can and the build is on the same one",
+        size(bytes_min)
+    );
+    findings.ok(topic, text);
+}
+
+/// The job that compiles are said to be part of.
+fn job(config: &Config, jobs: &[JobInfo], findings: &mut Findings) {
+    let topic = "job";
+    let Some(id) = config.job.value.as_deref() else { return };
+    match jobs.iter().find(|job| job.id == id) {
+        Some(job) if job.is_full => {
+            let text = format!("{id} touched more than it could note, so nothing is trimmed by it");
+            findings.note(topic, text, "begin another one for fewer builds");
+        }
+        Some(job) => findings.ok(topic, format!("{id} touched {}", job.keys)),
+        None => {
+            let text = format!("the store knows no job {id}, so what compiles touch is not noted");
+            findings.note(topic, text, "set LARDER_JOB to what `larder job start` prints");
+        }
     }
 }
 
@@ -668,6 +723,41 @@ mod tests {
         assert_eq!(check(maintained, true, true), [("locks", "problem")]);
         let dropped = |s: &mut State| (s.tail_lock, s.dropped_busy) = (Some(Held::Free), 2);
         assert_eq!(check(dropped, false, false), [("dropped", "note"), ("locks", "ok")]);
+    }
+
+    #[test]
+    fn what_file_clone_does_here_is_said_with_its_reason() {
+        let check = |is_on, device| {
+            let mut config = Config::load();
+            config.file_clone.value = is_on;
+            let mut findings = Findings::default();
+            clones(&config, device, &mut findings);
+            let line = &findings.0[0];
+            (line.verdict.name(), line.text.clone())
+        };
+        for device in Device::ALL {
+            let (verdict, text) = check(false, device);
+            assert!(verdict == "ok" && text.contains("file_clone is off"), "{text}");
+        }
+        let (verdict, text) = check(true, Device::NoClones);
+        assert!(verdict == "note" && text.contains("cannot share blocks"), "{text}");
+        assert!(check(true, Device::Fast).1.contains("from 64.0 KiB on share"));
+        assert!(check(true, Device::Rotational).1.contains("from 2.0 MiB on share"));
+        assert!(check(true, Device::Unknown).1.contains("does not say"));
+    }
+
+    #[test]
+    fn a_job_that_notes_nothing_is_told() {
+        let of = |id: &str, is_full| JobInfo { id: id.into(), started_secs: 0, keys: 3, is_full };
+        let check = |id: Option<&str>, jobs: &[JobInfo]| {
+            let mut config = Config::load();
+            config.job.value = id.map(str::to_owned);
+            verdicts(|findings| job(&config, jobs, findings))
+        };
+        assert_eq!(check(None, &[of("a", false)]), []);
+        assert_eq!(check(Some("a"), &[of("b", true), of("a", false)]), [("job", "ok")]);
+        assert_eq!(check(Some("a"), &[of("a", true)]), [("job", "note")]);
+        assert_eq!(check(Some("a"), &[of("b", false)]), [("job", "note")]);
     }
 
     /// On a full disk the doctor said to raise LARDER_MAX_SIZE, and in the next line to lower it.

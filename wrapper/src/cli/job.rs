@@ -27,7 +27,8 @@ usage:
 
 In a CI: export LARDER_JOB=$(larder job start), build, then `larder trim --not-touched-since-job`.
 Any number of jobs can run on one store at once; each compile belongs to the one in its LARDER_JOB.
-A store remembers 16 of them, and the oldest goes when another one begins.
+A store remembers 16 of them, and the oldest goes when another one begins. Compiles that may not
+write to the store (LARDER_READONLY) are not noted.
 ";
 
 /// The command.

@@ -9,6 +9,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::exit;
+use std::time::{Duration, Instant};
 
 use larder_engine::{Budget, EngineCounter, Store};
 
@@ -24,6 +25,9 @@ use crate::stats::{self, Report};
 const STATUS_FAILED: i32 = 1;
 const STATUS_WRONG_USE: i32 = 2;
 const STATUS_UNREADABLE: i32 = 3;
+
+/// A command waits so long for a janitor that is at work.
+const JANITOR_WAIT: Duration = Duration::from_secs(60);
 
 /// A command: its name, what it does in a line, and the function.
 type Command = (&'static str, &'static str, fn(&[OsString]) -> Result<(), Failure>);
@@ -87,7 +91,7 @@ pub fn main() -> ! {
 /// A command that asks for no help of its own gets the line that the list has.
 fn run_command(command: &Command, arguments: &[OsString]) -> Result<(), Failure> {
     let (name, what, run) = command;
-    let has_help = ["verify", "doctor"].contains(name);
+    let has_help = ["verify", "doctor", "trim", "job"].contains(name);
     match arguments.first().and_then(|word| word.to_str()) {
         Some("--help" | "-h") if !has_help => {
             let usage = if *name == "stats" { "stats [--json]" } else { name };
@@ -192,7 +196,7 @@ fn zero(arguments: &[OsString]) -> Result<(), Failure> {
 fn clear(arguments: &[OsString]) -> Result<(), Failure> {
     no_arguments(arguments)?;
     let store = open_writable()?;
-    store.clear()?;
+    after_janitor(&store, Store::clear)?;
     print(&format!("{} is empty\n", store.path().display()))
 }
 
@@ -240,8 +244,26 @@ fn janitor(arguments: &[OsString]) -> Result<(), Failure> {
     print(if text.is_empty() { "nothing was due\n" } else { &text })
 }
 
+/// Does what needs the lock of upkeep. Right after a build a janitor often has it, for seconds on a
+/// slow disk; a lock that is not given back is another matter, and told at once.
+fn after_janitor<T>(
+    store: &Store,
+    work: impl Fn(&Store) -> larder_engine::Result<T>,
+) -> larder_engine::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match work(store) {
+            Err(error)
+                if error.is_busy()
+                    && store.is_being_maintained()
+                    && begun.elapsed() < JANITOR_WAIT => {}
+            other => return other,
+        }
+    }
+}
+
 fn checkpoint(arguments: &[OsString]) -> Result<(), Failure> {
     no_arguments(arguments)?;
-    open_writable()?.checkpoint()?;
+    after_janitor(&open_writable()?, Store::checkpoint)?;
     print("everything that is in the store would survive a power cut\n")
 }

@@ -29,14 +29,21 @@ which entries go (if several of these are given, those to which all apply):
 
 how much stays:
   --max-size SIZE                after that the oldest go until the store takes no more disk than
-                                 SIZE, as 500M or 2Gi; what was hit lately goes last. This limits
-                                 the store once; LARDER_MAX_SIZE does so always
+                                 SIZE, as 500M or 2Gi (no unit: bytes); what was hit lately goes
+                                 last. This limits the store once; LARDER_MAX_SIZE does so always
 
   --dry-run                      only tell what would go
   --json                         one object for programs
 
 What is kept of the oldest part of the store is written again, so a trim may write as much as it
-keeps. It can be interrupted at any time, and compiles go on meanwhile.
+keeps. It can be interrupted at any time, and compiles go on meanwhile. It waits for a janitor that
+is at work, for a minute at most. A store that is more than 90 % full is evicted first, as always.
+An entry is a record: a compile has about two.
+
+exit status:
+  0    what was to go is gone
+  1    the store could not be trimmed, or not to that size
+  2    wrong use
 ";
 
 /// What is asked for.
@@ -144,14 +151,27 @@ fn parse_age(text: &str) -> Option<u64> {
 }
 
 fn text(trim: &Trim, done: &Trimmed) -> String {
-    let [drop, keep, take] = match trim.dry_run {
-        true => ["would drop", "would keep", "would take"],
-        false => ["dropped", "kept", "takes"],
+    let [drop, keep, write, take] = match trim.dry_run {
+        true => ["would drop", "would keep", "would be", "would take about"],
+        false => ["dropped", "kept", "were", "takes"],
     };
-    let (dropped, kept) = (done.entries_dropped, done.entries_kept);
+    let entries = |count| match count {
+        1 => "1 entry".to_owned(),
+        _ => format!("{count} entries"),
+    };
+    let (dropped, kept) = (entries(done.entries_dropped), entries(done.entries_kept));
+    let first = match (done.evicts_first, trim.dry_run) {
+        (false, _) => "",
+        (true, false) => "the store was nearly full: what eviction dropped first is counted, too\n",
+        (true, true) => "the store is nearly full: eviction would come first and drop more\n",
+    };
+    let moved = match done.bytes_moved {
+        0 => String::new(),
+        bytes => format!(", of which {} {write} written again", size(bytes)),
+    };
     format!(
-        "{drop} {dropped} entries, {}\n{keep} {kept} entries, {}\n\
-         the store {take} {} of disk, {} before\n",
+        "{drop} {dropped}, {}\n{keep} {kept}, {}{moved}\n\
+         the store {take} {} of disk, {} before\n{first}",
         size(done.bytes_dropped),
         size(done.bytes_kept),
         size(done.disk_bytes_after),
@@ -169,6 +189,7 @@ fn json(trim: &Trim, done: &Trimmed) -> String {
         .number("entries_moved", done.entries_moved)
         .number("bytes_moved", done.bytes_moved)
         .number("segments_dropped", done.segments_dropped)
+        .switch("evicts_first", done.evicts_first)
         .number("disk_bytes_before", done.disk_bytes_before)
         .number("disk_bytes_after", done.disk_bytes_after)
         .page()
