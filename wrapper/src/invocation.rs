@@ -157,7 +157,7 @@ fn handle(session: &Session<'_>) -> Option<ExitStatus> {
 }
 
 /// The one place where a panic ends: larder must never break a build.
-fn guarded<T>(log: &Log, work: impl FnOnce() -> T) -> Option<T> {
+pub fn guarded<T>(log: &Log, work: impl FnOnce() -> T) -> Option<T> {
     // The default hook would write to the compiler's stderr.
     panic::set_hook(Box::new(|_| {}));
     panic::catch_unwind(AssertUnwindSafe(work))

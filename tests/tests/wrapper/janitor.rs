@@ -195,11 +195,61 @@ fn a_janitor_survives_the_build_that_started_it() {
     drop(index);
     assert!(is_stopped(janitor.0));
     kill_process(janitor.0, Signal::CONT).unwrap();
+    assert_evicts(&sandbox);
+}
+
+/// Waits until a janitor has evicted something.
+#[track_caller]
+fn assert_evicts(sandbox: &Sandbox) {
     let begun = Instant::now();
-    while evicted(&sandbox) == 0 && begun.elapsed() < PATIENCE {
+    while evicted(sandbox) == 0 && begun.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(evicted(&sandbox) > 0);
+    assert!(evicted(sandbox) > 0, "{}", sandbox.log());
+}
+
+/// A janitor stands in `/`. A configuration that was named by a relative path was not found there,
+/// so that it knew no store, and the store filled for good.
+#[test]
+fn a_janitor_finds_what_the_build_names_by_relative_paths() {
+    let mut sandbox = filled("detached", 92);
+    let text = format!("dir = \"{}\"\nmax_size = \"64Mi\"\n", sandbox.store().display());
+    sandbox.write("larder.toml", &text);
+    sandbox.write("a.c", "int a;\n");
+    sandbox.unset("LARDER_MAX_SIZE");
+    sandbox.set("LARDER_CONFIG", "larder.toml");
+    let mut command = sandbox.command(larder_binary());
+    command.env_remove("LARDER_DIR").args(["gcc", "-c", "a.c"]);
+    assert!(command.status().unwrap().success());
+    assert_evicts(&sandbox);
+}
+
+/// It was called what the file is called, and `gcc janitor` is a call of the compiler.
+#[test]
+fn a_wrapper_with_the_name_of_a_compiler_starts_a_janitor() {
+    let sandbox = filled("detached", 92);
+    sandbox.write("a.c", "int a;\n");
+    let shim = sandbox.dir.path().join("gcc");
+    fs::copy(larder_binary(), &shim).unwrap();
+    assert!(sandbox.command(&shim).args(["-c", "a.c"]).status().unwrap().success());
+    assert_eq!(sandbox.counts(), (0, 0, 1));
+    assert_evicts(&sandbox);
+}
+
+/// It has no other output that anybody would see.
+#[test]
+fn a_janitor_that_fails_says_so_in_the_log() {
+    let sandbox = filled("off", 10);
+    let janitor = ["janitor", "--background"];
+    assert_eq!(sandbox.larder(&janitor).status.code(), Some(0));
+    assert_eq!(sandbox.log(), "");
+    // A directory where a file has to be, which no right opens.
+    let superblock = sandbox.store().join("superblock");
+    fs::remove_file(&superblock).unwrap();
+    fs::create_dir(&superblock).unwrap();
+    assert_eq!(sandbox.larder(&janitor).status.code(), Some(1));
+    let log = sandbox.log();
+    assert!(log.contains("the janitor failed: ") && log.contains("superblock"), "{log}");
 }
 
 #[test]
