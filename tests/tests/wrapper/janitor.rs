@@ -254,6 +254,40 @@ fn a_janitor_that_fails_says_so_in_the_log() {
     assert!(log.contains("the janitor failed: ") && log.contains("superblock"), "{log}");
 }
 
+/// What compiles take no notice of is told, and the default stands.
+#[test]
+fn wrong_values_are_told_in_the_log_and_the_build_goes_on() {
+    let wrong = [
+        ("janitor", "Inline", "is none of detached, inline, off; it is ignored"),
+        ("file_clone", "maybe", "is neither 1/true/yes/on nor 0/false/no/off; it is ignored"),
+        ("max_size", "much", "is no size; it is ignored"),
+        ("max_size", "1Mi", "is less than 64Mi; 64Mi is used"),
+    ];
+    for (name, value, told) in wrong {
+        let mut sandbox = Sandbox::new();
+        sandbox.write("a.c", "int a;\n");
+        sandbox.write("larder.toml", &format!("{name} = \"{value}\"\n"));
+        let file = sandbox.path("larder.toml").display().to_string();
+        let variable = format!("LARDER_{}", name.to_uppercase());
+        sandbox.set(&variable, value);
+        sandbox.check_cached("gcc", &["-c", "a.c"]);
+        let line = format!("configuration: {variable} \"{value}\" {told}\n");
+        assert!(sandbox.log().contains(&line), "{}", sandbox.log());
+        // From a file, with nothing else that would name a janitor.
+        sandbox.unset(&variable);
+        sandbox.set("LARDER_CONFIG", &file);
+        let mut command = sandbox.command(larder_binary());
+        if name == "janitor" {
+            command.env_remove("LARDER_JANITOR");
+        }
+        let left = sandbox.left(command.args(["gcc", "-c", "a.c"]));
+        assert_eq!(left, sandbox.plain("gcc", &["-c", "a.c"]));
+        let line = format!("configuration: {name} in {file} \"{value}\" {told}\n");
+        assert!(sandbox.log().contains(&line), "{}", sandbox.log());
+        assert_eq!(sandbox.counts(), (2, 0, 1));
+    }
+}
+
 #[test]
 fn an_inline_janitor_drops_one_segment_for_each_compile() {
     let sandbox = filled("inline", 96);
