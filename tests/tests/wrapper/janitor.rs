@@ -254,6 +254,38 @@ fn a_janitor_that_fails_says_so_in_the_log() {
     assert!(log.contains("the janitor failed: ") && log.contains("superblock"), "{log}");
 }
 
+/// How many janitors a call starts.
+fn started(sandbox: &Sandbox, strace: &Path, call: &[&str]) -> usize {
+    let trace = sandbox.dir.path().join("trace");
+    let mut command = sandbox.command(strace);
+    command.args(["-f", "-qq", "-e", "trace=execve", "-o"]).arg(&trace).arg(larder_binary());
+    assert!(command.args(call).status().unwrap().success());
+    let text = fs::read_to_string(trace).unwrap();
+    text.lines().filter(|line| line.contains("\"--background\"")).count()
+}
+
+/// Where the compiler takes the place of larder's process, the janitor was its child, for which a
+/// program that waits for all of its children waits; with `inline`, the compiler waited itself.
+#[test]
+fn a_call_that_is_not_cached_leaves_upkeep_to_others() {
+    let Some(strace) = find_or_skip("strace") else { return };
+    let mut sandbox = filled("off", 10);
+    sandbox.write("a.c", "int a;\n");
+    sandbox.write("b.c", "__asm__(\".incbin \\\"a.c\\\"\");\n");
+    // Each look-up meets a table that is damaged, and finds upkeep due.
+    let first = sandbox.store().join("log/00000001.seg");
+    let mut bytes = fs::read(&first).unwrap();
+    let data_start = bytes.windows(4).position(|window| window == b"LRDB").unwrap();
+    bytes[4096..data_start / 4096 * 4096].fill(0xff);
+    fs::write(&first, bytes).unwrap();
+    sandbox.set("LARDER_JANITOR", "detached");
+    let uncached = ["gcc", "-c", "b.c"];
+    assert_eq!(started(&sandbox, &strace, &uncached), 0);
+    assert_eq!(sandbox.counts(), (0, 0, 0), "{}", sandbox.log());
+    assert_eq!(started(&sandbox, &strace, &["gcc", "-c", "a.c"]), 1);
+    assert_eq!(started(&sandbox, &strace, &uncached), 0);
+}
+
 /// What compiles take no notice of is told, and the default stands.
 #[test]
 fn wrong_values_are_told_in_the_log_and_the_build_goes_on() {

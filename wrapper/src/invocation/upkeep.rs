@@ -2,7 +2,8 @@
 //!
 //! 1. `detached`: a process of its own, `larder janitor --background`, started after the compiler's
 //!    messages and before this process ends. It does what is due once, and ends. Of two that were
-//!    started at once the second finds the janitor lock taken, and ends.
+//!    started at once the second finds the janitor lock taken, and ends. Where the compiler takes
+//!    the place of this process, nothing is started and nothing done.
 //! 2. That process inherits no file but three to nowhere, so whoever waits for the end of a pipe
 //!    (make for its jobserver, a shell for the output of a build) does not wait for it. It has a
 //!    session of its own, a low priority and the idle class of I/O, and stands in `/`: what the
