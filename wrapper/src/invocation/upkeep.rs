@@ -7,8 +7,8 @@
 //! 2. That process inherits no file but three to nowhere, so whoever waits for the end of a pipe
 //!    (make for its jobserver, a shell for the output of a build) does not wait for it. It has a
 //!    session of its own, a low priority and the idle class of I/O, and stands in `/`: what the
-//!    build names by relative paths is named to it by absolute ones. What it fails at, nobody hears,
-//!    so it goes to the log.
+//!    build names by relative paths is named to it by absolute ones. Nobody hears what it fails at,
+//!    so that goes to the log.
 //! 3. `inline`: this process drops one segment at most, and merges when look-ups would notice.
 //! 4. `off`: nothing; puts are dropped and counted when the store has reached its `max_size`.
 
