@@ -130,7 +130,7 @@ pub fn run(program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
     let session = if config.disable.value { None } else { guarded(&log, || open(&call)).flatten() };
     if let Some(session) = session {
         let status = handle(&session);
-        finish(&session);
+        finish(&session, status.is_some());
         if let Some(status) = status {
             exec::end_like(status)
         }
@@ -157,7 +157,7 @@ fn handle(session: &Session<'_>) -> Option<ExitStatus> {
 }
 
 /// The one place where a panic ends: larder must never break a build.
-fn guarded<T>(log: &Log, work: impl FnOnce() -> T) -> Option<T> {
+pub fn guarded<T>(log: &Log, work: impl FnOnce() -> T) -> Option<T> {
     // The default hook would write to the compiler's stderr.
     panic::set_hook(Box::new(|_| {}));
     panic::catch_unwind(AssertUnwindSafe(work))
@@ -230,8 +230,10 @@ fn damaged(store: &Store) -> u64 {
     store.counters().get(EngineCounter::Damaged.id())
 }
 
-/// Writes what was counted, and sees to the upkeep that a put found due.
-fn finish(session: &Session<'_>) {
+/// Writes what was counted, and sees to the upkeep that was found due if the call is over. A
+/// compiler that is yet to take this process's place neither waits for upkeep nor gets a child that
+/// it knows nothing of; what is due stays due.
+fn finish(session: &Session<'_>, is_over: bool) {
     let more = damaged(&session.store).saturating_sub(session.damaged_before);
     if more > 0 {
         session.log(format_args!("{more} look-ups missed, because the store is damaged there"));
@@ -243,7 +245,7 @@ fn finish(session: &Session<'_>) {
         for (counter, count) in session.counts.borrow().iter() {
             session.store.counters().add(*counter as usize, *count);
         }
-        if session.store.maintenance_due() {
+        if is_over && session.store.maintenance_due() {
             upkeep::maintain(session);
         }
     });

@@ -8,8 +8,9 @@
 //!    object sees the rest.
 //! 3. Modes are what the compiler asks for under the umask of now.
 //! 4. Where the compiler writes into a file that stands already, its mode stays. If it also has
-//!    another name or another owner, or must not be written, this is an error, and the compiler
-//!    does what it does with such a file ([`Writing`]).
+//!    another name or another owner, must not be written, or runs as its owner or group (which the
+//!    kernel takes from a file that is written to), this is an error, and the compiler does what it
+//!    does with such a file ([`Writing`]).
 //! 5. Messages follow when all files stand.
 
 use std::fs::{self, File, Metadata};
@@ -22,6 +23,9 @@ use larder_engine::{Error, Record, SectionKind, Store, Uncloned};
 use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
 
 use crate::compiler::{Compile, Family};
+
+/// Set-user-id and set-group-id.
+const SET_ID_BITS: u32 = 0o6000;
 
 /// A result that is asked for one call.
 #[derive(Clone, Copy, Debug)]
@@ -249,6 +253,9 @@ fn inherit(new: &File, old: &Metadata, pending: &Pending) -> io::Result<()> {
         if old.nlink() != 1 || (old.uid(), old.gid()) != (own.uid(), own.gid()) {
             return Err(io::Error::other("the old file has another name or owner"));
         }
+        if old.mode() & SET_ID_BITS != 0 {
+            return Err(io::Error::other("the old file runs as its owner or group"));
+        }
         new.set_permissions(old.permissions())?;
     }
     Ok(())
@@ -265,6 +272,9 @@ impl Drop for Beside {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use larder_engine::{Entry, Key, Options, Put, RecordKind};
 
@@ -301,6 +311,26 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::read_to_string(&link).unwrap(), "old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    /// An empty file that was set-user-id made the object so.
+    #[test]
+    fn an_old_file_that_is_set_user_id_is_left_to_the_compiler() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.o");
+        for (text, mode, is_restored) in
+            [("", 0o755, true), ("", 0o4755, false), ("", 0o2755, false), ("old", 0o6755, true)]
+        {
+            let _ = fs::remove_file(&path);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let restored = write_bytes(&restorable(&path, "new"));
+            assert_eq!(restored.is_ok(), is_restored, "{mode:o}");
+            let left = fs::metadata(&path).unwrap();
+            assert_eq!(left.mode() & SET_ID_BITS != 0, !is_restored, "{mode:o}");
+            assert_eq!(left.len() == 0, !is_restored, "{mode:o}");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
     }
 
     #[test]

@@ -195,11 +195,129 @@ fn a_janitor_survives_the_build_that_started_it() {
     drop(index);
     assert!(is_stopped(janitor.0));
     kill_process(janitor.0, Signal::CONT).unwrap();
+    assert_evicts(&sandbox);
+}
+
+/// Waits until a janitor has evicted something.
+#[track_caller]
+fn assert_evicts(sandbox: &Sandbox) {
     let begun = Instant::now();
-    while evicted(&sandbox) == 0 && begun.elapsed() < PATIENCE {
+    while evicted(sandbox) == 0 && begun.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(evicted(&sandbox) > 0);
+    assert!(evicted(sandbox) > 0, "{}", sandbox.log());
+}
+
+/// A janitor stands in `/`. A configuration that was named by a relative path was not found there,
+/// so that it knew no store, and the store filled for good.
+#[test]
+fn a_janitor_finds_what_the_build_names_by_relative_paths() {
+    let mut sandbox = filled("detached", 92);
+    let text = format!("dir = \"{}\"\nmax_size = \"64Mi\"\n", sandbox.store().display());
+    sandbox.write("larder.toml", &text);
+    sandbox.write("a.c", "int a;\n");
+    sandbox.unset("LARDER_MAX_SIZE");
+    sandbox.set("LARDER_CONFIG", "larder.toml");
+    let mut command = sandbox.command(larder_binary());
+    command.env_remove("LARDER_DIR").args(["gcc", "-c", "a.c"]);
+    assert!(command.status().unwrap().success());
+    assert_evicts(&sandbox);
+}
+
+/// It was called what the file is called, and `gcc janitor` is a call of the compiler.
+#[test]
+fn a_wrapper_with_the_name_of_a_compiler_starts_a_janitor() {
+    let sandbox = filled("detached", 92);
+    sandbox.write("a.c", "int a;\n");
+    let shim = sandbox.dir.path().join("gcc");
+    // Copied by a program: a file that this one has open for writing cannot be run.
+    let copied = Command::new("cp").arg(larder_binary()).arg(&shim).status().unwrap();
+    assert!(copied.success());
+    assert!(sandbox.command(&shim).args(["-c", "a.c"]).status().unwrap().success());
+    assert_eq!(sandbox.counts(), (0, 0, 1));
+    assert_evicts(&sandbox);
+}
+
+/// It has no other output that anybody would see.
+#[test]
+fn a_janitor_that_fails_says_so_in_the_log() {
+    let sandbox = filled("off", 10);
+    let janitor = ["janitor", "--background"];
+    assert_eq!(sandbox.larder(&janitor).status.code(), Some(0));
+    assert_eq!(sandbox.log(), "");
+    // A directory where a file has to be, which no right opens.
+    let superblock = sandbox.store().join("superblock");
+    fs::remove_file(&superblock).unwrap();
+    fs::create_dir(&superblock).unwrap();
+    assert_eq!(sandbox.larder(&janitor).status.code(), Some(1));
+    let log = sandbox.log();
+    assert!(log.contains("the janitor failed: ") && log.contains("superblock"), "{log}");
+}
+
+/// How many janitors a call starts.
+fn started(sandbox: &Sandbox, strace: &Path, call: &[&str]) -> usize {
+    let trace = sandbox.dir.path().join("trace");
+    let mut command = sandbox.command(strace);
+    command.args(["-f", "-qq", "-e", "trace=execve", "-o"]).arg(&trace).arg(larder_binary());
+    assert!(command.args(call).status().unwrap().success());
+    let text = fs::read_to_string(trace).unwrap();
+    text.lines().filter(|line| line.contains("\"--background\"")).count()
+}
+
+/// Where the compiler takes the place of larder's process, the janitor was its child, for which a
+/// program that waits for all of its children waits; with `inline`, the compiler waited itself.
+#[test]
+fn a_call_that_is_not_cached_leaves_upkeep_to_others() {
+    let Some(strace) = find_or_skip("strace") else { return };
+    let mut sandbox = filled("off", 10);
+    sandbox.write("a.c", "int a;\n");
+    sandbox.write("b.c", "__asm__(\".incbin \\\"a.c\\\"\");\n");
+    // Each look-up meets a table that is damaged, and finds upkeep due.
+    let first = sandbox.store().join("log/00000001.seg");
+    let mut bytes = fs::read(&first).unwrap();
+    let data_start = bytes.windows(4).position(|window| window == b"LRDB").unwrap();
+    bytes[4096..data_start / 4096 * 4096].fill(0xff);
+    fs::write(&first, bytes).unwrap();
+    sandbox.set("LARDER_JANITOR", "detached");
+    let uncached = ["gcc", "-c", "b.c"];
+    assert_eq!(started(&sandbox, &strace, &uncached), 0);
+    assert_eq!(sandbox.counts(), (0, 0, 0), "{}", sandbox.log());
+    assert_eq!(started(&sandbox, &strace, &["gcc", "-c", "a.c"]), 1);
+    assert_eq!(started(&sandbox, &strace, &uncached), 0);
+}
+
+/// What compiles take no notice of is told, and the default stands.
+#[test]
+fn wrong_values_are_told_in_the_log_and_the_build_goes_on() {
+    let wrong = [
+        ("janitor", "Inline", "is none of detached, inline, off; it is ignored"),
+        ("file_clone", "maybe", "is neither 1/true/yes/on nor 0/false/no/off; it is ignored"),
+        ("max_size", "much", "is no size; it is ignored"),
+        ("max_size", "1Mi", "is less than 64Mi; 64Mi is used"),
+    ];
+    for (name, value, told) in wrong {
+        let mut sandbox = Sandbox::new();
+        sandbox.write("a.c", "int a;\n");
+        sandbox.write("larder.toml", &format!("{name} = \"{value}\"\n"));
+        let file = sandbox.path("larder.toml").display().to_string();
+        let variable = format!("LARDER_{}", name.to_uppercase());
+        sandbox.set(&variable, value);
+        sandbox.check_cached("gcc", &["-c", "a.c"]);
+        let line = format!("configuration: {variable} \"{value}\" {told}\n");
+        assert!(sandbox.log().contains(&line), "{}", sandbox.log());
+        // From a file, with nothing else that would name a janitor.
+        sandbox.unset(&variable);
+        sandbox.set("LARDER_CONFIG", &file);
+        let mut command = sandbox.command(larder_binary());
+        if name == "janitor" {
+            command.env_remove("LARDER_JANITOR");
+        }
+        let left = sandbox.left(command.args(["gcc", "-c", "a.c"]));
+        assert_eq!(left, sandbox.plain("gcc", &["-c", "a.c"]));
+        let line = format!("configuration: {name} in {file} \"{value}\" {told}\n");
+        assert!(sandbox.log().contains(&line), "{}", sandbox.log());
+        assert_eq!(sandbox.counts(), (2, 0, 1));
+    }
 }
 
 #[test]

@@ -16,6 +16,13 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What there is to say of it.
+    pub fn text(&self) -> &str {
+        match self {
+            Failure::WrongUse(text) | Failure::Failed(text) | Failure::Unreadable(text) => text,
+        }
+    }
+
     /// The same for a command that tells apart what it finds and that it cannot look.
     pub fn unreadable(self) -> Failure {
         match self {

@@ -20,6 +20,7 @@ use crate::config::{self, Config};
 use crate::exec::is_larder;
 use crate::invocation::upkeep::{BACKGROUND, step_back, upkeep};
 use crate::invocation::{self, open_store};
+use crate::log::Log;
 use crate::stats::{self, Report};
 
 const STATUS_FAILED: i32 = 1;
@@ -218,15 +219,31 @@ fn is_json(arguments: &[OsString]) -> Result<bool, Failure> {
 
 fn janitor(arguments: &[OsString]) -> Result<(), Failure> {
     match arguments {
-        [word] if word == BACKGROUND => step_back(),
-        _ => no_arguments(arguments)?,
+        [word] if word == BACKGROUND => {
+            step_back();
+            let log = Log::new(Config::load().log.value);
+            let outcome = invocation::guarded(&log, upkeep_now);
+            let failed = "upkeep in the background failed".to_owned();
+            let outcome = outcome.unwrap_or(Err(Failure::Failed(failed)));
+            outcome.map(drop).inspect_err(|failure| {
+                log.line(format_args!("the janitor failed: {}", failure.text()));
+            })
+        }
+        _ => {
+            no_arguments(arguments)?;
+            print(&upkeep_now()?)
+        }
     }
+}
+
+/// Does what can be done, and tells what that was.
+fn upkeep_now() -> Result<String, Failure> {
     let store = open_writable()?;
     let rebuilds = || store.counters().get(EngineCounter::Rebuilds.id());
     let rebuilt_before = rebuilds();
     let done = upkeep(&store, Budget::full())?;
     if done.busy {
-        return print("another janitor is at work\n");
+        return Ok("another janitor is at work\n".to_owned());
     }
     let mut text = String::new();
     if done.segments_evicted > 0 {
@@ -241,7 +258,7 @@ fn janitor(arguments: &[OsString]) -> Result<(), Failure> {
     if done.checkpointed {
         text.push_str("a checkpoint was made\n");
     }
-    print(if text.is_empty() { "nothing was due\n" } else { &text })
+    Ok(if text.is_empty() { "nothing was due\n".to_owned() } else { text })
 }
 
 /// Does what needs the lock of upkeep. Right after a build a janitor often has it, for seconds on a

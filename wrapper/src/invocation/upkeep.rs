@@ -2,22 +2,28 @@
 //!
 //! 1. `detached`: a process of its own, `larder janitor --background`, started after the compiler's
 //!    messages and before this process ends. It does what is due once, and ends. Of two that were
-//!    started at once the second finds the janitor lock taken, and ends.
+//!    started at once the second finds the janitor lock taken, and ends. Where the compiler takes
+//!    the place of this process, nothing is started and nothing done.
 //! 2. That process inherits no file but three to nowhere, so whoever waits for the end of a pipe
 //!    (make for its jobserver, a shell for the output of a build) does not wait for it. It has a
-//!    session of its own, a low priority and the idle class of I/O, and stands in `/`.
+//!    session of its own, a low priority and the idle class of I/O, and stands in `/`: what the
+//!    build names by relative paths is named to it by absolute ones. Nobody hears what it fails at,
+//!    so that goes to the log.
 //! 3. `inline`: this process drops one segment at most, and merges when look-ups would notice.
 //! 4. `off`: nothing; puts are dropped and counted when the store has reached its `max_size`.
 
 use std::env;
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{self, Path};
 use std::process::{Command, Stdio};
 
 use larder_engine::env::{idle_io_priority, without_inherited_files};
 use larder_engine::{Budget, Maintained, Store};
 
 use super::Session;
-use crate::config::Janitor;
+use crate::config::{Config, Janitor};
+use crate::exec::OWN_EXE;
 use crate::outcome::Counter;
 
 /// The argument of `larder janitor` that lets it be in nobody's way.
@@ -37,7 +43,7 @@ pub(super) fn maintain(session: &Session<'_>) {
     match session.call.config.janitor.value {
         Janitor::Off => {}
         Janitor::Detached => {
-            if let Err(error) = start() {
+            if let Err(error) = start(session.call.config) {
                 session.log(format_args!("cannot start a janitor: {error}"));
             }
         }
@@ -62,9 +68,22 @@ pub fn upkeep(store: &Store, budget: Budget) -> larder_engine::Result<Maintained
 }
 
 /// Starts `larder janitor --background`; it lives on when this process has ended.
-fn start() -> io::Result<()> {
-    let mut command = Command::new(env::current_exe()?);
-    command.args(["janitor", BACKGROUND]).current_dir("/");
+fn start(config: &Config) -> io::Result<()> {
+    // This very file, also if another one has its name by now. What it is called counts: under the
+    // name of a compiler, as a hard link may be, it would be that compiler.
+    let mut command = Command::new(OWN_EXE);
+    command.arg0("larder").args(["janitor", BACKGROUND]).current_dir("/");
+    let file = env::var_os("LARDER_CONFIG");
+    let named = [
+        ("LARDER_CONFIG", file.as_deref().map(Path::new)),
+        ("LARDER_LOG", config.log.value.as_deref()),
+    ];
+    for (variable, path) in named {
+        // An empty name is none, and stays.
+        if let Some(Ok(path)) = path.map(path::absolute) {
+            command.env(variable, path);
+        }
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     without_inherited_files(|| command.spawn())?.map(drop)
 }
