@@ -11,6 +11,8 @@ cargo xtask soak [OPTION...]      as root
   --seconds N       how long, on each file system (600)
   --fs LIST         of ext4, xfs, btrfs (all three)
   --rate full|half  writers as fast as they can, or at half of what the disk takes (full)
+  --disk-rate N     what the disk takes, in bytes per second, in place of measuring it: a disk that
+                    takes a short burst faster than two processors write would be no half rate
   --clones          cloneable records, restored to a build tree by reflink where that goes
   --max-size BYTES  of the store (1073741824)
   --writers N       (4)
@@ -72,6 +74,8 @@ pub struct Settings {
     pub systems: Vec<FileSystem>,
     /// How fast writers are.
     pub rate: Rate,
+    /// What the disk takes in bytes per second, if that is not to be measured.
+    pub disk_rate: Option<u64>,
     /// Whether records are cloneable and restored.
     pub clones: bool,
     /// Bound of the store in bytes.
@@ -102,6 +106,7 @@ impl Settings {
             seconds: 600,
             systems: FileSystem::ALL.to_vec(),
             rate: Rate::Full,
+            disk_rate: None,
             clones: false,
             max_size_bytes: 1 << 30,
             writers: 4,
@@ -129,6 +134,7 @@ impl Settings {
                 "--readers" => settings.readers = number(value()?)?,
                 "--nice" => settings.nice = number(value()?)?.min(19),
                 "--hogs" => settings.hogs = number(value()?)?,
+                "--disk-rate" => settings.disk_rate = Some(number(value()?)?),
                 "--fs" => settings.systems = systems(&value()?)?,
                 "--directory" => settings.directory = value()?.into(),
                 "--clones" => settings.clones = true,
@@ -170,9 +176,11 @@ mod tests {
 
     #[test]
     fn words_are_understood_or_named() {
-        let settings = parse("--seconds 3 --fs=xfs,ext4 --rate half --clones").unwrap();
+        let settings =
+            parse("--seconds 3 --fs=xfs,ext4 --rate half --clones --disk-rate 9").unwrap();
         assert_eq!(settings.systems, [FileSystem::Xfs, FileSystem::Ext4]);
         assert_eq!((settings.seconds, settings.rate, settings.clones), (3, Rate::Half, true));
+        assert_eq!(settings.disk_rate, Some(9));
         for wrong in ["--fs fat", "--rate slow", "--seconds x", "--writers", "--writers 0", "-q"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
