@@ -202,6 +202,23 @@ pub fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
+/// Copies a directory with everything in it.
+///
+/// # Panics
+/// If something cannot be read or written, or `to` is there.
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a new directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry of a directory");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a kind of file").is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
 /// Bytes of the disk blocks of a file, or of a directory and all in it, as `du` says; 0 if there
 /// is none.
 pub fn disk_usage(path: &Path) -> u64 {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +11,7 @@ use larder_engine::{
 };
 use larder_tests::TempDir;
 use larder_tests::fault::{Call, Fault, FaultEnv, Plan};
-use larder_tests::sample::{Random, Value, disk_usage};
+use larder_tests::sample::{Random, Value, copy_tree, disk_usage};
 
 use super::{SEGMENT_BYTES, put, value_of};
 
@@ -285,18 +284,6 @@ fn a_store_far_above_its_bound_is_brought_below_it() {
     assert!(!filled.left(&store).is_empty());
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
-}
-
 #[test]
 fn an_eviction_that_is_killed_anywhere_loses_nothing_that_was_hit() {
     let filled = Filled::new(options(), &[]);
@@ -306,7 +293,7 @@ fn an_eviction_that_is_killed_anywhere_loses_nothing_that_was_hit() {
     // One in nine of the places keeps the test short; the crash simulator meets the others.
     for number in (1..).step_by(9) {
         let path = filled.folder.path().join(number.to_string());
-        copy(&full, &path);
+        copy_tree(&full, &path);
         let env = FaultEnv::new();
         let store = Store::open_with(env.shared(), &path, options()).unwrap();
         env.arm(Some(Plan { call: Call::Change, number, fault: Fault::Stop }));

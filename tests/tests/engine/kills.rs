@@ -33,7 +33,7 @@ use larder_engine::format::superblock::Superblock;
 use larder_engine::{Budget, DropReason, Key, Options, Put, Store};
 use larder_tests::TempDir;
 use larder_tests::kill_env::KillEnv;
-use larder_tests::sample::{Random, Value, disk_usage};
+use larder_tests::sample::{Random, Value, copy_tree, disk_usage};
 
 use super::{SEGMENT_BYTES, put, roomy, value_of};
 
@@ -488,17 +488,6 @@ fn segments_of(store: &Path) -> BTreeMap<u64, u32> {
     segments
 }
 
-fn copy_store(from: &Path, to: &Path) {
-    for directory in ["", "log"] {
-        fs::create_dir_all(to.join(directory)).unwrap();
-        for entry in fs::read_dir(from.join(directory)).unwrap().map(|entry| entry.unwrap()) {
-            if entry.file_type().unwrap().is_file() {
-                fs::copy(entry.path(), to.join(directory).join(entry.file_name())).unwrap();
-            }
-        }
-    }
-}
-
 /// Every lock byte can be had exclusively.
 fn assert_unlocked(store: &Path) {
     let Ok(file) = RealEnv.open(&store.join("lock"), OpenMode::Write) else { return };
@@ -598,7 +587,7 @@ impl Stage {
     fn copy(&self, name: &str) -> PathBuf {
         let store = self.folder.path().join(name);
         if !self.scenario.before.is_empty() {
-            copy_store(&self.folder.path().join("before"), &store);
+            copy_tree(&self.folder.path().join("before"), &store);
             self.scenario.harm.into_iter().for_each(|harm| harm(&store));
         }
         store

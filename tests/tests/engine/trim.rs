@@ -12,7 +12,7 @@ use larder_engine::{
     Trim, Trimmed,
 };
 use larder_tests::fault::{Call, Fault, FaultEnv, Plan};
-use larder_tests::sample::{Random, disk_usage};
+use larder_tests::sample::{Random, copy_tree, disk_usage};
 
 const MAX_SIZE: u64 = 6 << 20;
 const ENTRIES: u64 = 300;
@@ -313,7 +313,7 @@ fn a_trim_that_is_killed_anywhere_keeps_what_it_was_to_keep() {
     let mut stops = 0;
     for number in 1.. {
         let path = folder.path().join(number.to_string());
-        copy(&full, &path);
+        copy_tree(&full, &path);
         let env = FaultEnv::new();
         let store = open(&env, &path, small());
         env.arm(Some(Plan { call: Call::Change, number, fault: Fault::Stop }));
@@ -335,18 +335,6 @@ fn a_trim_that_is_killed_anywhere_keeps_what_it_was_to_keep() {
         stops += 1;
     }
     assert!(stops > 60, "only {stops} places to be killed at");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }
 
 fn untouched_by(ids: &[&str]) -> Trim {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use larder_engine::limits::BODY_WRITE_BYTES_MAX;
 use larder_engine::{Budget, DropReason, Key, Options, Put, Store};
 use larder_tests::fault::{Call, Fault, FaultEnv, Plan};
-use larder_tests::sample::{Random, Value, disk_usage};
+use larder_tests::sample::{Random, Value, copy_tree, disk_usage};
 use tempfile::TempDir;
 
 use super::{put, roomy, value_of};
@@ -84,7 +84,7 @@ fn upkeep_that_is_killed_anywhere_leaves_the_bound_in_force() {
     let mut stops = 0;
     for number in 1.. {
         let path = folder.path().join(number.to_string());
-        copy(&full, &path);
+        copy_tree(&full, &path);
         let env = FaultEnv::new();
         let store = open(&env, &path, options());
         env.arm(Some(Plan { call: Call::Change, number, fault: Fault::Stop }));
@@ -100,18 +100,6 @@ fn upkeep_that_is_killed_anywhere_leaves_the_bound_in_force() {
         stops += 1;
     }
     assert!(stops > 10, "only {stops} places to be killed at");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }
 
 /// Puts until the tail stands in a new segment.
