@@ -84,9 +84,7 @@ pub fn run(
     words: &[String],
     folder: &Path,
 ) -> Outcome<Column> {
-    // Restored files share blocks with segments that are gone.
-    let bytes = settings.max_size_bytes * if settings.clones { 4 } else { 2 } + (2 << 30);
-    let volume = Volume::new(system, bytes, folder)?;
+    let volume = Volume::new(system, volume_bytes(system, settings), folder)?;
     let notes = folder.join(format!("{}-notes", system.name()));
     fs::create_dir_all(&notes)?;
     let mut column = Column { system: system.name().to_owned(), ..Column::default() };
@@ -119,6 +117,18 @@ pub fn run(
     sum_up(&place, settings, &mut column)?;
     fs::remove_dir_all(&notes)?;
     Ok(column)
+}
+
+/// Bytes of the sparse disk that the store stands on.
+fn volume_bytes(system: FileSystem, settings: &Settings) -> u64 {
+    // Restored files share blocks with segments that are gone.
+    let kept = settings.max_size_bytes * if settings.clones { 4 } else { 2 };
+    kept + match system {
+        // Where room is scarce it lets writers wait for what all extents that are not on the disk
+        // yet might cost in metadata, half a megabyte each: disks of builds are not that small.
+        FileSystem::Btrfs => 64 << 30,
+        FileSystem::Ext4 | FileSystem::Xfs => 2 << 30,
+    }
 }
 
 /// Bytes per second that the disk takes, written in one go and synced.
