@@ -213,12 +213,6 @@ fn attempt(
         let _ = reservation.segment.preallocate(offset, bytes);
     }
     for (record, offset) in records.iter().zip(&reservation.offsets) {
-        if record.cloneable {
-            let body_bytes = (record.body.len() as u64).next_multiple_of(BLOCK_BYTES);
-            // Without it a clone of the record is as good, but keeps more on the disk.
-            let file = reservation.segment.file();
-            let _ = file.set_apart(offset + FRAME_BYTES as u64, body_bytes);
-        }
         let places = (offset + FRAME_BYTES as u64..).step_by(BODY_WRITE_BYTES_MAX);
         for (place, piece) in places.zip(record.body.chunks(BODY_WRITE_BYTES_MAX)) {
             reservation.segment.write_at(piece, place)?;
@@ -227,19 +221,37 @@ fn attempt(
     commit(handle, locks, records, terms, &reservation)
 }
 
+/// Bytes of the hole that is left on both sides of a cloneable record. Where blocks that are
+/// written side by side become one extent, and are freed only together, a clone of one record would
+/// keep its neighbours on the disk.
+fn hole_bytes(handle: &Handle, records: &[Outgoing<'_>]) -> u64 {
+    let any_cloneable = records.iter().any(|record| record.cloneable);
+    let wanted = any_cloneable && handle.env.copies_on_write(&handle.path);
+    if wanted { BLOCK_BYTES } else { 0 }
+}
+
 /// Offsets of the records if the first may stand at `start` or later, and the end of the last.
-fn lay_out(records: &[Outgoing<'_>], start: u64) -> (Vec<u64>, u64) {
+fn lay_out(records: &[Outgoing<'_>], start: u64, hole_bytes: u64) -> (Vec<u64>, u64) {
+    // The first whole block behind a hole that begins with `end` or later.
+    let behind_hole = |end: u64| match hole_bytes {
+        0 => end,
+        bytes => end.next_multiple_of(BLOCK_BYTES) + bytes,
+    };
     let mut end = start;
     let offsets = records
         .iter()
         .map(|record| {
             let offset = if record.cloneable {
                 // The body, not its frame, begins on a block.
-                (end + FRAME_BYTES as u64).next_multiple_of(BLOCK_BYTES) - FRAME_BYTES as u64
+                let body_at = behind_hole(end) + FRAME_BYTES as u64;
+                body_at.next_multiple_of(BLOCK_BYTES) - FRAME_BYTES as u64
             } else {
                 end.next_multiple_of(RECORD_ALIGN)
             };
             end = offset + FRAME_BYTES as u64 + record.body.len() as u64;
+            if record.cloneable {
+                end = behind_hole(end);
+            }
             offset
         })
         .collect();
@@ -247,18 +259,19 @@ fn lay_out(records: &[Outgoing<'_>], start: u64) -> (Vec<u64>, u64) {
 }
 
 fn reserve(handle: &Handle, locks: &LockTable, records: &[Outgoing<'_>]) -> Result<Reservation> {
+    let hole_bytes = hole_bytes(handle, records);
     let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
     let mut tail = current_tail(handle, &lock)?;
     renew_heartbeat(handle, &lock)?;
-    let (mut offsets, mut end) = lay_out(records, tail.offset);
+    let (mut offsets, mut end) = lay_out(records, tail.offset, hole_bytes);
     let bytes = end - tail.offset;
     check_room(handle, &tail, bytes)?;
     if bytes > handle.segment_bytes / 2 {
-        return reserve_own_segment(handle, &lock, tail, records);
+        return reserve_own_segment(handle, &lock, tail, records, hole_bytes);
     }
     if end > handle.segment_bytes {
         tail = roll(handle, &lock, &tail)?;
-        (offsets, end) = lay_out(records, tail.offset);
+        (offsets, end) = lay_out(records, tail.offset, hole_bytes);
     }
     let segment = live_segment(handle, tail.active)?;
     let preallocate = stretch(handle, &segment, tail.offset, end);
@@ -352,9 +365,10 @@ fn reserve_own_segment(
     lock: &LockGuard<'_>,
     mut tail: Tail,
     records: &[Outgoing<'_>],
+    hole_bytes: u64,
 ) -> Result<Reservation> {
     let pages = u64::from(table_pages(PAGE_BYTES as u64));
-    let (offsets, end) = lay_out(records, (pages + 1) * PAGE_BYTES as u64);
+    let (offsets, end) = lay_out(records, (pages + 1) * PAGE_BYTES as u64, hole_bytes);
     let last = offsets.last().copied().unwrap_or(0);
     if last >= SEGMENT_BYTES_MAX {
         return Err(Error::new(ErrorKind::Limit, "records put together are too large"));
@@ -519,4 +533,47 @@ fn has_record(
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing(cloneable: bool, bytes: usize) -> Outgoing<'static> {
+        Outgoing { key: Key::of(b"key"), kind: 1, cloneable, body: vec![0; bytes].into() }
+    }
+
+    #[test]
+    fn a_hole_stands_on_both_sides_of_a_cloneable_record() {
+        let records =
+            [outgoing(false, 100), outgoing(true, 70_000), outgoing(false, 10), outgoing(true, 5)];
+        let frame = FRAME_BYTES as u64;
+        for start in [8192, 8192 + 64, 12_288 - 64, 12_288] {
+            let (offsets, end) = lay_out(&records, start, BLOCK_BYTES);
+            assert_eq!(offsets[0], start);
+            let blocks: Vec<(u64, u64)> = records
+                .iter()
+                .zip(&offsets)
+                .map(|(record, offset)| {
+                    let end = offset + frame + record.body.len() as u64;
+                    (offset / BLOCK_BYTES, (end - 1) / BLOCK_BYTES)
+                })
+                .collect();
+            for pair in blocks.windows(2) {
+                assert!(pair[1].0 >= pair[0].1 + 2, "{start}: {blocks:?}");
+            }
+            assert!(end >= (blocks[3].1 + 2) * BLOCK_BYTES);
+            for index in [1, 3] {
+                assert_eq!((offsets[index] + frame) % BLOCK_BYTES, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn without_holes_records_stand_close_together() {
+        let records = [outgoing(false, 100), outgoing(true, 4096), outgoing(false, 10)];
+        let (offsets, end) = lay_out(&records, 8192, 0);
+        assert_eq!(offsets, [8192, 12_288 - 64, 16_384]);
+        assert_eq!(end, 16_384 + 128);
+    }
 }

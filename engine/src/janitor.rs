@@ -231,6 +231,9 @@ fn poisoned(handle: &Handle) -> Error {
 fn make_checkpoint(handle: &Handle, locks: &LockTable, done: &mut Maintained) -> Result<()> {
     let (closed_below, closed) = close_all(handle, locks)?;
     let closed_ms = handle.env.monotonic_ms();
+    // A file system that loses what is newer without a reboot leaves an empty segment then. Now,
+    // while it is empty: on btrfs a writer waits for each page that is just being synced.
+    live_segment(handle, closed.active)?.sync()?;
     let block = handle.superblock.read()?;
     let first = merging::first_unmerged(handle.index()?.meta()?.as_ref(), &block);
     let grows = grow(handle, locks, Effort::Thorough, first..closed_below, done)?;
@@ -240,8 +243,6 @@ fn make_checkpoint(handle: &Handle, locks: &LockTable, done: &mut Maintained) ->
     if grows {
         count(handle, locks)?;
     }
-    // A file system that loses what is newer without a reboot leaves an empty segment then.
-    live_segment(handle, closed.active)?.sync()?;
     sync_names(handle)?;
     handle.superblock.sync()?;
     let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;

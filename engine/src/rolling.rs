@@ -16,8 +16,8 @@ use crate::format::superblock::{EPOCH_MAX, Superblock};
 use crate::format::tail::Tail;
 use crate::handle::Handle;
 use crate::limits::{
-    CHECKPOINT_BYTES, CHECKPOINT_MS, COUNT_TRIES_MAX, HEARTBEAT_RENEW_SECS, LOCK_WAIT_MS_MAX,
-    SEGMENT_ID_MAX,
+    BLOCK_BYTES, CHECKPOINT_BYTES, CHECKPOINT_MS, COUNT_TRIES_MAX, HEARTBEAT_RENEW_SECS,
+    LOCK_WAIT_MS_MAX, SEGMENT_ID_MAX,
 };
 use crate::log::Segment;
 
@@ -163,8 +163,13 @@ fn begin_epoch(handle: &Handle, lock: &LockGuard<'_>) -> Result<Tail> {
 pub fn roll(handle: &Handle, lock: &LockGuard<'_>, tail: &Tail) -> Result<Tail> {
     let before = live_segment(handle, tail.active)?;
     // The footer will stand behind everything reserved, whenever its writers get to write it.
-    if before.sizes()?.len_bytes != tail.offset {
-        before.set_len(tail.offset)?;
+    let len_bytes = match handle.env.copies_on_write(&handle.path) {
+        // Whole blocks: it would first wait until the one that is cut has reached the disk.
+        true => tail.offset.next_multiple_of(BLOCK_BYTES),
+        false => tail.offset,
+    };
+    if before.sizes()?.len_bytes != len_bytes {
+        before.set_len(len_bytes)?;
     }
     let segment = add_segment(handle, lock, handle.segment_bytes)?;
     let rolled = Tail {

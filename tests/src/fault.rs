@@ -316,12 +316,6 @@ impl File for FaultFile {
         self.inner.preallocate(offset, bytes)
     }
 
-    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
-        self.env.change()?;
-        self.env.pass(Call::Write)?;
-        self.inner.set_apart(offset, bytes)
-    }
-
     fn stamp(&self) -> Option<Stamp> {
         self.inner.stamp()
     }
@@ -414,6 +408,10 @@ impl Env for FaultEnv {
         self.change()?;
         self.pass(Call::Sync)?;
         RealEnv.sync_dir(path)
+    }
+
+    fn copies_on_write(&self, path: &Path) -> bool {
+        RealEnv.copies_on_write(path)
     }
 
     fn device(&self, path: &Path) -> Device {

@@ -134,11 +134,6 @@ impl File for KillFile {
         self.inner.preallocate(offset, bytes)
     }
 
-    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
-        self.env.before("set_apart", &self.path);
-        self.inner.set_apart(offset, bytes)
-    }
-
     fn stamp(&self) -> Option<Stamp> {
         self.inner.stamp()
     }
@@ -178,6 +173,10 @@ impl Env for KillEnv {
         self.before("open", path);
         let inner = RealEnv.open(path, mode)?;
         Ok(Arc::new(KillFile { inner, env: self.clone(), path: path.to_path_buf() }))
+    }
+
+    fn copies_on_write(&self, path: &Path) -> bool {
+        RealEnv.copies_on_write(path)
     }
 
     fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {

@@ -34,6 +34,10 @@ impl Env for CutEnv {
         Ok(if self.forgets_syncs { Arc::new(Forgetful(file)) } else { file })
     }
 
+    fn copies_on_write(&self, path: &Path) -> bool {
+        RealEnv.copies_on_write(path)
+    }
+
     fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
         RealEnv.create_dir(path, mode)
     }
@@ -114,10 +118,6 @@ impl File for Forgetful {
 
     fn preallocate(&self, offset: u64, bytes: u64) -> Result<()> {
         self.0.preallocate(offset, bytes)
-    }
-
-    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
-        self.0.set_apart(offset, bytes)
     }
 
     fn stamp(&self) -> Option<Stamp> {

@@ -408,10 +408,6 @@ impl File for WatchedFile {
         self.inner.preallocate(offset, bytes)
     }
 
-    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
-        self.inner.set_apart(offset, bytes)
-    }
-
     fn stamp(&self) -> Option<Stamp> {
         self.inner.stamp()
     }
@@ -462,6 +458,10 @@ impl Env for Watch {
         }
         let inner = RealEnv.open(path, mode)?;
         Ok(Arc::new(WatchedFile { inner, watch: self.clone(), name }))
+    }
+
+    fn copies_on_write(&self, path: &Path) -> bool {
+        RealEnv.copies_on_write(path)
     }
 
     fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {

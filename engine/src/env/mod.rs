@@ -141,17 +141,6 @@ pub trait File: Send + Sync + fmt::Debug {
     /// If there is no room.
     fn preallocate(&self, offset: u64, bytes: u64) -> Result<()>;
 
-    /// Gives what will be written there an extent of its own, where the file system frees an extent
-    /// only as a whole (btrfs): a clone of one record would keep its neighbours on the disk.
-    /// Elsewhere this does nothing.
-    ///
-    /// # Errors
-    /// If there is no room.
-    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
-        let _ = (offset, bytes);
-        Ok(())
-    }
-
     /// The file's stamp; `None` where it cannot be had.
     fn stamp(&self) -> Option<Stamp> {
         None
@@ -265,6 +254,13 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn device(&self, path: &Path) -> Device {
         let _ = path;
         Device::Unknown
+    }
+
+    /// Whether the file system under a directory writes what changes to new extents, and frees an
+    /// extent, which may be many records long, only as a whole (btrfs).
+    fn copies_on_write(&self, path: &Path) -> bool {
+        let _ = path;
+        false
     }
 
     /// Identifies the running kernel since its start.

@@ -143,12 +143,6 @@ impl File for RealFile {
         }
     }
 
-    fn set_apart(&self, offset: u64, bytes: u64) -> Result<()> {
-        // Extents that are reserved one by one are not joined when they are written, and what is
-        // written to them is not compressed.
-        if is_btrfs(&self.file) { self.preallocate(offset, bytes) } else { Ok(()) }
-    }
-
     fn stamp(&self) -> Option<Stamp> {
         let ns = |secs: i64, ns: i64| i128::from(secs) * 1_000_000_000 + i128::from(ns);
         self.file.metadata().ok().map(|metadata| Stamp {
@@ -315,6 +309,10 @@ impl Env for RealEnv {
 
     fn device(&self, path: &Path) -> Device {
         Device::of(path)
+    }
+
+    fn copies_on_write(&self, path: &Path) -> bool {
+        file_system_magic(path) == Some(BTRFS_MAGIC)
     }
 
     fn boot_id(&self) -> [u8; 16] {
