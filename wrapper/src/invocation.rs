@@ -201,7 +201,8 @@ pub fn open_store(config: &Config, path: &Path) -> larder_engine::Result<Store> 
         .max_size_bytes(config.max_size_bytes.value)
         .zstd_level(config.compression_level.value)
         .job(config.job.value.clone())
-        .read_only(config.readonly.value);
+        .file_mode(0o666 & !config.umask.value)
+        .read_only(config.is_read_only());
     if config.file_clone.value {
         options = options.layout(RecordLayout::Cloneable).clone_bytes_min(None);
     }

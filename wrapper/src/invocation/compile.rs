@@ -58,6 +58,11 @@ pub(super) fn run_and_store(
     let (listing, arguments) = prepared
         .map_err(|error| session.log(format_args!("cannot prepare the compile: {error}")))
         .ok()?;
+    if session.call.config.depend_mode.value && matches!(listing, Listing::Afterwards) {
+        let text = "only the preprocessor could list the inputs, and depend_mode is on";
+        session.give_up(&Reason::new(Counter::UnsupportedCompilerOption, text));
+        return None;
+    }
     let has_started_after = session.wait_for_start();
     let capture = Capture { stdout: Stream::Collect, stderr: Stream::Collect };
     let ran = exec::run(session.call.compiler, &arguments, &[], capture);
@@ -156,9 +161,14 @@ fn files_read(
     if is_depfile && !names(&listed, &job.compile.input) {
         return Err(Reason::new(Counter::InternalError, "the list of inputs lacks the source"));
     }
+    Ok(each_once(job, listed))
+}
+
+/// The source, then every other file of a list.
+pub(super) fn each_once(job: &Job, listed: Vec<PathBuf>) -> Vec<PathBuf> {
     let mut known = HashSet::new();
     let source = std::iter::once(job.compile.input.clone());
-    Ok(source.chain(listed).filter(|path| known.insert(path.clone())).collect())
+    source.chain(listed).filter(|path| known.insert(path.clone())).collect()
 }
 
 /// Whether `listed` has `source`; gcc leaves out a leading `./`.
@@ -200,21 +210,22 @@ fn store(
             sections.push(Section::new(kind, &text[..]));
         }
     }
-    if session.call.config.readonly.value || session.store.is_read_only() {
+    if session.call.config.is_read_only() || session.store.is_read_only() {
         session.log(format_args!("not stored: {}", DropReason::ReadOnly));
         return Ok(());
     }
     let real_bytes = sections.iter().map(|section| section.data.len() as u64).sum();
     let messages = if ran.stderr.is_empty() { 0 } else { job.messages_state() };
     let result = result_key(&job.direct, &inputs.list, &moment, messages);
-    // Read again, because another process may have added to it during the compile.
-    let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
-    manifest.add(result, messages, (inputs.mentions, moment), &inputs.list);
-    let manifest = Section::new(SectionKind::Manifest, manifest.encode());
-    let mut entries = vec![
-        Entry::new(job.direct, RecordKind::Manifest, vec![manifest]),
-        Entry::new(result, RecordKind::Result, sections),
-    ];
+    let mut entries = Vec::new();
+    if session.call.config.direct_mode.value {
+        // Read again, because another process may have added to it during the compile.
+        let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
+        manifest.add(result, messages, (inputs.mentions, moment), &inputs.list);
+        let manifest = Section::new(SectionKind::Manifest, manifest.encode());
+        entries.push(Entry::new(job.direct, RecordKind::Manifest, vec![manifest]));
+    }
+    entries.push(Entry::new(result, RecordKind::Result, sections));
     // Source lines in messages show what the preprocessed text does not.
     if let Some(alias) = alias.filter(|_| messages == 0) {
         let section = Section::new(SectionKind::AliasKey, &result.as_bytes()[..]);

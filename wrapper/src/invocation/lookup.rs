@@ -9,10 +9,10 @@ use super::records::{read_manifest, read_section, trace_lookup};
 use super::{Answer, Job, Session, code};
 use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions, Seen};
-use crate::fingerprint::{Preprocessed, preprocessed_key, text_decides};
+use crate::fingerprint::{Preprocessed, preprocessed_key, result_key, text_decides};
 use crate::manifest::{Manifest, Variant};
 use crate::moment::moment;
-use crate::outcome::Counter;
+use crate::outcome::{Counter, Reason};
 use crate::restore::{self, Restored, Source};
 
 pub(super) fn answer(session: &Session<'_>) -> Answer {
@@ -24,11 +24,15 @@ pub(super) fn answer(session: &Session<'_>) -> Answer {
         session.count(Counter::Recache);
         return Answer::Miss { job, alias: None };
     }
+    let config = session.call.config;
+    if !config.direct_mode.value && !config.readonly_direct.value {
+        return by_text(session, job);
+    }
     let Some(manifest) = read_manifest(session, &job.direct) else {
         session.count(Counter::LocalStorageReadMiss);
         session.count(Counter::DirectCacheMiss);
         session.log(format_args!("no manifest for {}", job.compile.input.display()));
-        return Answer::Miss { job, alias: None };
+        return session.direct_miss(job);
     };
     session.count(Counter::LocalStorageReadHit);
     if let Some(variant) = fitting(session, &job, &manifest) {
@@ -38,14 +42,27 @@ pub(super) fn answer(session: &Session<'_>) -> Answer {
             return answer;
         }
         session.count(Counter::DirectCacheMiss);
-        return Answer::Miss { job, alias: None };
+        return session.direct_miss(job);
     }
     session.count(Counter::DirectCacheMiss);
     session.log(format_args!("no variant fits for {}", job.compile.input.display()));
-    if !text_decides(&job.compile) {
-        return Answer::Miss { job, alias: None };
+    if config.depend_mode.value || config.readonly_direct.value || !text_decides(&job.compile) {
+        return session.direct_miss(job);
     }
     by_text(session, job)
+}
+
+impl Session<'_> {
+    /// What follows where no manifest led to a result: the compile, which only a store that is asked
+    /// by manifests alone does not want to see.
+    fn direct_miss(&self, job: Box<Job>) -> Answer {
+        if self.call.config.readonly_direct.value {
+            let text =
+                format!("readonly_direct, and no direct hit for {}", job.compile.input.display());
+            return Answer::Uncached(Reason::new(Counter::CacheMiss, text));
+        }
+        Answer::Miss { job, alias: None }
+    }
 }
 
 /// The newest variant that fits; each file of the manifest is looked at once at most.
@@ -127,7 +144,8 @@ fn count_objects(session: &Session<'_>, restored: &Restored) {
     }
 }
 
-/// Runs the preprocessor and asks for the text that it makes.
+/// Runs the preprocessor, and asks for the text that it makes where that decides, and for the inputs
+/// that it read.
 fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
     let text = match Text::make(session, &job) {
         Ok(text) => text,
@@ -139,31 +157,45 @@ fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
     if text.inputs.mentions.any(Mentions::HIDDEN_INPUT) {
         return Answer::Uncached(super::hidden_input(&job.compile.input));
     }
-    let result = read_section(session, &text.key, RecordKind::Alias, SectionKind::AliasKey)
-        .and_then(|bytes| Some(Key::from_bytes(bytes.try_into().ok()?)));
-    let Some(result) = result else {
+    let alias = text_decides(&job.compile).then_some(text.key);
+    let by_alias = alias.and_then(|alias| {
+        let bytes = read_section(session, &alias, RecordKind::Alias, SectionKind::AliasKey)?;
+        Some(Key::from_bytes(bytes.try_into().ok()?))
+    });
+    if alias.is_some() && by_alias.is_none() {
         session.count(Counter::LocalStorageReadMiss);
-        session.count(Counter::PreprocessedCacheMiss);
-        return Answer::Miss { job, alias: Some(text.key) };
-    };
-    match restored(session, &job.compile, &result) {
-        Some(answer) => {
-            session.count(Counter::PreprocessedCacheHit);
-            session.log(format_args!("preprocessed hit for {}", job.compile.input.display()));
-            remember(session, &job, &text, &result);
-            answer
-        }
-        None => {
-            session.count(Counter::PreprocessedCacheMiss);
-            Answer::Miss { job, alias: Some(text.key) }
-        }
     }
+    let by_alias =
+        by_alias.and_then(|result| Some((result, restored(session, &job.compile, &result)?)));
+    let found = by_alias.or_else(|| by_inputs(session, &job, &text));
+    let Some((result, answer)) = found else {
+        session.count(Counter::PreprocessedCacheMiss);
+        return Answer::Miss { job, alias };
+    };
+    session.count(Counter::PreprocessedCacheHit);
+    session.log(format_args!("preprocessed hit for {}", job.compile.input.display()));
+    remember(session, &job, &text, &result);
+    answer
+}
+
+/// A result for these very inputs. With manifests they have been asked already; without, this is
+/// how results are found that the text does not decide.
+fn by_inputs(session: &Session<'_>, job: &Job, text: &Text) -> Option<(Key, Answer)> {
+    if session.call.config.direct_mode.value {
+        return None;
+    }
+    let moment = text.inputs.moment(session, job)?;
+    [0, job.messages_state()].into_iter().find_map(|messages| {
+        let result = result_key(&job.direct, &text.inputs.list, &moment, messages);
+        Some((result, restored(session, &job.compile, &result)?))
+    })
 }
 
 /// Adds the state of the inputs that led to `result` to the manifest.
 fn remember(session: &Session<'_>, job: &Job, text: &Text, result: &Key) {
     let Some(moment) = text.inputs.moment(session, job) else { return };
-    if session.call.config.readonly.value {
+    let config = session.call.config;
+    if config.is_read_only() || !config.direct_mode.value {
         return;
     }
     let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
@@ -208,6 +240,7 @@ impl Text {
         if !super::compile::names(&files, &job.compile.input) {
             return Err("the list of inputs lacks the source".to_owned());
         }
+        let files = super::compile::each_once(job, files);
         let inputs = Inputs::look(session, job, &files).map_err(|reason| reason.text)?;
         let text = text_digest(&ran.stdout, &inputs)?;
         let preprocessed = Preprocessed { text: &text, files: &files };
