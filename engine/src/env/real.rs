@@ -252,7 +252,9 @@ impl Env for RealEnv {
     }
 
     fn create_dir(&self, path: &Path, mode: u32) -> Result<()> {
-        let is_missing = |path: &&Path| is_root() && fs::symlink_metadata(path).is_err();
+        let is_shared = mode & 0o077 != 0;
+        let is_missing =
+            |path: &&Path| (is_root() || is_shared) && fs::symlink_metadata(path).is_err();
         let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
         fs::DirBuilder::new()
             .recursive(true)
@@ -263,7 +265,10 @@ impl Env for RealEnv {
             let mut options = fs::OpenOptions::new();
             options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY);
             if let Ok(directory) = options.open(made) {
-                give_to_owner(&directory, made);
+                widen(&directory, mode);
+                if is_root() {
+                    give_to_owner(&directory, made);
+                }
             }
         }
         Ok(())
@@ -355,9 +360,29 @@ fn open(path: &Path, mode: OpenMode) -> Result<RealFile> {
             options.create_new(true).mode(bits);
         }
     }
-    match options.open(path) {
-        Ok(file) => Ok(RealFile::new(file, path, writable)),
-        Err(error) => Err(Error::io("cannot open", error).at_path(path)),
+    let file = options.open(path).map_err(|error| Error::io("cannot open", error).at_path(path))?;
+    if let OpenMode::Create(bits) | OpenMode::CreateNew(bits) = mode {
+        widen(&file, bits);
+    }
+    Ok(RealFile::new(file, path, writable))
+}
+
+/// Gives a file or directory the bits for others that the umask of this process took away: a shared
+/// store is shared whoever makes its files. Where that is refused it stays as it is.
+fn widen(file: &fs::File, bits: u32) {
+    const OTHERS: u32 = 0o077;
+    if bits & OTHERS == 0 {
+        return;
+    }
+    // SAFETY: the call has no preconditions.
+    #[allow(unsafe_code)]
+    let user = unsafe { libc::geteuid() };
+    if let Ok(facts) = file.metadata()
+        && facts.uid() == user
+        && facts.mode() & bits & OTHERS != bits & OTHERS
+    {
+        let wider = facts.mode() & 0o7777 | bits;
+        let _ = file.set_permissions(fs::Permissions::from_mode(wider));
     }
 }
 
