@@ -26,6 +26,7 @@ const NEEDS: &[Need] = &[
     Need { program: "clang++", package: "clang", without: "compiles of C++ with clang" },
     Need { program: "cmake", package: "cmake", without: "builds with a compiler launcher" },
     Need { program: "ninja", package: "ninja-build", without: "builds under ninja" },
+    Need { program: "distcc", package: "distcc", without: "compiles behind distcc" },
     Need { program: "make", package: "make", without: "builds under make" },
     Need { program: "strace", package: "strace", without: "system calls: counts, faults" },
     Need { program: "mkfs.ext4", package: "e2fsprogs", without: "stores on a full ext4" },
