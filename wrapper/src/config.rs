@@ -137,8 +137,6 @@ pub struct Config {
     pub prefix_command: Setting<Vec<OsString>>,
     /// `prefix_command_cpp`: what is put before the compiler when it only preprocesses.
     pub prefix_command_cpp: Setting<Vec<OsString>>,
-    /// `store_failures`: keep the messages of failed compiles, too.
-    pub store_failures: Setting<bool>,
     /// `janitor`: who does the upkeep.
     pub janitor: Setting<Janitor>,
     /// `log`: a file that gets a line per event; none by default.
@@ -239,7 +237,6 @@ impl Config {
             sloppiness: Setting::default(Sloppiness::default()),
             prefix_command: Setting::default(Vec::new()),
             prefix_command_cpp: Setting::default(Vec::new()),
-            store_failures: Setting::default(false),
             janitor: Setting::default(Janitor::Detached),
             log: Setting::default(None),
             trace: Setting::default(None),

@@ -13,6 +13,8 @@
 //! into slashes and leaves a tab as it is. What is read then is a name of no file, and the caller,
 //! who looks at every file, stores nothing.
 
+pub mod template;
+
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -86,6 +86,11 @@ impl Mentions {
         Mentions(self.0 | other.0)
     }
 
+    /// What is mentioned beside the time macros.
+    pub fn without_time_macros(self) -> Mentions {
+        Mentions(self.0 & !(Mentions::TIME.0 | Mentions::DATE.0 | Mentions::TIMESTAMP.0))
+    }
+
     /// As a byte.
     pub fn bits(self) -> u8 {
         self.0

@@ -3,11 +3,14 @@
 //! 1. The compiler is never larder and never another compiler cache, however either is named or
 //!    linked; a name that leads to one of them is looked for further along `PATH`.
 //! 2. The compiler gets the user's environment, standard input and inherited descriptors (a
-//!    jobserver's too) as they are.
+//!    jobserver's too) as they are. On a miss it also gets `LARDER_DISABLE`, so that a
+//!    second larder behind it stands back, and `UNCACHED_ERR_FD`, the number of a descriptor:
+//!    what a wrapper around the compiler writes there is seen now and stored never.
 //! 3. Both output pipes are drained at the same time, so that neither side can wait for the other.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -22,6 +25,9 @@ use crate::outcome::{Counter, Reason};
 /// Programs that are passed over when a compiler is looked for. A distributor (distcc, icecc) is no
 /// cache: it stays, and its calls run uncached.
 const CACHES: [&str; 3] = ["ccache", "larder", "sccache"];
+
+/// The variable of the setting `disable`.
+const DISABLE_VARIABLE: &str = "LARDER_DISABLE";
 
 /// Where programs are looked for when `PATH` is not set, as `execvp` does.
 const PATH_DEFAULT: &str = "/bin:/usr/bin";
@@ -173,6 +179,39 @@ pub fn run(
     command.stdin(Stdio::inherit()).stdout(capture.stdout).stderr(capture.stderr);
     let output = command.spawn()?.wait_with_output()?;
     Ok(Ran { status: output.status, stdout: output.stdout, stderr: output.stderr })
+}
+
+/// Runs the compiler behind the words of a prefix, as rule 2 says.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_wrapped(
+    prefix: &[OsString],
+    compiler: &Path,
+    arguments: &[OsString],
+    capture: Capture,
+) -> io::Result<Ran> {
+    // A duplicate is inherited, unlike the descriptors that the standard library opens.
+    let uncached = rustix::io::dup(io::stderr()).ok();
+    let number = uncached.as_ref().map(|file| file.as_raw_fd().to_string());
+    let changes = [
+        (OsStr::new(DISABLE_VARIABLE), Some(OsStr::new("1"))),
+        (OsStr::new("UNCACHED_ERR_FD"), number.as_deref().map(OsStr::new)),
+    ];
+    let Some((program, words)) = prefix.split_first() else {
+        return run(compiler, arguments, &changes, capture);
+    };
+    let words = [words, &[compiler.into()], arguments].concat();
+    run(Path::new(program), &words, &changes, capture)
+}
+
+/// Becomes the compiler behind the words of a prefix; returns if there is none, or it cannot start.
+pub fn exec_wrapped(prefix: &[OsString], compiler: &Path, arguments: &[OsString]) {
+    if let Some((program, words)) = prefix.split_first() {
+        let mut command = Command::new(program);
+        command.env(DISABLE_VARIABLE, "1");
+        let _ = command.args(words).arg(compiler).args(arguments).exec();
+    }
 }
 
 /// Becomes the program. `name` is its first argument, as the user gave it; where larder was called

@@ -10,12 +10,13 @@
 //! |---|---|---|---|
 //! | scheme | yes | yes | keys of another version of these rules must not meet |
 //! | namespace | yes | yes | results are shared only within one |
+//! | leniency | yes | yes | `sloppiness`, `ignore_options`, `ignore_headers`, `hash_dir`, and whether there is a base directory: what one who asks for less may have is not for others |
 //! | toolchain | yes | yes | contents of driver, compiler, assembler, libraries (see `identity`) |
 //! | compiler path | yes | yes | the driver finds headers beside itself; its name selects a mode |
 //! | family and language | yes | yes | decide how arguments are understood |
-//! | arguments | yes | no | everything that `compiler` does not call irrelevant |
+//! | arguments | yes | no | everything that `compiler` does not call irrelevant, without `ignore_options`; paths in a base directory are relative to the working directory |
 //! | arguments after preprocessing | no | yes | what still counts when the text is made |
-//! | working directory | yes | yes | only where debug information or the like shows it, and, for the direct key, where a relative path is searched |
+//! | working directory | yes | yes | only where debug information or the like shows it, and, for the direct key, where a relative path is searched; in a base directory (`place`), the direct key has only what the prefix maps leave of it; never without `hash_dir` |
 //! | source | yes | no | digest of the input file |
 //! | named files | yes | yes | digests of files that options name |
 //! | outputs | yes | yes | kinds of the files asked for |
@@ -70,8 +71,10 @@ use std::path::{Path, PathBuf};
 use larder_engine::Key;
 
 use crate::compiler::{Compile, Family};
+use crate::config::Sloppiness;
 use crate::digest::Digest;
 use crate::manifest::Input;
+use crate::place::{Place, prefix_map};
 
 /// Raised whenever a rule of this module or of the argument tables changes.
 const SCHEME: u32 = 2;
@@ -92,12 +95,29 @@ pub struct Facts<'a> {
     pub compile: &'a Compile,
     /// The working directory.
     pub directory: &'a Path,
+    /// The working directory among the base directories.
+    pub place: Option<&'a Place>,
+    /// What does not count.
+    pub leniency: Leniency<'a>,
     /// Digest of the source; zeros until it is known, the preprocessed key has no use for it.
     pub source: Digest,
     /// Files named by options.
     pub named: &'a [Input],
     /// The environment.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+/// What the user asks to be left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Leniency<'a> {
+    /// Whether the working directory counts where the result shows it.
+    pub hash_dir: bool,
+    /// What need not be right.
+    pub sloppiness: Sloppiness,
+    /// Options that do not count.
+    pub ignore_options: &'a [OsString],
+    /// Headers that do not count.
+    pub ignore_headers: &'a [PathBuf],
 }
 
 /// What only the preprocessed key has.
@@ -114,23 +134,38 @@ type Write = fn(&mut Fields, &Facts<'_>, Option<&Preprocessed<'_>>);
 const INPUTS: &[(&str, u8, Write)] = &[
     ("scheme", BOTH, |fields, _, _| fields.number(u64::from(SCHEME))),
     ("namespace", BOTH, |fields, facts, _| fields.bytes(facts.namespace.as_bytes())),
+    ("leniency", BOTH, |fields, facts, _| {
+        let leniency = &facts.leniency;
+        fields.number(u64::from(leniency.hash_dir) | u64::from(facts.place.is_some()) << 1);
+        fields.number(u64::from(leniency.sloppiness.bits()));
+        fields.texts(leniency.ignore_options);
+        fields.number(leniency.ignore_headers.len() as u64);
+        leniency.ignore_headers.iter().for_each(|path| fields.text(path.as_os_str()));
+    }),
     ("toolchain", BOTH, |fields, facts, _| fields.bytes(facts.toolchain)),
     ("compiler path", BOTH, |fields, facts, _| fields.text(facts.compiler.as_os_str())),
     ("family and language", BOTH, |fields, facts, _| {
         fields.number(facts.compile.family as u64);
         fields.number(facts.compile.language as u64);
     }),
-    ("arguments", DIRECT, |fields, facts, _| fields.texts(&facts.compile.key_arguments)),
+    ("arguments", DIRECT, |fields, facts, _| {
+        fields.words(facts.place, &facts.compile.key_arguments);
+    }),
     ("arguments after preprocessing", PREPROCESSED, |fields, facts, _| {
         fields.texts(&facts.compile.key_arguments_after_preprocessing);
     }),
-    ("working directory", BOTH, |fields, facts, preprocessed| {
-        if facts.compile.cwd_matters {
+    ("working directory", BOTH, |fields, facts, preprocessed| match facts.place {
+        Some(place) if preprocessed.is_none() => fields.mapped(place, &facts.compile.arguments),
+        _ if !facts.leniency.hash_dir => {}
+        _ if facts.compile.cwd_matters => {
             fields.text(facts.directory.as_os_str());
             fields.text(&(facts.variable)("PWD").unwrap_or_default());
-        } else if preprocessed.is_none() && searches_relative_paths(facts) {
+        }
+        Some(place) => fields.text(place.directory().as_os_str()),
+        None if preprocessed.is_none() && searches_relative_paths(facts) => {
             fields.text(facts.directory.as_os_str());
         }
+        None => {}
     }),
     ("source", DIRECT, |fields, facts, _| fields.bytes(&facts.source)),
     ("named files", BOTH, |fields, facts, _| fields.inputs(facts.named)),
@@ -139,11 +174,12 @@ const INPUTS: &[(&str, u8, Write)] = &[
             fields.number(output.kind as u64);
         }
     }),
-    ("dependency file", BOTH, |fields, facts, _| {
+    ("dependency file", BOTH, |fields, facts, preprocessed| {
         if let Some(depfile) = &facts.compile.depfile {
             fields.number(u64::from(depfile.omits_system_headers));
             fields.number(u64::from(depfile.phony_targets));
-            fields.texts(&depfile.target_arguments);
+            let place = facts.place.filter(|_| preprocessed.is_none());
+            fields.words(place, &depfile.target_arguments);
         }
     }),
     ("text", PREPROCESSED, |fields, _, preprocessed| {
@@ -178,6 +214,10 @@ const ENVIRONMENT: &[(&str, u8)] = &[
     ("RC_DEBUG_OPTIONS", BOTH),
     ("SDKROOT", BOTH),
 ];
+
+/// Variables that only decide the language of messages.
+const LOCALE_VARIABLES: &[&str] =
+    &["LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LOCPATH", "OUTPUT_CHARSET"];
 
 /// Variables that make the compiler do or write something else than the arguments say.
 const UNSUPPORTED_VARIABLES: &[&str] = &[
@@ -225,9 +265,22 @@ pub fn messages_state(colored: bool, variable: impl Fn(&str) -> Option<OsString>
     for name in ["GCC_COLORS", "GCC_URLS", "TERM_URLS"] {
         fields.variable(variable(name));
     }
-    let mut first = [0; 8];
-    first.copy_from_slice(&fields.key().as_bytes()[..8]);
-    u64::from_le_bytes(first).max(1)
+    fields.state()
+}
+
+/// What a result is bound to that shows where it was made: the working directory, and the messages
+/// if it has any; never 0.
+pub fn place_state(
+    place: &Place,
+    messages: u64,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> u64 {
+    let mut fields = Fields::new("place");
+    fields.text(place.root().as_os_str());
+    fields.text(place.directory().as_os_str());
+    fields.variable(variable("PWD"));
+    fields.number(messages);
+    fields.state()
 }
 
 /// Where the toolchain of a driver is remembered.
@@ -268,8 +321,9 @@ fn hash_rows(
             write(&mut fields, facts, preprocessed);
         }
     }
+    let ignores_locale = facts.leniency.sloppiness.has(Sloppiness::LOCALE);
     for (name, row_keys) in ENVIRONMENT {
-        if row_keys & keys != 0 {
+        if row_keys & keys != 0 && !(ignores_locale && LOCALE_VARIABLES.contains(name)) {
             fields.bytes(name.as_bytes());
             fields.variable((facts.variable)(name));
         }
@@ -421,6 +475,29 @@ impl Fields {
         texts.iter().for_each(|text| self.text(text));
     }
 
+    /// Words of a command line; at a place, those below its root are the same in every checkout.
+    fn words(&mut self, place: Option<&Place>, words: &[OsString]) {
+        match place {
+            Some(place) => {
+                let words: Vec<OsString> =
+                    words.iter().map(|word| place.shared_word(word)).collect();
+                self.texts(&words);
+            }
+            None => self.texts(words),
+        }
+    }
+
+    /// What each prefix map leaves of the working directory: with the map and a relative name, that
+    /// says what becomes of the name.
+    fn mapped(&mut self, place: &Place, arguments: &[OsString]) {
+        let directory = place.directory().as_os_str().as_bytes();
+        for (_, old, _) in arguments.iter().filter_map(|word| prefix_map(word.as_bytes())) {
+            let rest = directory.strip_prefix(old);
+            self.number(u64::from(rest.is_some()));
+            self.bytes(rest.unwrap_or_default());
+        }
+    }
+
     fn inputs(&mut self, inputs: &[Input]) {
         self.number(inputs.len() as u64);
         for input in inputs {
@@ -438,6 +515,12 @@ impl Fields {
             }
             None => self.number(0),
         }
+    }
+
+    fn state(self) -> u64 {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.key().as_bytes()[..8]);
+        u64::from_le_bytes(first).max(1)
     }
 
     fn key(self) -> Key {

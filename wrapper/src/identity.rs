@@ -8,20 +8,24 @@
 //!    the remembered parts with the files through the digest cache and runs nothing.
 //! 3. If any part differs, or a *witness* does (the loader's cache, which can change what is
 //!    loaded), all are looked for anew. Witnesses do not enter the identity.
-//! 4. A driver that is no ELF program may do anything: calls through it are not cached.
+//! 4. `compiler_check` decides what of it is the identity: the contents; name, size and mtime;
+//!    nothing; a text; or what a command prints, which is then run for each call.
+//! 5. A driver that is no ELF program may do anything: calls through it are not cached.
 
 use std::collections::HashSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use larder_engine::{Entry, RecordKind, Section, SectionKind, Store};
 
 use crate::compiler::{Compile, Family, Language};
+use crate::config::CompilerCheck;
 use crate::digest::{Digest, Digests};
 use crate::fingerprint::toolchain_key;
 use crate::manifest::Input;
@@ -71,8 +75,21 @@ impl Toolchain {
         compiler: &Path,
         store: &Store,
         digests: &Digests,
+        check: &CompilerCheck,
     ) -> Result<Toolchain, Reason> {
-        let failed = |text: String| Reason::new(Counter::CompilerCheckFailed, text);
+        let mut toolchain = Toolchain::by_content(compile, compiler, store, digests)?;
+        if let Some(identity) = toolchain.checked(compiler, check).map_err(failed)? {
+            toolchain.identity = identity;
+        }
+        Ok(toolchain)
+    }
+
+    fn by_content(
+        compile: &Compile,
+        compiler: &Path,
+        store: &Store,
+        digests: &Digests,
+    ) -> Result<Toolchain, Reason> {
         let driver = digests
             .look(compiler)
             .map_err(|error| failed(format!("cannot read {}: {error}", compiler.display())))?;
@@ -89,6 +106,32 @@ impl Toolchain {
         // A toolchain that cannot be remembered is asked for again.
         let _ = store.put(&Entry::new(key, RecordKind::Blob, vec![section]));
         Ok(toolchain)
+    }
+
+    /// The identity by anything else than contents.
+    fn checked(&self, compiler: &Path, check: &CompilerCheck) -> Result<Option<Digest>, String> {
+        let mut hasher = blake3::Hasher::new();
+        match check {
+            CompilerCheck::Content => return Ok(None),
+            CompilerCheck::None => hasher.update(b"none"),
+            CompilerCheck::Text(text) => hasher.update(b"text").update(text.as_bytes()),
+            CompilerCheck::Mtime => {
+                hasher.update(b"mtime");
+                for part in &self.parts {
+                    let facts = fs::metadata(&part.path).map_err(|error| error.to_string())?;
+                    let name = part.path.file_name().unwrap_or_default().as_bytes();
+                    hasher.update(&(name.len() as u64).to_le_bytes()).update(name);
+                    for number in [facts.size() as i64, facts.mtime(), facts.mtime_nsec()] {
+                        hasher.update(&number.to_le_bytes());
+                    }
+                }
+                &mut hasher
+            }
+            CompilerCheck::Command(words) => {
+                hasher.update(b"command").update(&printed(words, compiler)?)
+            }
+        };
+        Ok(Some(*hasher.finalize().as_bytes()))
     }
 
     fn is_current(&self, digests: &Digests) -> bool {
@@ -147,6 +190,26 @@ impl Toolchain {
         let [parts, witnesses] = lists;
         let asked = Asked { epoch_is_honoured, preincluded };
         rest.is_empty().then(|| Toolchain::new(parts, witnesses, asked))
+    }
+}
+
+fn failed(text: String) -> Reason {
+    Reason::new(Counter::CompilerCheckFailed, text)
+}
+
+/// What the command of `compiler_check` prints.
+fn printed(words: &[String], compiler: &Path) -> Result<Vec<u8>, String> {
+    let word = |word: &String| match word.as_str() {
+        "%compiler%" => compiler.as_os_str().to_owned(),
+        _ => OsString::from(word),
+    };
+    let mut words = words.iter().map(word);
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).env("LARDER_DISABLE", "1");
+    let output = run(&mut command)?;
+    match output.status.success() {
+        true => Ok([output.stdout, output.stderr].concat()),
+        false => Err(format!("compiler_check ended with {}", output.status)),
     }
 }
 

@@ -18,6 +18,8 @@ mod lookup;
 mod precompiled;
 mod probed;
 mod records;
+mod settings;
+mod shared;
 pub mod upkeep;
 
 use std::cell::RefCell;
@@ -36,11 +38,12 @@ use crate::compiler::{Compile, Family};
 use crate::config::Config;
 use crate::digest::{Digest, Digests, Mentions};
 use crate::exec;
-use crate::fingerprint::{Facts, messages_state, unsupported_variable};
+use crate::fingerprint::{Facts, messages_state, place_state, unsupported_variable};
 use crate::identity::Toolchain;
 use crate::log::Log;
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};
+use crate::place::Place;
 
 /// The exit status of a shell for a command that is not there.
 const STATUS_NOT_FOUND: i32 = 127;
@@ -78,6 +81,7 @@ struct Session<'a> {
 struct Job {
     compile: Compile,
     directory: PathBuf,
+    place: Option<Place>,
     toolchain: Toolchain,
     source: Digest,
     /// What the arguments mention; the inputs add theirs.
@@ -90,6 +94,24 @@ struct Job {
 impl Job {
     fn messages_state(&self) -> u64 {
         messages_state(self.colored, |name| env::var_os(name))
+    }
+
+    /// What a result is bound to beside its inputs, as manifests keep it: 0 for nothing.
+    fn state(&self, has_messages: bool, shows_place: bool) -> u64 {
+        let messages = if has_messages { self.messages_state() } else { 0 };
+        match &self.place {
+            Some(place) if shows_place => place_state(place, messages, |name| env::var_os(name)),
+            _ => messages,
+        }
+    }
+
+    /// Every state that a result for this call may be bound to.
+    fn states(&self) -> Vec<u64> {
+        let mut states = vec![self.state(false, false), self.state(true, false)];
+        if self.place.is_some() {
+            states.extend([self.state(false, true), self.state(true, true)]);
+        }
+        states
     }
 }
 
@@ -134,6 +156,11 @@ pub fn run(program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
         if let Some(status) = status {
             exec::end_like(status)
         }
+    }
+    let is_compiler =
+        compiler::family_of(compiler.file_name().unwrap_or_default(), &file).is_some();
+    if is_compiler && !config.disable.value {
+        exec::exec_wrapped(&config.prefix_command.value, &compiler, arguments);
     }
     let name = if is_link { compiler.as_os_str() } else { program };
     exec::exec_passthrough(&compiler, name, arguments)
@@ -293,9 +320,12 @@ impl Session<'_> {
             let text = format!("{} is no known compiler", self.call.compiler.display());
             Reason::new(Counter::CompilerCheckFailed, text)
         })?;
-        let compile = compiler::parse(family, language, self.call.arguments, &directory)?;
+        let mut compile = compiler::parse(family, language, self.call.arguments, &directory)?;
+        settings::apply(self.call.config, &mut compile);
         check_length(&compile)?;
-        let toolchain = Toolchain::of(&compile, self.call.compiler, &self.store, &self.digests)?;
+        let check = &self.call.config.compiler_check.value;
+        let toolchain =
+            Toolchain::of(&compile, self.call.compiler, &self.store, &self.digests, check)?;
         let source = self.source(&compile)?;
         let named = self.named(&compile)?;
         let colored = wants_colors(&compile);
@@ -305,10 +335,11 @@ impl Session<'_> {
         }
         let mut job = Job {
             compile,
+            place: Place::of(&self.call.config.base_dirs.value, &directory),
             directory,
             toolchain,
             source,
-            mentions,
+            mentions: self.counted(mentions),
             named,
             direct: Key::of(b""),
             colored,
@@ -347,6 +378,8 @@ impl Session<'_> {
             compiler: self.call.compiler,
             compile: &job.compile,
             directory: &job.directory,
+            place: job.place.as_ref(),
+            leniency: settings::leniency(self.call.config),
             source: job.source,
             named: &job.named,
             variable: &|name| env::var_os(name),

@@ -27,5 +27,6 @@ pub mod exec;
 pub mod files;
 pub mod log;
 pub mod outcome;
+pub mod place;
 pub mod stats;
 pub mod trace;

@@ -23,6 +23,8 @@ use larder_engine::{Error, Record, SectionKind, Store, Uncloned};
 use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
 
 use crate::compiler::{Compile, Family};
+use crate::depfile::template;
+use crate::place::Place;
 
 /// Set-user-id and set-group-id.
 const SET_ID_BITS: u32 = 0o6000;
@@ -95,7 +97,8 @@ enum Writing {
 }
 
 /// Reads everything that `compile` asks for; `None` if the record is damaged or lacks a part.
-pub fn read(source: Source<'_>, compile: &Compile) -> Option<Restorable> {
+/// A dependency file that was written elsewhere is rendered for `place`.
+pub fn read(source: Source<'_>, compile: &Compile, place: Option<&Place>) -> Option<Restorable> {
     let record = source.record;
     let find = |kind| record.sections().iter().position(|section| section.kind == Some(kind));
     let text = |kind| match find(kind) {
@@ -106,7 +109,12 @@ pub fn read(source: Source<'_>, compile: &Compile) -> Option<Restorable> {
     if let Some(depfile) = &compile.depfile {
         let section = find(SectionKind::Dependencies)?;
         let source = Source { file_clone: false, ..source };
-        let file = pending(source, section, &depfile.path, Writing::Into)?;
+        let mut file = pending(source, section, &depfile.path, Writing::Into)?;
+        if let Content::Bytes { data, .. } = &mut file.content
+            && template::is_template(data)
+        {
+            *data = template::render(data, compile.family, place?)?;
+        }
         files.push(Pending { is_object: false, ..file });
     }
     let writing = match compile.family {

@@ -146,7 +146,7 @@ impl Sandbox {
         let entries = fs::read_dir(self.work()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let is_output = |name: &String| {
-            name.ends_with(".o") || name.ends_with(".d") || name.starts_with(".larder")
+            name.ends_with(".o") || name.ends_with(".d") || name.starts_with(".larder-")
         };
         names.filter(is_output).collect()
     }

@@ -36,7 +36,7 @@ pub(super) fn find(
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Some((path, Err(error.to_string()))),
         }
-        let has = |marker: &_| rustix::fs::stat(&directory.join(marker)).is_ok();
+        let has = |marker: &_| rustix::fs::stat(directory.join(marker)).is_ok();
         if config.ceiling_markers.value.iter().any(has) {
             return None;
         }

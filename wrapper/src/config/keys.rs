@@ -182,8 +182,6 @@ pub(super) const KEYS: &[Key] = &[
     key("prefix_command_cpp", "LARDER_PREFIX_COMMAND_CPP", SafeDirectory,
         Words(|config| &mut config.prefix_command_cpp),
         "a command that is put before the compiler when it only preprocesses"),
-    key("store_failures", "LARDER_STORE_FAILURES", Any, Switch(|config| &mut config.store_failures),
-        "keep the messages of failed compiles, too"),
     key("janitor", "LARDER_JANITOR", Any, Other(set_janitor, show_janitor),
         "who does the upkeep: detached, inline or off"),
     key("log", "LARDER_LOG", SafeDirectory, File(|config| &mut config.log),

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::directory::FILE_NAME;
 use super::*;
 
 fn config(variables: &[(&str, &str)]) -> Config {
@@ -110,4 +111,98 @@ fn a_file_that_is_no_toml_or_missing_changes_nothing() {
     fs::write(&path, "= = =").unwrap();
     assert_eq!(config(&[("LARDER_CONFIG", file)]).problems.len(), 1);
     assert!(config(&[("HOME", dir.path().to_str().unwrap())]).problems.is_empty());
+}
+
+fn config_in(directory: &Path, variables: &[(&str, &str)]) -> Config {
+    let variable =
+        |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+    Config::from_sources(variable, Some(directory))
+}
+
+#[test]
+fn the_nearest_file_of_a_directory_counts_up_to_a_ceiling() {
+    let top = tempfile::tempdir().unwrap();
+    let top = top.path().canonicalize().unwrap();
+    let deep = top.join("a/b/c");
+    fs::create_dir_all(&deep).unwrap();
+    let space = |variables: &[(&str, &str)]| config_in(&deep, variables).namespace.value;
+    fs::write(top.join(FILE_NAME), "namespace = \"top\"").unwrap();
+    assert_eq!(space(&[]), "top");
+    assert_eq!(space(&[("LARDER_CEILING_DIRS", top.to_str().unwrap())]), "");
+    assert_eq!(space(&[("HOME", top.to_str().unwrap())]), "");
+    assert_eq!(space(&[("HOME", "/h"), ("LARDER_NAMESPACE", "mine")]), "mine");
+    assert_eq!(space(&[("HOME", "/h"), ("LARDER_CONFIG", "/dev/null/none")]), "");
+    fs::create_dir(top.join("a/b/.git")).unwrap();
+    assert_eq!(space(&[]), "");
+    assert_eq!(space(&[("LARDER_CEILING_MARKERS", ".hg")]), "top");
+    fs::write(top.join("a/b").join(FILE_NAME), "namespace = \"project\"").unwrap();
+    assert_eq!(space(&[]), "project");
+    fs::write(deep.join(FILE_NAME), "disable = true").unwrap();
+    assert_eq!(space(&[]), "");
+}
+
+#[test]
+fn a_file_of_a_directory_is_about_no_store_and_starts_no_program_unless_it_is_safe() {
+    let top = tempfile::tempdir().unwrap();
+    let top = top.path().canonicalize().unwrap();
+    let text = "dir = \"/elsewhere\"\nmax_size = \"1G\"\nsafe_dirs = [\"/\"]\nlog = \"/l\"\n\
+                prefix_command = \"p q\"\nbase_dirs = [\".\", \"sub\"]\n\
+                ignore_options = \"-a -b\"\n";
+    fs::write(top.join(FILE_NAME), text).unwrap();
+    let safe = top.parent().unwrap().to_str().unwrap();
+    for is_safe in [false, true] {
+        let variables = [("HOME", "/h"), ("LARDER_SAFE_DIRS", safe)];
+        let config = config_in(&top, &variables[..1 + usize::from(is_safe)]);
+        assert_eq!(config.dir.value, Some("/h/.cache/larder".into()));
+        assert_eq!(config.max_size_bytes.value, MAX_SIZE_BYTES_DEFAULT);
+        assert_eq!(config.log.value.is_some(), is_safe);
+        assert_eq!(config.prefix_command.value.len(), if is_safe { 2 } else { 0 });
+        assert_eq!(config.base_dirs.value, [top.clone(), top.join("sub")]);
+        assert_eq!(config.ignore_options.value, ["-a", "-b"]);
+        assert_eq!(config.problems.len(), if is_safe { 3 } else { 5 }, "{:?}", config.problems);
+    }
+    fs::rename(top.join(FILE_NAME), top.join("real")).unwrap();
+    std::os::unix::fs::symlink("real", top.join(FILE_NAME)).unwrap();
+    let config = config_in(&top, &[]);
+    assert!(config.base_dirs.value.is_empty() && config.problems.len() == 1, "{config:?}");
+}
+
+#[test]
+fn settings_that_exclude_each_other_and_odd_values_are_told() {
+    let config = config(&[
+        ("LARDER_DEPEND_MODE", "1"),
+        ("LARDER_DIRECT_MODE", "0"),
+        ("LARDER_BASE_DIRS", "/a/one/:/:/b/../c:/d\"e:/f"),
+        ("LARDER_SLOPPINESS", "time_macros,everything locale"),
+        ("LARDER_UMASK", "9"),
+        ("LARDER_COMPILER_CHECK", ""),
+    ]);
+    assert!(!config.depend_mode.value);
+    assert_eq!(config.base_dirs.value, [PathBuf::from("/a/one"), "/f".into()]);
+    assert_eq!(config.umask.value, 0o077);
+    assert_eq!(config.compiler_check.value, CompilerCheck::Content);
+    assert!(config.sloppiness.value.has(Sloppiness::TIME_MACROS));
+    let told = config.problems.join("\n");
+    assert!(told.contains("has everything, which larder does not know; the rest counts"), "{told}");
+    assert_eq!(config.problems.len(), 7, "{told}");
+    assert!(config.describe().contains("sloppiness = \"locale,time_macros\"  (environment"));
+}
+
+#[test]
+fn each_setting_is_shown_with_its_origin() {
+    let shown = config(&[]).describe();
+    for key in KEYS {
+        assert_eq!(key.variable, format!("LARDER_{}", key.name.to_uppercase()));
+        assert!(shown.contains(&format!("{} = ", key.name)), "{}", key.name);
+    }
+    assert_eq!(shown.lines().filter(|line| line.ends_with("(default)")).count(), KEYS.len());
+}
+
+/// README has a row for each setting.
+#[test]
+fn each_setting_is_documented() {
+    let text = include_str!("../../../docs/settings.md");
+    for key in KEYS {
+        assert!(text.contains(&format!("| `{}` |", key.name)), "{}", key.name);
+    }
 }

@@ -48,8 +48,8 @@ impl Text {
         }
     }
 
-    /// The paths of a list, with colons between them. Each is absolute, or relative to the directory
-    /// whose file says so.
+    /// The paths of a list, with colons between them. Each is absolute, or relative to the
+    /// directory whose file says so.
     pub(super) fn paths(self, origin: &Origin) -> Result<Vec<PathBuf>, String> {
         let directory = match origin {
             Origin::Directory(file) => file.parent(),
@@ -188,6 +188,11 @@ impl Sloppiness {
     /// Whether it has all of `other`.
     pub fn has(self, other: Sloppiness) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// As a number.
+    pub fn bits(self) -> u16 {
+        self.0
     }
 
     /// The known ones of some names, and the unknown names.

@@ -44,6 +44,11 @@ struct Sample {
     compiler: PathBuf,
     compile: Compile,
     directory: PathBuf,
+    place: Option<Place>,
+    hash_dir: bool,
+    sloppiness: Sloppiness,
+    ignore_options: Vec<OsString>,
+    ignore_headers: Vec<PathBuf>,
     source: Digest,
     named: Vec<Input>,
     variables: Vec<(String, String)>,
@@ -72,6 +77,11 @@ fn sample() -> Sample {
         compiler: "/usr/bin/gcc".into(),
         compile,
         directory: "/here".into(),
+        place: None,
+        hash_dir: true,
+        sloppiness: Sloppiness::default(),
+        ignore_options: Vec::new(),
+        ignore_headers: Vec::new(),
         source: [2; 32],
         named: Vec::new(),
         variables: vec![("PWD".into(), "/here".into())],
@@ -102,6 +112,13 @@ fn difference(one: &Sample, other: &Sample) -> u8 {
             compiler: &sample.compiler,
             compile: &sample.compile,
             directory: &sample.directory,
+            place: sample.place.as_ref(),
+            leniency: Leniency {
+                hash_dir: sample.hash_dir,
+                sloppiness: sample.sloppiness,
+                ignore_options: &sample.ignore_options,
+                ignore_headers: &sample.ignore_headers,
+            },
             source: sample.source,
             named: &sample.named,
             variable: &variable,
@@ -232,4 +249,40 @@ fn the_text_does_not_decide_where_columns_or_comments_are_seen() {
     for option in ["-g", "-ggdb3", "-fsanitize=undefined", "--coverage", "-Wextra", "-imacros"] {
         assert!(!with(option), "{option}");
     }
+}
+
+#[test]
+fn what_one_user_leaves_out_is_no_key_of_another() {
+    let base = sample();
+    check(BOTH, &base, |sample| sample.hash_dir = false);
+    check(BOTH, &base, |sample| sample.sloppiness = Sloppiness::TIME_MACROS);
+    check(BOTH, &base, |sample| sample.sloppiness = Sloppiness::LOCALE);
+    check(BOTH, &base, |sample| sample.ignore_options = vec!["-DX".into()]);
+    check(BOTH, &base, |sample| sample.ignore_headers = vec!["/x.h".into()]);
+    check(BOTH, &base, |sample| sample.place = Place::of(&["/here".into()], Path::new("/here")));
+}
+
+/// The same call in two checkouts under one base directory each.
+#[test]
+fn a_checkout_has_the_direct_key_of_another_and_its_own_preprocessed_key() {
+    let at = |root: &str| {
+        let mut sample = sample();
+        let root = |path: &str| format!("{root}{path}");
+        sample.compile.key_arguments = vec!["-c".into(), root("/a.c").into(), "-I../inc".into()];
+        sample.compile.depfile =
+            Some(Depfile { target_arguments: vec![root("/b/a.o").into()], ..depfile() });
+        sample.directory = root("/b").into();
+        sample.place = Place::of(&[root("").into()], &sample.directory);
+        sample.compile.cwd_matters = true;
+        let map = format!("-ffile-prefix-map={}=.", root(""));
+        sample.compile.arguments.push(map.clone().into());
+        sample.compile.key_arguments.push(map.into());
+        sample
+    };
+    assert_eq!(difference(&at("/one"), &at("/another")), PREPROCESSED);
+    assert_eq!(difference(&at("/one"), &at("/one")), 0);
+    // What the map leaves of the directory counts.
+    let mut elsewhere = at("/another");
+    elsewhere.compile.arguments = vec!["-ffile-prefix-map=/an=.".into()];
+    assert_eq!(difference(&at("/one"), &elsewhere), BOTH);
 }

@@ -20,6 +20,7 @@ use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
 use super::records::{read_manifest, trace_lookup};
+use super::shared::{self, Made};
 use super::{Job, Session, guarded, pass_on, precompiled, probed};
 use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};
@@ -28,6 +29,7 @@ use crate::fingerprint::{records_additions, records_trace, result_key};
 use crate::manifest::Input;
 use crate::moment::moment;
 use crate::outcome::{Counter, Reason};
+use crate::place::Place;
 use crate::{capture, depfile};
 
 /// The coarse clock ticks every 1 to 10 ms; if it stays behind for longer, the clock was set back,
@@ -65,7 +67,7 @@ pub(super) fn run_and_store(
     }
     let has_started_after = session.wait_for_start();
     let capture = Capture { stdout: Stream::Collect, stderr: Stream::Collect };
-    let ran = exec::run(session.call.compiler, &arguments, &[], capture);
+    let ran = session.run_compiler(&arguments, capture);
     let mut ran =
         ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
     let traced = match listing {
@@ -182,7 +184,7 @@ fn list_afterwards(session: &Session<'_>, job: &Job) -> io::Result<Vec<PathBuf>>
     let mut arguments: Vec<OsString> = vec!["-M".into(), "-MF".into(), list.path().into()];
     arguments.extend(job.compile.preprocess_arguments.iter().cloned());
     let capture = Capture { stdout: Stream::Discard, stderr: Stream::Discard };
-    let ran = exec::run(session.call.compiler, &arguments, &[], capture)?;
+    let ran = session.run_preprocessor(&arguments, capture)?;
     if !ran.status.success() {
         return Err(io::Error::other(format!("the preprocessor ended with {}", ran.status)));
     }
@@ -215,19 +217,21 @@ fn store(
         return Ok(());
     }
     let real_bytes = sections.iter().map(|section| section.data.len() as u64).sum();
-    let messages = if ran.stderr.is_empty() { 0 } else { job.messages_state() };
-    let result = result_key(&job.direct, &inputs.list, &moment, messages);
+    let has_messages = !ran.stderr.is_empty();
+    let shows_place = shows_place(session, job, &inputs, ran, &mut sections);
+    let state = job.state(has_messages, shows_place);
+    let result = result_key(&job.direct, &inputs.list, &moment, state);
     let mut entries = Vec::new();
     if session.call.config.direct_mode.value {
         // Read again, because another process may have added to it during the compile.
         let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
-        manifest.add(result, messages, (inputs.mentions, moment), &inputs.list);
+        manifest.add(result, state, (inputs.mentions, moment), &inputs.list);
         let manifest = Section::new(SectionKind::Manifest, manifest.encode());
         entries.push(Entry::new(job.direct, RecordKind::Manifest, vec![manifest]));
     }
     entries.push(Entry::new(result, RecordKind::Result, sections));
     // Source lines in messages show what the preprocessed text does not.
-    if let Some(alias) = alias.filter(|_| messages == 0) {
+    if let Some(alias) = alias.filter(|_| !has_messages) {
         let section = Section::new(SectionKind::AliasKey, &result.as_bytes()[..]);
         entries.push(Entry::new(alias, RecordKind::Alias, vec![section]));
     }
@@ -241,11 +245,31 @@ fn store(
     Ok(())
 }
 
+/// Whether the result is good for this directory only; else its dependency file is good for others.
+fn shows_place(
+    session: &Session<'_>,
+    job: &Job,
+    inputs: &Inputs,
+    ran: &Ran,
+    sections: &mut [Section<'_>],
+) -> bool {
+    let Some(place) = &job.place else { return false };
+    let has_messages = !ran.stdout.is_empty() || !ran.stderr.is_empty();
+    let mut made = Made { reads_names: inputs.has_names, has_messages, sections };
+    let why = shared::shows_place(session, job, place, &mut made);
+    if let Some(why) = why {
+        session.log(format_args!("kept for this directory: {why}"));
+    }
+    why.is_some()
+}
+
 /// The inputs of one run, as they were before it.
 pub(super) struct Inputs {
     pub(super) list: Vec<Input>,
     pub(super) mentions: Mentions,
     mtimes_secs: Vec<i64>,
+    /// Whether one had an absolute name below the root, which `list` has relative.
+    has_names: bool,
 }
 
 impl Inputs {
@@ -255,10 +279,19 @@ impl Inputs {
         job: &Job,
         files: &[PathBuf],
     ) -> Result<Inputs, Reason> {
-        let mut inputs =
-            Inputs { list: Vec::new(), mentions: job.mentions, mtimes_secs: Vec::new() };
+        let mut inputs = Inputs {
+            list: Vec::new(),
+            mentions: job.mentions,
+            mtimes_secs: Vec::new(),
+            has_names: false,
+        };
         for path in files {
-            inputs.look_at(session, path)?;
+            if *path == job.compile.input || session.counts(path) {
+                inputs.look_at(session, path)?;
+            } else {
+                let is_named = |place: &Place| place.shared(path).is_some();
+                inputs.has_names |= job.place.as_ref().is_some_and(is_named);
+            }
         }
         inputs.look_at_probed(session, job)?;
         precompiled::check_source(&job.compile)?;
@@ -272,7 +305,17 @@ impl Inputs {
                 return Err(modified(&named.path, "is not what it was"));
             }
         }
+        inputs.share_names(job.place.as_ref());
         Ok(inputs)
+    }
+
+    fn share_names(&mut self, place: Option<&Place>) {
+        for input in &mut self.list {
+            if let Some(shared) = place.and_then(|place| place.shared(&input.path)) {
+                input.path = shared;
+                self.has_names = true;
+            }
+        }
     }
 
     /// clang lists what `__has_include` found.
@@ -301,7 +344,7 @@ impl Inputs {
         let seen = look_before(session, path)?;
         precompiled::check(path)?;
         self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
-        self.mentions = self.mentions.union(seen.mentions);
+        self.mentions = self.mentions.union(session.counted(seen.mentions));
         self.mtimes_secs.push(seen.mtime_secs);
         Ok(())
     }
@@ -318,7 +361,7 @@ impl Inputs {
 /// What a file is, if it was the same when the run began.
 fn look_before(session: &Session<'_>, path: &Path) -> Result<crate::digest::Seen, Reason> {
     let seen = session.digests.look(path).map_err(|error| modified(path, &error.to_string()))?;
-    if seen.changed_ns >= session.call.started_ns {
+    if seen.changed_ns >= session.call.started_ns && !session.takes_changed(path) {
         return Err(modified(path, "changed during the compile"));
     }
     Ok(seen)

@@ -7,7 +7,6 @@ use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
 use super::compile::Inputs;
 use super::records::{read_manifest, read_section, trace_lookup};
 use super::{Answer, Job, Session, code};
-use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions, Seen};
 use crate::fingerprint::{Preprocessed, preprocessed_key, result_key, text_decides};
 use crate::manifest::{Manifest, Variant};
@@ -36,7 +35,7 @@ pub(super) fn answer(session: &Session<'_>) -> Answer {
     };
     session.count(Counter::LocalStorageReadHit);
     if let Some(variant) = fitting(session, &job, &manifest) {
-        if let Some(answer) = restored(session, &job.compile, &variant.result) {
+        if let Some(answer) = restored(session, &job, &variant.result) {
             session.count(Counter::DirectCacheHit);
             session.log(format_args!("direct hit for {}", job.compile.input.display()));
             return answer;
@@ -53,8 +52,8 @@ pub(super) fn answer(session: &Session<'_>) -> Answer {
 }
 
 impl Session<'_> {
-    /// What follows where no manifest led to a result: the compile, which only a store that is asked
-    /// by manifests alone does not want to see.
+    /// What follows where no manifest led to a result: the compile, whose result a store
+    /// that is asked by manifests alone does not take.
     fn direct_miss(&self, job: Box<Job>) -> Answer {
         if self.call.config.readonly_direct.value {
             let text =
@@ -72,9 +71,9 @@ fn fitting<'a>(session: &Session<'_>, job: &Job, manifest: &'a Manifest) -> Opti
         let look = || session.digests.look(manifest.paths().get(path)?).ok();
         seen.get(path)?.get_or_init(look).as_ref()
     };
-    let messages = job.messages_state();
+    let states = job.states();
     manifest.newest_first().find(|variant| {
-        (variant.messages == 0 || variant.messages == messages)
+        states.contains(&variant.messages)
             && manifest
                 .inputs_of(variant)
                 .all(|(path, digest)| look(path).is_some_and(|seen| seen.digest == *digest))
@@ -96,7 +95,8 @@ fn is_the_moment<I: Iterator<Item = i64>>(
 }
 
 /// Restores the result at `key`; `None` if it is missing, damaged or cannot be written.
-fn restored(session: &Session<'_>, compile: &Compile, key: &Key) -> Option<Answer> {
+fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Answer> {
+    let compile = &job.compile;
     let record = session.store.get(key).unwrap_or_else(|error| {
         session.log(format_args!("cannot read a result: {error}"));
         session.count(Counter::StoreCorrupt);
@@ -110,7 +110,7 @@ fn restored(session: &Session<'_>, compile: &Compile, key: &Key) -> Option<Answe
     session.count(Counter::LocalStorageReadHit);
     let file_clone = session.call.config.file_clone.value;
     let source = Source { store: &session.store, record: &record, file_clone };
-    let Some(restorable) = restore::read(source, compile) else {
+    let Some(restorable) = restore::read(source, compile, job.place.as_ref()) else {
         session.count(Counter::StoreCorrupt);
         session.count(Counter::LocalStorageMiss);
         session.log(format_args!("a result is damaged or lacks an output"));
@@ -144,8 +144,8 @@ fn count_objects(session: &Session<'_>, restored: &Restored) {
     }
 }
 
-/// Runs the preprocessor, and asks for the text that it makes where that decides, and for the inputs
-/// that it read.
+/// Runs the preprocessor, and asks for the text that it makes where that decides, and for the
+/// inputs that it read.
 fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
     let text = match Text::make(session, &job) {
         Ok(text) => text,
@@ -165,8 +165,7 @@ fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
     if alias.is_some() && by_alias.is_none() {
         session.count(Counter::LocalStorageReadMiss);
     }
-    let by_alias =
-        by_alias.and_then(|result| Some((result, restored(session, &job.compile, &result)?)));
+    let by_alias = by_alias.and_then(|result| Some((result, restored(session, &job, &result)?)));
     let found = by_alias.or_else(|| by_inputs(session, &job, &text));
     let Some((result, answer)) = found else {
         session.count(Counter::PreprocessedCacheMiss);
@@ -185,9 +184,9 @@ fn by_inputs(session: &Session<'_>, job: &Job, text: &Text) -> Option<(Key, Answ
         return None;
     }
     let moment = text.inputs.moment(session, job)?;
-    [0, job.messages_state()].into_iter().find_map(|messages| {
-        let result = result_key(&job.direct, &text.inputs.list, &moment, messages);
-        Some((result, restored(session, &job.compile, &result)?))
+    job.states().into_iter().find_map(|state| {
+        let result = result_key(&job.direct, &text.inputs.list, &moment, state);
+        Some((result, restored(session, job, &result)?))
     })
 }
 
@@ -199,8 +198,9 @@ fn remember(session: &Session<'_>, job: &Job, text: &Text, result: &Key) {
         return;
     }
     let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
-    // Only results without messages have a preprocessed key.
-    manifest.add(*result, 0, (text.inputs.mentions, moment), &text.inputs.list);
+    // Only results without messages have a preprocessed key. It belongs to one directory.
+    let state = job.state(false, job.place.is_some());
+    manifest.add(*result, state, (text.inputs.mentions, moment), &text.inputs.list);
     let section = Section::new(SectionKind::Manifest, manifest.encode());
     session.put(vec![Entry::new(job.direct, RecordKind::Manifest, vec![section])]);
 }
@@ -223,8 +223,8 @@ impl Text {
             stdout: crate::exec::Stream::Collect,
             stderr: crate::exec::Stream::Collect,
         };
-        let ran = crate::exec::run(session.call.compiler, &arguments, &[], capture)
-            .map_err(|error| error.to_string())?;
+        let ran =
+            session.run_preprocessor(&arguments, capture).map_err(|error| error.to_string())?;
         if !ran.status.success() {
             return Err(format!("the preprocessor ended with {}", ran.status));
         }

@@ -1,0 +1,226 @@
+//! Whether a result may be handed out in another checkout: whether nothing in it shows where it was
+//! made.
+//!
+//! Looking for the path in the outputs is not enough: `sizeof __FILE__` shows its length, and what
+//! is compressed shows nothing to a search. So a result is shared only if each way that a path is
+//! known to take into an output is closed:
+//!
+//! 1. Every option is one of [`NEUTRAL`] or [`NEUTRAL_STARTS`], and the only output beside the
+//!    dependency file is the object. What is not known to be neutral (sanitizers, coverage,
+//!    link-time optimisation, ...) is taken to show the path.
+//! 2. Debug information: the user's prefix maps replace the working directory, and `PWD` gives it
+//!    no other name.
+//! 3. Names of files: where a source, header or search directory was named absolutely, the
+//!    preprocessed text shows no path (`__FILE__` is expanded there) and does not ask for names in
+//!    ways that the preprocessor leaves to the compiler; and there are no messages.
+//! 4. The dependency file has a [template](crate::depfile::template).
+//! 5. And then the path is looked for in the outputs all the same.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use larder_engine::{Section, SectionKind};
+
+use super::{Job, Session};
+use crate::compiler::{Compile, Family};
+use crate::depfile::template;
+use crate::exec::{Capture, Stream};
+use crate::place::{Place, prefix_map};
+
+/// Options that let no path into an object, as they stand.
+const NEUTRAL: &[&str] = &[
+    "-ansi",
+    "-c",
+    "-faligned-new",
+    "-fasynchronous-unwind-tables",
+    "-fbuiltin",
+    "-fchar8_t",
+    "-fcommon",
+    "-fconcepts",
+    "-fcoroutines",
+    "-fdata-sections",
+    "-fexceptions",
+    "-ffast-math",
+    "-ffile-compilation-dir=.",
+    "-ffreestanding",
+    "-ffunction-sections",
+    "-fhosted",
+    "-fmerge-all-constants",
+    "-fms-extensions",
+    "-fomit-frame-pointer",
+    "-fpermissive",
+    "-fpic",
+    "-fpie",
+    "-frtti",
+    "-fshort-enums",
+    "-fsigned-char",
+    "-fsized-deallocation",
+    "-fstack-clash-protection",
+    "-fstrict-aliasing",
+    "-ftree-vectorize",
+    "-funroll-loops",
+    "-funsigned-char",
+    "-funwind-tables",
+    "-fwrapv",
+    "-fPIC",
+    "-fPIE",
+    "-g",
+    "-g0",
+    "-g1",
+    "-g2",
+    "-g3",
+    "-nostdinc",
+    "-nostdinc++",
+    "-pedantic",
+    "-pedantic-errors",
+    "-pipe",
+    "-pthread",
+    "-static",
+    "-undef",
+    "-w",
+    "-x",
+];
+
+/// Starts of such options. What `-W` and `-D` say stands in the key word for word.
+const NEUTRAL_STARTS: &[&str] = &[
+    "--std=",
+    "-D",
+    "-I",
+    "-L",
+    "-M",
+    "-O",
+    "-U",
+    "-W",
+    "-fcf-protection",
+    "-fcolor-diagnostics",
+    "-fconstexpr-",
+    "-fdebug-prefix-map=",
+    "-fdiagnostics-color",
+    "-fdiagnostics-show-",
+    "-ffile-prefix-map=",
+    "-ffp-contract=",
+    "-fmacro-prefix-map=",
+    "-fmessage-length=",
+    "-fno-",
+    "-fstack-protector",
+    "-ftemplate-",
+    "-fvisibility",
+    "-gdwarf",
+    "-ggdb",
+    "-idirafter",
+    "-imacros",
+    "-include",
+    "-iquote",
+    "-isystem",
+    "-m",
+    "-o",
+    "-std=",
+    "-xc",
+];
+
+/// What the preprocessor leaves in the text, and the compiler replaces by the name of a file.
+const NAME_WORDS: &[&[u8]] = &[b"__builtin_FILE", b"__builtin_source_location"];
+
+/// What a compile has made.
+pub(super) struct Made<'a, 'b> {
+    /// Whether a file below the root was read under an absolute name.
+    pub(super) reads_names: bool,
+    /// Whether the compiler had anything to say.
+    pub(super) has_messages: bool,
+    /// Its outputs and messages.
+    pub(super) sections: &'a mut [Section<'b>],
+}
+
+/// Why the result shows where it was made; `None` if it does not, and then its dependency file has
+/// become a template.
+pub(super) fn shows_place(
+    session: &Session<'_>,
+    job: &Job,
+    place: &Place,
+    made: &mut Made<'_, '_>,
+) -> Option<&'static str> {
+    let compile = &job.compile;
+    if !compile.arguments.iter().all(is_neutral) {
+        return Some("an option may show paths");
+    }
+    if compile.outputs.iter().any(|output| output.kind != SectionKind::Object) {
+        return Some("there are further outputs");
+    }
+    let hashes_directory = session.call.config.hash_dir.value;
+    if compile.cwd_matters && hashes_directory && !maps_directory(compile, place) {
+        return Some("debug information shows the working directory");
+    }
+    if may_shorten_names(compile) {
+        return Some("gcc may shorten the names of system headers");
+    }
+    let names = made.reads_names || compile.key_arguments.iter().any(|word| is_named(place, word));
+    if names && made.has_messages {
+        return Some("messages name files");
+    }
+    if names && text_shows(session, job, place).unwrap_or(true) {
+        return Some("the preprocessed text shows a path");
+    }
+    let is_object = |section: &Section<'_>| section.kind == SectionKind::Object;
+    let shows = |section: &Section<'_>| place.shows_in(&section.data);
+    let is_excused = |section: &Section<'_>| !hashes_directory && is_object(section);
+    let is_list = |section: &Section<'_>| section.kind == SectionKind::Dependencies;
+    if made.sections.iter().any(|s| !is_list(s) && !is_excused(s) && shows(s)) {
+        return Some("an output shows a path");
+    }
+    let list = made.sections.iter_mut().find(|section| is_list(section) && shows(section))?;
+    match template::make(&list.data, compile.family, place) {
+        Some(template) => {
+            list.data = template.into();
+            None
+        }
+        None => Some("the dependency file cannot be written elsewhere"),
+    }
+}
+
+fn is_neutral(word: &OsString) -> bool {
+    let bytes = word.as_bytes();
+    !bytes.starts_with(b"-")
+        || NEUTRAL.iter().any(|option| bytes == option.as_bytes())
+        || NEUTRAL_STARTS.iter().any(|start| bytes.starts_with(start.as_bytes()))
+}
+
+/// Whether a word names something below the root; the prefix of a map is no name.
+fn is_named(place: &Place, word: &OsString) -> bool {
+    prefix_map(word.as_bytes()).is_none() && place.shared_word(word) != *word
+}
+
+fn maps_directory(compile: &Compile, place: &Place) -> bool {
+    let directory = place.directory().as_os_str();
+    let is_plain = env::var_os("PWD").is_none_or(|pwd| pwd == directory);
+    let maps = |word: &OsString| match prefix_map(word.as_bytes()) {
+        Some((b"-fmacro-prefix-map=", ..)) => false,
+        Some((_, old, new)) => directory.as_bytes().starts_with(old) && !place.shows_in(new),
+        None => compile.family == Family::Clang && word == "-ffile-compilation-dir=.",
+    };
+    is_plain && compile.arguments.iter().any(maps)
+}
+
+/// gcc takes the real path of a system header where that is shorter than the one it was found by;
+/// whether it is depends on the length of the checkout's path.
+fn may_shorten_names(compile: &Compile) -> bool {
+    let has = |start: &[u8]| compile.arguments.iter().any(|w| w.as_bytes().starts_with(start));
+    compile.family == Family::Gcc
+        && (has(b"-isystem") || has(b"-idirafter"))
+        && !has(b"-fno-canonical-system-headers")
+}
+
+/// Whether the preprocessed text, without the markers of lines, shows a path or asks for one.
+fn text_shows(session: &Session<'_>, job: &Job, place: &Place) -> Option<bool> {
+    let capture = Capture { stdout: Stream::Collect, stderr: Stream::Discard };
+    let mut arguments: Vec<OsString> = vec!["-E".into()];
+    arguments.extend(job.compile.preprocess_arguments.iter().cloned());
+    let ran = session.run_preprocessor(&arguments, capture).ok()?;
+    let is_marker = |line: &&[u8]| line.starts_with(b"# ");
+    let lines = ran.stdout.split(|byte| *byte == b'\n').filter(|line| !is_marker(line));
+    let mut lines = lines.filter(|line| !line.is_empty());
+    let asks = |line: &[u8]| {
+        NAME_WORDS.iter().any(|word| line.windows(word.len()).any(|part| part == *word))
+    };
+    ran.status.success().then(|| lines.any(|line| place.shows_in(line) || asks(line)))
+}
