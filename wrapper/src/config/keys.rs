@@ -133,7 +133,7 @@ pub(super) const KEYS: &[Key] = &[
     key("max_size", "LARDER_MAX_SIZE", User,
         Other(set_max_size, |c| (c.max_size_bytes.value.to_string(), &c.max_size_bytes.origin)),
         "most disk space of the store: bytes, or with k M G T, Ki Mi Gi Ti"),
-    key("umask", "LARDER_UMASK", SafeDirectory, Other(set_umask, show_umask),
+    key("umask", "LARDER_UMASK", User, Other(set_umask, show_umask),
         "octal; files of a new store get these bits taken away, 077 by default"),
     key("compression_level", "LARDER_COMPRESSION_LEVEL", Any,
         Other(set_level, |c| (c.compression_level.value.to_string(), &c.compression_level.origin)),

@@ -5,9 +5,9 @@
 //! is compressed shows nothing to a search. So a result is shared only if each way that a path is
 //! known to take into an output is closed:
 //!
-//! 1. Every option is one of [`NEUTRAL`] or [`NEUTRAL_STARTS`], and the only output beside the
-//!    dependency file is the object. What is not known to be neutral (sanitizers, coverage,
-//!    link-time optimisation, ...) is taken to show the path.
+//! 1. The language is C or C++, every option is one of [`NEUTRAL`] or [`NEUTRAL_STARTS`], and the
+//!    only output beside the dependency file is the object. What is not known to be neutral
+//!    (sanitizers, coverage, link-time optimisation, ...) is taken to show the path.
 //! 2. Debug information: the user's prefix maps replace the working directory, and `PWD` gives it
 //!    no other name.
 //! 3. Names of files: where a source, header or search directory was named absolutely, the
@@ -23,7 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 use larder_engine::{Section, SectionKind};
 
 use super::{Job, Session};
-use crate::compiler::{Compile, Family};
+use crate::compiler::{Compile, Family, Language};
 use crate::depfile::template;
 use crate::exec::{Capture, Stream};
 use crate::place::{Place, prefix_map};
@@ -141,6 +141,9 @@ pub(super) fn shows_place(
     made: &mut Made<'_, '_>,
 ) -> Option<&'static str> {
     let compile = &job.compile;
+    if !matches!(compile.language, Language::C | Language::Cpp) {
+        return Some("an assembler may show paths");
+    }
     if !compile.arguments.iter().all(is_neutral) {
         return Some("an option may show paths");
     }
@@ -180,9 +183,13 @@ pub(super) fn shows_place(
 
 fn is_neutral(word: &OsString) -> bool {
     let bytes = word.as_bytes();
+    if let Some(words) = bytes.strip_prefix(b"-Wp,") {
+        return [&b"-D"[..], b"-U", b"-MD,", b"-MMD,"].iter().any(|start| words.starts_with(start));
+    }
     !bytes.starts_with(b"-")
         || NEUTRAL.iter().any(|option| bytes == option.as_bytes())
-        || NEUTRAL_STARTS.iter().any(|start| bytes.starts_with(start.as_bytes()))
+        || (NEUTRAL_STARTS.iter().any(|start| bytes.starts_with(start.as_bytes()))
+            && !bytes.starts_with(b"-Wa,"))
 }
 
 /// Whether a word names something below the root; the prefix of a map is no name.
@@ -223,4 +230,23 @@ fn text_shows(session: &Session<'_>, job: &Job, place: &Place) -> Option<bool> {
         NAME_WORDS.iter().any(|word| line.windows(word.len()).any(|part| part == *word))
     };
     ran.status.success().then(|| lines.any(|line| place.shows_in(line) || asks(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_neutral_only_if_they_are_known() {
+        let neutral = |word: &str| is_neutral(&word.into());
+        for word in ["a.c", "-O2", "-g", "-Wall", "-Wp,-MD,a.d", "-Wp,-DX", "-fPIC", "-xc++"] {
+            assert!(neutral(word), "{word}");
+        }
+        for word in ["-Wa,-g", "-Wp,-v", "-flto", "-gz", "-gsplit-dwarf", "--coverage", "-B/x"] {
+            assert!(!neutral(word), "{word}");
+        }
+        for list in [NEUTRAL, NEUTRAL_STARTS] {
+            assert!(list.iter().all(|option| option.starts_with('-') && option.len() > 1));
+        }
+    }
 }
