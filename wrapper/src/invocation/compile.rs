@@ -19,7 +19,7 @@ use std::time::Duration;
 use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
-use super::records::{read_manifest, trace_lookup};
+use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::{Job, Session, guarded, pass_on, precompiled, probed};
 use crate::absent::Group;
 use crate::digest::{Digest, Mentions};
@@ -219,11 +219,10 @@ fn store(
     }
     let result = result_key(&job.direct, &inputs.list, &seen, messages);
     // Read again, because another process may have added to it during the compile.
-    let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
+    let mut manifest = read_whole_manifest(session, &job.direct);
     manifest.add(result, &inputs.state(messages, moment), &inputs.list);
-    let manifest = Section::new(SectionKind::Manifest, manifest.encode());
     let mut entries = vec![
-        Entry::new(job.direct, RecordKind::Manifest, vec![manifest]),
+        Entry::new(job.direct, RecordKind::Manifest, manifest_sections(&manifest)),
         Entry::new(result, RecordKind::Result, sections),
     ];
     // Source lines in messages show what the preprocessed text does not.
@@ -245,6 +244,8 @@ fn store(
 pub(super) struct Inputs {
     pub(super) list: Vec<Input>,
     pub(super) mentions: Mentions,
+    /// What each one mentions.
+    mentioned: Vec<Mentions>,
     absent: Vec<Group>,
     mtimes_secs: Vec<i64>,
 }
@@ -259,6 +260,7 @@ impl Inputs {
         let mut inputs = Inputs {
             list: Vec::new(),
             mentions: job.mentions,
+            mentioned: Vec::new(),
             absent: Vec::new(),
             mtimes_secs: Vec::new(),
         };
@@ -286,7 +288,8 @@ impl Inputs {
         let identity = &job.toolchain.identity;
         let search = SearchPath::of(&job.compile, call.compiler, identity, &session.store)
             .map_err(|text| Reason::new(Counter::CompilerCheckFailed, text))?;
-        let probed = probed::look(&job.compile, &search, &self.list, call.started_ns)?;
+        let probed =
+            probed::look(&job.compile, &search, (&self.list, &self.mentioned), call.started_ns)?;
         for found in &probed.found {
             if self.list.iter().all(|input| input.path != *found) {
                 self.look_at(session, found)?;
@@ -304,6 +307,7 @@ impl Inputs {
         precompiled::check(path)?;
         self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
         self.mentions = self.mentions.union(seen.mentions);
+        self.mentioned.push(seen.mentions);
         self.mtimes_secs.push(seen.mtime_secs);
         Ok(())
     }

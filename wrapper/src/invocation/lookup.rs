@@ -2,10 +2,12 @@
 
 use std::cell::OnceCell;
 
-use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
+use larder_engine::{Entry, Key, RecordKind, SectionKind};
 
 use super::compile::Inputs;
-use super::records::{read_manifest, read_section, trace_lookup};
+use super::records::{
+    manifest_sections, read_manifest, read_names, read_section, read_whole_manifest, trace_lookup,
+};
 use super::{Answer, Job, Session, code};
 use crate::absent;
 use crate::compiler::Compile;
@@ -75,8 +77,10 @@ fn is_absent(session: &Session<'_>, job: &Job, manifest: &Manifest, variant: &Va
     let mut unit = [0; 8];
     unit.copy_from_slice(&job.direct.as_bytes()[..8]);
     let unit = u64::from_le_bytes(unit);
+    let names = OnceCell::new();
+    let read = || read_names(session, &job.direct);
     manifest.absent_of(variant).all(|group| {
-        let names = || manifest.names_of(&group);
+        let names = || manifest.names_in(names.get_or_init(read), &group);
         let holds = absent::hold(&session.digests, unit, group.directory, group.set, names);
         if !holds {
             let directory = group.directory.display();
@@ -185,11 +189,11 @@ fn remember(session: &Session<'_>, job: &Job, text: &Text, result: &Key) {
     if session.call.config.readonly.value {
         return;
     }
-    let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
+    let mut manifest = read_whole_manifest(session, &job.direct);
     // Only results without messages have a preprocessed key.
     manifest.add(*result, &text.inputs.state(0, moment), &text.inputs.list);
-    let section = Section::new(SectionKind::Manifest, manifest.encode());
-    session.put(vec![Entry::new(job.direct, RecordKind::Manifest, vec![section])]);
+    let sections = manifest_sections(&manifest);
+    session.put(vec![Entry::new(job.direct, RecordKind::Manifest, sections)]);
 }
 
 /// The preprocessed text of a job: its key, and what was read for it.

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use super::asks::{Ask, Asks};
 use crate::absent::Group;
 use crate::compiler::{Compile, Family, split};
+use crate::digest::Mentions;
 use crate::files::{Directories, Facts};
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};
@@ -46,14 +47,15 @@ pub(super) struct Probed {
     pub(super) has_unknown: bool,
 }
 
-/// What `compile` looked for, which began at `started_ns` and read `inputs`.
+/// What `compile` looked for, which began at `started_ns` and read `inputs`, each with what
+/// it mentions.
 ///
 /// # Errors
 /// If that cannot be told, or something has changed since.
 pub(super) fn look(
     compile: &Compile,
     search: &SearchPath,
-    inputs: &[Input],
+    (inputs, mentions): (&[Input], &[Mentions]),
     started_ns: u64,
 ) -> Result<Probed, Reason> {
     if search.has_frameworks {
@@ -61,21 +63,18 @@ pub(super) fn look(
         return Err(Reason::new(Counter::UnsupportedCompilerOption, text));
     }
     let mut walk = Walk::new(compile, search, started_ns)?;
-    let mut texts = Vec::with_capacity(inputs.len());
-    for input in inputs {
-        let text = fs::read(&input.path).map_err(|error| modified(&input.path, &error))?;
-        texts.push((input.path.as_path(), text));
-    }
     let mut probed = Probed::default();
     let mut macro_places = BTreeSet::new();
-    for (path, text) in &texts {
-        let asks = Asks::of(text);
+    for (input, mentions) in inputs.iter().zip(mentions) {
+        let path = input.path.as_path();
+        let text = fs::read(path).map_err(|error| modified(path, &error))?;
+        let asks = Asks::of(&text, mentions.any(Mentions::HAS_INCLUDE));
         probed.has_unknown |= asks.questions_by_macro;
         let place = walk.place(path.parent().unwrap_or(Path::new("")))?;
         if asks.includes_by_macro {
             macro_places.insert(place);
         }
-        let is_source = *path == compile.input;
+        let is_source = path == compile.input;
         for ask in &asks.named {
             walk.take(ask, ask.is_quoted.then_some(place), is_source)?;
         }
@@ -109,10 +108,10 @@ struct Walk<'a> {
     started_ns: u64,
     files: Directories,
     /// Whether there is a directory at a path.
-    directories: HashMap<PathBuf, bool>,
+    directories: HashMap<Vec<u8>, bool>,
     /// Those of the search path, aside first, and those of texts.
     places: Vec<Place>,
-    by_path: HashMap<PathBuf, usize>,
+    by_path: HashMap<Vec<u8>, usize>,
     aside_count: usize,
     /// The places of the search path that only names in quotes are looked for in end here.
     quote_end: usize,
@@ -157,11 +156,11 @@ impl<'a> Walk<'a> {
 
     /// The place of texts in a directory.
     fn place(&mut self, path: &Path) -> Result<usize, Reason> {
-        if let Some(place) = self.by_path.get(path) {
+        if let Some(place) = self.by_path.get(path.as_os_str().as_bytes()) {
             return Ok(*place);
         }
         let place = self.add(path, false)?;
-        self.by_path.insert(path.to_path_buf(), place);
+        self.by_path.insert(path.as_os_str().as_bytes().to_vec(), place);
         Ok(place)
     }
 
@@ -213,11 +212,11 @@ impl<'a> Walk<'a> {
     }
 
     fn is_directory(&mut self, path: &Path) -> bool {
-        if let Some(known) = self.directories.get(path) {
+        if let Some(known) = self.directories.get(path.as_os_str().as_bytes()) {
             return *known;
         }
         let is_one = Facts::at(path).is_ok_and(|facts| facts.is_directory);
-        self.directories.insert(path.to_path_buf(), is_one);
+        self.directories.insert(path.as_os_str().as_bytes().to_vec(), is_one);
         is_one
     }
 
