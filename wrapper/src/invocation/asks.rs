@@ -1,8 +1,8 @@
 //! What a text asks the preprocessor to look for.
 //!
-//! 1. Found are `#include`, `#include_next` and `#import`, and in any directive `__has_include` with
-//!    its relatives, wherever they stand: in comments, literals and skipped groups, too. One too
-//!    many is a name more that is looked for.
+//! 1. Found are `#include`, `#include_next` and `#import`, and in any directive `__has_include`
+//!    with its relatives, wherever they stand: in comments, literals and skipped groups, too. One
+//!    too many is a name more that is looked for.
 //! 2. Blanks, comments and line breaks behind a backslash may stand between their words.
 //! 3. A name that a macro gives is not known. Of such an `#include` the files that were read tell;
 //!    of such a `__has_include` nothing does. (The definition of a macro of that name is none.)
