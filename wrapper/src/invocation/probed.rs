@@ -118,7 +118,8 @@ struct Walk<'a> {
     quote_end: usize,
     /// And all others here.
     search_end: usize,
-    taken: HashSet<(Option<usize>, Vec<u8>, bool, bool, bool)>,
+    /// What was followed already: the place of the text, what is asked, and the name.
+    taken: HashSet<Vec<u8>>,
     /// Device and inode of every file that a name leads to.
     explained: HashSet<(u64, u64)>,
     found: BTreeSet<PathBuf>,
@@ -230,7 +231,9 @@ impl<'a> Walk<'a> {
     ) -> Result<(), Reason> {
         let Ask { is_question, is_next, name, .. } = *ask;
         let is_source = is_source && !is_question;
-        let key = (beside, name.to_vec(), is_question, is_next, is_source);
+        let kind = u8::from(is_question) | u8::from(is_next) << 1 | u8::from(is_source) << 2;
+        let place = beside.map_or(0, |place| place as u32 + 1).to_le_bytes();
+        let key = [&place[..], &[kind], name].concat();
         if name.is_empty() || !self.taken.insert(key) {
             return Ok(());
         }
