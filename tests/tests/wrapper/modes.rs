@@ -192,6 +192,27 @@ fn a_result_that_shows_no_path_is_shared_by_checkouts() {
     }
 }
 
+/// A header of the second checkout stands before the one that the first checkout's result was made
+/// with.
+#[test]
+fn a_header_that_only_the_second_checkout_has_is_seen() {
+    for compiler in compilers() {
+        for (call, root) in [(RELATIVE, ".."), (ABSOLUTE, "ROOT")] {
+            let mut checkouts = Checkouts::new("#include <v.h>\nint f() { return VALUE; }\n");
+            for place in PLACES {
+                checkouts.sandbox.write(&format!("{place}/late/v.h"), "#define VALUE 1\n");
+                checkouts.sandbox.write(&format!("{place}/early/w.h"), "");
+            }
+            checkouts.sandbox.write("another/early/v.h", "#define VALUE 2\n");
+            let searched = ["early", "late"].map(|name| format!("-I{root}/{name}"));
+            let call = [&[&*searched[0], &*searched[1]], call].concat();
+            assert_eq!(checkouts.run(compiler, &call), ["miss", "miss"], "{call:?}");
+            fs::remove_file(checkouts.sandbox.path("another/early/v.h")).unwrap();
+            assert_eq!(checkouts.run(compiler, &call), ["direct", "direct"], "{call:?}");
+        }
+    }
+}
+
 #[test]
 fn a_call_with_absolute_names_is_not_one_with_relative_names() {
     for compiler in compilers() {

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use larder_engine::SectionKind;
 
-pub use parse::parse;
+pub use parse::{parse, split};
 pub use recognise::{family_of, is_compiler_name, recognise};
 
 /// Which table of flags applies.

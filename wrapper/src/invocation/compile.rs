@@ -19,17 +19,18 @@ use std::time::Duration;
 use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
-use super::records::{read_manifest, trace_lookup};
+use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::shared::{self, Made};
 use super::{Job, Session, guarded, pass_on, precompiled, probed};
-use crate::compiler::Family;
+use crate::absent::Group;
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{records_additions, records_trace, result_key};
-use crate::manifest::Input;
+use crate::manifest::{Input, State};
 use crate::moment::moment;
 use crate::outcome::{Counter, Reason};
 use crate::place::Place;
+use crate::search::SearchPath;
 use crate::{capture, depfile};
 
 /// The coarse clock ticks every 1 to 10 ms; if it stays behind for longer, the clock was set back,
@@ -220,15 +221,27 @@ fn store(
     let has_messages = !ran.stderr.is_empty();
     let shows_place = shows_place(session, job, &inputs, ran, &mut sections);
     let state = job.state(has_messages, shows_place);
-    let result = result_key(&job.direct, &inputs.list, &moment, state);
-    let mut entries = Vec::new();
-    if session.call.config.direct_mode.value {
-        // Read again, because another process may have added to it during the compile.
-        let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
-        manifest.add(result, state, (inputs.mentions, moment), &inputs.list);
-        let manifest = Section::new(SectionKind::Manifest, manifest.encode());
-        entries.push(Entry::new(job.direct, RecordKind::Manifest, vec![manifest]));
+    let mut seen = moment;
+    if inputs.mentions.any(Mentions::HAS_INCLUDE_OF_MACRO) {
+        // Nothing else tells results of the same inputs apart; only an alias leads to one.
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&moment);
+        for section in &sections {
+            hasher.update(&section.data);
+        }
+        seen = *hasher.finalize().as_bytes();
     }
+    let result = result_key(&job.direct, &inputs.list, &seen, state);
+    // Read again, because another process may have added to it during the compile.
+    let manifest = session.call.config.direct_mode.value.then(|| {
+        let mut manifest = read_whole_manifest(session, &job.direct);
+        manifest.add(result, &inputs.state(state, moment), &inputs.list);
+        manifest
+    });
+    let manifest = manifest
+        .iter()
+        .map(|manifest| Entry::new(job.direct, RecordKind::Manifest, manifest_sections(manifest)));
+    let mut entries: Vec<Entry<'_>> = manifest.collect();
     entries.push(Entry::new(result, RecordKind::Result, sections));
     // Source lines in messages show what the preprocessed text does not.
     if let Some(alias) = alias.filter(|_| !has_messages) {
@@ -267,6 +280,9 @@ fn shows_place(
 pub(super) struct Inputs {
     pub(super) list: Vec<Input>,
     pub(super) mentions: Mentions,
+    /// What each one mentions.
+    mentioned: Vec<Mentions>,
+    absent: Vec<Group>,
     mtimes_secs: Vec<i64>,
     /// Whether one had an absolute name below the root, which `list` has relative.
     has_names: bool,
@@ -282,6 +298,8 @@ impl Inputs {
         let mut inputs = Inputs {
             list: Vec::new(),
             mentions: job.mentions,
+            mentioned: Vec::new(),
+            absent: Vec::new(),
             mtimes_secs: Vec::new(),
             has_names: false,
         };
@@ -316,27 +334,31 @@ impl Inputs {
                 self.has_names = true;
             }
         }
+        for group in &mut self.absent {
+            if let Some(shared) = place.and_then(|place| place.shared(&group.directory)) {
+                group.directory = shared;
+            }
+        }
     }
 
-    /// clang lists what `__has_include` found.
+    /// What the compiler looked for, and the files that it only asked for.
     fn look_at_probed(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
-        let asks = job.compile.family == Family::Gcc && self.mentions.any(Mentions::HAS_INCLUDE);
-        if !asks {
-            return Ok(());
-        }
-        let inputs = self.list.iter().map(|input| input.path.as_path());
-        let directories = probed::directories(&job.compile, inputs);
-        for index in 0..self.list.len() {
-            let path = self.list[index].path.clone();
-            if !session.digests.look(&path).is_ok_and(|s| s.mentions.any(Mentions::HAS_INCLUDE)) {
-                continue;
-            }
-            for found in probed::found_by(&path, &directories) {
-                if self.list.iter().all(|input| input.path != found) {
-                    self.look_at(session, &found)?;
-                }
+        let call = session.call;
+        let identity = &job.toolchain.identity;
+        let search = SearchPath::of(&job.compile, call.compiler, identity, &session.store)
+            .map_err(|text| Reason::new(Counter::CompilerCheckFailed, text))?;
+        let probed =
+            probed::look(&job.compile, &search, (&self.list, &self.mentioned), call.started_ns)?;
+        for found in &probed.found {
+            if self.list.iter().all(|input| input.path != *found) {
+                self.look_at(session, found)?;
             }
         }
+        // A macro of an argument may ask, too.
+        if probed.has_unknown || job.mentions.any(Mentions::HAS_INCLUDE) {
+            self.mentions = self.mentions.union(Mentions::HAS_INCLUDE_OF_MACRO);
+        }
+        self.absent = probed.absent;
         Ok(())
     }
 
@@ -345,8 +367,14 @@ impl Inputs {
         precompiled::check(path)?;
         self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
         self.mentions = self.mentions.union(session.counted(seen.mentions));
+        self.mentioned.push(seen.mentions);
         self.mtimes_secs.push(seen.mtime_secs);
         Ok(())
+    }
+
+    /// What a manifest says of them, beside their digests.
+    pub(super) fn state(&self, messages: u64, moment: Digest) -> State {
+        State { messages, mentions: self.mentions, moment, absent: self.absent.clone() }
     }
 
     /// What the time macros showed; `None` if that is not known, midnight during the run included.
