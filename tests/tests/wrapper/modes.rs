@@ -188,6 +188,13 @@ fn a_result_that_shows_no_path_is_shared_by_checkouts() {
             assert_eq!(checkouts.run(compiler, call), ["direct", "direct"]);
             checkouts.sandbox.write("one/src/a.h", "#define VALUE 2\n");
             assert_eq!(checkouts.run(compiler, call), ["direct", "direct"]);
+            // Without a preprocessor nobody knows whether absolute names are used.
+            checkouts.sandbox.set("LARDER_DEPEND_MODE", "1");
+            PLACES.iter().for_each(|place| {
+                checkouts.sandbox.write(&format!("{place}/src/a.h"), "#define VALUE 3\n");
+            });
+            let second = if call == RELATIVE { "direct" } else { "miss" };
+            assert_eq!(checkouts.run(compiler, call), ["miss", second]);
         }
     }
 }

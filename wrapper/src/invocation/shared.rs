@@ -161,6 +161,9 @@ pub(super) fn shows_place(
     if names && made.has_messages {
         return Some("messages name files");
     }
+    if names && session.call.config.depend_mode.value {
+        return Some("depend_mode keeps the preprocessor from telling whether names are used");
+    }
     if names && text_shows(session, job, place).unwrap_or(true) {
         return Some("the preprocessed text shows a path");
     }
