@@ -1,5 +1,6 @@
 //! Configuration: environment over `.larder.toml` over `larder.toml` over defaults, each value with
-//! its origin. The settings are the rows of [`keys`], the file of a directory is [`directory`]'s.
+//! its origin. The settings are the rows of `keys`, the file of a directory is the matter of
+//! `directory`.
 //!
 //! 1. A wrong value never breaks a build: the default stands (of a size that is too small, the
 //!    smallest), and a sentence in [`Config::problems`] says so (shown by `larder config`, written
