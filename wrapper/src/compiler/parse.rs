@@ -146,7 +146,7 @@ impl Scan {
             Class::Purpose(purpose) => self.take_purpose(purpose, words),
             Class::Side(side) => self.take_side(side, &words[0], value),
             Class::OptimizationReport => self.take_report(&words[0], value),
-            Class::Object => self.take_object(value),
+            Class::Object => self.take_object(&words[0], value),
             Class::Language => self.take_language(value),
             Class::Dependency(kind) => self.take_dependency(kind, words, value),
             Class::DebugOn => self.take_debug(true),
@@ -217,8 +217,12 @@ impl Scan {
         }
     }
 
-    fn take_object(&mut self, value: &OsStr) -> Into {
-        self.object = Some(value.into());
+    /// The last of several would win, but gcc refuses them where it is to list dependencies, as
+    /// larder may ask it to.
+    fn take_object(&mut self, option: &OsStr, value: &OsStr) -> Into {
+        if self.object.replace(value.into()).is_some() {
+            return self.refuse(Counter::UnsupportedCompilerOption, option, "stands there twice");
+        }
         NOWHERE
     }
 

@@ -155,8 +155,9 @@ fn the_key_keeps_order_and_boundaries() {
 }
 
 #[test]
-fn the_last_object_wins_and_the_default_stands_in_the_working_directory() {
-    assert_eq!(object(&good("-c t.c -o a.o -ob.o")), "b.o");
+fn one_object_is_named_and_the_default_stands_in_the_working_directory() {
+    assert_eq!(object(&good("-c t.c -ob.o")), "b.o");
+    assert_eq!(refusal("-c t.c -o a.o -ob.o"), Counter::UnsupportedCompilerOption);
     assert_eq!(object(&good("-c d.x/v.c")), "v.o");
     assert_eq!(object(&good("-c a.b.c")), "a.b.o");
     assert_eq!(object(&good("-c -x c noext")), "noext.o");
@@ -470,7 +471,7 @@ const OUTPUTS: [&str; 30] = [
     "-c t.c -MMD -MD -o d.x/sub/../z",
     "-c t.c -MD -MF deps -o x.o",
     "-c t.c -MD -MF one -MFtwo",
-    "-c t.c -o x.o -oy.o",
+    "-c t.c -oy.o",
     "-c t.c -Wp,-MD,deps -o x.o",
     "-c t.c -MD -o foo.",
     "-S u.c -MD",
