@@ -1,8 +1,9 @@
 //! Which toolchain it is: the contents of every program and library that takes part in a compile.
 //!
 //! 1. The parts are the driver, for gcc the compiler proper (`cc1`, `cc1plus`), a specs file and,
-//!    where debug information is split, `objcopy`, the assembler, clang's configuration files, and the shared objects of each, without the C
-//!    library and the loader. The linker takes no part in `-c`.
+//!    where debug information is split, `objcopy`, the assembler, clang's configuration files, and
+//!    the shared objects of each, without the C library and the loader. The linker takes no part in
+//!    `-c`.
 //! 2. They are found once by asking the driver and the loader, and remembered in the store under
 //!    driver (path and contents) and the variables that decide what it would find. A hit compares
 //!    the remembered parts with the files through the digest cache and runs nothing.

@@ -257,9 +257,9 @@ impl Naming<'_> {
         if explains && self.language.is_assembler() {
             return refuse("a further output of the compiler is asked for from the assembler");
         }
-        // Its listing shows lines of the files that its line markers name.
-        let lists = sides.listing.is_some();
-        if lists && (self.language.is_preprocessed() || self.family == Family::Clang) {
+        // The listing shows lines of the files that line markers or `.file` name.
+        let is_source = matches!(self.language, Language::C | Language::Cpp);
+        if sides.listing.is_some() && (!is_source || self.family == Family::Clang) {
             return refuse("a listing is not known to show this input only");
         }
         Ok(())

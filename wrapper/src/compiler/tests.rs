@@ -328,6 +328,7 @@ fn words_for_the_assembler_are_cached_only_where_they_are_harmless() {
     for line in ["-Wa,--noexecstack", "-Wa,-mrelax-relocations=no,--64", "-Wa,-march=armv7-a"] {
         assert!(parsed(&format!("-c t.c {line}")).is_ok(), "{line}");
     }
+    assert_eq!(refusal("-c t.S -Wa,-al"), Counter::UnsupportedCompilerOption);
     for line in ["-Wa,-ag", "-Wa,-a=x,-an", "-Wa,-an -Wa,-al", "-Wa,", "-Wa,-I,x", "-Xassembler -a"]
     {
         let line = format!("-c t.c {line}");

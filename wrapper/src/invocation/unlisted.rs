@@ -6,7 +6,7 @@
 //! 2. clang obeys directives also in preprocessed text, so that such text may have line markers and
 //!    harmless pragmas only.
 //! 3. gcc shows source lines in its messages, and the assembler in its listings, from the files
-//!    that line markers name, and these need not be inputs.
+//!    that line markers (or `.loc`) name, and these need not be inputs.
 //!
 //! Nothing of this is asked on a hit: it depends on the contents of inputs only, which are the
 //! same then, and on whether there were messages.
@@ -64,7 +64,9 @@ pub(super) fn check(
     let shows_lines = has_messages && compile.family == Family::Gcc;
     if shows_lines || compile.asks_for_listing() {
         for input in inputs {
-            if names_lines(&read(&input.path)?) {
+            let text = read(&input.path)?;
+            let lists = compile.asks_for_listing() && contains(&text, b".loc");
+            if lists || names_lines(&text) {
                 return Err(hidden_input(&input.path));
             }
         }
