@@ -12,13 +12,13 @@
 //! | namespace | yes | yes | results are shared only within one |
 //! | toolchain | yes | yes | contents of driver, compiler, assembler, libraries (see `identity`) |
 //! | compiler path | yes | yes | the driver finds headers beside itself; its name selects a mode |
-//! | family and language | yes | yes | decide how arguments are understood |
+//! | family, language and purpose | yes | yes | decide how arguments are understood, and what is made |
 //! | arguments | yes | no | everything that `compiler` does not call irrelevant |
 //! | arguments after preprocessing | no | yes | what still counts when the text is made |
 //! | working directory | yes | yes | only where debug information or the like shows it, and, for the direct key, where a relative path is searched |
 //! | source | yes | no | digest of the input file |
 //! | named files | yes | yes | digests of files that options name |
-//! | outputs | yes | yes | kinds of the files asked for |
+//! | outputs | yes | yes | kinds and names of the files asked for |
 //! | dependency file | yes | yes | target text, `-MP` and `-MMD` shape the stored file |
 //! | text | no | yes | digest of the preprocessed text with its line markers, and of the code that it was made from |
 //! | files read | no | yes | only with a dependency file: the names in it, which the text need not show |
@@ -57,7 +57,7 @@
 //! | `CCC_OVERRIDE_OPTIONS` | no | no | clang edits its arguments by it, which larder does not see: not cached |
 //! | `GCC_COMPARE_DEBUG` | no | no | compiles twice and compares: not cached |
 //! | umask | no | no | applied when an output is restored |
-//! | path of the object | no | no | where the result goes; where it is visible `compiler` puts it into the arguments |
+//! | paths of the outputs | no | no | where the result goes; where one is visible `compiler` puts it into the arguments |
 //! | path of the dependency file | no | no | where the result goes |
 //! | `MALLOC_*`, `GLIBC_TUNABLES`, limits, priority | no | no | change how the compiler runs, not what it makes |
 //! | a new header in an earlier search directory | no | no | not yet: DESIGN 4.4 |
@@ -74,7 +74,7 @@ use crate::digest::Digest;
 use crate::manifest::Input;
 
 /// Raised whenever a rule of this module or of the argument tables changes.
-const SCHEME: u32 = 2;
+const SCHEME: u32 = 3;
 
 const DIRECT: u8 = 1;
 const PREPROCESSED: u8 = 2;
@@ -116,9 +116,10 @@ const INPUTS: &[(&str, u8, Write)] = &[
     ("namespace", BOTH, |fields, facts, _| fields.bytes(facts.namespace.as_bytes())),
     ("toolchain", BOTH, |fields, facts, _| fields.bytes(facts.toolchain)),
     ("compiler path", BOTH, |fields, facts, _| fields.text(facts.compiler.as_os_str())),
-    ("family and language", BOTH, |fields, facts, _| {
+    ("family, language and purpose", BOTH, |fields, facts, _| {
         fields.number(facts.compile.family as u64);
         fields.number(facts.compile.language as u64);
+        fields.number(facts.compile.purpose as u64);
     }),
     ("arguments", DIRECT, |fields, facts, _| fields.texts(&facts.compile.key_arguments)),
     ("arguments after preprocessing", PREPROCESSED, |fields, facts, _| {
@@ -137,6 +138,7 @@ const INPUTS: &[(&str, u8, Write)] = &[
     ("outputs", BOTH, |fields, facts, _| {
         for output in &facts.compile.outputs {
             fields.number(output.kind as u64);
+            fields.bytes(output.name.as_bytes());
         }
     }),
     ("dependency file", BOTH, |fields, facts, _| {
@@ -236,6 +238,7 @@ pub fn toolchain_key(compile: &Compile, compiler: &Path, driver: &Digest) -> Key
     fields.number(u64::from(SCHEME));
     fields.number(compile.family as u64);
     fields.number(compile.language as u64);
+    fields.number(u64::from(compile.splits_dwarf()));
     fields.text(compiler.as_os_str());
     fields.bytes(driver);
     for name in TOOLCHAIN_VARIABLES {
@@ -341,8 +344,8 @@ fn names_relative_paths(compile: &Compile) -> bool {
 /// Whether two calls with the same text and the same remaining arguments must give the same result.
 ///
 /// The text keeps lines but not columns, and it has no comments. So it does not decide where
-/// columns are visible (debug information, sanitizers, coverage) or where comments or macros are
-/// judged by the compiler itself.
+/// columns are visible (debug information, sanitizers, coverage, most outputs beside the object) or
+/// where comments or macros are judged by the compiler itself.
 pub fn text_decides(compile: &Compile) -> bool {
     let exceptions = ["-g0", "-fsanitize=none"];
     let visible = [
@@ -364,12 +367,13 @@ pub fn text_decides(compile: &Compile) -> bool {
     let judged = ["-W", "-Wextra", "-Weverything", "-pedantic", "--pedantic", "-pedantic-errors"];
     let judged_families = ["-Wimplicit-fallthrough", "-Wdocumentation", "-Wunused-macros"];
     let starts = |list: &[&str], text: &str| list.iter().any(|option| text.starts_with(option));
-    !compile.arguments.iter().any(|argument| {
+    let decides = |argument: &OsString| {
         let text = argument.to_string_lossy();
         let text = text.as_ref();
-        !exceptions.contains(&text)
-            && (starts(&visible, text) || judged.contains(&text) || starts(&judged_families, text))
-    })
+        exceptions.contains(&text)
+            || !(starts(&visible, text) || judged.contains(&text) || starts(&judged_families, text))
+    };
+    compile.makes_only_an_object() && compile.arguments.iter().all(decides)
 }
 
 /// Whether dependency options or colours that larder adds would end up in the result: clang records

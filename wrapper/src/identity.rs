@@ -1,8 +1,9 @@
 //! Which toolchain it is: the contents of every program and library that takes part in a compile.
 //!
-//! 1. The parts are the driver, for gcc the compiler proper (`cc1`, `cc1plus`) and a specs file,
-//!    the assembler, clang's configuration files, and the shared objects of each, without the C
-//!    library and the loader. The linker takes no part in `-c`.
+//! 1. The parts are the driver, for gcc the compiler proper (`cc1`, `cc1plus`), a specs file and,
+//!    where debug information is split, `objcopy`, the assembler, clang's configuration files, and
+//!    the shared objects of each, without the C library and the loader. The linker takes no part in
+//!    `-c`.
 //! 2. They are found once by asking the driver and the loader, and remembered in the store under
 //!    driver (path and contents) and the variables that decide what it would find. A hit compares
 //!    the remembered parts with the files through the digest cache and runs nothing.
@@ -182,10 +183,17 @@ fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Too
     let mut programs = vec![compiler.to_path_buf()];
     let mut files = Vec::new();
     if compile.family == Family::Gcc {
-        let proper = if compile.language == Language::Cpp { "cc1plus" } else { "cc1" };
-        let answer = ask(compiler, &format!("-print-prog-name={proper}"))?;
-        let path = program(answer).ok_or_else(|| format!("the driver finds no {proper}"))?;
-        programs.push(path);
+        let proper = match compile.language {
+            Language::Cpp | Language::CppOutput => "cc1plus",
+            // Where a source goes to the assembler alone, it is a part too many.
+            _ => "cc1",
+        };
+        let splits = compile.splits_dwarf().then_some("objcopy");
+        for name in [proper].into_iter().chain(splits) {
+            let answer = ask(compiler, &format!("-print-prog-name={name}"))?;
+            let path = program(answer).ok_or_else(|| format!("the driver finds no {name}"))?;
+            programs.push(path);
+        }
         files
             .extend(ask(compiler, "-print-file-name=specs").ok().filter(|path| path.is_absolute()));
     } else {
@@ -325,7 +333,10 @@ fn honours_epoch(compiler: &Path) -> Result<bool, String> {
 
 /// What an empty source of this language reads.
 fn preincluded(compile: &Compile, compiler: &Path) -> Result<Vec<PathBuf>, String> {
-    let language = if compile.language == Language::Cpp { "c++" } else { "c" };
+    if compile.language.is_read_alone() {
+        return Ok(Vec::new());
+    }
+    let language = compile.language.name();
     let output = run(Command::new(compiler).args(["-M", "-x", language, "/dev/null"]))?;
     if !output.status.success() {
         return Err(format!("{} cannot preprocess an empty file", compiler.display()));

@@ -18,6 +18,7 @@ mod lookup;
 mod precompiled;
 mod probed;
 mod records;
+mod unlisted;
 pub mod upkeep;
 
 use std::cell::RefCell;
@@ -32,7 +33,7 @@ use larder_engine::env::clock_ns;
 use larder_engine::{EngineCounter, Key, Options, RecordLayout, Store};
 
 use crate::compiler;
-use crate::compiler::{Compile, Family};
+use crate::compiler::{Compile, Family, Language};
 use crate::config::Config;
 use crate::digest::{Digest, Digests, Mentions};
 use crate::exec;
@@ -376,6 +377,8 @@ fn hidden_input(path: &Path) -> Reason {
 
 fn wants_colors(compile: &Compile) -> bool {
     use std::io::IsTerminal;
-    !compile.color_is_explicit
+    // clang's assembler says that it does not use such an option.
+    compile.language != Language::Assembler
+        && !compile.color_is_explicit
         && exec::wants_colors(compile.family, io::stderr().is_terminal(), |name| env::var_os(name))
 }

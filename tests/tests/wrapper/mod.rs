@@ -11,6 +11,7 @@ mod hits;
 mod interface;
 mod janitor;
 mod locks;
+mod outputs;
 mod regressions;
 mod trim;
 mod verify;

@@ -2,10 +2,12 @@
 
 use super::flag::Attach::{Either, Exact, Joined, Separate};
 use super::flag::Class::{
-    Color, Inner, Keyed, LaterStage, NamedFile, PreprocessorOnly, ShowsDirectory,
+    Color, Inner, Keyed, LaterStage, NamedFile, PreprocessorOnly, Purpose, ShowsDirectory, Side,
 };
 use super::flag::why::*;
 use super::flag::{Flag, row};
+use super::outputs::Purpose::Analysis;
+use super::outputs::Side::{Diagnostics, OptimizationsFile, SingleDwarf, SplitDwarf};
 
 /// Words after `-Xclang` that change code generation only; all others run uncached.
 pub const FRONT_END_WORDS: &[&str] = &[
@@ -33,11 +35,19 @@ pub const LLVM_WORDS: &[&str] = &[
     "-x86-asm-syntax=",
 ];
 
+/// What `--analyzer-output` may ask for: one file, or messages only.
+pub const ANALYZER_OUTPUTS: &[&str] = &["plist", "text"];
+
+/// Words after `-Xanalyzer` that ask for the same.
+pub const ANALYZER_WORDS: &[&str] = &["-analyzer-output=plist", "-analyzer-output=text"];
+
 /// The rows, sorted by spelling. (`-fcrash-diagnostics` writes only when a compile fails, and a
 /// failed compile is not stored.)
 #[rustfmt::skip]
 pub const FLAGS: &[Flag] = &[
-    row("--analyze", Joined, NO_OBJECT, "--analyze"),
+    row("--analyze", Exact, Purpose(Analysis), "--analyze"),
+    row("--analyzer-", Joined, NOT_HANDLED, "--analyzer-no-default-checks"),
+    row("--analyzer-output", Separate, Inner(ANALYZER_OUTPUTS), "--analyzer-output text"),
     row("--config", Joined, OPTION_FILE, "--config=f.cfg"),
     row("--cuda", Joined, OFFLOAD, "--cuda-gpu-arch=sm_70"),
     row("--driver-mode=", Joined, NOT_HANDLED, "--driver-mode=g++"),
@@ -48,7 +58,7 @@ pub const FLAGS: &[Flag] = &[
     row("--no-system-header-prefix=", Joined, Keyed, "--no-system-header-prefix=p"),
     row("--offload", Joined, OFFLOAD, "--offload-arch=sm_70"),
     row("--rtlib=", Joined, LaterStage, "--rtlib=compiler-rt"),
-    row("--serialize-diagnostics", Either, SIDE_OUTPUT, "--serialize-diagnostics t.dia"),
+    row("--serialize-diagnostics", Separate, Side(Diagnostics), "--serialize-diagnostics t.dia"),
     row("--start-no-unused-arguments", Exact, Keyed, "--start-no-unused-arguments"),
     row("--system-header-prefix=", Joined, Keyed, "--system-header-prefix=p"),
     row("--target=", Joined, Keyed, "--target=x86_64-linux-gnu"),
@@ -58,7 +68,7 @@ pub const FLAGS: &[Flag] = &[
     row("-Qn", Exact, Keyed, "-Qn"),
     row("-Qunused-arguments", Exact, Keyed, "-Qunused-arguments"),
     row("-Qy", Exact, Keyed, "-Qy"),
-    row("-Xanalyzer", Separate, NOT_HANDLED, "-Xanalyzer -x"),
+    row("-Xanalyzer", Separate, Inner(ANALYZER_WORDS), "-Xanalyzer -analyzer-output=text"),
     row("-Xarch", Joined, NOT_HANDLED, "-Xarch_host"),
     row("-Xclang", Separate, Inner(FRONT_END_WORDS), "-Xclang -disable-O0-optnone"),
     row("-Xcuda", Joined, OFFLOAD, "-Xcuda-ptxas"),
@@ -89,7 +99,9 @@ pub const FLAGS: &[Flag] = &[
     row("-fno-integrated-as", Exact, NOT_HANDLED, "-fno-integrated-as"),
     row("-fopenmp-host-ir-file-path", Joined, OFFLOAD, "-fopenmp-host-ir-file-path"),
     row("-fopenmp-targets=", Joined, OFFLOAD, "-fopenmp-targets=x86_64"),
-    row("-foptimization-record", Joined, SIDE_OUTPUT, "-foptimization-record-file=f"),
+    row("-foptimization-record-file=", Joined, Side(OptimizationsFile),
+        "-foptimization-record-file=r"),
+    row("-foptimization-record-passes=", Joined, NOT_HANDLED, "-foptimization-record-passes=p"),
     row("-forder-file-instrumentation", Exact, PROFILE, "-forder-file-instrumentation"),
     row("-fpass-plugin", Joined, PLUGIN, "-fpass-plugin=p.so"),
     row("-fprebuilt-", Joined, MODULES, "-fprebuilt-module-path=d"),
@@ -112,6 +124,8 @@ pub const FLAGS: &[Flag] = &[
     row("-gen-", Joined, SIDE_OUTPUT, "-gen-reproducer"),
     row("-gmodules", Exact, MODULES, "-gmodules"),
     row("-grecord-command-line", Exact, RECORDS, "-grecord-command-line"),
+    row("-gsplit-dwarf=single", Exact, Side(SingleDwarf), "-gsplit-dwarf=single"),
+    row("-gsplit-dwarf=split", Exact, Side(SplitDwarf), "-gsplit-dwarf=split"),
     row("-iframework", Either, PreprocessorOnly, "-iframework frameworks"),
     row("-iframeworkwithsysroot", Either, PreprocessorOnly, "-iframeworkwithsysroot f"),
     row("-index-", Joined, SIDE_OUTPUT, "-index-store-path"),
@@ -131,6 +145,7 @@ pub const FLAGS: &[Flag] = &[
     row("-resource-dir=", Joined, Keyed, "-resource-dir=resources"),
     row("-rewrite", Joined, NOT_HANDLED, "-rewrite-objc"),
     row("-rtlib=", Joined, LaterStage, "-rtlib=compiler-rt"),
+    row("-serialize-diagnostics", Separate, Side(Diagnostics), "-serialize-diagnostics t.dia"),
     row("-stdlib++-isystem", Either, PreprocessorOnly, "-stdlib++-isystem include"),
     row("-stdlib=", Joined, Keyed, "-stdlib=libc++"),
     row("-target", Separate, Keyed, "-target x86_64-linux-gnu"),

@@ -5,13 +5,17 @@
 
 use super::flag::Attach::{Either, Exact, Joined, Separate};
 use super::flag::Class::{
-    AssemblerWords, Color, Compile, DebugOff, DebugOn, Dependency, Inner, Irrelevant, Keyed,
-    Language, LaterStage, NamedFile, Object, PreprocessorOnly, PreprocessorWords, ShowsDirectory,
-    ToolPrefix,
+    AssemblerWords, Color, DebugOff, DebugOn, Dependency, Inner, Irrelevant, Keyed, Language,
+    LaterStage, NamedFile, Object, PreprocessorOnly, PreprocessorWords, Purpose, ShowsDirectory,
+    Side, ToolPrefix,
 };
 use super::flag::DependencyFlag::{All, File, Phony, Target, WithoutSystemHeaders};
 use super::flag::why::*;
 use super::flag::{Flag, row};
+use super::outputs::Purpose::{Assembly, Messages, Object as MakesObject};
+use super::outputs::Side::{
+    Arcs, Coverage, NoSplitDwarf, Notes, Optimizations, SplitDwarf, StackUsage,
+};
 
 /// Words for the assembler that neither read nor write a file; one that ends in `=` stands for all
 /// its values. Listings (`-a`), debug information (`-g`), include directories (`-I`) and dependency
@@ -52,7 +56,7 @@ pub const ASSEMBLER_WORDS: &[&str] = &[
 #[rustfmt::skip]
 pub const FLAGS: &[Flag] = &[
     row("-###", Exact, INFORMATION, "-###"),
-    row("--coverage", Exact, PROFILE, "--coverage"),
+    row("--coverage", Exact, Side(Coverage), "--coverage"),
     row("--help", Joined, INFORMATION, "--help=warnings"),
     row("--param", Separate, Keyed, "--param inline-unit-growth=3"),
     row("--param=", Joined, Keyed, "--param=inline-unit-growth=3"),
@@ -87,7 +91,7 @@ pub const FLAGS: &[Flag] = &[
     row("-O", Joined, Keyed, "-O2"),
     row("-P", Exact, PREPROCESSES, "-P"),
     row("-Q", Exact, INFORMATION, "-Q"),
-    row("-S", Exact, NO_OBJECT, "-S"),
+    row("-S", Exact, Purpose(Assembly), "-S"),
     row("-T", Either, LaterStage, "-Tscript.ld"),
     row("-U", Either, PreprocessorOnly, "-UNAME"),
     row("-W", Joined, Keyed, "-Wall"),
@@ -98,14 +102,13 @@ pub const FLAGS: &[Flag] = &[
     row("-Xlinker", Separate, LaterStage, "-Xlinker -O1"),
     row("-Xpreprocessor", Separate, NOT_HANDLED, "-Xpreprocessor -DX"),
     row("-ansi", Exact, Keyed, "-ansi"),
-    row("-aux-info", Either, SIDE_OUTPUT, "-aux-info t.X"),
-    row("-c", Exact, Compile, "-c"),
+    row("-c", Exact, Purpose(MakesObject), "-c"),
+    row("-coverage", Exact, Side(Coverage), "-coverage"),
     row("-d", Joined, INFORMATION, "-dumpmachine"),
     row("-f", Joined, Keyed, "-fno-common"),
     row("-fauto-profile", Joined, PROFILE, "-fauto-profile=p.afdo"),
     row("-fbasic-block-sections=list=", Joined, NamedFile, "-fbasic-block-sections=list=f"),
     row("-fbranch-probabilities", Exact, PROFILE, "-fbranch-probabilities"),
-    row("-fcallgraph-info", Joined, SIDE_OUTPUT, "-fcallgraph-info=su"),
     row("-fcoverage", Joined, PROFILE, "-fcoverage-mapping"),
     row("-fcs-profile", Joined, PROFILE, "-fcs-profile-generate"),
     row("-fdiagnostics-add-output=", Joined, SIDE_OUTPUT, "-fdiagnostics-add-output=sarif"),
@@ -130,29 +133,34 @@ pub const FLAGS: &[Flag] = &[
     row("-fmodule", Joined, MODULES, "-fmodules-ts"),
     row("-fno-color-diagnostics", Exact, Color, "-fno-color-diagnostics"),
     row("-fno-diagnostics-color", Exact, Color, "-fno-diagnostics-color"),
+    row("-fno-save-optimization-record", Exact, NOT_HANDLED, "-fno-save-optimization-record"),
     row("-foffload", Joined, OFFLOAD, "-foffload=nvptx-none"),
-    row("-fopt-info", Joined, SIDE_OUTPUT, "-fopt-info-vec=f"),
     row("-fpch", Joined, PRECOMPILED, "-fpch-preprocess"),
     row("-fplugin", Joined, PLUGIN, "-fplugin=p.so"),
     row("-fpreprocessed", Exact, NOT_HANDLED, "-fpreprocessed"),
     row("-fprofile", Joined, PROFILE, "-fprofile-use"),
+    row("-fprofile-abs-path", Exact, ShowsDirectory, "-fprofile-abs-path"),
+    row("-fprofile-arcs", Exact, Side(Arcs), "-fprofile-arcs"),
+    row("-fprofile-update=", Joined, Keyed, "-fprofile-update=atomic"),
     row("-frecord-gcc-switches", Exact, RECORDS, "-frecord-gcc-switches"),
     row("-fresolution=", Joined, NOT_HANDLED, "-fresolution=f"),
     row("-fsanitize-blacklist=", Joined, NamedFile, "-fsanitize-blacklist=f"),
     row("-fsanitize-ignorelist=", Joined, NamedFile, "-fsanitize-ignorelist=f"),
-    row("-fsave-optimization-record", Joined, SIDE_OUTPUT, "-fsave-optimization-record"),
-    row("-fstack-usage", Exact, SIDE_OUTPUT, "-fstack-usage"),
+    row("-fsave-optimization-record", Exact, Side(Optimizations), "-fsave-optimization-record"),
+    row("-fstack-usage", Exact, Side(StackUsage), "-fstack-usage"),
     row("-fstats", Exact, MEASURES, "-fstats"),
-    row("-fsyntax-only", Exact, NO_OBJECT, "-fsyntax-only"),
-    row("-ftest-coverage", Exact, PROFILE, "-ftest-coverage"),
+    row("-fsyntax-only", Exact, Purpose(Messages), "-fsyntax-only"),
+    row("-ftest-coverage", Exact, Side(Notes), "-ftest-coverage"),
     row("-fthinlto", Joined, NOT_HANDLED, "-fthinlto-index=f"),
     row("-ftime-report", Joined, MEASURES, "-ftime-report-details"),
-    row("-ftime-trace", Joined, SIDE_OUTPUT, "-ftime-trace=f"),
+    row("-ftime-trace", Joined, MEASURES, "-ftime-trace=f"),
     row("-fworking-directory", Exact, ShowsDirectory, "-fworking-directory"),
     row("-g", Joined, DebugOn, "-ggdb3"),
     row("-g0", Exact, DebugOff, "-g0"),
     row("-gno-", Joined, Keyed, "-gno-column-info"),
-    row("-gsplit-dwarf", Joined, SIDE_OUTPUT, "-gsplit-dwarf=single"),
+    row("-gno-split-dwarf", Exact, Side(NoSplitDwarf), "-gno-split-dwarf"),
+    row("-gsplit-dwarf", Exact, Side(SplitDwarf), "-gsplit-dwarf"),
+    row("-gsplit-dwarf=", Joined, NOT_HANDLED, "-gsplit-dwarf=other"),
     row("-gtoggle", Exact, NOT_HANDLED, "-gtoggle"),
     row("-gz", Joined, LaterStage, "-gz=zlib"),
     row("-idirafter", Either, PreprocessorOnly, "-idirafter late"),

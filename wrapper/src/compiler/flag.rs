@@ -6,6 +6,7 @@
 //!    row `-fprofile` and not by the row of the open family `-f`.
 //! 3. A row says everything the parser needs; the parser knows no spelling.
 
+use super::outputs::{Purpose, Side};
 use crate::outcome::Counter;
 
 /// How the value of a flag is attached to it.
@@ -32,8 +33,10 @@ pub enum Class {
     PreprocessorOnly,
     /// Changes nothing that anybody can observe in the result.
     Irrelevant,
-    /// `-c`.
-    Compile,
+    /// `-c` and what else says what is made.
+    Purpose(Purpose),
+    /// Asks for a further output.
+    Side(Side),
     /// `-o`.
     Object,
     /// `-x`.
@@ -52,6 +55,9 @@ pub enum Class {
     NamedFile,
     /// Its value is a place where tools (`as`, `cc1`) and spec files are looked for.
     ToolPrefix,
+    /// `-fopt-info`: a report on stdout or stderr. One that goes to a file is appended to what
+    /// stands there, often the report of another compile, and is not cached.
+    OptimizationReport,
     /// `-Wa,`: words for the assembler.
     AssemblerWords,
     /// `-Wp,`: words for the preprocessor.
@@ -87,7 +93,6 @@ pub struct Flag {
     /// What it means.
     pub class: Class,
     /// A use of it, words separated by blanks; the table test feeds it to the parser.
-    #[cfg_attr(not(test), expect(dead_code, reason = "documents the row; only its test reads it"))]
     pub example: &'static str,
 }
 
@@ -142,7 +147,7 @@ pub mod why {
     pub const INFORMATION: Class = Uncached(UnsupportedCompilerOption, "asks for information");
     /// It makes the compiler write a file that larder does not store.
     pub const SIDE_OUTPUT: Class = Uncached(UnsupportedCompilerOption, "writes a further output");
-    /// It makes something else than an object.
+    /// It makes something that larder does not know.
     pub const NO_OBJECT: Class = Uncached(UnsupportedCompilerOption, "makes no object file");
     /// It has to do with profiles: files are read or written, names and directories recorded.
     pub const PROFILE: Class = Uncached(UnsupportedCompilerOption, "reads or writes profiles");

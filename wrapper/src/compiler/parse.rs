@@ -3,18 +3,17 @@
 //! 1. Response files are expanded.
 //! 2. Each argument is an input, or is judged by its row; the words that belong to it go, together
 //!    and in order, into the lists that the row's class names. The first refusal is kept.
-//! 3. What was seen is turned into a [`Compile`]: one input in a known language, an object and a
-//!    dependency file that are regular files or not there yet.
+//! 3. What was seen is turned into a [`Compile`]: one input in a known language, and outputs that
+//!    are regular files or not there yet.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use larder_engine::SectionKind;
-
 use super::flag::{Attach, Class, DependencyFlag, Flag, find};
-use super::{Compile, Depfile, Family, Language, Output, clang, common, gcc, response};
+use super::outputs::{Naming, Purpose, Side, Sides, check_places, derived_name};
+use super::{Compile, Depfile, Family, Language, clang, common, gcc, response};
 use crate::outcome::{Counter, Reason};
 
 /// What the compiler takes from the places that `-B` names, beside headers.
@@ -68,7 +67,8 @@ struct Scan {
     inputs: Vec<Input>,
     explicit_language: Option<OsString>,
     object: Option<PathBuf>,
-    compiles: bool,
+    purpose: Option<Purpose>,
+    sides: Sides,
     has_debug_information: bool,
     shows_directory: bool,
     color_is_explicit: bool,
@@ -85,6 +85,8 @@ struct Dependencies {
     file: Option<PathBuf>,
     targets: Vec<OsString>,
     phony_targets: bool,
+    /// All of the above as they stand.
+    words: Vec<OsString>,
     /// `-Wp,-MD,FILE` and `-Wp,-MMD,FILE`: the file, and whether system headers are left out.
     by_preprocessor_words: Vec<(PathBuf, bool)>,
 }
@@ -141,8 +143,10 @@ impl Scan {
             Class::LaterStage => KEYS_ONLY,
             Class::PreprocessorOnly => UNTIL_PREPROCESSED,
             Class::Irrelevant => NOWHERE,
-            Class::Compile => self.take_compile(words),
-            Class::Object => self.take_object(value),
+            Class::Purpose(purpose) => self.take_purpose(purpose, words),
+            Class::Side(side) => self.take_side(side, &words[0], value),
+            Class::OptimizationReport => self.take_report(&words[0], value),
+            Class::Object => self.take_object(&words[0], value),
             Class::Language => self.take_language(value),
             Class::Dependency(kind) => self.take_dependency(kind, words, value),
             Class::DebugOn => self.take_debug(true),
@@ -176,15 +180,49 @@ impl Scan {
         NOWHERE
     }
 
-    fn take_compile(&mut self, words: &[OsString]) -> Into {
-        self.compiles = true;
-        self.put(words, KEYS_ONLY);
-        self.preprocess.push("-E".into());
-        NOWHERE
+    fn take_purpose(&mut self, purpose: Purpose, words: &[OsString]) -> Into {
+        if self.purpose.is_none() {
+            self.preprocess.push("-E".into());
+        }
+        let kinds = [self.purpose.unwrap_or(purpose), purpose];
+        if kinds.contains(&Purpose::Analysis) && kinds.contains(&Purpose::Messages) {
+            self.refuse(Counter::UnsupportedCompilerOption, &words[0], "asks for a second purpose");
+        }
+        self.purpose = kinds.into_iter().max();
+        KEYS_ONLY
     }
 
-    fn take_object(&mut self, value: &OsStr) -> Into {
-        self.object = Some(value.into());
+    fn take_side(&mut self, side: Side, option: &OsStr, value: &OsStr) -> Into {
+        if matches!(side, Side::SplitDwarf | Side::SingleDwarf) {
+            self.has_debug_information = true;
+        }
+        match self.sides.take(side, value) {
+            Some(()) => KEYS_ONLY,
+            None => self.refuse(
+                Counter::UnsupportedCompilerOption,
+                option,
+                "asks for a file in place of another",
+            ),
+        }
+    }
+
+    fn take_report(&mut self, option: &OsStr, value: &OsStr) -> Into {
+        let mut parts = value.as_bytes().splitn(2, |&byte| byte == b'=');
+        match parts.nth(1) {
+            None | Some(b"stdout" | b"stderr" | b"-") => KEYS_ONLY,
+            Some(_) => {
+                let why = "appends to a file";
+                self.refuse(Counter::UnsupportedCompilerOption, option, why)
+            }
+        }
+    }
+
+    /// The last of several would win, but gcc refuses them where it is to list dependencies, as
+    /// larder may ask it to.
+    fn take_object(&mut self, option: &OsStr, value: &OsStr) -> Into {
+        if self.object.replace(value.into()).is_some() {
+            return self.refuse(Counter::UnsupportedCompilerOption, option, "stands there twice");
+        }
         NOWHERE
     }
 
@@ -232,7 +270,11 @@ impl Scan {
 
     fn take_assembler_words(&mut self, option: &OsStr, words: &OsStr) -> Into {
         for word in words.as_bytes().split(|&byte| byte == b',') {
-            if !is_known(common::ASSEMBLER_WORDS, word) {
+            let is_taken = match word.strip_prefix(b"-a") {
+                Some(listing) => self.sides.take_listing(listing).is_some(),
+                None => is_known(common::ASSEMBLER_WORDS, word),
+            };
+            if !is_taken {
                 let why = "has a word for the assembler that is not known to be harmless";
                 return self.refuse(Counter::UnsupportedCompilerOption, option, why);
             }
@@ -267,6 +309,7 @@ impl Scan {
 
     fn take_dependency(&mut self, kind: DependencyFlag, words: &[OsString], value: &OsStr) -> Into {
         let dependencies = &mut self.dependencies;
+        dependencies.words.extend_from_slice(words);
         match kind {
             DependencyFlag::All => dependencies.all = true,
             DependencyFlag::WithoutSystemHeaders => dependencies.without_system_headers = true,
@@ -283,26 +326,26 @@ impl Scan {
         arguments: Vec<OsString>,
         cwd: &Path,
     ) -> Result<Compile, Reason> {
-        self.check_purpose()?;
+        let purpose = self.check_purpose()?;
         let input = self.only_input()?;
-        let language = language_of(&input, self.default_language)?;
-        check_input(&input.path, cwd)?;
-        let object = self.object.take().unwrap_or_else(|| default_output(&input.path, "o"));
-        check_output(&object, cwd)?;
-        if cwd.join(&object) == cwd.join(&input.path) {
-            return Err(bad_output(&object, "is also the input"));
+        let language = language_of(&input, family, self.default_language)?;
+        let input = input.path;
+        check_input(&input, cwd)?;
+        let is_named = self.object.is_some();
+        let main = self.object.take().unwrap_or_else(|| Naming::default_main(&input, purpose));
+        let depfile = self.dependency_file(purpose, language, &main, is_named)?;
+        if self.sides.name_the_output(family) {
+            self.shows_directory = true;
+            self.put(&["-o".into(), main.clone().into()], KEYS_ONLY);
         }
-        let depfile = self.dependencies.finish(&object)?;
-        if let Some(depfile) = &depfile {
-            check_output(&depfile.path, cwd)?;
-            if [&object, &input.path].iter().any(|path| cwd.join(path) == cwd.join(&depfile.path)) {
-                return Err(bad_output(&depfile.path, "is the input or the object too"));
-            }
-        }
+        let naming = Naming { family, language, purpose, input: &input, main: &main, is_named };
+        let outputs = naming.outputs(self.sides)?;
+        check_places(&input, &outputs, depfile.as_ref(), cwd)?;
         Ok(Compile {
             family,
             language,
-            input: input.path,
+            purpose,
+            input,
             arguments,
             key_arguments: self.key,
             preprocess_arguments: self.preprocess,
@@ -310,23 +353,54 @@ impl Scan {
             cwd_matters: self.has_debug_information || self.shows_directory,
             color_is_explicit: self.color_is_explicit,
             depfile,
-            outputs: vec![Output { kind: SectionKind::Object, path: object, required: true }],
+            outputs,
             named_inputs: self.named_inputs,
         })
     }
 
+    /// The dependency file; none where the preprocessor does not run. There clang says which of the
+    /// options it does not use.
+    fn dependency_file(
+        &mut self,
+        purpose: Purpose,
+        language: Language,
+        main: &Path,
+        is_named: bool,
+    ) -> Result<Option<Depfile>, Reason> {
+        let mut dependencies = std::mem::take(&mut self.dependencies);
+        let refuse = |text| Err(Reason::new(Counter::UnsupportedCompilerOption, text));
+        if language.is_read_alone() {
+            if !dependencies.by_preprocessor_words.is_empty() {
+                return refuse("dependencies of preprocessed text are asked for with -Wp");
+            }
+            self.put(&std::mem::take(&mut dependencies.words), KEYS_ONLY);
+            return Ok(None);
+        }
+        let is_derived =
+            dependencies.file.is_none() && dependencies.by_preprocessor_words.is_empty();
+        let depfile = dependencies.finish(main)?;
+        // gcc derives it from the name of an executable that it does not make.
+        if depfile.is_some() && is_derived && !is_named && purpose == Purpose::Messages {
+            return refuse("the name of the dependency file is in doubt");
+        }
+        Ok(depfile)
+    }
+
     /// A link is called a link also where an option that larder does not handle stands in it, as
     /// long as nothing else than an option is in the way.
-    fn check_purpose(&mut self) -> Result<(), Reason> {
+    fn check_purpose(&mut self) -> Result<Purpose, Reason> {
         let refusal = self.refusal.take();
-        let is_link = !self.compiles && !self.inputs.is_empty();
-        match refusal {
-            Some(reason) if is_link && reason.counter == Counter::UnsupportedCompilerOption => {
+        let is_link = self.purpose.is_none() && !self.inputs.is_empty();
+        match (refusal, self.purpose) {
+            (Some(reason), _)
+                if is_link && reason.counter == Counter::UnsupportedCompilerOption =>
+            {
                 Err(self.link())
             }
-            Some(reason) => Err(reason),
-            None if is_link => Err(self.link()),
-            None => Ok(()),
+            (Some(reason), _) => Err(reason),
+            (None, Some(purpose)) => Ok(purpose),
+            (None, None) if is_link => Err(self.link()),
+            (None, None) => Err(Reason::new(Counter::NoInputFile, "there is no input")),
         }
     }
 
@@ -427,18 +501,28 @@ fn is_joined_macro(word: &[u8]) -> bool {
     word.len() > 2 && (word.starts_with(b"-D") || word.starts_with(b"-U"))
 }
 
-fn language_of(input: &Input, default: Option<Language>) -> Result<Language, Reason> {
+fn language_of(
+    input: &Input,
+    family: Family,
+    default: Option<Language>,
+) -> Result<Language, Reason> {
     let explicit = input.explicit_language.as_ref().map(|name| name.to_string_lossy());
     let suffix = input.path.extension().unwrap_or_default().to_string_lossy();
-    match explicit.as_deref() {
-        Some("c") => Ok(Language::C),
-        Some("c++") => Ok(Language::Cpp),
-        Some(name) if name.ends_with("-header") => Err(precompiles(&input.path)),
-        Some(_) => Err(unsupported_language(&input.path)),
-        None if suffix == "c" => Ok(default.unwrap_or(Language::C)),
-        None if CPP_SUFFIXES.contains(&&*suffix) => Ok(Language::Cpp),
-        None if HEADER_SUFFIXES.contains(&&*suffix) => Err(precompiles(&input.path)),
-        None => Err(unsupported_language(&input.path)),
+    let is_cpp = default == Some(Language::Cpp);
+    match (explicit.as_deref(), &*suffix) {
+        (Some(name), _) if name.ends_with("-header") => Err(precompiles(&input.path)),
+        (Some(name), _) => Language::named(name).ok_or_else(|| unsupported_language(&input.path)),
+        (None, "c") => Ok(default.unwrap_or(Language::C)),
+        (None, "i") if is_cpp => Ok(Language::CppOutput),
+        (None, "i") => Ok(Language::COutput),
+        (None, "ii") => Ok(Language::CppOutput),
+        (None, "s") => Ok(Language::Assembler),
+        (None, "S") => Ok(Language::AssemblerWithCpp),
+        // clang takes it for something to link.
+        (None, "sx") if family == Family::Gcc => Ok(Language::AssemblerWithCpp),
+        (None, suffix) if CPP_SUFFIXES.contains(&suffix) => Ok(Language::Cpp),
+        (None, suffix) if HEADER_SUFFIXES.contains(&suffix) => Err(precompiles(&input.path)),
+        (None, _) => Err(unsupported_language(&input.path)),
     }
 }
 
@@ -464,41 +548,4 @@ fn check_input(path: &Path, cwd: &Path) -> Result<(), Reason> {
             Err(Reason::new(Counter::NoInputFile, text))
         }
     }
-}
-
-fn bad_output(path: &Path, why: &str) -> Reason {
-    Reason::new(Counter::BadOutputFile, format!("the output {} {why}", path.display()))
-}
-
-/// An output must be a regular file, or be missing in a directory that is there.
-fn check_output(path: &Path, cwd: &Path) -> Result<(), Reason> {
-    if path.as_os_str() == "-" {
-        return Err(Reason::new(Counter::OutputToStdout, "an output is standard output"));
-    }
-    if path.as_os_str().is_empty() || path.file_name().is_none() {
-        return Err(bad_output(path, "has no name"));
-    }
-    if path.as_os_str().as_bytes().contains(&b'\n') {
-        return Err(bad_output(path, "has a line break in its name"));
-    }
-    let place = cwd.join(path);
-    match fs::symlink_metadata(&place) {
-        Ok(metadata) if metadata.is_file() => Ok(()),
-        Ok(_) => Err(bad_output(path, "is no regular file")),
-        Err(_) if place.parent().is_some_and(Path::is_dir) => Ok(()),
-        Err(_) => Err(bad_output(path, "has no directory")),
-    }
-}
-
-/// The output in the working directory that the input's name leads to.
-fn default_output(input: &Path, suffix: &str) -> PathBuf {
-    derived_name(input, suffix).into()
-}
-
-/// The last component with another suffix. Both compilers cut at the last dot, even where it is the
-/// first byte: the dependency file of `-o .hidden` is `.d`.
-fn derived_name(path: &Path, suffix: &str) -> OsString {
-    let name = path.file_name().unwrap_or_default().as_bytes();
-    let stem = name.iter().rposition(|&byte| byte == b'.').map_or(name, |dot| &name[..dot]);
-    OsString::from_vec([stem, b".", suffix.as_bytes()].concat())
 }

@@ -20,7 +20,7 @@ use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
 use super::records::{read_manifest, trace_lookup};
-use super::{Job, Session, guarded, pass_on, precompiled, probed};
+use super::{Job, Session, guarded, pass_on, precompiled, probed, unlisted};
 use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
@@ -45,6 +45,8 @@ enum Listing {
     Trace,
     /// A run of the preprocessor afterwards.
     Afterwards,
+    /// None is needed: the source includes nothing.
+    SourceAlone,
 }
 
 /// Runs the compiler, passes on what it says, and stores what it made. `None` if it did not start,
@@ -103,6 +105,7 @@ fn prepare(session: &Session<'_>, job: &Job) -> io::Result<(Listing, Vec<OsStrin
         arguments.push(exec::color_argument(job.compile.family).into());
     }
     let listing = match &job.compile.depfile {
+        _ if job.compile.language.is_read_alone() => Listing::SourceAlone,
         Some(depfile) if !depfile.omits_system_headers => Listing::Own(depfile.path.clone()),
         _ if records_additions(&job.compile) => Listing::Afterwards,
         Some(_) if records_trace(&job.compile) || !job.compile.trace_is_complete() => {
@@ -144,6 +147,7 @@ fn files_read(
         Reason::new(Counter::InternalError, format!("cannot read the list of inputs: {error}"))
     };
     let (listed, is_depfile) = match (listing, traced) {
+        (Listing::SourceAlone, _) => (Vec::new(), false),
         (Listing::Own(path), _) => (depfile::parse(&fs::read(path).map_err(cannot)?), true),
         (Listing::Injected(list), _) => (depfile::parse(&list.read().map_err(cannot)?), true),
         // A dependency file names the preincluded headers, the trace does not.
@@ -194,7 +198,8 @@ fn store(
         let text = format!("{} shows the time", job.compile.input.display());
         Reason::new(Counter::UnsupportedCodeDirective, text)
     })?;
-    let mut sections = capture::collect(&job.compile)?;
+    unlisted::check(session, job, &inputs.list, !ran.stderr.is_empty())?;
+    let mut sections = capture::collect(&job.compile, session.call.started_ns)?;
     for (kind, text) in [(SectionKind::Stdout, &ran.stdout), (SectionKind::Stderr, &ran.stderr)] {
         if !text.is_empty() {
             sections.push(Section::new(kind, &text[..]));
