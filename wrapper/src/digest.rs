@@ -18,6 +18,10 @@
 //!    Where the ctime has no fraction of a second, the file system may keep whole seconds only, and
 //!    the age must be [`COARSE_AGE_NS_MIN`].
 //! 4. Only regular files have a digest.
+//!
+//! Behind them stand [`MARKS`] marks of two words each, the XXH3-128 of boot id, device, inode,
+//! mtime and ctime of a directory and the digest of a set of names: what is marked was found absent
+//! there (see `absent`). The rules 1 to 3 hold for them too; a torn mark is that of no directory.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -41,6 +45,13 @@ const SCHEME: u64 = 2;
 const SLOTS: usize = 1 << 16;
 const SLOT_WORDS: usize = 8;
 const CHECK_WORD: usize = SLOT_WORDS - 1;
+/// Marks of absent names: twenty for each of 6,500 units, in 2 MiB of disk. A table that is too
+/// small only looks for names more often.
+const MARKS: usize = 1 << 17;
+const MARK_WORDS: usize = 2;
+/// The marks of one unit stand in one page, so that a hit touches no more.
+const PAGE_MARKS: usize = 4096 / (MARK_WORDS * 8);
+const TABLE_WORDS: usize = SLOTS * SLOT_WORDS + MARKS * MARK_WORDS;
 /// Slots that one name may stand in.
 const WAYS: usize = 4;
 /// Groups of slots for neighbouring inodes: 64 KiB, which the kernel maps at the first touch.
@@ -75,6 +86,10 @@ impl Mentions {
     pub const HIDDEN_INPUT: Mentions = Mentions(8);
     /// `__has_include`: whether another file is there may count.
     pub const HAS_INCLUDE: Mentions = Mentions(16);
+
+    /// `__has_include` of a name that a macro gives: which files it asks for is not known. It is no
+    /// part of the table, because the text around the word decides.
+    pub const HAS_INCLUDE_OF_MACRO: Mentions = Mentions(128);
 
     /// Whether any of `other` is mentioned.
     pub fn any(self, other: Mentions) -> bool {
@@ -189,8 +204,8 @@ impl Digests {
         let boot = boot_id();
         // Without a boot id nothing would end with a reboot.
         let table = path.filter(|_| boot != [0; 16]).and_then(|path| {
-            let words = SharedWords::open(path, SLOTS * SLOT_WORDS, 0o600, has_room).ok()?;
-            (words.words().len() >= SLOTS * SLOT_WORDS).then_some(words)
+            let words = SharedWords::open(path, TABLE_WORDS, 0o600, has_room).ok()?;
+            (words.words().len() >= TABLE_WORDS).then_some(words)
         });
         Digests { table, boot, directories: Directories::default(), devices: RefCell::default() }
     }
@@ -210,6 +225,70 @@ impl Digests {
         }
     }
 
+    /// The facts of the directory at `path`.
+    ///
+    /// # Errors
+    /// If there is nothing.
+    pub fn directory(&self, path: &Path) -> io::Result<Facts> {
+        self.directories.directory(path)
+    }
+
+    /// Whether a set of names was marked as absent in this state of a directory. `unit` says where
+    /// the mark may stand.
+    pub fn is_marked(&self, unit: u64, directory: &Facts, set: u128) -> bool {
+        let mark = self.mark(directory, set);
+        self.mark_places(unit, mark).any(|place| {
+            place.iter().zip(mark).all(|(word, own)| word.load(Ordering::Relaxed) == own)
+        })
+    }
+
+    /// Marks a set of names as absent in the directory at `path`, which had these facts before they
+    /// were looked for, at `opened_ns` or later. What may change unseen is not marked.
+    pub fn mark_absent(
+        &self,
+        unit: u64,
+        path: &Path,
+        directory: &Facts,
+        set: u128,
+        opened_ns: u64,
+    ) {
+        if !is_settled(directory, opened_ns) || !self.is_trusted(path, directory.device) {
+            return;
+        }
+        let mark = self.mark(directory, set);
+        let mut places = self.mark_places(unit, mark);
+        let free = |place: &&[AtomicU64]| place[0].load(Ordering::Relaxed) == 0;
+        let place = places.find(free);
+        let place = place.or_else(|| self.mark_places(unit, mark).nth(mark[1] as usize % WAYS));
+        for (shared, word) in place.into_iter().flatten().zip(mark) {
+            shared.store(word, Ordering::Relaxed);
+        }
+    }
+
+    fn mark(&self, directory: &Facts, set: u128) -> [u64; MARK_WORDS] {
+        let name = self.name(directory);
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&name.words[0].to_le_bytes());
+        bytes[8..16].copy_from_slice(&name.words[1].to_le_bytes());
+        bytes[16..].copy_from_slice(&set.to_le_bytes());
+        let hash = xxh3_128(&bytes);
+        [hash as u64, (hash >> 64) as u64]
+    }
+
+    /// The places that a mark may stand in: a group in the page of its unit.
+    fn mark_places(
+        &self,
+        unit: u64,
+        mark: [u64; MARK_WORDS],
+    ) -> impl Iterator<Item = &[AtomicU64]> {
+        let words = self.table.as_ref().map_or(&[][..], |table| table.words());
+        let page = (unit % (MARKS / PAGE_MARKS) as u64) as usize;
+        let group = page * PAGE_MARKS + (mark[0] as usize % (PAGE_MARKS / WAYS)) * WAYS;
+        let first = SLOTS * SLOT_WORDS + group * MARK_WORDS;
+        let group = words.get(first..first + WAYS * MARK_WORDS).unwrap_or(&[]);
+        group.chunks_exact(MARK_WORDS)
+    }
+
     fn hash(&self, path: &Path) -> io::Result<Seen> {
         let opened_ns = coarse_clock_ns();
         let file = File::open(path)?;
@@ -223,9 +302,7 @@ impl Digests {
             return Err(io::Error::other("the file changed while it was read"));
         }
         let seen = seen(&facts, digest, mentions);
-        let age_ns = if facts.ctime_nanos == 0 { COARSE_AGE_NS_MIN } else { AGE_NS_MIN };
-        let settled = seen.changed_ns.saturating_add(age_ns) < opened_ns;
-        if settled && self.is_trusted(path, facts.device) {
+        if is_settled(&facts, opened_ns) && self.is_trusted(path, facts.device) {
             self.enter(&name, &digest, mentions);
         }
         Ok(seen)
@@ -333,15 +410,13 @@ fn check_word(words: &[u64; SLOT_WORDS]) -> u64 {
 }
 
 fn seen(facts: &Facts, digest: Digest, mentions: Mentions) -> Seen {
-    let mtime_ns = time_ns(facts.mtime_secs, facts.mtime_nanos);
-    let ctime_ns = time_ns(facts.ctime_secs, facts.ctime_nanos);
-    Seen { digest, mentions, changed_ns: mtime_ns.max(ctime_ns), mtime_secs: facts.mtime_secs }
+    Seen { digest, mentions, changed_ns: facts.changed_ns(), mtime_secs: facts.mtime_secs }
 }
 
-/// Nanoseconds since 1970; times before it count as 1970, times beyond 2554 as the end.
-fn time_ns(secs: i64, nanos: u64) -> u64 {
-    let secs = u64::try_from(secs).unwrap_or(0);
-    secs.saturating_mul(1_000_000_000).saturating_add(nanos)
+/// Whether any later change must give what was looked at after `opened_ns` other times.
+fn is_settled(facts: &Facts, opened_ns: u64) -> bool {
+    let age_ns = if facts.ctime_nanos == 0 { COARSE_AGE_NS_MIN } else { AGE_NS_MIN };
+    facts.changed_ns().saturating_add(age_ns) < opened_ns
 }
 
 fn hash_reader(mut file: &File, bytes: u64) -> io::Result<(Digest, Mentions)> {

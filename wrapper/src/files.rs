@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlink, stat, statat,
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, lstat, openat, readlink, stat, statat,
 };
 
 /// Directories that are kept open at most.
@@ -25,6 +25,8 @@ const DIRECTORIES_MAX: usize = 64;
 pub struct Facts {
     /// Whether it is a regular file.
     pub is_regular: bool,
+    /// Whether it is a directory.
+    pub is_directory: bool,
     /// The device that holds it.
     pub device: u64,
     /// Its inode.
@@ -58,10 +60,38 @@ impl Facts {
         Ok(Facts::new(&stat(path)?))
     }
 
+    /// Those of what stands at a path itself, and whether that is a link.
+    ///
+    /// # Errors
+    /// If there is nothing.
+    pub fn of_link(path: &Path) -> io::Result<(Facts, bool)> {
+        let stat = lstat(path)?;
+        let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+        Ok((Facts::new(&stat), is_link))
+    }
+
+    /// The later of mtime and ctime, in nanoseconds since 1970; times before count as 1970, times
+    /// beyond 2554 as the end.
+    pub fn changed_ns(&self) -> u64 {
+        self.mtime_ns().max(self.ctime_ns())
+    }
+
+    /// mtime in nanoseconds since 1970.
+    pub fn mtime_ns(&self) -> u64 {
+        time_ns(self.mtime_secs, self.mtime_nanos)
+    }
+
+    /// ctime in nanoseconds since 1970.
+    pub fn ctime_ns(&self) -> u64 {
+        time_ns(self.ctime_secs, self.ctime_nanos)
+    }
+
     #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between architectures")]
     fn new(stat: &Stat) -> Facts {
+        let kind = FileType::from_raw_mode(stat.st_mode);
         Facts {
-            is_regular: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
+            is_regular: kind == FileType::RegularFile,
+            is_directory: kind == FileType::Directory,
             device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
             bytes: stat.st_size as u64,
@@ -71,6 +101,11 @@ impl Facts {
             ctime_nanos: stat.st_ctime_nsec as u64,
         }
     }
+}
+
+fn time_ns(secs: i64, nanos: u64) -> u64 {
+    let secs = u64::try_from(secs).unwrap_or(0);
+    secs.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// Links that are followed at most, as in the kernel.
@@ -104,6 +139,21 @@ struct Directory {
 }
 
 impl Directories {
+    /// The facts of the directory at `path`, of the open one if it is among those.
+    ///
+    /// # Errors
+    /// If there is nothing.
+    pub fn directory(&self, path: &Path) -> io::Result<Facts> {
+        let bytes = path.as_os_str().as_bytes();
+        let known = self.known.borrow();
+        let is_it = |known: &&Directory| known.path.strip_suffix(b"/") == Some(bytes);
+        match known.iter().find(is_it).and_then(|known| known.handle.as_ref()) {
+            Some(handle) => Ok(Facts::new(&fstat(handle)?)),
+            None if bytes.is_empty() => Facts::at(Path::new(".")),
+            None => Facts::at(path),
+        }
+    }
+
     /// The facts of the file at `path`, links followed.
     ///
     /// # Errors

@@ -16,6 +16,7 @@
 //! | arguments | yes | no | everything that `compiler` does not call irrelevant |
 //! | arguments after preprocessing | no | yes | what still counts when the text is made |
 //! | working directory | yes | yes | only where debug information or the like shows it, and, for the direct key, where a relative path is searched |
+//! | directories | yes | yes | only where the compiler warns about missing ones: which of those that options name are there |
 //! | source | yes | no | digest of the input file |
 //! | named files | yes | yes | digests of files that options name |
 //! | outputs | yes | yes | kinds and names of the files asked for |
@@ -60,7 +61,7 @@
 //! | paths of the outputs | no | no | where the result goes; where one is visible `compiler` puts it into the arguments |
 //! | path of the dependency file | no | no | where the result goes |
 //! | `MALLOC_*`, `GLIBC_TUNABLES`, limits, priority | no | no | change how the compiler runs, not what it makes |
-//! | a new header in an earlier search directory | no | no | not yet: DESIGN 4.4 |
+//! | what is searched for headers and not there | no | no | part of the manifest, see [`absent`](crate::absent): a new header in an earlier directory, or one that `__has_include` asks for, is a miss |
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -131,6 +132,13 @@ const INPUTS: &[(&str, u8, Write)] = &[
             fields.text(&(facts.variable)("PWD").unwrap_or_default());
         } else if preprocessed.is_none() && searches_relative_paths(facts) {
             fields.text(facts.directory.as_os_str());
+        }
+    }),
+    ("directories", BOTH, |fields, facts, _| {
+        if has_option(facts.compile, &["-Wmissing-include-dirs", "-Weverything"]) {
+            let are_there =
+                searched_directories(facts.compile).map(|path| facts.directory.join(path).is_dir());
+            are_there.for_each(|is_there| fields.number(u64::from(is_there)));
         }
     }),
     ("source", DIRECT, |fields, facts, _| fields.bytes(&facts.source)),
@@ -247,6 +255,25 @@ pub fn toolchain_key(compile: &Compile, compiler: &Path, driver: &Digest) -> Key
     fields.key()
 }
 
+/// Where the search path of a compiler is remembered; `arguments` are those that shape it.
+pub fn search_key(
+    compile: &Compile,
+    compiler: &Path,
+    toolchain: &Digest,
+    arguments: &[OsString],
+) -> Key {
+    let mut fields = Fields::new("search");
+    fields.number(u64::from(SCHEME));
+    fields.number(compile.family as u64);
+    fields.text(compiler.as_os_str());
+    fields.bytes(toolchain);
+    fields.texts(arguments);
+    for name in SEARCHED_VARIABLES {
+        fields.variable(env::var_os(name));
+    }
+    fields.key()
+}
+
 /// Variables that decide which programs and libraries a driver uses.
 pub const TOOLCHAIN_VARIABLES: &[&str] = &[
     "PATH",
@@ -302,6 +329,20 @@ pub const SEARCHED_VARIABLES: &[&str] = &[
     "COMPILER_PATH",
     "SDKROOT",
 ];
+
+/// The directories that options name for the search.
+fn searched_directories(compile: &Compile) -> impl Iterator<Item = &Path> {
+    const OPTIONS: &[&str] = &["-I", "-iquote", "-isystem", "-idirafter"];
+    let arguments = compile.arguments.iter().enumerate();
+    arguments.flat_map(move |(at, argument)| {
+        OPTIONS.iter().filter_map(move |option| {
+            match argument.as_bytes().strip_prefix(option.as_bytes())? {
+                b"" => compile.arguments.get(at + 1).map(Path::new),
+                path => Some(Path::new(OsStr::from_bytes(path))),
+            }
+        })
+    })
+}
 
 fn names_relative_paths(compile: &Compile) -> bool {
     const OPTIONS: &[&str] = &[

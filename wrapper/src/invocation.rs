@@ -12,6 +12,7 @@
 //! runs again, by `exec`, because its messages cannot be passed on as they were: they cannot be
 //! written, or an added trace cannot be told from them.
 
+mod asks;
 mod code;
 mod compile;
 mod lookup;

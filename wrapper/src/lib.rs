@@ -3,8 +3,8 @@
 //!
 //! Data flows one way: [`cli`] dispatches, [`invocation`] handles one compile with the help of
 //! [`identity`] (which compiler), [`compiler`] (what arguments mean), [`fingerprint`] and
-//! [`moment`] (keys), [`manifest`] (what was read before), [`capture`] and [`restore`] (outputs
-//! in and out), [`digest`] (contents of files), [`exec`] and [`depfile`] (the real compiler and
+//! [`moment`] (keys), [`manifest`] (what was read before), [`search`] and [`absent`] (what was
+//! looked for in vain), [`capture`] and [`restore`] (outputs in and out), [`digest`] (contents of files), [`exec`] and [`depfile`] (the real compiler and
 //! what it reports).
 
 #![deny(missing_docs)]
@@ -12,6 +12,7 @@
 pub mod cli;
 pub mod invocation;
 
+pub mod absent;
 pub mod capture;
 pub mod compiler;
 pub mod fingerprint;
@@ -19,6 +20,7 @@ pub mod identity;
 pub mod manifest;
 pub mod moment;
 pub mod restore;
+pub mod search;
 
 pub mod config;
 pub mod depfile;

@@ -3,35 +3,44 @@
 //! Little-endian numbers; `[n]` is a `u32` count followed by the items:
 //!
 //! ```text
-//! manifest = "LMF" version:u8 [path] [input] [variant]
+//! manifest = "LMF" version:u8 [path] [input] names:16 [group] [variant]
 //! path     = [byte]                       as the compiler reported it
 //! input    = path:u32 digest:32           one state of one file; variants share them
-//! variant  = result key:32 messages:u64 mentions:u8 moment:32 [input index:u32]
+//! group    = directory:u32 prefix:u32 set:16 [run]   names absent in one directory, both paths
+//! run      = first:u32 count:u32          of the names, each ended by a zero, in a section of
+//!                                         their own, whose XXH3-128 stands before the groups
+//! variant  = result key:32 messages:u64 mentions:u8 moment:32 [input index:u32] [group index:u32]
 //! ```
 //!
 //! 1. Variants stand oldest first; a reader tries the newest first.
 //! 2. A variant fits if and only if every input has its digest now, `messages` is 0 or the state of
-//!    the terminal now, and `moment` is what [`moment`](crate::moment::moment) gives now.
+//!    the terminal now, `moment` is what [`moment`](crate::moment::moment) gives now, and every
+//!    group holds, see [`absent`](crate::absent).
 //! 3. A manifest holds at most [`VARIANTS_MAX`] variants in [`BYTES_MAX`] bytes; the oldest go.
-//! 4. The decoder trusts nothing: every index and count is checked, no count allocates by itself.
+//! 4. A hit in directories that have not changed reads no names.
+//! 5. The decoder trusts nothing: every index and count is checked, no count allocates by itself.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use larder_engine::checksum::xxh3_128;
 use larder_engine::{KEY_BYTES, Key};
 
+use crate::absent::Group;
 use crate::digest::{Digest, Mentions};
 
 const MAGIC: &[u8; 3] = b"LMF";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// More remembered states of one source than this are hardly asked for again, and each costs the
 /// comparison of a digest on every hit that needs an older one.
 const VARIANTS_MAX: usize = 64;
 /// Bounds what a hit must read; a unit with 2,000 headers takes about 200 KB per 2 variants.
 const BYTES_MAX: usize = 4 << 20;
-const VARIANT_BYTES_MIN: usize = KEY_BYTES + 8 + 1 + 32 + 4;
+const VARIANT_BYTES_MIN: usize = KEY_BYTES + 8 + 1 + 32 + 4 + 4;
+const GROUP_BYTES_MIN: usize = 4 + 4 + 16 + 4;
+const RUN_BYTES: usize = 8;
 
 /// One file as a compile read it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -54,14 +63,65 @@ pub struct Variant {
     /// What the time macros saw, zero if none is mentioned.
     pub moment: Digest,
     inputs: Vec<u32>,
+    groups: Vec<u32>,
+}
+
+/// What a variant's result was a function of.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct State {
+    /// 0 if nothing was written to stderr, else the state of the terminal that shaped it.
+    pub messages: u64,
+    /// What the inputs mention.
+    pub mentions: Mentions,
+    /// What the time macros saw.
+    pub moment: Digest,
+    /// What was looked for in vain.
+    pub absent: Vec<Group>,
+}
+
+/// A group as it stands in a manifest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Stored {
+    directory: u32,
+    prefix: u32,
+    set: u128,
+    /// (first, count) of the manifest's names.
+    runs: Vec<(u32, u32)>,
+}
+
+/// A group of a variant: where, what, and the names on demand.
+pub struct Expected<'a> {
+    /// The directory that the names are looked for in.
+    pub directory: &'a Path,
+    /// [`Group::set`].
+    pub set: u128,
+    prefix: &'a Path,
+    runs: &'a [(u32, u32)],
 }
 
 /// The variants of one direct key.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Manifest {
     paths: Vec<PathBuf>,
     inputs: Vec<(u32, Digest)>,
+    /// Names, each ended by a zero; read only when a directory has changed.
+    names: Vec<u8>,
+    names_hash: u128,
+    groups: Vec<Stored>,
     variants: Vec<Variant>,
+}
+
+impl Default for Manifest {
+    fn default() -> Manifest {
+        Manifest {
+            paths: Vec::new(),
+            inputs: Vec::new(),
+            names: Vec::new(),
+            names_hash: xxh3_128(b""),
+            groups: Vec::new(),
+            variants: Vec::new(),
+        }
+    }
 }
 
 impl Manifest {
@@ -86,18 +146,51 @@ impl Manifest {
         })
     }
 
+    /// The groups of names that were absent for `variant`.
+    pub fn absent_of<'a>(&'a self, variant: &'a Variant) -> impl Iterator<Item = Expected<'a>> {
+        variant.groups.iter().filter_map(|index| {
+            let group = self.groups.get(*index as usize)?;
+            let directory = self.paths.get(group.directory as usize)?;
+            let prefix = self.paths.get(group.prefix as usize)?;
+            Some(Expected { directory, set: group.set, prefix, runs: &group.runs })
+        })
+    }
+
+    /// Prefix and names of a group; `None` if the manifest does not have them.
+    pub fn names_of<'a>(&'a self, group: &Expected<'a>) -> Option<(&'a [u8], Vec<&'a [u8]>)> {
+        self.names_in(&self.names, group)
+    }
+
+    /// As [`Manifest::names_of`], with the names that stand in a section of their own.
+    pub fn names_in<'a>(
+        &self,
+        names: &'a [u8],
+        group: &Expected<'a>,
+    ) -> Option<(&'a [u8], Vec<&'a [u8]>)> {
+        // Another process may have replaced both sections between two reads.
+        if xxh3_128(names) != self.names_hash {
+            return None;
+        }
+        let names: Vec<&[u8]> = names.split(|byte| *byte == 0).collect();
+        let mut found = Vec::new();
+        for (first, count) in group.runs {
+            let first = *first as usize;
+            // What follows the last zero is no name.
+            let end = first.checked_add(*count as usize).filter(|end| *end < names.len())?;
+            found.extend_from_slice(&names[first..end]);
+        }
+        Some((group.prefix.as_os_str().as_bytes(), found))
+    }
+
     /// Adds a variant as the newest; one with the same result moves there.
-    pub fn add(
-        &mut self,
-        result: Key,
-        messages: u64,
-        (mentions, moment): (Mentions, Digest),
-        inputs: &[Input],
-    ) {
+    pub fn add(&mut self, result: Key, state: &State, inputs: &[Input]) {
         let mut builder = Builder::of(self);
         let inputs = inputs.iter().map(|input| builder.input(input)).collect();
+        let groups = state.absent.iter().map(|group| builder.group(group)).collect();
+        builder.finish();
+        let State { messages, mentions, moment, .. } = *state;
         self.variants.retain(|variant| variant.result != result);
-        self.variants.push(Variant { result, messages, mentions, moment, inputs });
+        self.variants.push(Variant { result, messages, mentions, moment, inputs, groups });
         self.shrink();
     }
 
@@ -106,7 +199,7 @@ impl Manifest {
         let surplus = self.variants.len().saturating_sub(VARIANTS_MAX);
         self.variants.drain(..surplus);
         self.compact();
-        while self.variants.len() > 1 && self.encoded_bytes() > BYTES_MAX {
+        while self.variants.len() > 1 && self.encoded_bytes() + self.names.len() > BYTES_MAX {
             self.variants.remove(0);
             self.compact();
         }
@@ -122,17 +215,29 @@ impl Manifest {
                 let path = self.paths.get(*path as usize)?.clone();
                 Some(builder.input(&Input { path, digest: *digest }))
             });
-            variants.push(Variant { inputs: inputs.collect(), ..variant.clone() });
+            let inputs = inputs.collect();
+            let groups = self.absent_of(variant).filter_map(|expected| {
+                let (prefix, names) = self.names_of(&expected)?;
+                let names = names.into_iter().map(<[u8]>::to_vec).collect();
+                let directory = expected.directory.to_path_buf();
+                Some(builder.group(&Group { directory, prefix: prefix.to_vec(), names }))
+            });
+            let groups = groups.collect();
+            variants.push(Variant { inputs, groups, ..variant.clone() });
         }
+        builder.finish();
         kept.variants = variants;
         *self = kept;
     }
 
     fn encoded_bytes(&self) -> usize {
         let paths: usize = self.paths.iter().map(|path| 4 + path.as_os_str().len()).sum();
+        let groups = self.groups.iter();
+        let groups: usize = groups.map(|g| GROUP_BYTES_MIN + RUN_BYTES * g.runs.len()).sum();
+        let variants = self.variants.iter();
         let variants: usize =
-            self.variants.iter().map(|variant| VARIANT_BYTES_MIN + 4 * variant.inputs.len()).sum();
-        4 + 3 * 4 + paths + 36 * self.inputs.len() + variants
+            variants.map(|v| VARIANT_BYTES_MIN + 4 * (v.inputs.len() + v.groups.len())).sum();
+        4 + 4 * 4 + 16 + paths + 36 * self.inputs.len() + groups + variants
     }
 
     /// The manifest as bytes.
@@ -153,6 +258,18 @@ impl Manifest {
             number(&mut bytes, *path as usize);
             bytes.extend_from_slice(digest);
         }
+        bytes.extend_from_slice(&self.names_hash.to_le_bytes());
+        number(&mut bytes, self.groups.len());
+        for group in &self.groups {
+            number(&mut bytes, group.directory as usize);
+            number(&mut bytes, group.prefix as usize);
+            bytes.extend_from_slice(&group.set.to_le_bytes());
+            number(&mut bytes, group.runs.len());
+            for (first, count) in &group.runs {
+                number(&mut bytes, *first as usize);
+                number(&mut bytes, *count as usize);
+            }
+        }
         number(&mut bytes, self.variants.len());
         for variant in &self.variants {
             bytes.extend_from_slice(variant.result.as_bytes());
@@ -161,8 +278,24 @@ impl Manifest {
             bytes.extend_from_slice(&variant.moment);
             number(&mut bytes, variant.inputs.len());
             variant.inputs.iter().for_each(|index| number(&mut bytes, *index as usize));
+            number(&mut bytes, variant.groups.len());
+            variant.groups.iter().for_each(|index| number(&mut bytes, *index as usize));
         }
         bytes
+    }
+
+    /// The names, for a section of their own.
+    pub fn names(&self) -> &[u8] {
+        &self.names
+    }
+
+    /// With the names that [`Manifest::decode`] leaves out; an empty manifest if they are others.
+    pub fn with_names(mut self, names: Vec<u8>) -> Manifest {
+        if xxh3_128(&names) != self.names_hash {
+            return Manifest::default();
+        }
+        self.names = names;
+        self
     }
 
     /// The inverse of [`Manifest::encode`]; `None` if the bytes are no manifest of this version.
@@ -183,18 +316,25 @@ impl Manifest {
             Some((path, reader.array()?))
         });
         let inputs = inputs.collect::<Option<Vec<_>>>()?;
+        let names_hash = u128::from_le_bytes(reader.array()?);
+        let group_count = reader.count(GROUP_BYTES_MIN)?;
+        let groups = (0..group_count).map(|_| reader.group(paths.len()));
+        let groups = groups.collect::<Option<Vec<_>>>()?;
         let variant_count = reader.count(VARIANT_BYTES_MIN)?;
-        let variants = (0..variant_count).map(|_| reader.variant(inputs.len()));
+        let variants = (0..variant_count).map(|_| reader.variant(inputs.len(), groups.len()));
         let variants = variants.collect::<Option<Vec<_>>>()?;
-        reader.0.is_empty().then_some(Manifest { paths, inputs, variants })
+        let manifest = Manifest { paths, inputs, names: Vec::new(), names_hash, groups, variants };
+        reader.0.is_empty().then_some(manifest)
     }
 }
 
-/// Adds inputs to the tables of a manifest, each path and each (path, digest) once.
+/// Adds to the tables of a manifest, each path, input, name and group once.
 struct Builder<'a> {
     manifest: &'a mut Manifest,
     paths: HashMap<PathBuf, u32>,
     inputs: HashMap<(u32, Digest), u32>,
+    names: HashMap<Vec<u8>, u32>,
+    groups: HashMap<(u32, u32, u128), u32>,
 }
 
 impl<'a> Builder<'a> {
@@ -202,14 +342,65 @@ impl<'a> Builder<'a> {
         let numbered = |number: usize| number as u32;
         let paths = manifest.paths.iter().cloned().enumerate().map(|(n, path)| (path, numbered(n)));
         let inputs = manifest.inputs.iter().copied().enumerate().map(|(n, i)| (i, numbered(n)));
-        Builder { paths: paths.collect(), inputs: inputs.collect(), manifest }
+        let mut names: Vec<&[u8]> = manifest.names.split(|byte| *byte == 0).collect();
+        names.pop();
+        let names = names.into_iter().enumerate().map(|(n, name)| (name.to_vec(), numbered(n)));
+        let groups = manifest.groups.iter().enumerate();
+        let groups = groups.map(|(n, g)| ((g.directory, g.prefix, g.set), numbered(n)));
+        Builder {
+            paths: paths.collect(),
+            inputs: inputs.collect(),
+            names: names.collect(),
+            groups: groups.collect(),
+            manifest,
+        }
+    }
+
+    fn finish(self) {
+        self.manifest.names_hash = xxh3_128(&self.manifest.names);
+    }
+
+    fn path(&mut self, path: &Path) -> u32 {
+        *self.paths.entry(path.to_path_buf()).or_insert_with(|| {
+            self.manifest.paths.push(path.to_path_buf());
+            self.manifest.paths.len() as u32 - 1
+        })
+    }
+
+    fn group(&mut self, group: &Group) -> u32 {
+        let directory = self.path(&group.directory);
+        let prefix = self.path(Path::new(OsStr::from_bytes(&group.prefix)));
+        let set = group.set();
+        if let Some(index) = self.groups.get(&(directory, prefix, set)) {
+            return *index;
+        }
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for name in &group.names {
+            let index = self.name(name);
+            match runs.last_mut() {
+                Some((first, count)) if *first + *count == index => *count += 1,
+                _ => runs.push((index, 1)),
+            }
+        }
+        self.manifest.groups.push(Stored { directory, prefix, set, runs });
+        let index = self.manifest.groups.len() as u32 - 1;
+        self.groups.insert((directory, prefix, set), index);
+        index
+    }
+
+    fn name(&mut self, name: &[u8]) -> u32 {
+        if let Some(index) = self.names.get(name) {
+            return *index;
+        }
+        let index = self.names.len() as u32;
+        self.manifest.names.extend_from_slice(name);
+        self.manifest.names.push(0);
+        self.names.insert(name.to_vec(), index);
+        index
     }
 
     fn input(&mut self, input: &Input) -> u32 {
-        let path = *self.paths.entry(input.path.clone()).or_insert_with(|| {
-            self.manifest.paths.push(input.path.clone());
-            self.manifest.paths.len() as u32 - 1
-        });
+        let path = self.path(&input.path);
         *self.inputs.entry((path, input.digest)).or_insert_with(|| {
             self.manifest.inputs.push((path, input.digest));
             self.manifest.inputs.len() as u32 - 1
@@ -245,16 +436,34 @@ impl<'a> Reader<'a> {
         self.number().filter(|index| (*index as usize) < end)
     }
 
-    fn variant(&mut self, input_end: usize) -> Option<Variant> {
+    /// Runs are checked where they are used.
+    fn group(&mut self, path_end: usize) -> Option<Stored> {
+        Some(Stored {
+            directory: self.index(path_end)?,
+            prefix: self.index(path_end)?,
+            set: u128::from_le_bytes(self.array()?),
+            runs: {
+                let count = self.count(RUN_BYTES)?;
+                (0..count)
+                    .map(|_| Some((self.number()?, self.number()?)))
+                    .collect::<Option<Vec<_>>>()?
+            },
+        })
+    }
+
+    fn indexes(&mut self, end: usize) -> Option<Vec<u32>> {
+        let count = self.count(4)?;
+        (0..count).map(|_| self.index(end)).collect()
+    }
+
+    fn variant(&mut self, input_end: usize, group_end: usize) -> Option<Variant> {
         Some(Variant {
             result: Key::from_bytes(self.array()?),
             messages: u64::from_le_bytes(self.array()?),
             mentions: Mentions::from_bits(self.bytes(1)?[0]),
             moment: self.array()?,
-            inputs: {
-                let count = self.count(4)?;
-                (0..count).map(|_| self.index(input_end)).collect::<Option<Vec<_>>>()?
-            },
+            inputs: self.indexes(input_end)?,
+            groups: self.indexes(group_end)?,
         })
     }
 }
@@ -271,11 +480,18 @@ mod tests {
             .collect()
     }
 
+    fn group(names: &[&str]) -> Group {
+        let names = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Group { directory: "dir".into(), prefix: b"gone/".to_vec(), names }
+    }
+
     fn sample() -> Manifest {
         let mut manifest = Manifest::default();
         for round in 10..13 {
-            let moment = (Mentions::DATE, [round; 32]);
-            manifest.add(Key::of(&[round]), u64::from(round), moment, &inputs(round));
+            let absent = vec![group(&["a.h", "s/b.h"]), group(&["a.h", &format!("{round}.h")])];
+            let mentions = Mentions::DATE;
+            let state = State { messages: u64::from(round), mentions, moment: [round; 32], absent };
+            manifest.add(Key::of(&[round]), &state, &inputs(round));
         }
         manifest
     }
@@ -283,11 +499,32 @@ mod tests {
     #[test]
     fn tables_are_shared_and_the_newest_comes_first() {
         let manifest = sample();
-        assert_eq!((manifest.paths.len(), manifest.inputs.len()), (3, 5));
+        assert_eq!((manifest.paths.len(), manifest.inputs.len()), (5, 5));
+        assert_eq!((manifest.names.len(), manifest.groups.len()), (4 + 6 + 3 * 5, 4));
         let newest = manifest.newest_first().next().unwrap();
         assert_eq!(newest.result, Key::of(&[12]));
         let digests: Vec<_> = manifest.inputs_of(newest).map(|(_, digest)| digest[0]).collect();
         assert_eq!(digests, [1, 2, 12]);
+        let absent: Vec<_> = manifest.absent_of(newest).collect();
+        assert_eq!(absent[1].set, group(&["12.h", "a.h"]).set());
+        assert_eq!(absent[1].directory, Path::new("dir"));
+        assert_eq!(
+            manifest.names_of(&absent[0]),
+            Some((&b"gone/"[..], vec![&b"a.h"[..], b"s/b.h"]))
+        );
+        assert_eq!(
+            manifest.names_of(&absent[1]),
+            Some((&b"gone/"[..], vec![&b"a.h"[..], b"12.h"]))
+        );
+    }
+
+    #[test]
+    fn what_only_old_variants_had_goes_with_them() {
+        let mut manifest = sample();
+        for round in 0..=255 {
+            manifest.add(Key::of(&[1, round]), &State::default(), &inputs(round));
+        }
+        assert_eq!((manifest.names.len(), manifest.groups.len()), (0, 0));
     }
 
     #[test]
@@ -295,18 +532,25 @@ mod tests {
         let manifest = sample();
         let bytes = manifest.encode();
         assert_eq!(bytes.len(), manifest.encoded_bytes());
-        assert_eq!(Manifest::decode(&bytes), Some(manifest));
+        let names = manifest.names().to_vec();
+        let decoded = Manifest::decode(&bytes).unwrap();
+        assert_eq!(decoded.clone().with_names(b"others".to_vec()), Manifest::default());
+        let newest = decoded.newest_first().next().unwrap();
+        let group = decoded.absent_of(newest).next().unwrap();
+        assert_eq!(decoded.names_of(&group), None);
+        assert_eq!(decoded.names_in(&names, &group).unwrap().1, [&b"a.h"[..], b"s/b.h"]);
+        assert_eq!(decoded.with_names(names), manifest);
         assert_eq!(Manifest::decode(&Manifest::default().encode()), Some(Manifest::default()));
     }
 
     #[test]
     fn the_same_result_is_kept_once_and_the_oldest_go() {
         let mut manifest = sample();
-        manifest.add(Key::of(&[10]), 0, Default::default(), &inputs(10));
+        manifest.add(Key::of(&[10]), &State::default(), &inputs(10));
         assert_eq!(manifest.variants.len(), 3);
         assert_eq!(manifest.newest_first().next().unwrap().result, Key::of(&[10]));
         for round in 0..=255 {
-            manifest.add(Key::of(&[1, round]), 0, Default::default(), &inputs(round));
+            manifest.add(Key::of(&[1, round]), &State::default(), &inputs(round));
         }
         assert_eq!(manifest.variants.len(), VARIANTS_MAX);
         assert!(manifest.inputs.len() <= VARIANTS_MAX + 2);
@@ -321,7 +565,7 @@ mod tests {
                 digest: [round; 32],
             };
             let inputs: Vec<_> = (0..10_000).map(input).collect();
-            manifest.add(Key::of(&[round]), 0, Default::default(), &inputs);
+            manifest.add(Key::of(&[round]), &State::default(), &inputs);
         }
         assert!(manifest.encode().len() <= BYTES_MAX);
         assert_eq!(manifest.newest_first().next().unwrap().result, Key::of(&[7]));
@@ -341,6 +585,10 @@ mod tests {
                     let inputs: Vec<_> = manifest.inputs_of(variant).collect();
                     assert_eq!(inputs.len(), variant.inputs.len());
                     assert!(inputs.iter().all(|(path, _)| *path < manifest.paths.len()));
+                    let absent: Vec<_> = manifest.absent_of(variant).collect();
+                    assert_eq!(absent.len(), variant.groups.len());
+                    let names = sample().names;
+                    absent.iter().for_each(|group| drop(manifest.names_in(&names, group)));
                 }
             }
         }

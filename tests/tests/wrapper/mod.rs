@@ -1,6 +1,7 @@
 //! The wrapper from outside: each test compiles in a directory of its own, with a store of its own,
 //! and compares what stands there with what the compiler alone leaves.
 
+mod absent;
 mod access;
 mod changes;
 mod clone;
@@ -13,6 +14,7 @@ mod janitor;
 mod locks;
 mod outputs;
 mod regressions;
+mod traps;
 mod trim;
 mod verify;
 

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use larder_engine::SectionKind;
 
 pub use outputs::Purpose;
-pub use parse::parse;
+pub use parse::{parse, split};
 pub use recognise::{family_of, is_compiler_name, recognise};
 
 /// Which table of flags applies.

@@ -51,6 +51,22 @@ pub(super) fn tables(family: Family) -> [&'static [Flag]; 2] {
     }
 }
 
+/// Words of a command line, each option with the words that belong to it.
+pub fn split(family: Family, words: &[OsString]) -> Vec<&[OsString]> {
+    let mut parts = Vec::new();
+    let mut rest = words;
+    while let [word, after @ ..] = rest {
+        let bytes = word.as_bytes();
+        let is_option = bytes.starts_with(b"-") && bytes != b"-";
+        let flag = is_option.then(|| find(tables(family), bytes)).flatten();
+        let length = flag.and_then(|flag| value_of(flag, rest).ok()).map_or(1, |(_, words)| words);
+        let part;
+        (part, rest) = rest.split_at_checked(length).unwrap_or((std::slice::from_ref(word), after));
+        parts.push(part);
+    }
+    parts
+}
+
 /// An input and the language that `-x` gave it.
 struct Input {
     path: PathBuf,

@@ -183,6 +183,19 @@ fn the_directory_counts_where_it_can_be_seen() {
 }
 
 #[test]
+fn a_searched_directory_counts_where_its_absence_is_warned_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut base = sample();
+    base.compile.arguments.extend(["-isystem".into(), dir.path().join("none").into()]);
+    let appear = |sample: &mut Sample| {
+        *sample.compile.arguments.last_mut().unwrap() = dir.path().into();
+    };
+    check(0, &base, appear);
+    base.compile.arguments.insert(0, "-Wmissing-include-dirs".into());
+    check(BOTH, &base, appear);
+}
+
+#[test]
 fn each_variable_changes_its_keys_and_no_others() {
     let base = sample();
     for (name, keys) in ENVIRONMENT {

@@ -19,15 +19,16 @@ use std::time::Duration;
 use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
-use super::records::{read_manifest, trace_lookup};
+use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::{Job, Session, guarded, pass_on, precompiled, probed, unlisted};
-use crate::compiler::Family;
+use crate::absent::Group;
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{records_additions, records_trace, result_key};
-use crate::manifest::Input;
+use crate::manifest::{Input, State};
 use crate::moment::moment;
 use crate::outcome::{Counter, Reason};
+use crate::search::SearchPath;
 use crate::{capture, depfile};
 
 /// The coarse clock ticks every 1 to 10 ms; if it stays behind for longer, the clock was set back,
@@ -211,13 +212,22 @@ fn store(
     }
     let real_bytes = sections.iter().map(|section| section.data.len() as u64).sum();
     let messages = if ran.stderr.is_empty() { 0 } else { job.messages_state() };
-    let result = result_key(&job.direct, &inputs.list, &moment, messages);
+    let mut seen = moment;
+    if inputs.mentions.any(Mentions::HAS_INCLUDE_OF_MACRO) {
+        // Nothing else tells results of the same inputs apart; only an alias leads to one.
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&moment);
+        for section in &sections {
+            hasher.update(&section.data);
+        }
+        seen = *hasher.finalize().as_bytes();
+    }
+    let result = result_key(&job.direct, &inputs.list, &seen, messages);
     // Read again, because another process may have added to it during the compile.
-    let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
-    manifest.add(result, messages, (inputs.mentions, moment), &inputs.list);
-    let manifest = Section::new(SectionKind::Manifest, manifest.encode());
+    let mut manifest = read_whole_manifest(session, &job.direct);
+    manifest.add(result, &inputs.state(messages, moment), &inputs.list);
     let mut entries = vec![
-        Entry::new(job.direct, RecordKind::Manifest, vec![manifest]),
+        Entry::new(job.direct, RecordKind::Manifest, manifest_sections(&manifest)),
         Entry::new(result, RecordKind::Result, sections),
     ];
     // Source lines in messages show what the preprocessed text does not.
@@ -239,6 +249,9 @@ fn store(
 pub(super) struct Inputs {
     pub(super) list: Vec<Input>,
     pub(super) mentions: Mentions,
+    /// What each one mentions.
+    mentioned: Vec<Mentions>,
+    absent: Vec<Group>,
     mtimes_secs: Vec<i64>,
 }
 
@@ -249,8 +262,13 @@ impl Inputs {
         job: &Job,
         files: &[PathBuf],
     ) -> Result<Inputs, Reason> {
-        let mut inputs =
-            Inputs { list: Vec::new(), mentions: job.mentions, mtimes_secs: Vec::new() };
+        let mut inputs = Inputs {
+            list: Vec::new(),
+            mentions: job.mentions,
+            mentioned: Vec::new(),
+            absent: Vec::new(),
+            mtimes_secs: Vec::new(),
+        };
         for path in files {
             inputs.look_at(session, path)?;
         }
@@ -269,25 +287,23 @@ impl Inputs {
         Ok(inputs)
     }
 
-    /// clang lists what `__has_include` found.
+    /// What the compiler looked for, and the files that it only asked for.
     fn look_at_probed(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
-        let asks = job.compile.family == Family::Gcc && self.mentions.any(Mentions::HAS_INCLUDE);
-        if !asks {
-            return Ok(());
-        }
-        let inputs = self.list.iter().map(|input| input.path.as_path());
-        let directories = probed::directories(&job.compile, inputs);
-        for index in 0..self.list.len() {
-            let path = self.list[index].path.clone();
-            if !session.digests.look(&path).is_ok_and(|s| s.mentions.any(Mentions::HAS_INCLUDE)) {
-                continue;
-            }
-            for found in probed::found_by(&path, &directories) {
-                if self.list.iter().all(|input| input.path != found) {
-                    self.look_at(session, &found)?;
-                }
+        let call = session.call;
+        let identity = &job.toolchain.identity;
+        let search = SearchPath::of(&job.compile, call.compiler, identity, &session.store)
+            .map_err(|text| Reason::new(Counter::CompilerCheckFailed, text))?;
+        let probed =
+            probed::look(&job.compile, &search, (&self.list, &self.mentioned), call.started_ns)?;
+        for found in &probed.found {
+            if self.list.iter().all(|input| input.path != *found) {
+                self.look_at(session, found)?;
             }
         }
+        if probed.has_unknown {
+            self.mentions = self.mentions.union(Mentions::HAS_INCLUDE_OF_MACRO);
+        }
+        self.absent = probed.absent;
         Ok(())
     }
 
@@ -296,8 +312,14 @@ impl Inputs {
         precompiled::check(path)?;
         self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
         self.mentions = self.mentions.union(seen.mentions);
+        self.mentioned.push(seen.mentions);
         self.mtimes_secs.push(seen.mtime_secs);
         Ok(())
+    }
+
+    /// What a manifest says of them, beside their digests.
+    pub(super) fn state(&self, messages: u64, moment: Digest) -> State {
+        State { messages, mentions: self.mentions, moment, absent: self.absent.clone() }
     }
 
     /// What the time macros showed; `None` if that is not known, midnight during the run included.

@@ -2,11 +2,14 @@
 
 use std::cell::OnceCell;
 
-use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
+use larder_engine::{Entry, Key, RecordKind, SectionKind};
 
 use super::compile::Inputs;
-use super::records::{read_manifest, read_section, trace_lookup};
+use super::records::{
+    manifest_sections, read_manifest, read_names, read_section, read_whole_manifest, trace_lookup,
+};
 use super::{Answer, Job, Session, code};
+use crate::absent;
 use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions, Seen};
 use crate::fingerprint::{Preprocessed, preprocessed_key, text_decides};
@@ -58,12 +61,32 @@ fn fitting<'a>(session: &Session<'_>, job: &Job, manifest: &'a Manifest) -> Opti
     let messages = job.messages_state();
     manifest.newest_first().find(|variant| {
         (variant.messages == 0 || variant.messages == messages)
+            && !variant.mentions.any(Mentions::HAS_INCLUDE_OF_MACRO)
             && manifest
                 .inputs_of(variant)
                 .all(|(path, digest)| look(path).is_some_and(|seen| seen.digest == *digest))
             && is_the_moment(session, job, variant, || {
                 manifest.inputs_of(variant).filter_map(|(path, _)| Some(look(path)?.mtime_secs))
             })
+            && is_absent(session, job, manifest, variant)
+    })
+}
+
+/// Whether nothing stands where the compiler looked in vain.
+fn is_absent(session: &Session<'_>, job: &Job, manifest: &Manifest, variant: &Variant) -> bool {
+    let mut unit = [0; 8];
+    unit.copy_from_slice(&job.direct.as_bytes()[..8]);
+    let unit = u64::from_le_bytes(unit);
+    let names = OnceCell::new();
+    let read = || read_names(session, &job.direct);
+    manifest.absent_of(variant).all(|group| {
+        let names = || manifest.names_in(names.get_or_init(read), &group);
+        let holds = absent::hold(&session.digests, unit, group.directory, group.set, names);
+        if !holds {
+            let directory = group.directory.display();
+            session.log(format_args!("a name that was absent in \"{directory}\" may be there"));
+        }
+        holds
     })
 }
 
@@ -166,11 +189,11 @@ fn remember(session: &Session<'_>, job: &Job, text: &Text, result: &Key) {
     if session.call.config.readonly.value {
         return;
     }
-    let mut manifest = read_manifest(session, &job.direct).unwrap_or_default();
+    let mut manifest = read_whole_manifest(session, &job.direct);
     // Only results without messages have a preprocessed key.
-    manifest.add(*result, 0, (text.inputs.mentions, moment), &text.inputs.list);
-    let section = Section::new(SectionKind::Manifest, manifest.encode());
-    session.put(vec![Entry::new(job.direct, RecordKind::Manifest, vec![section])]);
+    manifest.add(*result, &text.inputs.state(0, moment), &text.inputs.list);
+    let sections = manifest_sections(&manifest);
+    session.put(vec![Entry::new(job.direct, RecordKind::Manifest, sections)]);
 }
 
 /// The preprocessed text of a job: its key, and what was read for it.

@@ -3,14 +3,34 @@
 
 use std::path::Path;
 
-use larder_engine::{Key, RecordKind, SectionKind};
+use larder_engine::{Key, RecordKind, Section, SectionKind};
 
 use super::Session;
 use crate::manifest::Manifest;
 use crate::outcome::Counter;
 use crate::trace;
 
-/// The manifest under a key.
+/// The manifest under a key, with its names, to be added to.
+pub(super) fn read_whole_manifest(session: &Session<'_>, key: &Key) -> Manifest {
+    let manifest = read_manifest(session, key);
+    manifest.map(|manifest| manifest.with_names(read_names(session, key))).unwrap_or_default()
+}
+
+/// The names that a manifest speaks of; none where they are damaged.
+pub(super) fn read_names(session: &Session<'_>, key: &Key) -> Vec<u8> {
+    read_section(session, key, RecordKind::Manifest, SectionKind::Data).unwrap_or_default()
+}
+
+/// The sections of a manifest.
+pub(super) fn manifest_sections(manifest: &Manifest) -> Vec<Section<'_>> {
+    let mut sections = vec![Section::new(SectionKind::Manifest, manifest.encode())];
+    if !manifest.names().is_empty() {
+        sections.push(Section::new(SectionKind::Data, manifest.names()));
+    }
+    sections
+}
+
+/// The manifest under a key, without its names.
 pub(super) fn read_manifest(session: &Session<'_>, key: &Key) -> Option<Manifest> {
     let bytes = read_section(session, key, RecordKind::Manifest, SectionKind::Manifest)?;
     Manifest::decode(&bytes)
