@@ -50,8 +50,8 @@ fn set_of(prefix: &[u8], names: &[&[u8]]) -> u128 {
     xxh3_128(&bytes)
 }
 
-/// Whether the names of a group, given by its directory, [`Group::set`], and on demand by prefix and
-/// names, are no files now. In doubt they are. `unit` is any number that stands for the source.
+/// Whether the names of a group, given by its directory, [`Group::set`], and on demand by prefix
+/// and names, are no files now. In doubt they are. `unit` is any number that stands for the source.
 pub fn hold<'a>(
     digests: &Digests,
     unit: u64,

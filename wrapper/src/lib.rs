@@ -4,8 +4,8 @@
 //! Data flows one way: [`cli`] dispatches, [`invocation`] handles one compile with the help of
 //! [`identity`] (which compiler), [`compiler`] (what arguments mean), [`fingerprint`] and
 //! [`moment`] (keys), [`manifest`] (what was read before), [`search`] and [`absent`] (what was
-//! looked for in vain), [`capture`] and [`restore`] (outputs in and out), [`digest`] (contents of files), [`exec`] and [`depfile`] (the real compiler and
-//! what it reports).
+//! looked for in vain), [`capture`] and [`restore`] (outputs in and out), [`digest`] (contents of
+//! files), [`exec`] and [`depfile`] (the real compiler and what it reports).
 
 #![deny(missing_docs)]
 

@@ -189,16 +189,20 @@ impl Manifest {
         let groups = state.absent.iter().map(|group| builder.group(group)).collect();
         builder.finish();
         let State { messages, mentions, moment, .. } = *state;
+        let count = self.variants.len();
         self.variants.retain(|variant| variant.result != result);
+        let has_unused = self.variants.len() < count;
         self.variants.push(Variant { result, messages, mentions, moment, inputs, groups });
-        self.shrink();
+        self.shrink(has_unused);
     }
 
     /// The oldest variants go until the rest is within the limits; then unused tables go.
-    fn shrink(&mut self) {
+    fn shrink(&mut self, has_unused: bool) {
         let surplus = self.variants.len().saturating_sub(VARIANTS_MAX);
         self.variants.drain(..surplus);
-        self.compact();
+        if has_unused || surplus > 0 {
+            self.compact();
+        }
         while self.variants.len() > 1 && self.encoded_bytes() + self.names.len() > BYTES_MAX {
             self.variants.remove(0);
             self.compact();

@@ -1,7 +1,7 @@
 //! Where a compiler looks for headers.
 //!
-//! 1. The driver is asked, by a run on an empty source with the arguments that shape the search, and
-//!    prints the directories in their order. The answer is remembered in the store under the
+//! 1. The driver is asked, by a run on an empty source with the arguments that shape the search,
+//!    and prints the directories in their order. The answer is remembered in the store under the
 //!    toolchain, these arguments and the variables that name directories.
 //! 2. Directories that are missing are not in that order, nor are those that are another one's
 //!    double; both may count tomorrow. The driver names those of its own, and options and variables

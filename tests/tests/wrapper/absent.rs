@@ -395,6 +395,23 @@ fn relative_directories_are_those_of_the_call() {
     }
 }
 
+#[test]
+fn a_question_that_an_argument_asks_is_never_answered_without_preprocessing() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", &format!("{}{VALUE}", ASKS.replace("__has_include", "HAS")));
+        sandbox.write("one/other.h", "");
+        let call = ["-c", "a.c", "-Ione", "-DHAS(x)=__has_include(x)"];
+        wait_a_tick();
+        for _ in 0..3 {
+            assert_ne!(sandbox.check(compiler, &call), "direct", "{compiler}");
+        }
+        sandbox.write("one/opt.h", "");
+        wait_a_tick();
+        assert_eq!(sandbox.check(compiler, &call), "miss", "{compiler}");
+    }
+}
+
 /// Objects that are written beside headers change the directory with each compile.
 #[test]
 fn a_build_within_the_sources_stays_at_hits() {

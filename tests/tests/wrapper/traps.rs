@@ -89,10 +89,7 @@ fn files_that_the_assembler_reads_count() {
         let texts = [
             ("a.c", "__asm__(\".section .rodata\\n.incbin \\\"data\\\"\\n.text\\n\");\n"),
             ("b.c", "__asm__(\".include \\\"data\\\"\");\n"),
-            (
-                "c.c",
-                "#define INC \".inc\" \"bin \\\"data\\\"\"\n__asm__(\".data\\n\" \".incbin \" \"\\\"data\\\"\");\n",
-            ),
+            ("c.c", "__asm__(\".data\\n\" \".incbin \" \"\\\"data\\\"\");\n"),
             ("a.S", "#include \"h.h\"\n.data\n.incbin \"data\"\n"),
             ("b.S", ".include \"data\"\n"),
             ("a.s", ".data\n.incbin \"data\"\n"),

@@ -1,13 +1,15 @@
 //! What a text asks the preprocessor to look for.
 //!
-//! 1. Found are `#include`, `#include_next` and `#import`, and `__has_include` with its relatives,
-//!    wherever they stand: in comments, literals and skipped groups, too. One too many is a name
-//!    more that is looked for.
+//! 1. Found are `#include`, `#include_next` and `#import`, and in any directive `__has_include`
+//!    with its relatives, wherever they stand: in comments, literals and skipped groups, too. One
+//!    too many is a name more that is looked for.
 //! 2. Blanks, comments and line breaks behind a backslash may stand between their words.
 //! 3. A name that a macro gives is not known. Of such an `#include` the files that were read tell;
 //!    of such a `__has_include` nothing does. (The definition of a macro of that name is none.)
 
 use std::io::BufRead;
+
+const WORD: &[u8] = b"__has_include";
 
 /// One name that is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -37,15 +39,21 @@ impl<'a> Asks<'a> {
         let mut asks = Asks::default();
         for (start, more) in [(b'#', &b""[..]), (b'%', b":"), (b'?', b"?=")] {
             for at in places(text, start) {
-                if let Some(rest) = text[at + 1..].strip_prefix(more) {
-                    asks.take_directive(skip_blanks(rest));
+                let Some(rest) = text[at + 1..].strip_prefix(more) else { continue };
+                asks.take_directive(skip_blanks(rest));
+                if mentions {
+                    asks.take_questions(&text[at..]);
                 }
             }
         }
-        if mentions {
-            places(text, b'_').for_each(|at| asks.take_question(&text[..at], &text[at..]));
-        }
         asks
+    }
+
+    /// Those of the directive that `text` begins with.
+    fn take_questions(&mut self, text: &'a [u8]) {
+        let line = &text[..directive_bytes(text)];
+        let found = line.windows(WORD.len()).enumerate().filter(|(_, word)| *word == WORD);
+        found.for_each(|(at, _)| self.take_question(&line[..at], &text[at..]));
     }
 
     fn take_directive(&mut self, rest: &'a [u8]) {
@@ -67,7 +75,7 @@ impl<'a> Asks<'a> {
     }
 
     fn take_question(&mut self, before: &[u8], rest: &'a [u8]) {
-        let Some(rest) = rest.strip_prefix(b"__has_include") else { return };
+        let Some(rest) = rest.strip_prefix(WORD) else { return };
         let (is_next, rest) = match rest.strip_prefix(b"_next") {
             Some(rest) => (true, rest),
             None => (false, rest),
@@ -93,16 +101,34 @@ impl<'a> Asks<'a> {
     }
 }
 
+/// Up to the end of a directive: neither a broken line nor a comment ends it.
+fn directive_bytes(text: &[u8]) -> usize {
+    let mut end = 0;
+    loop {
+        let line = text[end..].split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let start = end;
+        end += line.len();
+        let is_broken = line.trim_ascii_end().ends_with(b"\\");
+        let comment = line.windows(2).rposition(|pair| pair == b"/*").map(|at| start + at + 2);
+        let closed = comment.map(|at| text[at..].windows(2).position(|pair| pair == b"*/"));
+        match (comment, closed) {
+            (Some(at), Some(Some(length))) if at + length > end => end = at + length + 2,
+            (Some(_), Some(None)) => return text.len(),
+            _ if is_broken && end < text.len() => end += 1,
+            _ => return end.min(text.len()),
+        }
+    }
+}
+
 /// Where a byte stands.
 fn places(text: &[u8], byte: u8) -> impl Iterator<Item = usize> {
     let mut rest = text;
     std::iter::from_fn(move || {
         // The quickest search that the standard library has.
-        rest.skip_until(byte).ok()?;
+        let skipped = rest.skip_until(byte).ok()?;
         let end = text.len() - rest.len();
-        text[..end].ends_with(&[byte]).then(|| end - 1).filter(|_| end > 0)
+        (skipped > 0 && text[end - 1] == byte).then(|| end - 1)
     })
-    .take(text.len())
 }
 
 /// Whether the text ends in a directive or an operator that only asks whether a macro is there, or
@@ -114,13 +140,9 @@ fn is_asked_for(before: &[u8]) -> bool {
     words.iter().any(|word| before.ends_with(word))
 }
 
-/// Whether the text ends in the value of a macro.
-fn defines(before: &[u8]) -> bool {
-    let mut lines = before.rsplit(|byte| *byte == b'\n');
-    let last = lines.next().unwrap_or_default();
-    let broken = lines.take_while(|line| line.trim_ascii_end().ends_with(b"\\"));
-    let mut lines = std::iter::once(last).chain(broken);
-    lines.any(|line| line.windows(6).any(|word| word == b"define"))
+/// Whether a directive defines a macro.
+fn defines(directive: &[u8]) -> bool {
+    directive.windows(6).any(|word| word == b"define")
 }
 
 /// Whether a name may stand here, where none is written: not behind a word in a sentence.
@@ -208,7 +230,7 @@ mod tests {
             "#ifdef __has_include\n#if defined(__has_include) && 1",
             "#ifndef __has_include\n# define __has_include(x) 0",
             "#if defined __has_include",
-            "// see __has_include.",
+            "// see __has_include(x).",
         ] {
             assert_eq!(names(text), [""; 0], "{text}");
         }
@@ -224,6 +246,7 @@ mod tests {
             "#define HAS(x) __has_include(x)",
             "#define HAS __has_include\n",
             "#define HAS \\\n __has_include\n",
+            "#if 0 /* a\n b */ || \\\n /* c\n */ __has_include(X)",
         ] {
             let asks = Asks::of(text.as_bytes(), true);
             assert!(asks.questions_by_macro && !asks.includes_by_macro, "{text}");

@@ -300,7 +300,8 @@ impl Inputs {
                 self.look_at(session, found)?;
             }
         }
-        if probed.has_unknown {
+        // A macro of an argument may ask, too.
+        if probed.has_unknown || job.mentions.any(Mentions::HAS_INCLUDE) {
             self.mentions = self.mentions.union(Mentions::HAS_INCLUDE_OF_MACRO);
         }
         self.absent = probed.absent;

@@ -26,6 +26,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::asks::{Ask, Asks};
 use crate::absent::Group;
@@ -99,7 +100,7 @@ struct Place {
     /// What is found here is an input.
     is_input: bool,
     /// (index of the place where the name was found, name)
-    absent: BTreeSet<(usize, Vec<u8>)>,
+    absent: Vec<(usize, Rc<[u8]>)>,
 }
 
 /// The search, done once more.
@@ -117,7 +118,8 @@ struct Walk<'a> {
     quote_end: usize,
     /// And all others here.
     search_end: usize,
-    taken: HashSet<(Option<usize>, Vec<u8>, bool, bool, bool)>,
+    /// What was followed already: the place of the text, what is asked, and the name.
+    taken: HashSet<Vec<u8>>,
     /// Device and inode of every file that a name leads to.
     explained: HashSet<(u64, u64)>,
     found: BTreeSet<PathBuf>,
@@ -185,7 +187,7 @@ impl<'a> Walk<'a> {
             path: path.to_path_buf(),
             is_missing,
             is_input,
-            absent: BTreeSet::new(),
+            absent: Vec::new(),
         });
         Ok(self.places.len() - 1)
     }
@@ -229,7 +231,9 @@ impl<'a> Walk<'a> {
     ) -> Result<(), Reason> {
         let Ask { is_question, is_next, name, .. } = *ask;
         let is_source = is_source && !is_question;
-        let key = (beside, name.to_vec(), is_question, is_next, is_source);
+        let kind = u8::from(is_question) | u8::from(is_next) << 1 | u8::from(is_source) << 2;
+        let place = beside.map_or(0, |place| place as u32 + 1).to_le_bytes();
+        let key = [&place[..], &[kind], name].concat();
         if name.is_empty() || !self.taken.insert(key) {
             return Ok(());
         }
@@ -268,8 +272,9 @@ impl<'a> Walk<'a> {
             _ => {}
         }
         let rank = last.map_or(usize::MAX, |(place, _)| place);
+        let shared: Rc<[u8]> = name.into();
         for place in &absent {
-            self.places[*place].absent.insert((rank, name.to_vec()));
+            self.places[*place].absent.push((rank, shared.clone()));
         }
         if is_source && self.compile.family == Family::Gcc {
             self.take_precompiled(name, rank, absent.into_iter().chain(last.map(|(at, _)| at)))?;
@@ -284,10 +289,10 @@ impl<'a> Walk<'a> {
         rank: usize,
         places: impl Iterator<Item = usize>,
     ) -> Result<(), Reason> {
-        let name = [name, b".gch"].concat();
+        let name: Rc<[u8]> = [name, b".gch"].concat().into();
         for place in places {
             if self.probe(place, &name)?.is_none() {
-                self.places[place].absent.insert((rank, name.clone()));
+                self.places[place].absent.push((rank, name.clone()));
             }
         }
         Ok(())
@@ -306,7 +311,7 @@ impl<'a> Walk<'a> {
                 }
             }
             None if ask.is_question => {
-                self.places[root].absent.insert((usize::MAX, name.to_vec()));
+                self.places[root].absent.push((usize::MAX, name.into()));
             }
             None => {}
         }
@@ -331,7 +336,7 @@ impl<'a> Walk<'a> {
                 for suffix in [&b".pch"[..], b".gch"] {
                     let name = [name, suffix].concat();
                     if self.probe(here, &name)?.is_none() {
-                        self.places[here].absent.insert((usize::MAX, name));
+                        self.places[here].absent.push((usize::MAX, name.into()));
                     }
                 }
             }
@@ -365,13 +370,15 @@ impl<'a> Walk<'a> {
     fn groups(&mut self) -> Result<Vec<Group>, Reason> {
         let mut groups: Vec<Group> = Vec::new();
         for place in 0..self.places.len() {
-            let absent = std::mem::take(&mut self.places[place].absent);
+            let mut absent = std::mem::take(&mut self.places[place].absent);
+            absent.sort_unstable();
+            absent.dedup();
             if absent.is_empty() {
                 continue;
             }
             let path = self.places[place].path.clone();
             if self.places[place].is_missing {
-                let names = absent.into_iter().map(|(_, name)| name).collect();
+                let names = absent.into_iter().map(|(_, name)| name.to_vec()).collect();
                 groups.push(missing_group(&path, names));
                 continue;
             }
