@@ -19,6 +19,7 @@ mod precompiled;
 mod probed;
 mod records;
 pub mod upkeep;
+mod ways;
 
 use std::cell::RefCell;
 use std::env;

@@ -294,3 +294,17 @@ fn a_file_that_was_only_asked_for_is_an_input_wherever_it_is_found() {
         }
     }
 }
+
+/// `-o a.o -o b.o` is a compile to `b.o`; with the `-MD` that larder added, gcc derived the name of
+/// a dependency file from both, and failed. Found by the equivalence test.
+#[test]
+fn an_object_that_is_named_twice_compiles_as_without_larder() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", "int a;\n");
+        for first in ["b.o", "a.o"] {
+            let arguments = ["-c", "a.c", "-o", first, "-o", "a.o"];
+            assert_eq!(sandbox.check(compiler, &arguments), "uncached", "{compiler} {first}");
+        }
+    }
+}

@@ -142,7 +142,7 @@ impl Scan {
             Class::PreprocessorOnly => UNTIL_PREPROCESSED,
             Class::Irrelevant => NOWHERE,
             Class::Compile => self.take_compile(words),
-            Class::Object => self.take_object(value),
+            Class::Object => self.take_object(&words[0], value),
             Class::Language => self.take_language(value),
             Class::Dependency(kind) => self.take_dependency(kind, words, value),
             Class::DebugOn => self.take_debug(true),
@@ -183,8 +183,12 @@ impl Scan {
         NOWHERE
     }
 
-    fn take_object(&mut self, value: &OsStr) -> Into {
-        self.object = Some(value.into());
+    /// Given twice, gcc derives two names of a dependency file from it, and fails where larder asks
+    /// for one.
+    fn take_object(&mut self, option: &OsStr, value: &OsStr) -> Into {
+        if self.object.replace(value.into()).is_some() {
+            return self.refuse(Counter::UnsupportedCompilerOption, option, "is given twice");
+        }
         NOWHERE
     }
 

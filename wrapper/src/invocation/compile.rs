@@ -5,7 +5,8 @@
 //! passed T0. So whatever is written after the compiler began to read has mtime or ctime at or
 //! after T0, while sources that were just generated lie before it. Afterwards every input is
 //! looked at: if one is not older than T0, is no regular file, or the source is not what its
-//! digest said, nothing is stored.
+//! digest said, nothing is stored. Nor is it if a link or a directory on the way to one was
+//! replaced since T0 ([`ways`](super::ways)), or a part of the compiler.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
 use super::records::{read_manifest, trace_lookup};
+use super::ways::Ways;
 use super::{Job, Session, guarded, pass_on, precompiled, probed};
 use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};
@@ -261,7 +263,26 @@ impl Inputs {
                 return Err(modified(&named.path, "is not what it was"));
             }
         }
+        inputs.check_ways(session, job)?;
         Ok(inputs)
+    }
+
+    /// That the same paths led to the same files all the time, the compiler's too.
+    fn check_ways(&self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
+        let mut ways = Ways::since(session.call.started_ns);
+        let mut check = |path: &Path| match ways.changed(path) {
+            Ok(None) => Ok(()),
+            Ok(Some(part)) => Err(modified(&part, "was replaced during the compile")),
+            Err(error) => Err(modified(path, &error.to_string())),
+        };
+        for Input { path, .. } in self.list.iter().chain(&job.named) {
+            check(path)?;
+        }
+        for path in job.toolchain.files() {
+            look_before(session, path)?;
+            check(path)?;
+        }
+        Ok(())
     }
 
     /// clang lists what `__has_include` found.
