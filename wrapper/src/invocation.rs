@@ -15,6 +15,7 @@
 mod code;
 mod compile;
 mod lookup;
+mod once;
 mod precompiled;
 mod probed;
 mod records;

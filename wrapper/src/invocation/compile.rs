@@ -22,7 +22,7 @@ use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKin
 
 use super::records::{read_manifest, trace_lookup};
 use super::ways::Ways;
-use super::{Job, Session, guarded, pass_on, precompiled, probed};
+use super::{Job, Session, guarded, once, pass_on, precompiled, probed};
 use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
@@ -252,6 +252,7 @@ impl Inputs {
             inputs.look_at(session, path)?;
         }
         inputs.look_at_probed(session, job)?;
+        inputs.look_at_left_out(session, job)?;
         precompiled::check_source(&job.compile)?;
         let source = inputs.list.iter().find(|input| input.path == job.compile.input);
         if source.is_none_or(|input| input.digest != job.source) {
@@ -302,6 +303,17 @@ impl Inputs {
                 if self.list.iter().all(|input| input.path != found) {
                     self.look_at(session, &found)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// clang lists what it has left out.
+    fn look_at_left_out(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
+        if job.compile.family == Family::Gcc {
+            let known: Vec<&Path> = self.list.iter().map(|input| input.path.as_path()).collect();
+            for path in once::left_out(&job.compile, &known) {
+                self.look_at(session, &path)?;
             }
         }
         Ok(())
