@@ -92,6 +92,11 @@ impl Toolchain {
         Ok(toolchain)
     }
 
+    /// The files that it consists of.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().map(|part| part.path.as_path())
+    }
+
     fn is_current(&self, digests: &Digests) -> bool {
         let same = |part: &Input| digests.look(&part.path).is_ok_and(|s| s.digest == part.digest);
         self.parts.iter().all(same) && self.witnesses.iter().all(same)

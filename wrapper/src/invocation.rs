@@ -16,11 +16,13 @@ mod asks;
 mod code;
 mod compile;
 mod lookup;
+mod once;
 mod precompiled;
 mod probed;
 mod records;
 mod unlisted;
 pub mod upkeep;
+mod ways;
 
 use std::cell::RefCell;
 use std::env;

@@ -6,6 +6,8 @@ mod access;
 mod changes;
 mod clone;
 mod commands;
+mod edits;
+mod equivalence;
 mod failures;
 mod faults;
 mod hits;

@@ -5,7 +5,8 @@
 //! passed T0. So whatever is written after the compiler began to read has mtime or ctime at or
 //! after T0, while sources that were just generated lie before it. Afterwards every input is
 //! looked at: if one is not older than T0, is no regular file, or the source is not what its
-//! digest said, nothing is stored.
+//! digest said, nothing is stored. Nor is it if a link or a directory on the way to one was
+//! replaced since T0 ([`ways`](super::ways)), or a part of the compiler.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -20,8 +21,10 @@ use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
 use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
-use super::{Job, Session, guarded, pass_on, precompiled, probed, unlisted};
+use super::ways::Ways;
+use super::{Job, Session, guarded, once, pass_on, precompiled, probed, unlisted};
 use crate::absent::Group;
+use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{records_additions, records_trace, result_key};
@@ -273,6 +276,7 @@ impl Inputs {
             inputs.look_at(session, path)?;
         }
         inputs.look_at_probed(session, job)?;
+        inputs.look_at_left_out(session, job)?;
         precompiled::check_source(&job.compile)?;
         let source = inputs.list.iter().find(|input| input.path == job.compile.input);
         if source.is_none_or(|input| input.digest != job.source) {
@@ -284,7 +288,26 @@ impl Inputs {
                 return Err(modified(&named.path, "is not what it was"));
             }
         }
+        inputs.check_ways(session, job)?;
         Ok(inputs)
+    }
+
+    /// That the same paths led to the same files all the time, the compiler's too.
+    fn check_ways(&self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
+        let mut ways = Ways::since(session.call.started_ns);
+        let mut check = |path: &Path| match ways.changed(path) {
+            Ok(None) => Ok(()),
+            Ok(Some(part)) => Err(modified(&part, "was replaced during the compile")),
+            Err(error) => Err(modified(path, &error.to_string())),
+        };
+        for Input { path, .. } in self.list.iter().chain(&job.named) {
+            check(path)?;
+        }
+        for path in job.toolchain.files() {
+            look_before(session, path)?;
+            check(path)?;
+        }
+        Ok(())
     }
 
     /// What the compiler looked for, and the files that it only asked for.
@@ -305,6 +328,17 @@ impl Inputs {
             self.mentions = self.mentions.union(Mentions::HAS_INCLUDE_OF_MACRO);
         }
         self.absent = probed.absent;
+        Ok(())
+    }
+
+    /// clang lists what it has left out.
+    fn look_at_left_out(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
+        if job.compile.family == Family::Gcc {
+            let known: Vec<&Path> = self.list.iter().map(|input| input.path.as_path()).collect();
+            for path in once::left_out(&job.compile, &known) {
+                self.look_at(session, &path)?;
+            }
+        }
         Ok(())
     }
 
