@@ -443,3 +443,44 @@ fn an_object_that_names_a_file_hits_only_in_its_place() {
         }
     }
 }
+
+/// gcc's record of optimizations differs from run to run: a hit brings back the one of the miss.
+#[test]
+fn a_record_that_differs_each_time_comes_from_the_miss() {
+    if !compilers().any(|found| found == "gcc") {
+        return;
+    }
+    let room = Room::new();
+    let call = ["-O2", "-fsave-optimization-record", "-c", "a.b.c", "-o", "d/x.o"];
+    let names = |left: &Left| left.files.keys().cloned().collect::<Vec<_>>();
+    let plain = room.plain("gcc", &call);
+    let cold = room.larder("gcc", &call);
+    assert_eq!(room.larder("gcc", &call), cold);
+    assert_eq!(
+        (names(&cold), cold.files["d/x.o"].clone()),
+        (names(&plain), plain.files["d/x.o"].clone())
+    );
+    assert_eq!(names(&cold), ["d/x.c.opt-record.json.gz", "d/x.o"]);
+    assert_eq!(room.sandbox.counts(), (1, 0, 1));
+}
+
+/// clang writes no split debug information where there is none; what an earlier compile has left
+/// became part of the result.
+#[test]
+fn what_an_earlier_compile_has_left_is_not_part_of_the_result() {
+    if !compilers().any(|found| found == "clang") {
+        return;
+    }
+    let room = Room::new();
+    let call = ["-gsplit-dwarf", "-g0", "-c", "t.c", "-o", "d/x.o"];
+    let with_old = |text: &str| {
+        room.sandbox.write("d/x.dwo", text);
+        let mut command = room.sandbox.command(larder_binary());
+        assert!(command.arg("clang").args(call).status().unwrap().success());
+        fs::read_to_string(room.sandbox.path("d/x.dwo")).unwrap()
+    };
+    assert_eq!(with_old("old"), "old");
+    assert_eq!(with_old("other"), "other");
+    assert_eq!(room.larder("clang", &call), room.plain("clang", &call));
+    assert_eq!(room.sandbox.counts(), (2, 0, 1));
+}
