@@ -169,10 +169,8 @@ pub fn text(random: &mut Random, number: usize) -> String {
          static inline int f{number}(int x)\n{{\n    return x | V_{number};\n}}\n#endif\n"
     );
     match random.below(8) {
-        // Once by its path, which links and several names make interesting.
-        0 => {
-            format!("#pragma once\n#ifndef H{number}\n#define H{number}\n{body}{function}#endif\n")
-        }
+        // Once by its contents or its inode, which links and several names make interesting.
+        0 => format!("#pragma once\n{}", bare(number, value)),
         1 => {
             format!("/* before */\n#ifndef H{number}\n#define H{number}\n{body}{function}#endif\n")
         }
@@ -195,7 +193,8 @@ pub fn source_line(random: &mut Random, is_cpp: bool) -> String {
     let header = random.choose(HEADERS);
     match random.below(26) {
         0 | 1 => format!("#include \"{header}\""),
-        2 | 3 => format!("#include <{header}>"),
+        2 => format!("#include <{header}>"),
+        3 => format!("#include \"{}/{header}\"", random.choose(&["inc", "link", "../inc"])),
         4 => "#include \"linked.h\"".to_owned(),
         5 => format!("#define WHICH <{header}>\n#include WHICH"),
         6 => format!("#define STRING \"{header}\"\n#include STRING"),
