@@ -85,7 +85,7 @@ pub struct Restored {
 /// its assembler of binutils 2.40, and clang 14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Writing {
-    /// It truncates the file and writes into it: a dependency file.
+    /// It truncates the file and writes into it: a dependency file, a precompiled header of gcc.
     Into,
     /// It does so if the file is empty, as `mktemp` leaves it; else it removes the file first and
     /// does not ask whether it may be written: an object of gcc.
@@ -114,6 +114,10 @@ pub fn read(source: Source<'_>, compile: &Compile) -> Option<Restorable> {
         Family::Clang => Writing::Over,
     };
     for output in compile.outputs.iter().rev() {
+        let writing = match output.kind {
+            SectionKind::PrecompiledHeader if compile.family == Family::Gcc => Writing::Into,
+            _ => writing,
+        };
         match find(output.kind) {
             Some(section) => files.push(pending(source, section, &output.path, writing)?),
             None if output.required => return None,

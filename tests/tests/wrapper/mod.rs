@@ -8,6 +8,7 @@ mod commands;
 mod failures;
 mod faults;
 mod hits;
+mod inputs;
 mod interface;
 mod janitor;
 mod locks;

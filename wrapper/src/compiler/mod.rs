@@ -9,11 +9,14 @@ mod clang;
 mod common;
 mod flag;
 mod gcc;
+mod option_file;
 mod parse;
+mod profile;
 mod recognise;
 mod response;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -80,7 +83,8 @@ pub struct Compile {
     pub language: Language,
     /// The input file as given.
     pub input: PathBuf,
-    /// Every argument, response files expanded, as the real compiler gets them on a miss.
+    /// Every argument, response files expanded, as the real compiler gets them on a miss; then the
+    /// words that some of them hand on to parts of the compiler.
     pub arguments: Vec<OsString>,
     /// The arguments that count for the result, in order, each with its boundaries: without `-o`,
     /// without dependency options, without what the table calls irrelevant; the input's path is in.
@@ -99,8 +103,13 @@ pub struct Compile {
     pub depfile: Option<Depfile>,
     /// The object first, then every other output.
     pub outputs: Vec<Output>,
-    /// Files named by options whose contents count (beside what the compiler reports as read).
+    /// Files named by options whose contents count (beside what the compiler reports as read). Some
+    /// are places where the compiler looks for a file: that there is none counts, too.
     pub named_inputs: Vec<PathBuf>,
+    /// Whether the times of all inputs count, because a precompiled header holds them.
+    pub times_matter: bool,
+    /// The options about the machine, in order, if one of them says `native`.
+    pub native: Vec<OsString>,
 }
 
 /// Options beside debug information and LTO that make blanks or comments visible in the result; one
@@ -115,6 +124,11 @@ const SHOW_BLANKS_OR_COMMENTS: [&[u8]; 6] = [
 ];
 
 impl Compile {
+    /// Whether the call precompiles a header.
+    pub fn precompiles(&self) -> bool {
+        self.outputs.first().is_some_and(|output| output.kind == SectionKind::PrecompiledHeader)
+    }
+
     /// Whether `-H` names every file that the compile reads. Neither gcc nor clang traces a file
     /// that `-include` or `-imacros` forces in, nor what such a file includes; gcc is also silent
     /// about its own `stdc-predef.h`.
@@ -123,7 +137,7 @@ impl Compile {
             let bytes = word.as_bytes();
             bytes.starts_with(b"-include") || bytes.starts_with(b"-imacros")
         };
-        !self.key_arguments.iter().any(forces)
+        !self.arguments.iter().any(forces)
     }
 
     /// Whether two sources with the same preprocessed text give the same object, and the same

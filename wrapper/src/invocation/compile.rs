@@ -20,7 +20,7 @@ use larder_engine::env::{clock_ns, coarse_clock_ns};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
 use super::records::{read_manifest, trace_lookup};
-use super::{Job, Session, guarded, pass_on, precompiled, probed};
+use super::{ABSENT, Job, Session, guarded, pass_on, precompiled, probed};
 use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
@@ -220,6 +220,9 @@ fn store(
         let section = Section::new(SectionKind::AliasKey, &result.as_bytes()[..]);
         entries.push(Entry::new(alias, RecordKind::Alias, vec![section]));
     }
+    if job.compile.precompiles() {
+        entries.extend(precompiled::remember(&entries[1], inputs.mentions));
+    }
     session.count(Counter::LocalStorageMiss);
     session.put(entries);
     // What the store made of it, or would have made of it at worst.
@@ -235,6 +238,8 @@ pub(super) struct Inputs {
     pub(super) list: Vec<Input>,
     pub(super) mentions: Mentions,
     mtimes_secs: Vec<i64>,
+    /// A precompiled header of gcc stands where it may have been read.
+    pub(super) has_precompiled: bool,
 }
 
 impl Inputs {
@@ -244,23 +249,23 @@ impl Inputs {
         job: &Job,
         files: &[PathBuf],
     ) -> Result<Inputs, Reason> {
-        let mut inputs =
-            Inputs { list: Vec::new(), mentions: job.mentions, mtimes_secs: Vec::new() };
-        for path in files {
+        let mut inputs = Inputs {
+            list: Vec::new(),
+            mentions: job.mentions,
+            mtimes_secs: Vec::new(),
+            has_precompiled: false,
+        };
+        // The trace names precompiled headers that were tried.
+        for path in files.iter().filter(|path| !precompiled::is_one(path)) {
             inputs.look_at(session, path)?;
         }
         inputs.look_at_probed(session, job)?;
-        precompiled::check_source(&job.compile)?;
+        inputs.look_at_precompiled(session, job)?;
         let source = inputs.list.iter().find(|input| input.path == job.compile.input);
         if source.is_none_or(|input| input.digest != job.source) {
             return Err(modified(&job.compile.input, "is not what it was"));
         }
-        for named in &job.named {
-            let now = look_before(session, &named.path)?;
-            if now.digest != named.digest {
-                return Err(modified(&named.path, "is not what it was"));
-            }
-        }
+        job.named.iter().try_for_each(|named| check_named(session, named))?;
         Ok(inputs)
     }
 
@@ -288,10 +293,26 @@ impl Inputs {
 
     fn look_at(&mut self, session: &Session<'_>, path: &Path) -> Result<(), Reason> {
         let seen = look_before(session, path)?;
-        precompiled::check(path)?;
         self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
         self.mentions = self.mentions.union(seen.mentions);
         self.mtimes_secs.push(seen.mtime_secs);
+        Ok(())
+    }
+
+    /// What gcc may have read in place of headers, of which it names nothing (see `precompiled`).
+    fn look_at_precompiled(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
+        if job.compile.family != Family::Gcc {
+            return Ok(());
+        }
+        let read = self.list.iter().map(|input| input.path.as_path());
+        for path in precompiled::found(&job.compile, read)? {
+            let seen = look_before(session, &path)?;
+            let mentions = precompiled::mentions(session, &path, &seen.digest)?;
+            self.has_precompiled = true;
+            self.mentions = self.mentions.union(mentions);
+            self.list.push(Input { path, digest: seen.digest });
+            self.mtimes_secs.push(seen.mtime_secs);
+        }
         Ok(())
     }
 
@@ -311,6 +332,18 @@ fn look_before(session: &Session<'_>, path: &Path) -> Result<crate::digest::Seen
         return Err(modified(path, "changed during the compile"));
     }
     Ok(seen)
+}
+
+/// Checks that a named file is what it was before the run, or is still not there.
+fn check_named(session: &Session<'_>, named: &Input) -> Result<(), Reason> {
+    let seen = session.look_if_there(&named.path);
+    match seen.map_err(|error| modified(&named.path, &error.to_string()))? {
+        Some(seen) if seen.changed_ns >= session.call.started_ns => {
+            Err(modified(&named.path, "changed during the compile"))
+        }
+        seen if seen.map_or(ABSENT, |seen| seen.digest) == named.digest => Ok(()),
+        _ => Err(modified(&named.path, "is not what it was")),
+    }
 }
 
 fn modified(path: &Path, what: &str) -> Reason {
