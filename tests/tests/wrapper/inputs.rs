@@ -337,6 +337,39 @@ fn a_header_precompiled_by_gcc_is_an_input() {
     }
 }
 
+#[test]
+fn a_precompiled_header_is_found_wherever_gcc_finds_it() {
+    if !compilers().any(|compiler| compiler == "gcc") {
+        println!("skipped: no gcc");
+        return;
+    }
+    for (start, options) in [
+        ("#include <all.h>\n", &["-isystem", "inc"][..]),
+        ("#include <all.h>\n", &[]),
+        ("#include <all.h>\n", &["-iprefix", "./", "-iwithprefix", "inc"]),
+        ("#include \"inc/all.h\"\n", &[]),
+        ("/* x */ #in\\\nclude/**/<all.h>\n", &["-Iinc"]),
+        ("#define ALL <all.h>\n#include ALL\n", &["-Iinc"]),
+    ] {
+        let mut sandbox = precompiled_sandbox();
+        if options.is_empty() {
+            sandbox.set("CPATH", "inc");
+        }
+        sandbox.write("a.c", &format!("{start}int f(void) {{ return V; }}\n"));
+        for text in ["#define V 1\n", "#define V 2\n"] {
+            sandbox.write("inc/deep.h", text);
+            wait_a_tick();
+            precompile(&sandbox, "gcc", &["-O1", "-x", "c-header", "inc/all.h"]);
+            // Now only the precompiled header says what it is.
+            sandbox.write("inc/deep.h", "#define V 3\n");
+            wait_a_tick();
+            for _ in 0..2 {
+                sandbox.check("gcc", &[options, &["-O1", "-c", "a.c"]].concat());
+            }
+        }
+    }
+}
+
 /// A macro in a precompiled header may say the time where it is used; its bytes do not tell.
 #[test]
 fn a_precompiled_header_that_may_say_the_time_is_not_believed() {

@@ -15,6 +15,7 @@
 //!
 //! Not seen: one beside a header in the compiler's own directories that no list names.
 
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +27,7 @@ use super::Session;
 use super::records::read_section;
 use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions};
-use crate::fingerprint::precompiled_key;
+use crate::fingerprint::{SEARCHED_VARIABLES, precompiled_key};
 use crate::outcome::{Counter, Reason};
 
 const SUFFIX: &str = ".gch";
@@ -42,25 +43,31 @@ pub(super) fn found<'a>(
     compile: &Compile,
     read: impl Iterator<Item = &'a Path>,
 ) -> Result<Vec<PathBuf>, Reason> {
+    // One that is being made is made of text alone.
+    if compile.precompiles() {
+        return Ok(Vec::new());
+    }
     let text = fs::read(&compile.input).map_err(|error| {
         let text = format!("cannot read {}: {error}", compile.input.display());
         Reason::new(Counter::BadInputFile, text)
     })?;
-    let directories: Vec<&Path> = searched_directories(compile).collect();
+    let text = joined(&text);
+    let directories: Vec<PathBuf> = searched_directories(compile)
+        .map(Path::to_path_buf)
+        .chain(SEARCHED_VARIABLES.iter().filter_map(env::var_os).flat_map(split))
+        .chain(prefixed_directories(compile))
+        .collect();
     if has_computed(&text) {
         directories.iter().try_for_each(|directory| refuse_any_in(directory))?;
     }
-    let names: Vec<&OsStr> =
-        included(&text).map(OsStr::from_bytes).chain(values(compile, "-include")).collect();
+    let forced = ["-include", "-imacros"].into_iter().flat_map(|option| values(compile, option));
+    let names: Vec<&OsStr> = included(&text).map(OsStr::from_bytes).chain(forced).collect();
     let named = names.iter().flat_map(|name| directories.iter().map(move |at| at.join(name)));
     let mut found: Vec<PathBuf> =
         read.map(Path::to_path_buf).chain(named).map(precompiled_form).collect();
     found.sort();
     found.dedup();
-    // What the call has just made was not read.
-    let made: Vec<PathBuf> =
-        compile.outputs.iter().filter_map(|output| output.path.canonicalize().ok()).collect();
-    found.retain(|path| path.canonicalize().is_ok_and(|path| !made.contains(&path)));
+    found.retain(|path| path.exists());
     match found.iter().find(|path| !path.is_file()) {
         Some(path) => Err(unusable(path, "is no file")),
         None => Ok(found),
@@ -125,6 +132,25 @@ pub(super) fn searched_directories(compile: &Compile) -> impl Iterator<Item = &P
     [source_directory, Path::new("")].into_iter().chain(searched.map(Path::new))
 }
 
+fn split(list: OsString) -> Vec<PathBuf> {
+    env::split_paths(&list).collect()
+}
+
+/// Directories that are named in two parts; every first part may belong to every second.
+fn prefixed_directories(compile: &Compile) -> Vec<PathBuf> {
+    let options = ["-iwithprefix", "-iwithprefixbefore"];
+    let ends = options.into_iter().flat_map(|option| values(compile, option));
+    let with_start = |end: &OsStr| -> Vec<PathBuf> {
+        let joined = values(compile, "-iprefix").map(|start| {
+            let mut path = start.to_owned();
+            path.push(end);
+            path.into()
+        });
+        joined.collect()
+    };
+    ends.flat_map(with_start).collect()
+}
+
 /// The values of an option, joined to it or separate.
 fn values<'a>(compile: &'a Compile, option: &'a str) -> impl Iterator<Item = &'a OsStr> {
     let arguments: &[OsString] = &compile.arguments;
@@ -136,32 +162,66 @@ fn values<'a>(compile: &'a Compile, option: &'a str) -> impl Iterator<Item = &'a
     })
 }
 
-/// What stands behind the words of the `#include` lines of a text.
-fn include_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b'\n').filter_map(|line| {
-        let directive = line.trim_ascii_start().strip_prefix(b"#")?.trim_ascii_start();
-        let words: [&[u8]; 3] = [b"include_next", b"include", b"import"];
-        let rest = words.iter().find_map(|word| directive.strip_prefix(*word))?;
-        Some(rest.trim_ascii_start())
+/// Words that include a file. `include_next` is read as `include`, with nothing behind it.
+const WORDS: [&[u8]; 3] = [b"include_next", b"include", b"import"];
+
+/// For each word that may include a file: what stands before it, and what behind it. A directive
+/// may begin within a line, and have comments between its words; in doubt it is one.
+fn include_words(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let starts = text.windows(2).enumerate().filter(|(_, pair)| *pair == b"in" || *pair == b"im");
+    starts.filter_map(|(at, _)| {
+        let (before, rest) = text.split_at(at);
+        let after = WORDS.iter().find_map(|word| rest.strip_prefix(*word))?;
+        Some((before, skip_comments(after)))
     })
 }
 
-/// The names in the `#include` lines of a text.
+fn skip_comments(text: &[u8]) -> &[u8] {
+    let skip_blanks = |text: &'_ [u8]| {
+        text.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == 0x0b).count()
+    };
+    let mut rest = &text[skip_blanks(text)..];
+    while let Some(comment) = rest.strip_prefix(b"/*") {
+        let end = comment.windows(2).position(|pair| pair == b"*/");
+        rest = end.map_or(&b""[..], |end| &comment[end + 2..]);
+        rest = &rest[skip_blanks(rest)..];
+    }
+    rest
+}
+
+/// The names that a text may include.
 fn included(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    include_lines(text).filter_map(|rest| {
+    include_words(text).filter_map(|(_, rest)| {
         let (open, name) = rest.split_first()?;
         let close = match open {
             b'"' => b'"',
             b'<' => b'>',
             _ => return None,
         };
-        name.iter().position(|byte| *byte == close).map(|end| &name[..end])
+        let end = name.iter().position(|byte| *byte == close || *byte == b'\n')?;
+        (name[end] == close).then_some(&name[..end])
     })
 }
 
-/// Whether an `#include` line has no literal name.
+/// Whether a text may include what a macro names.
 fn has_computed(text: &[u8]) -> bool {
-    include_lines(text).any(|rest| !rest.starts_with(b"\"") && !rest.starts_with(b"<"))
+    include_words(text).any(|(before, rest)| {
+        let is_name = rest.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
+        // `#`, its digraph, its trigraph, or a comment behind one of them.
+        let marks: [&[u8]; 4] = [b"#", b"%:", b"??=", b"*/"];
+        is_name && marks.iter().any(|mark| before.trim_ascii_end().ends_with(mark))
+    })
+}
+
+/// The text without breaks of lines that a backslash takes back.
+fn joined(text: &[u8]) -> Vec<u8> {
+    let mut joined: Vec<u8> = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let content = line.trim_ascii_end();
+        let stem = content.strip_suffix(b"\\").or_else(|| content.strip_suffix(b"??/"));
+        joined.extend_from_slice(stem.unwrap_or(line));
+    }
+    joined
 }
 
 #[cfg(test)]
@@ -171,10 +231,29 @@ mod tests {
     #[test]
     fn names_in_include_lines_are_found() {
         let text =
-            b"#include <a/b.h>\n  #  include\"c.h\" // x\nint x;\n#include NAME\n#include \"d";
+            b"#include <a/b.h>\n  #  include\"c.h\" // x\nint x;\n#include NAME\n#include \"d\n\"";
         let names: Vec<_> = included(text).collect();
         assert_eq!(names, [&b"a/b.h"[..], b"c.h"]);
         assert!(has_computed(text));
-        assert!(!has_computed(b"#include <a>\n # include \"b\"\nint x;"));
+        assert!(!has_computed(b"#include <a>\n # include \"b\"\nint x; // to include it"));
+        assert!(has_computed(b"%:include NAME") && has_computed(b"# /**/ include/**/ NAME"));
+    }
+
+    #[test]
+    fn names_are_found_however_a_directive_is_written() {
+        for text in [
+            "#in\\\nclude \"h.h\"",
+            "#in\\ \r\nclude \"h.h\"",
+            "/* x */ #include \"h.h\"",
+            "%:include \"h.h\"",
+            "#include/* x */ /**/\"h.h\"",
+            "??=include <h.h>",
+            "#in??/\nclude <h.h>",
+            "\x0c\x0b#import\x0b<h.h>",
+            "#include_next <h.h>",
+        ] {
+            let joined = joined(text.as_bytes());
+            assert_eq!(included(&joined).collect::<Vec<_>>(), [b"h.h"], "{text:?}");
+        }
     }
 }
