@@ -29,7 +29,7 @@ use crate::fingerprint::toolchain_key;
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};
 
-const MAGIC: &[u8; 4] = b"LTC1";
+const MAGIC: &[u8; 4] = b"LTC2";
 /// What the loader reads to find libraries.
 const LOADER_CACHE: &str = "/etc/ld.so.cache";
 /// Objects of the C library: they do not change what a compiler writes.
@@ -59,6 +59,8 @@ pub struct Toolchain {
     pub epoch_is_honoured: bool,
     /// Headers that are read before every source without being included (`stdc-predef.h`).
     pub preincluded: Vec<PathBuf>,
+    /// Directories that are searched for headers without any option.
+    pub searched: Vec<PathBuf>,
     parts: Vec<Input>,
     witnesses: Vec<Input>,
 }
@@ -107,11 +109,12 @@ impl Toolchain {
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name).update(&part.digest);
         }
         let identity = *hasher.finalize().as_bytes();
-        let Asked { epoch_is_honoured, preincluded } = facts;
-        Toolchain { identity, epoch_is_honoured, preincluded, parts, witnesses }
+        let Asked { epoch_is_honoured, preincluded, searched } = facts;
+        Toolchain { identity, epoch_is_honoured, preincluded, searched, parts, witnesses }
     }
 
-    /// `magic flag [part] [witness] [path]`, each list with a count, each path with its length.
+    /// `magic flag [part] [witness] [preincluded] [searched]`, each list with a count, each path
+    /// with its length.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.push(u8::from(self.epoch_is_honoured));
@@ -124,10 +127,12 @@ impl Toolchain {
                 bytes.extend_from_slice(part.path.as_os_str().as_bytes());
             }
         }
-        number(&mut bytes, self.preincluded.len());
-        for path in &self.preincluded {
-            number(&mut bytes, path.as_os_str().len());
-            bytes.extend_from_slice(path.as_os_str().as_bytes());
+        for list in [&self.preincluded, &self.searched] {
+            number(&mut bytes, list.len());
+            for path in list {
+                number(&mut bytes, path.as_os_str().len());
+                bytes.extend_from_slice(path.as_os_str().as_bytes());
+            }
         }
         bytes
     }
@@ -142,12 +147,15 @@ impl Toolchain {
                 list.push(Input { digest, path: take_path(&mut rest)? });
             }
         }
-        let mut preincluded = Vec::new();
-        for _ in 0..take_count(&mut rest)? {
-            preincluded.push(take_path(&mut rest)?);
+        let mut paths = [Vec::new(), Vec::new()];
+        for list in &mut paths {
+            for _ in 0..take_count(&mut rest)? {
+                list.push(take_path(&mut rest)?);
+            }
         }
         let [parts, witnesses] = lists;
-        let asked = Asked { epoch_is_honoured, preincluded };
+        let [preincluded, searched] = paths;
+        let asked = Asked { epoch_is_honoured, preincluded, searched };
         rest.is_empty().then(|| Toolchain::new(parts, witnesses, asked))
     }
 }
@@ -175,6 +183,7 @@ fn take_path(rest: &mut &[u8]) -> Option<PathBuf> {
 struct Asked {
     epoch_is_honoured: bool,
     preincluded: Vec<PathBuf>,
+    searched: Vec<PathBuf>,
 }
 
 fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Toolchain, String> {
@@ -209,10 +218,8 @@ fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Too
     };
     let parts = programs.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
     let witnesses = part(LOADER_CACHE.into()).into_iter().collect();
-    let asked = Asked {
-        epoch_is_honoured: honours_epoch(compiler)?,
-        preincluded: preincluded(compile, compiler)?,
-    };
+    let (preincluded, searched) = headers(compile, compiler)?;
+    let asked = Asked { epoch_is_honoured: honours_epoch(compiler)?, preincluded, searched };
     Ok(Toolchain::new(parts, witnesses, asked))
 }
 
@@ -325,15 +332,37 @@ fn honours_epoch(compiler: &Path) -> Result<bool, String> {
     Ok(output.stdout.trim_ascii() == b"\"Jan  1 1970\" \"00:00:00\"")
 }
 
-/// What an empty source of this language reads.
-fn preincluded(compile: &Compile, compiler: &Path) -> Result<Vec<PathBuf>, String> {
+/// What an empty source of this language reads, and where headers are searched for it.
+fn headers(compile: &Compile, compiler: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), String> {
     let language = if compile.language == Language::Cpp { "c++" } else { "c" };
-    let output = run(Command::new(compiler).args(["-M", "-x", language, "/dev/null"]))?;
+    let mut command = Command::new(compiler);
+    // The list has a title and an end in the user's language.
+    command.args(["-M", "-v", "-x", language, "/dev/null"]).env("LC_ALL", "C");
+    let output = run(&mut command)?;
     if !output.status.success() {
         return Err(format!("{} cannot preprocess an empty file", compiler.display()));
     }
     let files = crate::depfile::parse(&output.stdout);
-    Ok(files.into_iter().filter(|path| path != Path::new("/dev/null")).collect())
+    let files = files.into_iter().filter(|path| path != Path::new("/dev/null")).collect();
+    Ok((files, searched(&output.stderr)))
+}
+
+/// The directories that `-v` lists.
+fn searched(stderr: &[u8]) -> Vec<PathBuf> {
+    let lines = stderr.split(|byte| *byte == b'\n');
+    let list = lines.skip_while(|line| !line.starts_with(b"#include <...>")).skip(1);
+    let paths = list.map_while(|line| line.strip_prefix(b" "));
+    paths.map(|path| OsStr::from_bytes(path).into()).collect()
+}
+
+#[cfg(test)]
+impl Toolchain {
+    /// One that searches a directory for headers.
+    pub fn searching(directory: &Path) -> Toolchain {
+        let searched = vec![directory.to_path_buf()];
+        let asked = Asked { epoch_is_honoured: false, preincluded: Vec::new(), searched };
+        Toolchain::new(Vec::new(), Vec::new(), asked)
+    }
 }
 
 #[cfg(test)]
@@ -346,7 +375,11 @@ mod tests {
 
     #[test]
     fn a_toolchain_survives_its_record_and_no_damage_is_a_panic() {
-        let asked = Asked { epoch_is_honoured: true, preincluded: vec!["/p.h".into()] };
+        let asked = Asked {
+            epoch_is_honoured: true,
+            preincluded: vec!["/p.h".into()],
+            searched: vec!["/s".into()],
+        };
         let parts = vec![input("/bin/gcc", 1), input("/bin/as", 2)];
         let toolchain = Toolchain::new(parts, vec![input("/w", 3)], asked);
         let bytes = toolchain.encode();
@@ -363,12 +396,28 @@ mod tests {
 
     #[test]
     fn parts_make_the_identity_and_witnesses_do_not() {
-        let asked = || Asked { epoch_is_honoured: false, preincluded: Vec::new() };
+        let asked =
+            || Asked { epoch_is_honoured: false, preincluded: Vec::new(), searched: Vec::new() };
         let of = |part, witness| {
             Toolchain::new(vec![input("/a", part)], vec![input("/w", witness)], asked()).identity
         };
         assert_eq!(of(1, 1), of(1, 2));
         assert_ne!(of(1, 1), of(2, 1));
+    }
+
+    #[test]
+    fn the_compilers_list_the_directories_that_they_search() {
+        for compiler in ["gcc", "clang"] {
+            let mut command = Command::new(compiler);
+            match run(command.args(["-M", "-v", "-x", "c", "/dev/null"]).env("LC_ALL", "C")) {
+                Ok(output) => {
+                    let found = searched(&output.stderr);
+                    assert!(found.contains(&PathBuf::from("/usr/include")), "{found:?}");
+                    assert!(found.iter().all(|path| path.is_dir()), "{found:?}");
+                }
+                Err(_) => println!("skipped: no {compiler}"),
+            }
+        }
     }
 
     #[test]

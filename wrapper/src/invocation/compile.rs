@@ -305,7 +305,7 @@ impl Inputs {
             return Ok(());
         }
         let read = self.list.iter().map(|input| input.path.as_path());
-        for path in precompiled::found(&job.compile, read)? {
+        for path in precompiled::found(&job.compile, &job.toolchain, read)? {
             let seen = look_before(session, &path)?;
             let mentions = precompiled::mentions(session, &path, &seen.digest)?;
             self.has_precompiled = true;

@@ -13,7 +13,7 @@
 //! 3. clang names the headers in a precompiled one, and refuses it once one of them has another
 //!    time or size. There it is a file that an option names, and the times of all inputs count.
 //!
-//! Not seen: one beside a header in the compiler's own directories that no list names.
+//! Not seen: one in a directory that the compiler searches only for options like `--sysroot`.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -28,6 +28,7 @@ use super::records::read_section;
 use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions};
 use crate::fingerprint::{SEARCHED_VARIABLES, precompiled_key};
+use crate::identity::Toolchain;
 use crate::outcome::{Counter, Reason};
 
 const SUFFIX: &str = ".gch";
@@ -41,6 +42,7 @@ const SEARCH_OPTIONS: &[&str] = &["-I", "-iquote", "-isystem", "-idirafter"];
 /// `CouldNotUsePrecompiledHeader` if one cannot be told from others.
 pub(super) fn found<'a>(
     compile: &Compile,
+    toolchain: &Toolchain,
     read: impl Iterator<Item = &'a Path>,
 ) -> Result<Vec<PathBuf>, Reason> {
     // One that is being made is made of text alone.
@@ -58,13 +60,19 @@ pub(super) fn found<'a>(
         .chain(prefixed_directories(compile))
         .collect();
     if has_computed(&text) {
-        directories.iter().try_for_each(|directory| refuse_any_in(directory))?;
+        let all = directories.iter().chain(&toolchain.searched);
+        all.into_iter().try_for_each(|directory| refuse_any_in(directory))?;
     }
     let forced = ["-include", "-imacros"].into_iter().flat_map(|option| values(compile, option));
     let names: Vec<&OsStr> = included(&text).map(OsStr::from_bytes).chain(forced).collect();
     let named = names.iter().flat_map(|name| directories.iter().map(move |at| at.join(name)));
-    let mut found: Vec<PathBuf> =
-        read.map(Path::to_path_buf).chain(named).map(precompiled_form).collect();
+    // The compiler's own headers are guarded: one that was read was not precompiled.
+    let read: Vec<&Path> = read.collect();
+    let unread = names.iter().filter(|name| !read.iter().any(|path| path.ends_with(name)));
+    let own = unread.flat_map(|name| toolchain.searched.iter().map(move |at| at.join(name)));
+    let mut found: Vec<PathBuf> = read.iter().map(|path| path.to_path_buf()).collect();
+    found.extend(named.chain(own));
+    found = found.into_iter().map(precompiled_form).collect();
     found.sort();
     found.dedup();
     found.retain(|path| path.exists());
@@ -227,6 +235,7 @@ fn joined(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compiler::{Family, parse};
 
     #[test]
     fn names_in_include_lines_are_found() {
@@ -237,6 +246,24 @@ mod tests {
         assert!(has_computed(text));
         assert!(!has_computed(b"#include <a>\n # include \"b\"\nint x; // to include it"));
         assert!(has_computed(b"%:include NAME") && has_computed(b"# /**/ include/**/ NAME"));
+    }
+
+    #[test]
+    fn one_beside_a_header_of_the_compiler_itself_is_found_unless_the_header_was_read() {
+        let place = tempfile::tempdir().unwrap();
+        let own = place.path().join("own");
+        fs::create_dir_all(own.join("bits")).unwrap();
+        fs::write(own.join("bits/all.h.gch"), "").unwrap();
+        let source = place.path().join("a.c");
+        fs::write(&source, "#include <bits/all.h>\n").unwrap();
+        let arguments = ["-c".into(), source.clone().into_os_string()];
+        let compile = parse(Family::Gcc, None, &arguments, place.path()).unwrap();
+        let toolchain = Toolchain::searching(&own);
+        let of = |read: &[&Path]| found(&compile, &toolchain, read.iter().copied()).unwrap();
+        assert_eq!(of(&[&source]), [own.join("bits/all.h.gch")]);
+        assert_eq!(of(&[&source, Path::new("/x/bits/all.h")]), [""; 0].map(PathBuf::from));
+        fs::create_dir(place.path().join("a.c.gch")).unwrap();
+        assert!(found(&compile, &toolchain, [source.as_path()].into_iter()).is_err());
     }
 
     #[test]
