@@ -15,10 +15,11 @@
 //! | family, language and purpose | yes | yes | decide how arguments are understood, and what is made |
 //! | arguments | yes | no | everything that `compiler` does not call irrelevant |
 //! | arguments after preprocessing | no | yes | what still counts when the text is made |
-//! | working directory | yes | yes | only where debug information or the like shows it, and, for the direct key, where a relative path is searched |
+//! | working directory | yes | yes | only where debug information, profiles or the like show it, and, for the direct key, where a relative path is searched |
 //! | directories | yes | yes | only where the compiler warns about missing ones: which of those that options name are there |
 //! | source | yes | no | digest of the input file |
-//! | named files | yes | yes | digests of files that options name |
+//! | named files | yes | yes | digests of files that options name, or that there is none: lists, profiles, precompiled headers of clang, specs |
+//! | processor | yes | yes | what `native` stands for on this machine (see `identity::native`) |
 //! | outputs | yes | yes | kinds and names of the files asked for |
 //! | dependency file | yes | yes | target text, `-MP` and `-MMD` shape the stored file |
 //! | text | no | yes | digest of the preprocessed text with its line markers, and of the code that it was made from |
@@ -97,6 +98,8 @@ pub struct Facts<'a> {
     pub source: Digest,
     /// Files named by options.
     pub named: &'a [Input],
+    /// What `native` stands for, where it is said.
+    pub native: Option<Digest>,
     /// The environment.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
 }
@@ -143,6 +146,9 @@ const INPUTS: &[(&str, u8, Write)] = &[
     }),
     ("source", DIRECT, |fields, facts, _| fields.bytes(&facts.source)),
     ("named files", BOTH, |fields, facts, _| fields.inputs(facts.named)),
+    ("processor", BOTH, |fields, facts, _| {
+        facts.native.iter().for_each(|expansion| fields.bytes(expansion));
+    }),
     ("outputs", BOTH, |fields, facts, _| {
         for output in &facts.compile.outputs {
             fields.number(output.kind as u64);
@@ -274,6 +280,30 @@ pub fn search_key(
     fields.key()
 }
 
+/// Where it is remembered what the headers in a precompiled one mention.
+pub fn precompiled_key(precompiled: &Digest) -> Key {
+    let mut fields = Fields::new("precompiled");
+    fields.number(u64::from(SCHEME));
+    fields.bytes(precompiled);
+    fields.key()
+}
+
+/// Where it is remembered what `native` means.
+pub fn native_key(
+    toolchain: &Digest,
+    compiler: &Path,
+    options: &[OsString],
+    processor: &Digest,
+) -> Key {
+    let mut fields = Fields::new("native");
+    fields.number(u64::from(SCHEME));
+    fields.bytes(toolchain);
+    fields.text(compiler.as_os_str());
+    fields.texts(options);
+    fields.bytes(processor);
+    fields.key()
+}
+
 /// Variables that decide which programs and libraries a driver uses.
 pub const TOOLCHAIN_VARIABLES: &[&str] = &[
     "PATH",
@@ -388,12 +418,18 @@ fn names_relative_paths(compile: &Compile) -> bool {
 /// columns are visible (debug information, sanitizers, coverage, most outputs beside the object) or
 /// where comments or macros are judged by the compiler itself.
 pub fn text_decides(compile: &Compile) -> bool {
+    if compile.precompiles() {
+        return false;
+    }
     let exceptions = ["-g0", "-fsanitize=none"];
     let visible = [
         "-g",
         "-fsanitize",
         "--coverage",
         "-coverage",
+        "-fauto-profile",
+        "-fbranch-probabilities",
+        "-fcs-profile",
         "-fprofile",
         "-ftest-coverage",
         "-fcoverage-mapping",
@@ -420,6 +456,10 @@ pub fn text_decides(compile: &Compile) -> bool {
 /// Whether dependency options or colours that larder adds would end up in the result: clang records
 /// whole command lines. (gcc leaves these options out, measured with 12.)
 pub fn records_additions(compile: &Compile) -> bool {
+    if compile.family == Family::Gcc {
+        // The list of dependencies is kept in a precompiled header.
+        return compile.precompiles();
+    }
     compile.family == Family::Clang
         && (env::var_os("RC_DEBUG_OPTIONS").is_some()
             || has_option(compile, &["-frecord-", "-grecord-"]))

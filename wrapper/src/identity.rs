@@ -11,6 +11,8 @@
 //!    loaded), all are looked for anew. Witnesses do not enter the identity.
 //! 4. A driver that is no ELF program may do anything: calls through it are not cached.
 
+pub mod native;
+
 use std::collections::HashSet;
 use std::env;
 use std::ffi::{OsStr, OsString};

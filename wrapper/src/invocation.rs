@@ -38,10 +38,10 @@ use larder_engine::{EngineCounter, Key, Options, RecordLayout, Store};
 use crate::compiler;
 use crate::compiler::{Compile, Family, Language};
 use crate::config::Config;
-use crate::digest::{Digest, Digests, Mentions};
+use crate::digest::{Digest, Digests, Mentions, Seen};
 use crate::exec;
 use crate::fingerprint::{Facts, messages_state, unsupported_variable};
-use crate::identity::Toolchain;
+use crate::identity::{Toolchain, native};
 use crate::log::Log;
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};
@@ -55,6 +55,9 @@ const VARIABLE_BYTES_MAX: usize = 128 << 10;
 /// What larder and gcc itself add there: paths of a temporary file and of the object, each of up to
 /// 4 KiB, and some short options.
 const ADDED_BYTES_MAX: usize = 16 << 10;
+
+/// The digest of a named file that is not there. No file has it.
+const ABSENT: Digest = [0; 32];
 
 /// What is known of the call before its arguments are understood.
 struct Call<'a> {
@@ -87,6 +90,8 @@ struct Job {
     /// What the arguments mention; the inputs add theirs.
     mentions: Mentions,
     named: Vec<Input>,
+    /// What `native` stands for on this machine, if the arguments say it.
+    native: Option<Digest>,
     direct: Key,
     colored: bool,
 }
@@ -299,10 +304,13 @@ impl Session<'_> {
         let compile = compiler::parse(family, language, self.call.arguments, &directory)?;
         check_length(&compile)?;
         let toolchain = Toolchain::of(&compile, self.call.compiler, &self.store, &self.digests)?;
+        let compiler = self.call.compiler;
+        let native = native::expansion(&compile, compiler, &toolchain, &self.store)?;
         let source = self.source(&compile)?;
         let named = self.named(&compile)?;
         let colored = wants_colors(&compile);
-        let mut mentions = Mentions::default();
+        let mut mentions =
+            if compile.times_matter { Mentions::TIMESTAMP } else { Mentions::default() };
         for argument in &compile.arguments {
             mentions = mentions.union(Mentions::scan(argument.as_encoded_bytes()));
         }
@@ -313,6 +321,7 @@ impl Session<'_> {
             source,
             mentions,
             named,
+            native,
             direct: Key::of(b""),
             colored,
         };
@@ -332,14 +341,23 @@ impl Session<'_> {
     }
 
     fn named(&self, compile: &Compile) -> Result<Vec<Input>, Reason> {
-        let look = |path: &PathBuf| match self.digests.look(path) {
-            Ok(seen) => Ok(Input { path: path.clone(), digest: seen.digest }),
+        let look = |path: &PathBuf| match self.look_if_there(path) {
+            Ok(seen) => Ok(Input { path: path.clone(), digest: seen.map_or(ABSENT, |s| s.digest) }),
             Err(error) => {
                 let text = format!("cannot read {}: {error}", path.display());
                 Err(Reason::new(Counter::ErrorHashingExtraFile, text))
             }
         };
         compile.named_inputs.iter().map(look).collect()
+    }
+
+    /// What stands at `path`, `None` if nothing does.
+    fn look_if_there(&self, path: &Path) -> io::Result<Option<Seen>> {
+        match self.digests.look(path) {
+            Ok(seen) => Ok(Some(seen)),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Calls `work` with the facts of `job`.
@@ -352,9 +370,15 @@ impl Session<'_> {
             directory: &job.directory,
             source: job.source,
             named: &job.named,
+            native: job.native,
             variable: &|name| env::var_os(name),
         })
     }
+}
+
+/// Whether an error says that there is no such file.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// With what larder adds, gcc must be able to hand its options on as it can without.

@@ -85,14 +85,14 @@ pub struct Restored {
 /// its assembler and `objcopy` of binutils 2.40, and clang 14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Writing {
-    /// It truncates the file and writes into it: a dependency file, and all that no other case
-    /// names.
+    /// It truncates the file and writes into it: a dependency file, a precompiled header of gcc, and
+    /// all that no other case names.
     Into,
     /// It does so if the file is empty, as `mktemp` leaves it; else it removes the file first and
     /// does not ask whether it may be written: an object of gcc, whole or split.
     IntoEmpty,
     /// It replaces the file if it may write it: an object of clang that it compiled, its assembler
-    /// text, its serialized diagnostics.
+    /// text, its precompiled headers and serialized diagnostics.
     Over,
 }
 
@@ -103,7 +103,10 @@ impl Writing {
             (Family::Clang, SectionKind::Object) if compile.language.is_assembler() => {
                 Writing::Into
             }
-            (Family::Clang, SectionKind::Object | SectionKind::Diagnostics) => Writing::Over,
+            (
+                Family::Clang,
+                SectionKind::Object | SectionKind::PrecompiledHeader | SectionKind::Diagnostics,
+            ) => Writing::Over,
             (Family::Clang, _) if output.name == "assembly" => Writing::Over,
             _ => Writing::Into,
         }

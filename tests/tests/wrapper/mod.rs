@@ -11,6 +11,7 @@ mod equivalence;
 mod failures;
 mod faults;
 mod hits;
+mod inputs;
 mod interface;
 mod janitor;
 mod locks;

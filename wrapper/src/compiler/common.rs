@@ -1,13 +1,12 @@
-//! The flags that gcc and clang share, and the words for the assembler that are harmless.
+//! The flags that gcc and clang share.
 //!
 //! The families `-f`, `-g`, `-m`, `-W` and `-O` are open: what no longer row names counts as it
 //! stands. Every member that reads or writes a file, or measures something, needs a row.
 
 use super::flag::Attach::{Either, Exact, Joined, Separate};
 use super::flag::Class::{
-    AssemblerWords, Color, DebugOff, DebugOn, Dependency, Inner, Irrelevant, Keyed, Language,
-    LaterStage, NamedFile, Object, PreprocessorOnly, PreprocessorWords, Purpose, ShowsDirectory,
-    Side, ToolPrefix,
+    Color, DebugOff, DebugOn, Dependency, Forced, Irrelevant, Keyed, Language, LaterStage,
+    NamedFile, Native, Object, PreprocessorOnly, Purpose, ShowsDirectory, Side, ToolPrefix, Words,
 };
 use super::flag::DependencyFlag::{All, File, Phony, Target, WithoutSystemHeaders};
 use super::flag::why::*;
@@ -16,41 +15,7 @@ use super::outputs::Purpose::{Assembly, Messages, Object as MakesObject};
 use super::outputs::Side::{
     Arcs, Coverage, NoSplitDwarf, Notes, Optimizations, SplitDwarf, StackUsage,
 };
-
-/// Words for the assembler that neither read nor write a file; one that ends in `=` stands for all
-/// its values. Listings (`-a`), debug information (`-g`), include directories (`-I`) and dependency
-/// files (`--MD`) are left out on purpose.
-pub const ASSEMBLER_WORDS: &[&str] = &[
-    "--32",
-    "--64",
-    "--compress-debug-sections",
-    "--compress-debug-sections=",
-    "--elf-stt-common=",
-    "--execstack",
-    "--fatal-warnings",
-    "--generate-missing-build-notes=",
-    "--no-warn",
-    "--nocompress-debug-sections",
-    "--noexecstack",
-    "--reduce-memory-overheads",
-    "--strip-local-absolute",
-    "--warn",
-    "--x32",
-    "-EB",
-    "-EL",
-    "-W",
-    "-march=",
-    "-mbranches-within-32B-boundaries",
-    "-mcpu=",
-    "-meabi=",
-    "-mfloat-abi=",
-    "-mfpu=",
-    "-mimplicit-it=",
-    "-mno-warn-deprecated",
-    "-mrelax-relocations=",
-    "-mthumb",
-    "-mx86-used-note=",
-];
+use super::words::Part;
 
 /// The rows, sorted by spelling.
 #[rustfmt::skip]
@@ -62,7 +27,6 @@ pub const FLAGS: &[Flag] = &[
     row("--param=", Joined, Keyed, "--param=inline-unit-growth=3"),
     row("--print-", Joined, INFORMATION, "--print-search-dirs"),
     row("--save-temps", Joined, SIDE_OUTPUT, "--save-temps"),
-    row("--specs=", Joined, OPTION_FILE, "--specs=nano.specs"),
     row("--std=", Joined, Keyed, "--std=c11"),
     row("--sysroot", Separate, Keyed, "--sysroot root"),
     row("--sysroot=", Joined, Keyed, "--sysroot=root"),
@@ -95,22 +59,19 @@ pub const FLAGS: &[Flag] = &[
     row("-T", Either, LaterStage, "-Tscript.ld"),
     row("-U", Either, PreprocessorOnly, "-UNAME"),
     row("-W", Joined, Keyed, "-Wall"),
-    row("-Wa,", Joined, AssemblerWords, "-Wa,--noexecstack"),
+    row("-Wa,", Joined, Words(Part::Assembler), "-Wa,--noexecstack"),
     row("-Wl,", Joined, LaterStage, "-Wl,-O1"),
-    row("-Wp,", Joined, PreprocessorWords, "-Wp,-D_FORTIFY_SOURCE=2"),
-    row("-Xassembler", Separate, Inner(ASSEMBLER_WORDS), "-Xassembler --noexecstack"),
+    row("-Wp,", Joined, Words(Part::Preprocessor), "-Wp,-D_FORTIFY_SOURCE=2"),
+    row("-Xassembler", Separate, Words(Part::Assembler), "-Xassembler --noexecstack"),
     row("-Xlinker", Separate, LaterStage, "-Xlinker -O1"),
-    row("-Xpreprocessor", Separate, NOT_HANDLED, "-Xpreprocessor -DX"),
+    row("-Xpreprocessor", Separate, Words(Part::Preprocessor), "-Xpreprocessor -DX"),
     row("-ansi", Exact, Keyed, "-ansi"),
     row("-c", Exact, Purpose(MakesObject), "-c"),
     row("-coverage", Exact, Side(Coverage), "-coverage"),
     row("-d", Joined, INFORMATION, "-dumpmachine"),
     row("-f", Joined, Keyed, "-fno-common"),
-    row("-fauto-profile", Joined, PROFILE, "-fauto-profile=p.afdo"),
     row("-fbasic-block-sections=list=", Joined, NamedFile, "-fbasic-block-sections=list=f"),
-    row("-fbranch-probabilities", Exact, PROFILE, "-fbranch-probabilities"),
-    row("-fcoverage", Joined, PROFILE, "-fcoverage-mapping"),
-    row("-fcs-profile", Joined, PROFILE, "-fcs-profile-generate"),
+    row("-fcoverage", Joined, ShowsDirectory, "-fcoverage-mapping"),
     row("-fdiagnostics-add-output=", Joined, SIDE_OUTPUT, "-fdiagnostics-add-output=sarif"),
     row("-fdiagnostics-color", Exact, Color, "-fdiagnostics-color"),
     row("-fdiagnostics-color=", Joined, Color, "-fdiagnostics-color=always"),
@@ -138,11 +99,9 @@ pub const FLAGS: &[Flag] = &[
     row("-fpch", Joined, PRECOMPILED, "-fpch-preprocess"),
     row("-fplugin", Joined, PLUGIN, "-fplugin=p.so"),
     row("-fpreprocessed", Exact, NOT_HANDLED, "-fpreprocessed"),
-    row("-fprofile", Joined, PROFILE, "-fprofile-use"),
+    row("-fprofile", Joined, PROFILE, "-fprofile-note=f"),
     row("-fprofile-abs-path", Exact, ShowsDirectory, "-fprofile-abs-path"),
     row("-fprofile-arcs", Exact, Side(Arcs), "-fprofile-arcs"),
-    row("-fprofile-update=", Joined, Keyed, "-fprofile-update=atomic"),
-    row("-frecord-gcc-switches", Exact, RECORDS, "-frecord-gcc-switches"),
     row("-fresolution=", Joined, NOT_HANDLED, "-fresolution=f"),
     row("-fsanitize-blacklist=", Joined, NamedFile, "-fsanitize-blacklist=f"),
     row("-fsanitize-ignorelist=", Joined, NamedFile, "-fsanitize-ignorelist=f"),
@@ -165,8 +124,7 @@ pub const FLAGS: &[Flag] = &[
     row("-gz", Joined, LaterStage, "-gz=zlib"),
     row("-idirafter", Either, PreprocessorOnly, "-idirafter late"),
     row("-imacros", Either, PreprocessorOnly, "-imacros macros.h"),
-    row("-include", Either, PreprocessorOnly, "-include first.h"),
-    row("-include-pch", Separate, PRECOMPILED, "-include-pch t.pch"),
+    row("-include", Either, Forced, "-include first.h"),
     row("-iprefix", Either, PreprocessorOnly, "-iprefix include/"),
     row("-iquote", Either, PreprocessorOnly, "-iquoteinclude"),
     row("-isysroot", Either, Keyed, "-isysroot root"),
@@ -175,11 +133,11 @@ pub const FLAGS: &[Flag] = &[
     row("-iwithprefixbefore", Either, PreprocessorOnly, "-iwithprefixbefore sub"),
     row("-l", Either, LaterStage, "-lm"),
     row("-m", Joined, Keyed, "-msse4.2"),
-    row("-march=native", Exact, NATIVE, "-march=native"),
-    row("-mcpu=native", Exact, NATIVE, "-mcpu=native"),
+    row("-march=native", Joined, Native, "-march=native"),
+    row("-mcpu=native", Joined, Native, "-mcpu=native"),
     row("-mdump", Joined, INFORMATION, "-mdump-tune-features"),
     row("-mmcu=", Joined, OPTION_FILE, "-mmcu=atmega328p"),
-    row("-mtune=native", Exact, NATIVE, "-mtune=native"),
+    row("-mtune=native", Joined, Native, "-mtune=native"),
     row("-no-canonical-prefixes", Exact, Keyed, "-no-canonical-prefixes"),
     row("-no-pie", Exact, Keyed, "-no-pie"),
     row("-nodefaultlibs", Exact, LaterStage, "-nodefaultlibs"),
@@ -204,8 +162,6 @@ pub const FLAGS: &[Flag] = &[
     row("-save-temps", Joined, SIDE_OUTPUT, "-save-temps=obj"),
     row("-shared", Exact, Keyed, "-shared"),
     row("-shared-libgcc", Exact, LaterStage, "-shared-libgcc"),
-    row("-specs", Separate, OPTION_FILE, "-specs f"),
-    row("-specs=", Joined, OPTION_FILE, "-specs=f"),
     row("-static", Exact, Keyed, "-static"),
     row("-static-libgcc", Exact, LaterStage, "-static-libgcc"),
     row("-static-libstdc++", Exact, LaterStage, "-static-libstdc++"),

@@ -10,12 +10,15 @@ mod clang;
 mod common;
 mod flag;
 mod gcc;
+mod option_file;
 mod outputs;
 mod parse;
+mod profile;
 mod recognise;
 mod response;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -129,7 +132,8 @@ pub struct Output {
 impl Output {
     /// Whether it is what the call is for.
     pub fn is_main(&self) -> bool {
-        self.kind == SectionKind::Object || matches!(self.name, "assembly" | "analysis")
+        matches!(self.kind, SectionKind::Object | SectionKind::PrecompiledHeader)
+            || matches!(self.name, "assembly" | "analysis")
     }
 }
 
@@ -144,7 +148,8 @@ pub struct Compile {
     pub purpose: Purpose,
     /// The input file as given.
     pub input: PathBuf,
-    /// Every argument, response files expanded, as the real compiler gets them on a miss.
+    /// Every argument, response files expanded, as the real compiler gets them on a miss; then the
+    /// words that some of them hand on to parts of the compiler.
     pub arguments: Vec<OsString>,
     /// The arguments that count for the result, in order, each with its boundaries: without `-o`,
     /// without dependency options, without what the table calls irrelevant; the input's path is in.
@@ -163,11 +168,21 @@ pub struct Compile {
     pub depfile: Option<Depfile>,
     /// The main output first, if the call makes one, then every other.
     pub outputs: Vec<Output>,
-    /// Files named by options whose contents count (beside what the compiler reports as read).
+    /// Files named by options whose contents count (beside what the compiler reports as read). Some
+    /// are places where the compiler looks for a file: that there is none counts, too.
     pub named_inputs: Vec<PathBuf>,
+    /// Whether the times of all inputs count, because a precompiled header holds them.
+    pub times_matter: bool,
+    /// The options about the machine, in order, if one of them says `native`.
+    pub native: Vec<OsString>,
 }
 
 impl Compile {
+    /// Whether the call precompiles a header.
+    pub fn precompiles(&self) -> bool {
+        self.purpose == Purpose::Precompiled
+    }
+
     /// Whether `-H` names every file that the compile reads. Neither gcc nor clang traces a file
     /// that `-include` or `-imacros` forces in, nor what such a file includes; gcc is also silent
     /// about its own `stdc-predef.h`.
@@ -176,7 +191,7 @@ impl Compile {
             let bytes = word.as_bytes();
             bytes.starts_with(b"-include") || bytes.starts_with(b"-imacros")
         };
-        !self.key_arguments.iter().any(forces)
+        !self.arguments.iter().any(forces)
     }
 
     /// Whether the assembler is asked to list what it reads.

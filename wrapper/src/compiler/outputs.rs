@@ -7,6 +7,7 @@
 //! | `-S` | named file `assembly` | `-o`, else `t.s` | the same |
 //! | `--analyze` | named file `analysis` | | `-o`, else `t.plist`; none if text is asked for |
 //! | `-fsyntax-only` | | none | none |
+//! | a header | precompiled header | `-o`, else `t.h.gch` | `-o` |
 //! | `-gsplit-dwarf` | dwarf object | `x.dwo` | `x.dwo`, if there is debug information |
 //! | `--coverage`, `-ftest-coverage` | coverage notes | `x.gcno` | `x.gcno` |
 //! | `-fstack-usage` | stack usage | `x.su` | `x.su`, if there are functions |
@@ -46,6 +47,8 @@ pub enum Purpose {
     Analysis,
     /// `-fsyntax-only`.
     Messages,
+    /// A header, or `-Xclang -emit-pch`.
+    Precompiled,
 }
 
 /// A further file that an option asks for, or takes back.
@@ -169,7 +172,7 @@ impl Naming<'_> {
     /// The main output where no `-o` says it.
     pub(super) fn default_main(input: &Path, purpose: Purpose) -> PathBuf {
         let suffix = match purpose {
-            Purpose::Object | Purpose::Messages => "o",
+            Purpose::Object | Purpose::Messages | Purpose::Precompiled => "o",
             Purpose::Assembly => "s",
             Purpose::Analysis => "plist",
         };
@@ -235,6 +238,7 @@ impl Naming<'_> {
             Purpose::Assembly => (SectionKind::NamedFile, "assembly"),
             Purpose::Analysis => (SectionKind::NamedFile, "analysis"),
             Purpose::Messages => return None,
+            Purpose::Precompiled => (SectionKind::PrecompiledHeader, ""),
         };
         let required = self.purpose != Purpose::Analysis;
         Some(Output { kind, name, path: self.main.to_path_buf(), required })

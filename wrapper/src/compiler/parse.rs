@@ -11,9 +11,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::flag::{Attach, Class, DependencyFlag, Flag, find};
+use super::flag::{Class, DependencyFlag, Flag, find, value_of};
 use super::outputs::{Naming, Purpose, Side, Sides, check_places, derived_name};
-use super::{Compile, Depfile, Family, Language, clang, common, gcc, response};
+use super::profile::{ProfileFlag, Profiles};
+use super::words::{self, Part};
+use super::{Compile, Depfile, Family, Language, clang, common, gcc, option_file, response};
 use crate::outcome::{Counter, Reason};
 
 /// What the compiler takes from the places that `-B` names, beside headers.
@@ -24,8 +26,8 @@ const COLOR_AUTO: &str = "auto";
 
 /// Suffixes of C++ sources, and those of C sources.
 const CPP_SUFFIXES: [&str; 8] = ["C", "CPP", "c++", "cc", "cp", "cpp", "cxx", "C++"];
-const HEADER_SUFFIXES: [&str; 10] =
-    ["H", "HPP", "h", "h++", "hh", "hp", "hpp", "hxx", "tcc", "H++"];
+/// Suffixes of headers that both compilers take for such; for others they differ.
+const HEADER_SUFFIXES: [&str; 5] = ["H", "h", "hh", "hpp", "hxx"];
 
 /// What a call means, where it can be cached. `arguments` are those after the compiler's name.
 ///
@@ -38,8 +40,23 @@ pub fn parse(
     cwd: &Path,
 ) -> Result<Compile, Reason> {
     let arguments = response::expand(arguments, cwd)?;
-    let mut scan = Scan { default_language, ..Scan::default() };
+    let new = || Scan { default_language, ..Scan::default() };
+    let mut scan = new();
     scan.read_all(family, &arguments, cwd)?;
+    if let Some(configuration) = scan.configuration.take() {
+        // Its options come before all others.
+        let words = option_file::words_of_configuration(&cwd.join(&configuration))?;
+        scan = new();
+        scan.read_all(family, &words, cwd)?;
+        // The preprocessor finds them in the file again.
+        scan.preprocess.clear();
+        if scan.configuration.take().is_some() || !scan.inputs.is_empty() {
+            let why = "names a file with more than options";
+            return Err(refused(Counter::UnsupportedCompilerOption, "--config".as_ref(), why));
+        }
+        scan.read_all(family, &arguments, cwd)?;
+        scan.handed_on.extend(words);
+    }
     scan.finish(family, arguments, cwd)
 }
 
@@ -89,6 +106,15 @@ struct Scan {
     shows_directory: bool,
     color_is_explicit: bool,
     named_inputs: Vec<PathBuf>,
+    configuration: Option<PathBuf>,
+    is_native: bool,
+    precompiles: bool,
+    times_matter: bool,
+    profiles: Profiles,
+    /// The words for each [`Part`], until they are judged.
+    words: [Vec<OsString>; Part::ALL.len()],
+    /// And afterwards.
+    handed_on: Vec<OsString>,
     dependencies: Dependencies,
     refusal: Option<Reason>,
 }
@@ -141,7 +167,7 @@ impl Scan {
                 continue;
             };
             let (value, words) = value_of(flag, rest)?;
-            self.take_flag(flag, &rest[..words], value, cwd);
+            self.take_flag(family, flag, (&rest[..words], value), cwd);
             rest = &rest[words..];
         }
         Ok(())
@@ -153,7 +179,13 @@ impl Scan {
         self.put(std::slice::from_ref(argument), EVERYWHERE);
     }
 
-    fn take_flag(&mut self, flag: &Flag, words: &[OsString], value: &OsStr, cwd: &Path) {
+    fn take_flag(
+        &mut self,
+        family: Family,
+        flag: &Flag,
+        (words, value): (&[OsString], &OsStr),
+        cwd: &Path,
+    ) {
         let into = match flag.class {
             Class::Keyed => EVERYWHERE,
             Class::LaterStage => KEYS_ONLY,
@@ -171,9 +203,20 @@ impl Scan {
             Class::Color => self.take_color(value),
             Class::NamedFile => self.take_named_file(value),
             Class::ToolPrefix => self.take_tool_prefix(value, cwd),
-            Class::AssemblerWords => self.take_assembler_words(&words[0], value),
-            Class::PreprocessorWords => self.take_preprocessor_words(&words[0], value),
             Class::Inner(known) => self.take_inner(known, &words[0], value),
+            Class::Listing => self.refuse(
+                Counter::UnsupportedCompilerOption,
+                &words[0],
+                "is not known to the driver",
+            ),
+            Class::Words(part) => self.take_words(part, &words[0], value),
+            Class::UsesPrecompiled => self.take_precompiled(value),
+            Class::Precompiles => self.take_precompiles(),
+            Class::Specs => self.take_specs(value),
+            Class::Configuration => self.take_configuration(value),
+            Class::Native => self.take_native(),
+            Class::Profile(kind) => self.take_profile(kind, value),
+            Class::Forced => self.take_forced(family, value),
             Class::Uncached(counter, why) => self.refuse(counter, &words[0], why),
         };
         self.put(words, into);
@@ -268,6 +311,63 @@ impl Scan {
         EVERYWHERE
     }
 
+    fn take_specs(&mut self, value: &OsStr) -> Into {
+        match option_file::options_of_specs(Path::new(value)) {
+            Ok(options) => {
+                self.handed_on.extend(options);
+                self.shows_directory = true;
+                self.take_named_file(value)
+            }
+            Err(reason) => {
+                self.refusal.get_or_insert(reason);
+                NOWHERE
+            }
+        }
+    }
+
+    fn take_configuration(&mut self, value: &OsStr) -> Into {
+        if self.configuration.replace(value.into()).is_some() {
+            let why = "stands there twice";
+            return self.refuse(Counter::UnsupportedCompilerOption, "--config".as_ref(), why);
+        }
+        self.take_named_file(value)
+    }
+
+    fn take_native(&mut self) -> Into {
+        self.is_native = true;
+        EVERYWHERE
+    }
+
+    /// A precompiled header of clang is refused once a header in it has another time than it had,
+    /// so that the times of all inputs count.
+    fn take_precompiled(&mut self, value: &OsStr) -> Into {
+        self.times_matter = true;
+        self.take_named_file(value)
+    }
+
+    /// clang takes a precompiled form that stands beside a forced header, the first of two.
+    fn take_forced(&mut self, family: Family, value: &OsStr) -> Into {
+        for suffix in [".pch", ".gch"].into_iter().filter(|_| family == Family::Clang) {
+            let mut candidate = value.to_owned();
+            candidate.push(suffix);
+            self.times_matter |= Path::new(&candidate).exists();
+            self.named_inputs.push(candidate.into());
+        }
+        UNTIL_PREPROCESSED
+    }
+
+    /// Messages about profiles name them with their directory.
+    fn take_profile(&mut self, kind: ProfileFlag, value: &OsStr) -> Into {
+        self.shows_directory = true;
+        self.profiles.take(kind, value);
+        EVERYWHERE
+    }
+
+    fn take_precompiles(&mut self) -> Into {
+        self.precompiles = true;
+        EVERYWHERE
+    }
+
     /// A tool that stands where `-B` points is run in place of the compiler's own, so that its
     /// contents count. The value is a prefix of names as well as a directory.
     fn take_tool_prefix(&mut self, value: &OsStr, cwd: &Path) -> Into {
@@ -284,41 +384,73 @@ impl Scan {
         EVERYWHERE
     }
 
-    fn take_assembler_words(&mut self, option: &OsStr, words: &OsStr) -> Into {
-        for word in words.as_bytes().split(|&byte| byte == b',') {
-            let is_taken = match word.strip_prefix(b"-a") {
-                Some(listing) => self.sides.take_listing(listing).is_some(),
-                None => is_known(common::ASSEMBLER_WORDS, word),
-            };
-            if !is_taken {
-                let why = "has a word for the assembler that is not known to be harmless";
-                return self.refuse(Counter::UnsupportedCompilerOption, option, why);
-            }
-        }
-        KEYS_ONLY
-    }
-
     fn take_inner(&mut self, known: &[&str], option: &OsStr, word: &OsStr) -> Into {
-        if is_known(known, word.as_bytes()) {
+        if known.iter().any(|known| word == *known) {
             return EVERYWHERE;
         }
         let why = format!("passes on {}, which is not known to be harmless", word.display());
         self.refuse(Counter::UnsupportedCompilerOption, option, &why)
     }
 
-    /// `-Wp,-MD,FILE` and `-Wp,-MMD,FILE` as a whole, or any number of joined `-D` and `-U`.
-    fn take_preprocessor_words(&mut self, option: &OsStr, words: &OsStr) -> Into {
-        let words: Vec<&[u8]> = words.as_bytes().split(|&byte| byte == b',').collect();
-        match words[..] {
-            [kind @ (b"-MD" | b"-MMD"), file] if !file.is_empty() => {
-                let file = PathBuf::from(OsStr::from_bytes(file));
-                self.dependencies.by_preprocessor_words.push((file, kind == b"-MMD"));
-                NOWHERE
+    /// `-Wp,-MD,FILE` and `-Wp,-MMD,FILE` stand for themselves, everything else is judged when all
+    /// words are known.
+    fn take_words(&mut self, part: Part, option: &OsString, value: &OsStr) -> Into {
+        let words: Vec<&[u8]> = match option.as_bytes().starts_with(b"-W") {
+            true => value.as_bytes().split(|byte| *byte == b',').collect(),
+            false => vec![value.as_bytes()],
+        };
+        if let (Part::Preprocessor, [kind @ (b"-MD" | b"-MMD"), file]) = (part, &words[..])
+            && !file.is_empty()
+        {
+            let file = PathBuf::from(OsStr::from_bytes(file));
+            self.dependencies.by_preprocessor_words.push((file, *kind == b"-MMD"));
+            return NOWHERE;
+        }
+        if part == Part::Assembler
+            && !option.as_bytes().starts_with(b"-W")
+            && words[0].starts_with(b"-a")
+        {
+            let why = "asks for a listing in a way that is not handled";
+            return self.refuse(Counter::UnsupportedCompilerOption, option, why);
+        }
+        let are_macros = words.iter().all(|word| is_joined_macro(word));
+        let words = words.into_iter().map(|word| OsStr::from_bytes(word).to_owned());
+        self.words[part as usize].extend(words);
+        match part {
+            // It would make the preprocessor write one.
+            Part::FrontEnd if value == "-emit-pch" => KEYS_ONLY,
+            Part::Preprocessor if are_macros => UNTIL_PREPROCESSED,
+            Part::Assembler => KEYS_ONLY,
+            _ => EVERYWHERE,
+        }
+    }
+
+    /// Judges the words for the parts of the compiler, and lets them do what they do.
+    fn take_all_words(&mut self, family: Family) {
+        for part in Part::ALL {
+            let words = std::mem::take(&mut self.words[part as usize]);
+            match words::judge(part, family, &words) {
+                Ok(effects) => {
+                    self.shows_directory |= effects.has_debug_information;
+                    self.named_inputs.extend(effects.named_inputs);
+                    self.precompiles |= effects.precompiles;
+                    self.take_listings(&effects.listings);
+                    for path in effects.precompiled {
+                        self.take_precompiled(path.as_os_str());
+                    }
+                    self.words[Part::Llvm as usize].extend(effects.llvm);
+                    self.handed_on.extend(words);
+                }
+                Err(reason) => drop(self.refusal.get_or_insert(reason)),
             }
-            _ if words.iter().all(|word| is_joined_macro(word)) => UNTIL_PREPROCESSED,
-            _ => {
-                let why = "has a word for the preprocessor that is not handled";
-                self.refuse(Counter::UnsupportedCompilerOption, option, why)
+        }
+    }
+
+    fn take_listings(&mut self, listings: &[OsString]) {
+        for listing in listings {
+            if self.sides.take_listing(listing.as_bytes()).is_none() {
+                let why = "is a listing that is not known to be repeatable";
+                self.refuse(Counter::UnsupportedCompilerOption, listing, why);
             }
         }
     }
@@ -339,24 +471,33 @@ impl Scan {
     fn finish(
         mut self,
         family: Family,
-        arguments: Vec<OsString>,
+        mut arguments: Vec<OsString>,
         cwd: &Path,
     ) -> Result<Compile, Reason> {
+        self.take_all_words(family);
         let purpose = self.check_purpose()?;
         let input = self.only_input()?;
         let language = language_of(&input, family, self.default_language)?;
-        let input = input.path;
-        check_input(&input, cwd)?;
+        check_input(&input.path, cwd)?;
         let is_named = self.object.is_some();
-        let main = self.object.take().unwrap_or_else(|| Naming::default_main(&input, purpose));
+        let main = match self.object.take() {
+            Some(main) => main,
+            None if purpose == Purpose::Precompiled => self.default_precompiled(family, &input)?,
+            None => Naming::default_main(&input.path, purpose),
+        };
+        let input = input.path;
         let depfile = self.dependency_file(purpose, language, &main, is_named)?;
-        if self.sides.name_the_output(family) {
+        self.take_precompiling(family, purpose, language)?;
+        if self.shows_object(family, purpose) {
             self.shows_directory = true;
             self.put(&["-o".into(), main.clone().into()], KEYS_ONLY);
         }
+        self.take_profiles(purpose, &main, cwd)?;
         let naming = Naming { family, language, purpose, input: &input, main: &main, is_named };
         let outputs = naming.outputs(self.sides)?;
         check_places(&input, &outputs, depfile.as_ref(), cwd)?;
+        arguments.append(&mut self.handed_on);
+        let native = if self.is_native { machine_options(&self.key) } else { Vec::new() };
         Ok(Compile {
             family,
             language,
@@ -371,6 +512,8 @@ impl Scan {
             depfile,
             outputs,
             named_inputs: self.named_inputs,
+            times_matter: self.times_matter,
+            native,
         })
     }
 
@@ -406,7 +549,7 @@ impl Scan {
     /// long as nothing else than an option is in the way.
     fn check_purpose(&mut self) -> Result<Purpose, Reason> {
         let refusal = self.refusal.take();
-        let is_link = self.purpose.is_none() && !self.inputs.is_empty();
+        let is_link = self.purpose.is_none() && self.inputs.iter().any(|input| !is_header(input));
         match (refusal, self.purpose) {
             (Some(reason), _)
                 if is_link && reason.counter == Counter::UnsupportedCompilerOption =>
@@ -414,9 +557,20 @@ impl Scan {
                 Err(self.link())
             }
             (Some(reason), _) => Err(reason),
-            (None, Some(purpose)) => Ok(purpose),
             (None, None) if is_link => Err(self.link()),
-            (None, None) => Err(Reason::new(Counter::NoInputFile, "there is no input")),
+            (None, purpose) => self.precompiling(purpose.unwrap_or(Purpose::Object)),
+        }
+    }
+
+    /// The purpose, where headers and an option may make another of it.
+    fn precompiling(&self, purpose: Purpose) -> Result<Purpose, Reason> {
+        match (self.precompiles || self.inputs.iter().any(is_header), purpose) {
+            (true, Purpose::Object) => Ok(Purpose::Precompiled),
+            (true, _) => {
+                let text = "a header is precompiled, and something else is asked for";
+                Err(Reason::new(Counter::CouldNotUsePrecompiledHeader, text))
+            }
+            (false, purpose) => Ok(purpose),
         }
     }
 
@@ -428,6 +582,56 @@ impl Scan {
             return Reason::new(Counter::AutoconfTest, "links a test of a configure script");
         }
         Reason::new(Counter::CalledForLink, "the compiler is called for linking")
+    }
+
+    /// Where a precompiled header goes without `-o`: beside the header. Versions of clang differ
+    /// in its name, and gcc then derives the name of a dependency file otherwise.
+    fn default_precompiled(&self, family: Family, input: &Input) -> Result<PathBuf, Reason> {
+        let names_depfile = self.dependencies.file.is_some() || !self.dependencies.asks();
+        if family == Family::Clang || self.precompiles || !names_depfile {
+            let text = "a header is precompiled without -o";
+            return Err(Reason::new(Counter::CouldNotUsePrecompiledHeader, text));
+        }
+        let mut name = input.path.clone().into_os_string();
+        name.push(".gch");
+        Ok(name.into())
+    }
+
+    /// Only headers are precompiled; clang keeps their times in what it makes.
+    fn take_precompiling(
+        &mut self,
+        family: Family,
+        purpose: Purpose,
+        language: Language,
+    ) -> Result<(), Reason> {
+        if purpose != Purpose::Precompiled {
+            return Ok(());
+        }
+        if !matches!(language, Language::C | Language::Cpp) {
+            let text = "something else than a header is precompiled";
+            return Err(Reason::new(Counter::CouldNotUsePrecompiledHeader, text));
+        }
+        let has_times = !self.handed_on.iter().any(|word| word == "-fno-pch-timestamp");
+        self.times_matter |= family == Family::Clang && has_times;
+        Ok(())
+    }
+
+    /// Whether the path of the main output is visible in it.
+    fn shows_object(&self, family: Family, purpose: Purpose) -> bool {
+        purpose == Purpose::Precompiled
+            || self.sides.name_the_output(family)
+            || self.profiles.follow_object()
+    }
+
+    /// Only for objects is it known from which name that of a profile is made.
+    fn take_profiles(&mut self, purpose: Purpose, main: &Path, cwd: &Path) -> Result<(), Reason> {
+        if self.profiles.follow_object() && purpose != Purpose::Object {
+            let text = "the name of the profile is in doubt";
+            return Err(Reason::new(Counter::UnsupportedCompilerOption, text));
+        }
+        let profiles = std::mem::take(&mut self.profiles);
+        self.named_inputs.extend(profiles.files(main, cwd));
+        Ok(())
     }
 
     fn only_input(&mut self) -> Result<Input, Reason> {
@@ -444,11 +648,15 @@ impl Scan {
 }
 
 impl Dependencies {
+    fn asks(&self) -> bool {
+        self.all || self.without_system_headers
+    }
+
     fn finish(mut self, object: &Path) -> Result<Option<Depfile>, Reason> {
         let refuse = |counter, text| Err(Reason::new(counter, text));
         let by_words = self.by_preprocessor_words.pop();
         let refines = self.file.is_some() || !self.targets.is_empty() || self.phony_targets;
-        let asks = self.all || self.without_system_headers;
+        let asks = self.asks();
         let mut target_arguments =
             if self.targets.is_empty() { vec![object.into()] } else { self.targets };
         let (path, omits_system_headers) = match by_words {
@@ -486,31 +694,23 @@ impl Dependencies {
     }
 }
 
-/// The value of a flag at the head of the arguments, and how many words it takes.
-fn value_of<'a>(flag: &Flag, words: &'a [OsString]) -> Result<(&'a OsStr, usize), Reason> {
-    let joined = OsStr::from_bytes(&words[0].as_bytes()[flag.spelling.len()..]);
-    let is_separate = match flag.attach {
-        Attach::Exact | Attach::Joined => false,
-        Attach::Separate => true,
-        Attach::Either => joined.is_empty(),
-    };
-    match words.get(1) {
-        _ if !is_separate => Ok((joined, 1)),
-        Some(value) => Ok((value, 2)),
-        None => Err(refused(Counter::BadCompilerArguments, &words[0], "lacks its value")),
-    }
-}
-
 fn refused(counter: Counter, option: &OsStr, why: &str) -> Reason {
     Reason::new(counter, format!("{} {why}", option.display()))
 }
 
-/// Whether a word is in a list, where an entry that ends in `=` stands for all its values.
-fn is_known(known: &[&str], word: &[u8]) -> bool {
-    known.iter().any(|entry| {
-        let entry = entry.as_bytes();
-        entry == word || (entry.ends_with(b"=") && word.starts_with(entry))
-    })
+/// The options among `words` that are about the machine, for a question to the driver.
+fn machine_options(words: &[OsString]) -> Vec<OsString> {
+    const WITH_VALUE: [&[u8]; 4] = [b"-target", b"-mllvm", b"-mmlir", b"-mthread-model"];
+    const STARTS: [&[u8]; 3] = [b"-m", b"-target", b"--target="];
+    let mut options = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let value = WITH_VALUE.contains(&word.as_bytes()).then(|| words.next()).flatten();
+        if STARTS.iter().any(|start| word.as_bytes().starts_with(start)) {
+            options.extend([word].into_iter().chain(value).cloned());
+        }
+    }
+    options
 }
 
 fn is_joined_macro(word: &[u8]) -> bool {
@@ -526,7 +726,8 @@ fn language_of(
     let suffix = input.path.extension().unwrap_or_default().to_string_lossy();
     let is_cpp = default == Some(Language::Cpp);
     match (explicit.as_deref(), &*suffix) {
-        (Some(name), _) if name.ends_with("-header") => Err(precompiles(&input.path)),
+        (Some("c-header"), _) => Ok(Language::C),
+        (Some("c++-header"), _) => Ok(Language::Cpp),
         (Some(name), _) => Language::named(name).ok_or_else(|| unsupported_language(&input.path)),
         (None, "c") => Ok(default.unwrap_or(Language::C)),
         (None, "i") if is_cpp => Ok(Language::CppOutput),
@@ -537,14 +738,19 @@ fn language_of(
         // clang takes it for something to link.
         (None, "sx") if family == Family::Gcc => Ok(Language::AssemblerWithCpp),
         (None, suffix) if CPP_SUFFIXES.contains(&suffix) => Ok(Language::Cpp),
-        (None, suffix) if HEADER_SUFFIXES.contains(&suffix) => Err(precompiles(&input.path)),
+        (None, "h") => Ok(default.unwrap_or(Language::C)),
+        (None, suffix) if HEADER_SUFFIXES.contains(&suffix) => Ok(Language::Cpp),
         (None, _) => Err(unsupported_language(&input.path)),
     }
 }
 
-fn precompiles(path: &Path) -> Reason {
-    let text = format!("{} is a header to be precompiled", path.display());
-    Reason::new(Counter::CouldNotUsePrecompiledHeader, text)
+/// Whether an input is a header, which is precompiled even without `-c`.
+fn is_header(input: &Input) -> bool {
+    match &input.explicit_language {
+        Some(name) => name == "c-header" || name == "c++-header",
+        None => HEADER_SUFFIXES
+            .contains(&&*input.path.extension().unwrap_or_default().to_string_lossy()),
+    }
 }
 
 fn unsupported_language(path: &Path) -> Reason {

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use super::flag::{Class, find};
 use super::parse::tables;
+use super::words::{self, Part};
 use super::{Compile, Family, Language, clang, common, gcc, parse};
 use crate::outcome::Counter;
 
@@ -23,6 +24,7 @@ fn place() -> tempfile::TempDir {
     for name in ["t.s", "t.S", "t.sx"] {
         fs::write(root.join(name), ".globl f\nf:\n").unwrap();
     }
+    fs::write(root.join("f"), "").unwrap();
     fs::create_dir_all(root.join("d.x/sub")).unwrap();
     fs::write(root.join("d.x/v.c"), "int x;\n").unwrap();
     place
@@ -57,7 +59,9 @@ fn object(compile: &Compile) -> &Path {
 
 #[test]
 fn tables_are_sorted_and_name_each_flag_once() {
-    for table in [common::FLAGS, gcc::FLAGS, clang::FLAGS] {
+    for table in
+        [common::FLAGS, gcc::FLAGS, clang::FLAGS, words::ASSEMBLER, words::FRONT_END, words::LLVM]
+    {
         for pair in table.windows(2) {
             assert!(pair[0].spelling < pair[1].spelling, "{}", pair[1].spelling);
         }
@@ -66,10 +70,7 @@ fn tables_are_sorted_and_name_each_flag_once() {
         let is_common = common::FLAGS.iter().any(|row| row.spelling == flag.spelling);
         assert!(!is_common, "{} is common too", flag.spelling);
     }
-    for words in [common::ASSEMBLER_WORDS, clang::ANALYZER_OUTPUTS, clang::ANALYZER_WORDS] {
-        assert!(words.is_sorted());
-    }
-    for words in [clang::FRONT_END_WORDS, clang::LLVM_WORDS] {
+    for words in [clang::ANALYZER_OUTPUTS, clang::ANALYZER_WORDS] {
         assert!(words.is_sorted());
     }
 }
@@ -117,14 +118,21 @@ fn check_verdict(
         assert_eq!(verdict, Err(counter), "{spelling}");
         return;
     }
+    if class == Class::Specs {
+        // gcc searches for a relative name; see `option_file`.
+        assert_eq!(verdict, Err(Counter::UnsupportedCompilerOption), "{spelling}");
+        return;
+    }
     let compile = verdict.unwrap_or_else(|counter| panic!("{spelling}: {counter:?}"));
     let expected = match class {
         Class::LaterStage
-        | Class::AssemblerWords
+        | Class::Words(Part::Assembler)
         | Class::Purpose(_)
         | Class::Side(_)
         | Class::OptimizationReport => [true, true, false],
-        Class::PreprocessorOnly | Class::PreprocessorWords => [true, false, true],
+        Class::PreprocessorOnly | Class::Forced | Class::Words(Part::Preprocessor) => {
+            [true, false, true]
+        }
         Class::Irrelevant | Class::Object | Class::Dependency(_) => [false, false, false],
         _ => [true, true, true],
     };
@@ -135,6 +143,9 @@ fn check_verdict(
         Class::DebugOn | Class::ShowsDirectory => assert!(compile.cwd_matters, "{spelling}"),
         Class::DebugOff => assert!(!compile.cwd_matters),
         Class::Color => assert!(compile.color_is_explicit, "{spelling}"),
+        Class::Native => assert_eq!(compile.native, example),
+        Class::Profile(_) => assert!(compile.cwd_matters, "{spelling}"),
+        Class::UsesPrecompiled => assert!(compile.times_matter, "{spelling}"),
         Class::NamedFile => assert_eq!(compile.named_inputs, [PathBuf::from("f")]),
         _ => {}
     }
@@ -193,9 +204,95 @@ fn the_language_follows_x_and_the_suffix_and_the_driver() {
     }
     let by_clang = parsed_in(root.path(), Family::Clang, "-c t.sx");
     assert_eq!(by_clang, Err(Counter::UnsupportedSourceLanguage));
-    for line in ["-c t.h", "-x c-header -c t.c"] {
-        assert_eq!(refusal(line), Counter::CouldNotUsePrecompiledHeader, "{line}");
+}
+
+#[test]
+fn a_header_is_precompiled_beside_itself_or_where_it_is_said() {
+    for (line, path) in [
+        ("t.h", "t.h.gch"),
+        ("-c t.h -MD -MF x", "t.h.gch"),
+        ("-x c++-header t.c -o d.x/t.gch -MD", "d.x/t.gch"),
+    ] {
+        let compile = good(line);
+        assert!(compile.precompiles() && compile.cwd_matters, "{line}");
+        assert_eq!(object(&compile), path);
+        assert!(compile.key_arguments.contains(&path.into()), "{line}");
     }
+    assert_eq!(refusal("t.h -MD"), Counter::CouldNotUsePrecompiledHeader);
+    assert_eq!(refusal("t.h u.c"), Counter::CalledForLink);
+    let root = place();
+    let by_clang = |line| parsed_in(root.path(), Family::Clang, line);
+    assert_eq!(by_clang("-c t.h"), Err(Counter::CouldNotUsePrecompiledHeader));
+    assert!(by_clang("t.h -o t.pch").unwrap().times_matter);
+    let front_end = "-Xclang -emit-pch -Xclang -fno-pch-timestamp -x c++-header -c t.c -o t.pch";
+    let compile = by_clang(front_end).unwrap();
+    assert!(compile.precompiles() && !compile.times_matter);
+    assert!(!compile.preprocess_arguments.contains(&"-emit-pch".into()));
+}
+
+#[test]
+fn a_forced_header_of_clang_may_be_precompiled() {
+    let root = place();
+    let by_clang = || parsed_in(root.path(), Family::Clang, "-c t.c -include u.c").unwrap();
+    assert_eq!(by_clang().named_inputs, [PathBuf::from("u.c.pch"), "u.c.gch".into()]);
+    assert!(!by_clang().times_matter);
+    fs::write(root.path().join("u.c.gch"), "").unwrap();
+    let used = parsed_in(root.path(), Family::Clang, "-c t.c -Xclang -include-pch -Xclang x.pch");
+    let used = used.unwrap();
+    assert!(used.times_matter);
+    assert_eq!(used.named_inputs, [PathBuf::from("x.pch")]);
+    assert!(good("-c t.c -include u.c").named_inputs.is_empty());
+}
+
+/// Words after `-Xclang` and the like, as the real compilers take them.
+#[test]
+fn the_real_compilers_know_the_words_of_the_tables() {
+    let cases = [
+        ("clang", "-Xclang", words::FRONT_END),
+        ("clang", "-mllvm", words::LLVM),
+        ("gcc", "-Xassembler", words::ASSEMBLER),
+    ];
+    let root = place();
+    for name in ["macros.h", "first.h"] {
+        fs::write(root.path().join(name), "").unwrap();
+    }
+    for (compiler, option, table) in cases {
+        let foreign = ["-mcpu=", "-meabi=", "-mfloat-abi=", "-mfpu=", "-mimplicit-it=", "-mthumb"];
+        let special = ["-emit-pch", "-include-pch", "--x32", "--32", "-EB", "-EL"];
+        let newer =
+            ["-no-opaque-pointers", "-opaque-pointers", "-split-threshold-for-reg-with-hint="];
+        let left_out = |flag: &&super::flag::Flag| {
+            let uncached = matches!(flag.class, Class::Uncached(..));
+            let is_foreign =
+                foreign.contains(&flag.spelling) || flag.spelling.ends_with("deprecated");
+            let is_left_out = special.contains(&flag.spelling) || newer.contains(&flag.spelling);
+            !uncached && !is_foreign && !is_left_out
+        };
+        let mut command = Command::new(compiler);
+        command.args(["-c", "t.c", "-O1"]).current_dir(root.path());
+        for flag in table.iter().filter(left_out) {
+            for word in words(flag.example) {
+                command.arg(option).arg(word);
+            }
+        }
+        match command.output() {
+            Ok(output) => assert!(output.status.success(), "{output:?}"),
+            Err(_) => println!("skipped: no {compiler}"),
+        }
+    }
+}
+
+#[test]
+fn native_is_asked_for_with_all_that_is_about_the_machine() {
+    let compile = good("-c t.c -O2 -march=native -mno-avx -m64");
+    assert_eq!(compile.native, words("-march=native -mno-avx -m64"));
+    assert_eq!(good("-c t.c -march=native+crypto").native.len(), 1);
+    assert!(good("-c t.c -march=x86-64 -mavx").native.is_empty());
+    let root = place();
+    let line = "-c t.c -target x86_64-linux-gnu -mllvm -inline-threshold=1 -mtune=native";
+    let compile = parsed_in(root.path(), Family::Clang, line).unwrap();
+    let about = "-target x86_64-linux-gnu -mllvm -inline-threshold=1 -mtune=native";
+    assert_eq!(compile.native, words(about));
 }
 
 #[test]
@@ -280,13 +377,27 @@ fn preprocessor_words_name_a_dependency_file_or_define_macros() {
         "-c t.c -Wp,-MD,x -MT y",
         "-c t.c -Wp,-MD",
         "-c t.c -Wp,-MD,x,-MT,y",
-        "-c t.c -Wp,-D,X",
-        "-c t.c -Wp,-P",
         "-c t.c -Wp,-D",
+        "-c t.c -Wp,-include",
+        "-c t.c -Wp,-fplugin=x.so",
+        "-c t.c -Wp,-P",
+        "-c t.c -Wp,u.c",
         "-c t.c -Wp,",
     ] {
-        assert_eq!(refusal(line), Counter::UnsupportedCompilerOption, "{line}");
+        assert!(parsed(line).is_err(), "{line}");
     }
+    for (line, words) in [
+        ("-c t.c -Wp,-D,X", "-D X"),
+        ("-c t.c -Xpreprocessor -include -Xpreprocessor u.c", "-include u.c"),
+        ("-c t.c -Wp,-isystem -Wp,inc,-undef", "-isystem inc -undef"),
+    ] {
+        let compile = good(line);
+        // What is handed on counts like an option, wherever options are asked for.
+        let handed_on = &compile.arguments[line.split(' ').count()..];
+        assert_eq!(handed_on, self::words(words), "{line}");
+        assert_eq!(compile.key_arguments, self::words(line), "{line}");
+    }
+    assert!(!good("-c t.c -Wp,-include,u.c").trace_is_complete());
 }
 
 #[test]
@@ -325,14 +436,23 @@ fn only_a_decided_color_is_explicit() {
 
 #[test]
 fn words_for_the_assembler_are_cached_only_where_they_are_harmless() {
-    for line in ["-Wa,--noexecstack", "-Wa,-mrelax-relocations=no,--64", "-Wa,-march=armv7-a"] {
+    for line in [
+        "-Wa,--noexecstack",
+        "-Wa,-mrelax-relocations=no,--64",
+        "-Wa,-march=armv7-a",
+        "-Wa,-I,x",
+        "-Xassembler --defsym -Xassembler A=1",
+    ] {
         assert!(parsed(&format!("-c t.c {line}")).is_ok(), "{line}");
     }
     assert_eq!(refusal("-c t.S -Wa,-al"), Counter::UnsupportedCompilerOption);
-    for line in ["-Wa,-ag", "-Wa,-a=x,-an", "-Wa,-an -Wa,-al", "-Wa,", "-Wa,-I,x", "-Xassembler -a"]
+    for line in ["-Wa,-ag", "-Wa,-a=x,-an", "-Wa,-an -Wa,-al", "-Wa,", "-Wa,t.s", "-Xassembler -a"]
     {
         let line = format!("-c t.c {line}");
         assert_eq!(refusal(&line), Counter::UnsupportedCompilerOption, "{line}");
+    }
+    for (line, shows) in [("-c t.c -Wa,-g", true), ("-c t.c -Wa,-W", false)] {
+        assert_eq!(good(line).cwd_matters, shows, "{line}");
     }
     let root = place();
     for line in ["-c t.c -mllvm -stats", "-c t.c -Xclang -load", "-c t.c -mllvm"] {

@@ -46,6 +46,7 @@ struct Sample {
     directory: PathBuf,
     source: Digest,
     named: Vec<Input>,
+    native: Option<Digest>,
     variables: Vec<(String, String)>,
     text: Digest,
     files: Vec<PathBuf>,
@@ -66,6 +67,8 @@ fn sample() -> Sample {
         depfile: None,
         outputs: vec![object()],
         named_inputs: Vec::new(),
+        native: Vec::new(),
+        times_matter: false,
     };
     Sample {
         namespace: String::new(),
@@ -75,6 +78,7 @@ fn sample() -> Sample {
         directory: "/here".into(),
         source: [2; 32],
         named: Vec::new(),
+        native: None,
         variables: vec![("PWD".into(), "/here".into())],
         text: [3; 32],
         files: vec!["/s/a.c".into()],
@@ -109,6 +113,7 @@ fn difference(one: &Sample, other: &Sample) -> u8 {
             directory: &sample.directory,
             source: sample.source,
             named: &sample.named,
+            native: sample.native,
             variable: &variable,
         };
         let preprocessed = Preprocessed { text: &sample.text, files: &sample.files };
@@ -140,6 +145,7 @@ fn each_input_changes_its_keys_and_no_others() {
     check(PREPROCESSED, &base, |s| s.text = [9; 32]);
     let named = Input { path: "spec".into(), digest: [4; 32] };
     check(BOTH, &base, |s| s.named.push(named));
+    check(BOTH, &base, |s| s.native = Some([5; 32]));
     check(BOTH, &base, |s| s.compile.purpose = Purpose::Assembly);
     for (kind, name) in [(SectionKind::DwarfObject, ""), (SectionKind::Object, "named")] {
         let output = Output { kind, name, path: "a.dwo".into(), required: true };

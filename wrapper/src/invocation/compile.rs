@@ -22,7 +22,7 @@ use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKin
 
 use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::ways::Ways;
-use super::{Job, Session, guarded, once, pass_on, precompiled, probed, unlisted};
+use super::{ABSENT, Job, Session, guarded, once, pass_on, precompiled, probed, unlisted};
 use crate::absent::Group;
 use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};
@@ -238,6 +238,9 @@ fn store(
         let section = Section::new(SectionKind::AliasKey, &result.as_bytes()[..]);
         entries.push(Entry::new(alias, RecordKind::Alias, vec![section]));
     }
+    if job.compile.precompiles() {
+        entries.extend(precompiled::remember(&entries[1], inputs.mentions));
+    }
     session.count(Counter::LocalStorageMiss);
     session.put(entries);
     // What the store made of it, or would have made of it at worst.
@@ -256,6 +259,8 @@ pub(super) struct Inputs {
     mentioned: Vec<Mentions>,
     absent: Vec<Group>,
     mtimes_secs: Vec<i64>,
+    /// A precompiled header of gcc stands where it may have been read.
+    pub(super) has_precompiled: bool,
 }
 
 impl Inputs {
@@ -271,23 +276,24 @@ impl Inputs {
             mentioned: Vec::new(),
             absent: Vec::new(),
             mtimes_secs: Vec::new(),
+            has_precompiled: false,
         };
-        for path in files {
+        // The trace names precompiled headers that were tried.
+        for path in files.iter().filter(|path| !precompiled::is_one(path)) {
             inputs.look_at(session, path)?;
         }
-        inputs.look_at_probed(session, job)?;
+        let call = session.call;
+        let identity = &job.toolchain.identity;
+        let search = SearchPath::of(&job.compile, call.compiler, identity, &session.store)
+            .map_err(|text| Reason::new(Counter::CompilerCheckFailed, text))?;
+        inputs.look_at_probed(session, job, &search)?;
+        inputs.look_at_precompiled(session, job, &search)?;
         inputs.look_at_left_out(session, job)?;
-        precompiled::check_source(&job.compile)?;
         let source = inputs.list.iter().find(|input| input.path == job.compile.input);
         if source.is_none_or(|input| input.digest != job.source) {
             return Err(modified(&job.compile.input, "is not what it was"));
         }
-        for named in &job.named {
-            let now = look_before(session, &named.path)?;
-            if now.digest != named.digest {
-                return Err(modified(&named.path, "is not what it was"));
-            }
-        }
+        job.named.iter().try_for_each(|named| check_named(session, named))?;
         inputs.check_ways(session, job)?;
         Ok(inputs)
     }
@@ -300,8 +306,13 @@ impl Inputs {
             Ok(Some(part)) => Err(modified(&part, "was replaced during the compile")),
             Err(error) => Err(modified(path, &error.to_string())),
         };
-        for Input { path, .. } in self.list.iter().chain(&job.named) {
-            check(path)?;
+        for Input { path, digest } in self.list.iter().chain(&job.named) {
+            match path.parent() {
+                // To one that is not there the way leads as far as to its directory.
+                Some(directory) if *digest == ABSENT && directory.is_dir() => check(directory)?,
+                _ if *digest == ABSENT => {}
+                _ => check(path)?,
+            }
         }
         for path in job.toolchain.files() {
             look_before(session, path)?;
@@ -311,13 +322,14 @@ impl Inputs {
     }
 
     /// What the compiler looked for, and the files that it only asked for.
-    fn look_at_probed(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
-        let call = session.call;
-        let identity = &job.toolchain.identity;
-        let search = SearchPath::of(&job.compile, call.compiler, identity, &session.store)
-            .map_err(|text| Reason::new(Counter::CompilerCheckFailed, text))?;
-        let probed =
-            probed::look(&job.compile, &search, (&self.list, &self.mentioned), call.started_ns)?;
+    fn look_at_probed(
+        &mut self,
+        session: &Session<'_>,
+        job: &Job,
+        search: &SearchPath,
+    ) -> Result<(), Reason> {
+        let read = (&self.list[..], &self.mentioned[..]);
+        let probed = probed::look(&job.compile, search, read, session.call.started_ns)?;
         for found in &probed.found {
             if self.list.iter().all(|input| input.path != *found) {
                 self.look_at(session, found)?;
@@ -331,11 +343,12 @@ impl Inputs {
         Ok(())
     }
 
-    /// clang lists what it has left out.
+    /// clang lists what it has left out. What a precompiled header makes gcc leave out is not told
+    /// by any text.
     fn look_at_left_out(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
         if job.compile.family == Family::Gcc {
             let known: Vec<&Path> = self.list.iter().map(|input| input.path.as_path()).collect();
-            for path in once::left_out(&job.compile, &known) {
+            for path in once::left_out(&job.compile, &known, self.has_precompiled) {
                 self.look_at(session, &path)?;
             }
         }
@@ -344,7 +357,6 @@ impl Inputs {
 
     fn look_at(&mut self, session: &Session<'_>, path: &Path) -> Result<(), Reason> {
         let seen = look_before(session, path)?;
-        precompiled::check(path)?;
         self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
         self.mentions = self.mentions.union(seen.mentions);
         self.mentioned.push(seen.mentions);
@@ -355,6 +367,29 @@ impl Inputs {
     /// What a manifest says of them, beside their digests.
     pub(super) fn state(&self, messages: u64, moment: Digest) -> State {
         State { messages, mentions: self.mentions, moment, absent: self.absent.clone() }
+    }
+
+    /// What gcc may have read in place of headers, of which it names nothing (see `precompiled`).
+    fn look_at_precompiled(
+        &mut self,
+        session: &Session<'_>,
+        job: &Job,
+        search: &SearchPath,
+    ) -> Result<(), Reason> {
+        if job.compile.family != Family::Gcc {
+            return Ok(());
+        }
+        let read = self.list.iter().map(|input| input.path.as_path());
+        for path in precompiled::found(&job.compile, search, read)? {
+            let seen = look_before(session, &path)?;
+            let mentions = precompiled::mentions(session, &path, &seen.digest)?;
+            self.has_precompiled = true;
+            self.mentions = self.mentions.union(mentions);
+            self.list.push(Input { path, digest: seen.digest });
+            self.mentioned.push(mentions);
+            self.mtimes_secs.push(seen.mtime_secs);
+        }
+        Ok(())
     }
 
     /// What the time macros showed; `None` if that is not known, midnight during the run included.
@@ -373,6 +408,18 @@ fn look_before(session: &Session<'_>, path: &Path) -> Result<crate::digest::Seen
         return Err(modified(path, "changed during the compile"));
     }
     Ok(seen)
+}
+
+/// Checks that a named file is what it was before the run, or is still not there.
+fn check_named(session: &Session<'_>, named: &Input) -> Result<(), Reason> {
+    let seen = session.look_if_there(&named.path);
+    match seen.map_err(|error| modified(&named.path, &error.to_string()))? {
+        Some(seen) if seen.changed_ns >= session.call.started_ns => {
+            Err(modified(&named.path, "changed during the compile"))
+        }
+        seen if seen.map_or(ABSENT, |seen| seen.digest) == named.digest => Ok(()),
+        _ => Err(modified(&named.path, "is not what it was")),
+    }
 }
 
 fn modified(path: &Path, what: &str) -> Reason {

@@ -21,12 +21,13 @@ use crate::fingerprint::SEARCHED_VARIABLES;
 /// Headers of the system are guarded by macros, and are many.
 const SYSTEM: &str = "/usr";
 
-/// The files that may have been left out for one of `inputs`, which are not among them.
-pub(super) fn left_out(compile: &Compile, inputs: &[&Path]) -> Vec<PathBuf> {
+/// The files that may have been left out for one of `inputs`, which are not among them. A
+/// precompiled header may have had any text.
+pub(super) fn left_out(compile: &Compile, inputs: &[&Path], has_precompiled: bool) -> Vec<PathBuf> {
     let own = inputs.iter().filter(|path| !path.starts_with(SYSTEM));
     let texts: Vec<Vec<u8>> = own.map(|path| fs::read(path).unwrap_or_default()).collect();
     let once: Vec<&Vec<u8>> = texts.iter().filter(|text| is_read_once(text)).collect();
-    if once.is_empty() {
+    if once.is_empty() && !has_precompiled {
         return Vec::new();
     }
     let mut by_length: HashMap<u64, Vec<&Vec<u8>>> = HashMap::new();
@@ -38,11 +39,16 @@ pub(super) fn left_out(compile: &Compile, inputs: &[&Path]) -> Vec<PathBuf> {
         for name in &names {
             let path = directory.join(OsStr::from_bytes(name));
             let metadata = fs::metadata(&path).ok().filter(|metadata| metadata.is_file());
-            let same = metadata.and_then(|metadata| by_length.get(&metadata.len()));
-            if let Some(same) = same
-                && !known.contains(path.as_path())
-                && fs::read(&path).is_ok_and(|text| same.iter().any(|once| **once == text))
-            {
+            let Some(metadata) = metadata.filter(|_| !known.contains(path.as_path())) else {
+                continue;
+            };
+            let is_same = || {
+                let same = by_length.get(&metadata.len());
+                same.is_some_and(|same| {
+                    fs::read(&path).is_ok_and(|text| same.iter().any(|once| **once == text))
+                })
+            };
+            if has_precompiled || is_same() {
                 found.push(path);
             }
         }

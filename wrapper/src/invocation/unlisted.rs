@@ -14,7 +14,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Job, Session, hidden_input};
+use super::{Job, Session, hidden_input, precompiled};
 use crate::compiler::{Family, Language};
 use crate::exec::{self, Capture, Stream};
 use crate::manifest::Input;
@@ -63,6 +63,10 @@ pub(super) fn check(
     }
     let shows_lines = has_messages && compile.family == Family::Gcc;
     if shows_lines || compile.asks_for_listing() {
+        // Of the headers in a precompiled one no list tells.
+        if let Some(input) = inputs.iter().find(|input| precompiled::is_one(&input.path)) {
+            return Err(hidden_input(&input.path));
+        }
         for input in inputs {
             let text = read(&input.path)?;
             let lists = compile.asks_for_listing() && contains(&text, b".loc");
