@@ -85,8 +85,8 @@ pub struct Restored {
 /// its assembler and `objcopy` of binutils 2.40, and clang 14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Writing {
-    /// It truncates the file and writes into it: a dependency file, a precompiled header of gcc, and
-    /// all that no other case names.
+    /// It truncates the file and writes into it: a dependency file, a precompiled header of gcc,
+    /// and all that no other case names.
     Into,
     /// It does so if the file is empty, as `mktemp` leaves it; else it removes the file first and
     /// does not ask whether it may be written: an object of gcc, whole or split.

@@ -15,6 +15,7 @@ mod inputs;
 mod interface;
 mod janitor;
 mod locks;
+mod meetings;
 mod outputs;
 mod regressions;
 mod traps;

@@ -218,7 +218,19 @@ fn a_header_is_precompiled_beside_itself_or_where_it_is_said() {
         assert_eq!(object(&compile), path);
         assert!(compile.key_arguments.contains(&path.into()), "{line}");
     }
-    assert_eq!(refusal("t.h -MD"), Counter::CouldNotUsePrecompiledHeader);
+    for line in ["t.h -MD", "-S t.h", "-fsyntax-only t.h"] {
+        assert_eq!(refusal(line), Counter::CouldNotUsePrecompiledHeader, "{line}");
+    }
+    for line in [
+        "-c t.h --coverage",
+        "-c t.h -g -gsplit-dwarf",
+        "-c t.h -fstack-usage",
+        "-c t.h -fprofile-use",
+        "-S t.c -fprofile-use",
+        "-fsyntax-only t.c -fprofile-generate",
+    ] {
+        assert_eq!(refusal(line), Counter::UnsupportedCompilerOption, "{line}");
+    }
     assert_eq!(refusal("t.h u.c"), Counter::CalledForLink);
     let root = place();
     let by_clang = |line| parsed_in(root.path(), Family::Clang, line);
