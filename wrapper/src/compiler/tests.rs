@@ -458,8 +458,15 @@ fn words_for_the_assembler_are_cached_only_where_they_are_harmless() {
         assert!(parsed(&format!("-c t.c {line}")).is_ok(), "{line}");
     }
     assert_eq!(refusal("-c t.S -Wa,-al"), Counter::UnsupportedCompilerOption);
-    for line in ["-Wa,-ag", "-Wa,-a=x,-an", "-Wa,-an -Wa,-al", "-Wa,", "-Wa,t.s", "-Xassembler -a"]
-    {
+    for line in [
+        "-Wa,-ag",
+        "-Wa,-a=x,-an",
+        "-Wa,-an -Wa,-al",
+        "-Wa,",
+        "-Wa,t.s",
+        "-Xassembler -a",
+        "-Wa,--alternate",
+    ] {
         let line = format!("-c t.c {line}");
         assert_eq!(refusal(&line), Counter::UnsupportedCompilerOption, "{line}");
     }

@@ -119,13 +119,13 @@ pub fn judge(part: Part, family: Family, words: &[OsString]) -> Result<Effects, 
 }
 
 /// Options of the assembler that write no file beside a listing. `-I` is for `.include` and
-/// `.incbin`, and a source with one of these is not cached. Dependency files (`--MD`) and a second
-/// object (`-o`) are left out on purpose.
+/// `.incbin`, and a source with one of these is not cached. Dependency files (`--MD`), a second
+/// object (`-o`), and macros without backslashes (`--alternate`, see `unlisted`) are left out on
+/// purpose.
 #[rustfmt::skip]
 pub const ASSEMBLER: &[Flag] = &[
     row("--32", Exact, Keyed, "--32"),
     row("--64", Exact, Keyed, "--64"),
-    row("--alternate", Exact, Keyed, "--alternate"),
     row("--compress-debug-sections", Exact, Keyed, "--compress-debug-sections"),
     row("--compress-debug-sections=", Joined, Keyed, "--compress-debug-sections=zlib"),
     row("--debug-prefix-map", Separate, Keyed, "--debug-prefix-map a=b"),
