@@ -2,6 +2,7 @@
 
 pub mod crash;
 pub mod disk;
+pub mod equivalence;
 pub mod fault;
 pub mod fuzz;
 pub mod fuzz_store;

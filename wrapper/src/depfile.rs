@@ -102,11 +102,13 @@ pub struct IncludeTrace {
 /// 1. A line of the trace is dots, a blank and a path; in gcc's, also dots or none, `!` or `x`, a
 ///    blank and the path of a precompiled header. Its depth is at most
 ///    one more than that of the last.
-/// 2. clang shows source lines as they stand, and such a line may look like one of the trace: a
+/// 2. After a precompiled header was read, gcc may name the source that it goes on with, behind one
+///    blank.
+/// 3. clang shows source lines as they stand, and such a line may look like one of the trace: a
 ///    candidate right below a message is in doubt.
-/// 3. clang ends the colour of a message at the start of the next line, whichever that is: escape
+/// 4. clang ends the colour of a message at the start of the next line, whichever that is: escape
 ///    sequences before a line of the trace stay.
-/// 4. At the end gcc lists headers without guards: a title in the user's language, then paths.
+/// 5. At the end gcc lists headers without guards: a title in the user's language, then paths.
 pub fn parse_include_trace(family: Family, stderr: &[u8]) -> Option<IncludeTrace> {
     let mut trace = Trace::default();
     let mut previous: &[u8] = b"";
@@ -123,6 +125,7 @@ pub fn parse_include_trace(family: Family, stderr: &[u8]) -> Option<IncludeTrace
                 trace.depth = depth;
                 trace.add(path);
             }
+            None if family == Family::Gcc && goes_on(previous, line) => {}
             None => trace.rest.push(line),
         }
         previous = line;
@@ -209,6 +212,14 @@ fn traced_path(family: Family, line: &[u8]) -> Option<(usize, &[u8])> {
         }
         _ => None,
     }
+}
+
+/// Whether this line of gcc's trace names the source after a precompiled header was read.
+fn goes_on(previous: &[u8], line: &[u8]) -> bool {
+    let mark = previous.iter().position(|&byte| byte != b'.').unwrap_or(0);
+    previous[mark..].starts_with(b"! ")
+        && traced_path(Family::Gcc, previous).is_some()
+        && matches!(content(line), [b' ', first, ..] if *first != b' ')
 }
 
 /// Whether this is `name.gch`, or a file in a directory of that name.
@@ -364,6 +375,8 @@ mod tests {
         let trace = trace.unwrap();
         assert_eq!(trace.files, ["a.h.gch", "a.h", "b.h.gch"].map(PathBuf::from));
         assert_eq!(trace.rest, b"x y\n");
+        let went_on = parse_include_trace(Family::Gcc, b"! a.h.gch\n t.c\n. b.h\n t.c\n");
+        assert_eq!(went_on.unwrap().rest, b" t.c\n");
     }
 
     #[test]

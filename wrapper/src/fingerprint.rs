@@ -13,14 +13,15 @@
 //! | leniency | yes | yes | `sloppiness`, `ignore_options`, `ignore_headers`, `hash_dir`, and whether there is a base directory: what one who asks for less may have is not for others |
 //! | toolchain | yes | yes | contents of driver, compiler, assembler, libraries (see `identity`) |
 //! | compiler path | yes | yes | the driver finds headers beside itself; its name selects a mode |
-//! | family and language | yes | yes | decide how arguments are understood |
+//! | family, language and purpose | yes | yes | decide how arguments are understood, and what is made |
 //! | arguments | yes | no | everything that `compiler` does not call irrelevant, without `ignore_options`; paths in a base directory are relative to the working directory |
 //! | arguments after preprocessing | no | yes | what still counts when the text is made |
-//! | working directory | yes | yes | only where debug information or the like shows it, and, for the direct key, where a relative path is searched; in a base directory (`place`), the direct key has only what the prefix maps leave of it; never without `hash_dir` |
+//! | working directory | yes | yes | only where debug information, profiles or the like show it, and, for the direct key, where a relative path is searched; in a base directory (`place`), the direct key has only what the prefix maps leave of it; never without `hash_dir` |
 //! | directories | yes | yes | only where the compiler warns about missing ones: which of those that options name are there |
 //! | source | yes | no | digest of the input file |
-//! | named files | yes | yes | digests of files that options name |
-//! | outputs | yes | yes | kinds of the files asked for |
+//! | named files | yes | yes | digests of files that options name, or that there is none: lists, profiles, precompiled headers of clang, specs |
+//! | processor | yes | yes | what `native` stands for on this machine (see `identity::native`) |
+//! | outputs | yes | yes | kinds and names of the files asked for |
 //! | dependency file | yes | yes | target text, `-MP` and `-MMD` shape the stored file |
 //! | text | no | yes | digest of the preprocessed text with its line markers, and of the code that it was made from |
 //! | files read | no | yes | only with a dependency file: the names in it, which the text need not show |
@@ -59,7 +60,7 @@
 //! | `CCC_OVERRIDE_OPTIONS` | no | no | clang edits its arguments by it, which larder does not see: not cached |
 //! | `GCC_COMPARE_DEBUG` | no | no | compiles twice and compares: not cached |
 //! | umask | no | no | applied when an output is restored |
-//! | path of the object | no | no | where the result goes; where it is visible `compiler` puts it into the arguments |
+//! | paths of the outputs | no | no | where the result goes; where one is visible `compiler` puts it into the arguments |
 //! | path of the dependency file | no | no | where the result goes |
 //! | `MALLOC_*`, `GLIBC_TUNABLES`, limits, priority | no | no | change how the compiler runs, not what it makes |
 //! | what is searched for headers and not there | no | no | part of the manifest, see [`absent`](crate::absent): a new header in an earlier directory, or one that `__has_include` asks for, is a miss |
@@ -78,7 +79,7 @@ use crate::manifest::Input;
 use crate::place::{Place, prefix_map};
 
 /// Raised whenever a rule of this module or of the argument tables changes.
-const SCHEME: u32 = 2;
+const SCHEME: u32 = 3;
 
 const DIRECT: u8 = 1;
 const PREPROCESSED: u8 = 2;
@@ -104,6 +105,8 @@ pub struct Facts<'a> {
     pub source: Digest,
     /// Files named by options.
     pub named: &'a [Input],
+    /// What `native` stands for, where it is said.
+    pub native: Option<Digest>,
     /// The environment.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
 }
@@ -145,9 +148,10 @@ const INPUTS: &[(&str, u8, Write)] = &[
     }),
     ("toolchain", BOTH, |fields, facts, _| fields.bytes(facts.toolchain)),
     ("compiler path", BOTH, |fields, facts, _| fields.text(facts.compiler.as_os_str())),
-    ("family and language", BOTH, |fields, facts, _| {
+    ("family, language and purpose", BOTH, |fields, facts, _| {
         fields.number(facts.compile.family as u64);
         fields.number(facts.compile.language as u64);
+        fields.number(facts.compile.purpose as u64);
     }),
     ("arguments", DIRECT, |fields, facts, _| {
         fields.words(facts.place, &facts.compile.key_arguments);
@@ -177,9 +181,13 @@ const INPUTS: &[(&str, u8, Write)] = &[
     }),
     ("source", DIRECT, |fields, facts, _| fields.bytes(&facts.source)),
     ("named files", BOTH, |fields, facts, _| fields.inputs(facts.named)),
+    ("processor", BOTH, |fields, facts, _| {
+        facts.native.iter().for_each(|expansion| fields.bytes(expansion));
+    }),
     ("outputs", BOTH, |fields, facts, _| {
         for output in &facts.compile.outputs {
             fields.number(output.kind as u64);
+            fields.bytes(output.name.as_bytes());
         }
     }),
     ("dependency file", BOTH, |fields, facts, preprocessed| {
@@ -297,6 +305,7 @@ pub fn toolchain_key(compile: &Compile, compiler: &Path, driver: &Digest) -> Key
     fields.number(u64::from(SCHEME));
     fields.number(compile.family as u64);
     fields.number(compile.language as u64);
+    fields.number(u64::from(compile.splits_dwarf()));
     fields.text(compiler.as_os_str());
     fields.bytes(driver);
     for name in TOOLCHAIN_VARIABLES {
@@ -321,6 +330,30 @@ pub fn search_key(
     for name in SEARCHED_VARIABLES {
         fields.variable(env::var_os(name));
     }
+    fields.key()
+}
+
+/// Where it is remembered what the headers in a precompiled one mention.
+pub fn precompiled_key(precompiled: &Digest) -> Key {
+    let mut fields = Fields::new("precompiled");
+    fields.number(u64::from(SCHEME));
+    fields.bytes(precompiled);
+    fields.key()
+}
+
+/// Where it is remembered what `native` means.
+pub fn native_key(
+    toolchain: &Digest,
+    compiler: &Path,
+    options: &[OsString],
+    processor: &Digest,
+) -> Key {
+    let mut fields = Fields::new("native");
+    fields.number(u64::from(SCHEME));
+    fields.bytes(toolchain);
+    fields.text(compiler.as_os_str());
+    fields.texts(options);
+    fields.bytes(processor);
     fields.key()
 }
 
@@ -436,15 +469,21 @@ fn names_relative_paths(compile: &Compile) -> bool {
 /// Whether two calls with the same text and the same remaining arguments must give the same result.
 ///
 /// The text keeps lines but not columns, and it has no comments. So it does not decide where
-/// columns are visible (debug information, sanitizers, coverage) or where comments or macros are
-/// judged by the compiler itself.
+/// columns are visible (debug information, sanitizers, coverage, most outputs beside the object) or
+/// where comments or macros are judged by the compiler itself.
 pub fn text_decides(compile: &Compile) -> bool {
+    if compile.precompiles() {
+        return false;
+    }
     let exceptions = ["-g0", "-fsanitize=none"];
     let visible = [
         "-g",
         "-fsanitize",
         "--coverage",
         "-coverage",
+        "-fauto-profile",
+        "-fbranch-probabilities",
+        "-fcs-profile",
         "-fprofile",
         "-ftest-coverage",
         "-fcoverage-mapping",
@@ -459,17 +498,22 @@ pub fn text_decides(compile: &Compile) -> bool {
     let judged = ["-W", "-Wextra", "-Weverything", "-pedantic", "--pedantic", "-pedantic-errors"];
     let judged_families = ["-Wimplicit-fallthrough", "-Wdocumentation", "-Wunused-macros"];
     let starts = |list: &[&str], text: &str| list.iter().any(|option| text.starts_with(option));
-    !compile.arguments.iter().any(|argument| {
+    let decides = |argument: &OsString| {
         let text = argument.to_string_lossy();
         let text = text.as_ref();
-        !exceptions.contains(&text)
-            && (starts(&visible, text) || judged.contains(&text) || starts(&judged_families, text))
-    })
+        exceptions.contains(&text)
+            || !(starts(&visible, text) || judged.contains(&text) || starts(&judged_families, text))
+    };
+    compile.makes_only_an_object() && compile.arguments.iter().all(decides)
 }
 
 /// Whether dependency options or colours that larder adds would end up in the result: clang records
 /// whole command lines. (gcc leaves these options out, measured with 12.)
 pub fn records_additions(compile: &Compile) -> bool {
+    if compile.family == Family::Gcc {
+        // The list of dependencies is kept in a precompiled header.
+        return compile.precompiles();
+    }
     compile.family == Family::Clang
         && (env::var_os("RC_DEBUG_OPTIONS").is_some()
             || has_option(compile, &["-frecord-", "-grecord-"]))

@@ -1,8 +1,9 @@
 //! Which toolchain it is: the contents of every program and library that takes part in a compile.
 //!
-//! 1. The parts are the driver, for gcc the compiler proper (`cc1`, `cc1plus`) and a specs file,
-//!    the assembler, clang's configuration files, and the shared objects of each, without the C
-//!    library and the loader. The linker takes no part in `-c`.
+//! 1. The parts are the driver, for gcc the compiler proper (`cc1`, `cc1plus`), a specs file and,
+//!    where debug information is split, `objcopy`, the assembler, clang's configuration files, and
+//!    the shared objects of each, without the C library and the loader. The linker takes no part in
+//!    `-c`.
 //! 2. They are found once by asking the driver and the loader, and remembered in the store under
 //!    driver (path and contents) and the variables that decide what it would find. A hit compares
 //!    the remembered parts with the files through the digest cache and runs nothing.
@@ -11,6 +12,8 @@
 //! 4. `compiler_check` decides what of it is the identity: the contents; name, size and mtime;
 //!    nothing; a text; or what a command prints, which is then run for each call.
 //! 5. A driver that is no ELF program may do anything: calls through it are not cached.
+
+pub mod native;
 
 use std::collections::HashSet;
 use std::env;
@@ -55,8 +58,11 @@ const PARTS_MAX: usize = 1024;
 /// A toolchain.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Toolchain {
-    /// Digest over its parts.
+    /// What it counts as in keys.
     pub identity: Digest,
+    /// Digest over its parts: the identity unless `compiler_check` says otherwise. What the
+    /// compiler has answered is remembered under it.
+    pub contents: Digest,
     /// Whether `__DATE__` and `__TIME__` follow `SOURCE_DATE_EPOCH`.
     pub epoch_is_honoured: bool,
     /// Headers that are read before every source without being included (`stdc-predef.h`).
@@ -108,6 +114,11 @@ impl Toolchain {
         Ok(toolchain)
     }
 
+    /// The files that it consists of.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().map(|part| part.path.as_path())
+    }
+
     /// The identity by anything else than contents.
     fn checked(&self, compiler: &Path, check: &CompilerCheck) -> Result<Option<Digest>, String> {
         let mut hasher = blake3::Hasher::new();
@@ -147,9 +158,9 @@ impl Toolchain {
             let name = part.path.file_name().unwrap_or_default().as_bytes();
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name).update(&part.digest);
         }
-        let identity = *hasher.finalize().as_bytes();
+        let contents = *hasher.finalize().as_bytes();
         let Asked { epoch_is_honoured, preincluded } = facts;
-        Toolchain { identity, epoch_is_honoured, preincluded, parts, witnesses }
+        Toolchain { identity: contents, contents, epoch_is_honoured, preincluded, parts, witnesses }
     }
 
     /// `magic flag [part] [witness] [path]`, each list with a count, each path with its length.
@@ -245,10 +256,17 @@ fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Too
     let mut programs = vec![compiler.to_path_buf()];
     let mut files = Vec::new();
     if compile.family == Family::Gcc {
-        let proper = if compile.language == Language::Cpp { "cc1plus" } else { "cc1" };
-        let answer = ask(compiler, &format!("-print-prog-name={proper}"))?;
-        let path = program(answer).ok_or_else(|| format!("the driver finds no {proper}"))?;
-        programs.push(path);
+        let proper = match compile.language {
+            Language::Cpp | Language::CppOutput => "cc1plus",
+            // Where a source goes to the assembler alone, it is a part too many.
+            _ => "cc1",
+        };
+        let splits = compile.splits_dwarf().then_some("objcopy");
+        for name in [proper].into_iter().chain(splits) {
+            let answer = ask(compiler, &format!("-print-prog-name={name}"))?;
+            let path = program(answer).ok_or_else(|| format!("the driver finds no {name}"))?;
+            programs.push(path);
+        }
         files
             .extend(ask(compiler, "-print-file-name=specs").ok().filter(|path| path.is_absolute()));
     } else {
@@ -388,7 +406,10 @@ fn honours_epoch(compiler: &Path) -> Result<bool, String> {
 
 /// What an empty source of this language reads.
 fn preincluded(compile: &Compile, compiler: &Path) -> Result<Vec<PathBuf>, String> {
-    let language = if compile.language == Language::Cpp { "c++" } else { "c" };
+    if compile.language.is_read_alone() {
+        return Ok(Vec::new());
+    }
+    let language = compile.language.name();
     let output = run(Command::new(compiler).args(["-M", "-x", language, "/dev/null"]))?;
     if !output.status.success() {
         return Err(format!("{} cannot preprocess an empty file", compiler.display()));

@@ -16,12 +16,15 @@ mod asks;
 mod code;
 mod compile;
 mod lookup;
+mod once;
 mod precompiled;
 mod probed;
 mod records;
 mod settings;
 mod shared;
+mod unlisted;
 pub mod upkeep;
+mod ways;
 
 use std::cell::RefCell;
 use std::env;
@@ -35,12 +38,12 @@ use larder_engine::env::clock_ns;
 use larder_engine::{EngineCounter, Key, Options, RecordLayout, Store};
 
 use crate::compiler;
-use crate::compiler::{Compile, Family};
+use crate::compiler::{Compile, Family, Language};
 use crate::config::Config;
-use crate::digest::{Digest, Digests, Mentions};
+use crate::digest::{Digest, Digests, Mentions, Seen};
 use crate::exec;
 use crate::fingerprint::{Facts, messages_state, place_state, unsupported_variable};
-use crate::identity::Toolchain;
+use crate::identity::{Toolchain, native};
 use crate::log::Log;
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};
@@ -55,6 +58,9 @@ const VARIABLE_BYTES_MAX: usize = 128 << 10;
 /// What larder and gcc itself add there: paths of a temporary file and of the object, each of up to
 /// 4 KiB, and some short options.
 const ADDED_BYTES_MAX: usize = 16 << 10;
+
+/// The digest of a named file that is not there. No file has it.
+const ABSENT: Digest = [0; 32];
 
 /// What is known of the call before its arguments are understood.
 struct Call<'a> {
@@ -88,6 +94,8 @@ struct Job {
     /// What the arguments mention; the inputs add theirs.
     mentions: Mentions,
     named: Vec<Input>,
+    /// What `native` stands for on this machine, if the arguments say it.
+    native: Option<Digest>,
     direct: Key,
     colored: bool,
 }
@@ -325,8 +333,9 @@ impl Session<'_> {
         settings::apply(self.call.config, &mut compile);
         check_length(&compile)?;
         let check = &self.call.config.compiler_check.value;
-        let toolchain =
-            Toolchain::of(&compile, self.call.compiler, &self.store, &self.digests, check)?;
+        let compiler = self.call.compiler;
+        let toolchain = Toolchain::of(&compile, compiler, &self.store, &self.digests, check)?;
+        let native = native::expansion(&compile, compiler, &toolchain, &self.store)?;
         let source = self.source(&compile)?;
         let named = self.named(&compile)?;
         let colored = wants_colors(&compile);
@@ -340,8 +349,9 @@ impl Session<'_> {
             directory,
             toolchain,
             source,
-            mentions: self.counted(mentions),
+            mentions,
             named,
+            native,
             direct: Key::of(b""),
             colored,
         };
@@ -361,14 +371,23 @@ impl Session<'_> {
     }
 
     fn named(&self, compile: &Compile) -> Result<Vec<Input>, Reason> {
-        let look = |path: &PathBuf| match self.digests.look(path) {
-            Ok(seen) => Ok(Input { path: path.clone(), digest: seen.digest }),
+        let look = |path: &PathBuf| match self.look_if_there(path) {
+            Ok(seen) => Ok(Input { path: path.clone(), digest: seen.map_or(ABSENT, |s| s.digest) }),
             Err(error) => {
                 let text = format!("cannot read {}: {error}", path.display());
                 Err(Reason::new(Counter::ErrorHashingExtraFile, text))
             }
         };
         compile.named_inputs.iter().map(look).collect()
+    }
+
+    /// What stands at `path`, `None` if nothing does.
+    fn look_if_there(&self, path: &Path) -> io::Result<Option<Seen>> {
+        match self.digests.look(path) {
+            Ok(seen) => Ok(Some(seen)),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Calls `work` with the facts of `job`.
@@ -383,9 +402,15 @@ impl Session<'_> {
             leniency: settings::leniency(self.call.config),
             source: job.source,
             named: &job.named,
+            native: job.native,
             variable: &|name| env::var_os(name),
         })
     }
+}
+
+/// Whether an error says that there is no such file.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// With what larder adds, gcc must be able to hand its options on as it can without.
@@ -411,6 +436,8 @@ fn hidden_input(path: &Path) -> Reason {
 
 fn wants_colors(compile: &Compile) -> bool {
     use std::io::IsTerminal;
-    !compile.color_is_explicit
+    // clang's assembler says that it does not use such an option.
+    compile.language != Language::Assembler
+        && !compile.color_is_explicit
         && exec::wants_colors(compile.family, io::stderr().is_terminal(), |name| env::var_os(name))
 }

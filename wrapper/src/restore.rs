@@ -22,7 +22,7 @@ use larder_engine::env::{RealFile, clock_ns};
 use larder_engine::{Error, Record, SectionKind, Store, Uncloned};
 use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
 
-use crate::compiler::{Compile, Family};
+use crate::compiler::{Compile, Family, Output};
 use crate::depfile::template;
 use crate::place::Place;
 
@@ -84,23 +84,46 @@ pub struct Restored {
 }
 
 /// What a compiler does with a regular file that stands where an output goes (measured with gcc 12,
-/// its assembler of binutils 2.40, and clang 14).
+/// its assembler and `objcopy` of binutils 2.40, and clang 14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Writing {
-    /// It truncates the file and writes into it: a dependency file.
+    /// It truncates the file and writes into it: a dependency file, a precompiled header of gcc,
+    /// and all that no other case names.
     Into,
     /// It does so if the file is empty, as `mktemp` leaves it; else it removes the file first and
-    /// does not ask whether it may be written: an object of gcc.
+    /// does not ask whether it may be written: an object of gcc, whole or split.
     IntoEmpty,
-    /// It replaces the file if it may write it: an object of clang.
+    /// It replaces the file if it may write it: an object of clang that it compiled, its assembler
+    /// text, its precompiled headers and serialized diagnostics.
     Over,
+}
+
+impl Writing {
+    fn of(output: &Output, compile: &Compile) -> Writing {
+        match (compile.family, output.kind) {
+            (Family::Gcc, SectionKind::Object | SectionKind::DwarfObject) => Writing::IntoEmpty,
+            (Family::Clang, SectionKind::Object) if compile.language.is_assembler() => {
+                Writing::Into
+            }
+            (
+                Family::Clang,
+                SectionKind::Object | SectionKind::PrecompiledHeader | SectionKind::Diagnostics,
+            ) => Writing::Over,
+            (Family::Clang, _) if output.name == "assembly" => Writing::Over,
+            _ => Writing::Into,
+        }
+    }
 }
 
 /// Reads everything that `compile` asks for; `None` if the record is damaged or lacks a part.
 /// A dependency file that was written elsewhere is rendered for `place`.
 pub fn read(source: Source<'_>, compile: &Compile, place: Option<&Place>) -> Option<Restorable> {
     let record = source.record;
-    let find = |kind| record.sections().iter().position(|section| section.kind == Some(kind));
+    let named = |kind, name: &str| {
+        let mut sections = record.sections().iter();
+        sections.position(|at| at.kind == Some(kind) && at.name == name.as_bytes())
+    };
+    let find = |kind| named(kind, "");
     let text = |kind| match find(kind) {
         Some(section) => record.read(section).ok(),
         None => Some(Vec::new()),
@@ -117,12 +140,9 @@ pub fn read(source: Source<'_>, compile: &Compile, place: Option<&Place>) -> Opt
         }
         files.push(Pending { is_object: false, ..file });
     }
-    let writing = match compile.family {
-        Family::Gcc => Writing::IntoEmpty,
-        Family::Clang => Writing::Over,
-    };
     for output in compile.outputs.iter().rev() {
-        match find(output.kind) {
+        let writing = Writing::of(output, compile);
+        match named(output.kind, output.name) {
             Some(section) => files.push(pending(source, section, &output.path, writing)?),
             None if output.required => return None,
             None => {}

@@ -216,7 +216,7 @@ fn user_directories(
     variables: &[&str],
 ) -> impl Iterator<Item = PathBuf> {
     let mut directories = Vec::new();
-    for words in split(compile.family, &compile.preprocess_arguments) {
+    for words in split(compile.family, &compile.arguments) {
         for option in options {
             match words[0].as_bytes().strip_prefix(option.as_bytes()) {
                 Some(b"") => directories.extend(words.get(1).map(|word| plain(word))),

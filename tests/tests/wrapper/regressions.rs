@@ -294,3 +294,36 @@ fn a_file_that_was_only_asked_for_is_an_input_wherever_it_is_found() {
         }
     }
 }
+
+/// `-o a.o -o b.o` is a compile to `b.o`; with the `-MD` that larder added, gcc derived the name of
+/// a dependency file from both, and failed. Found by the equivalence test.
+#[test]
+fn an_object_that_is_named_twice_compiles_as_without_larder() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", "int a;\n");
+        for first in ["b.o", "a.o"] {
+            let arguments = ["-c", "a.c", "-o", first, "-o", "a.o"];
+            assert_eq!(sandbox.check(compiler, &arguments), "uncached", "{compiler} {first}");
+        }
+    }
+}
+
+/// After `#pragma once` gcc leaves out every file that is the same, and lists its first name only.
+/// When the link behind the other name became a file of its own, the old object was given back.
+#[test]
+fn a_header_that_was_left_out_because_it_is_the_same_counts() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", "#include \"one/p.h\"\n#include \"two/p.h\"\nint x = VALUE;\n");
+        sandbox.write("one/p.h", "#pragma once\n#define VALUE 1\n");
+        sandbox.write("two/other.h", "");
+        std::os::unix::fs::symlink("../one/p.h", sandbox.path("two/p.h")).unwrap();
+        let call = ["-c", "a.c", "-o", "a.o", "-MD"];
+        sandbox.check_cached(compiler, &call);
+        fs::remove_file(sandbox.path("two/p.h")).unwrap();
+        sandbox.write("two/p.h", "#undef VALUE\n#define VALUE 2\n");
+        assert_eq!(sandbox.check(compiler, &call), "miss", "{compiler}");
+        assert_eq!(sandbox.check(compiler, &call), "direct", "{compiler}");
+    }
+}

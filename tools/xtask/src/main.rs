@@ -8,6 +8,7 @@ mod crash;
 mod demo;
 mod dist;
 mod elf;
+mod equivalence;
 mod fuzz;
 mod nightly;
 mod process;
@@ -37,6 +38,11 @@ cargo xtask COMMAND
                              what the store makes of what is left
                                --trace       tell all that was done before a failure
                                --only-kills  kill every process instead
+  equivalence [--mutations N] [--seed S] [--jobs N] [--json]
+                             compile small random projects with and without larder after each of
+                             10,000 random changes, and compare everything that is left
+                               --keep-going N  end after so many failures (20)
+                               --larder PATH   another larder than that of this tree
   dist                       build the release binaries into target/dist
   fill STORE N [--max-size BYTES] [--seed N]
                              fill a store with N entries of realistic sizes, for measurements
@@ -74,6 +80,7 @@ fn main() -> ExitCode {
             "test" => test::run(rest),
             "fuzz" => fuzz::run(rest),
             "sanitize" => sanitize::run(rest),
+            "equivalence" => equivalence::run(rest),
             "dist" => dist::run(rest),
             "fill" => bench("fill", rest),
             "storm" => below_target("storm", rest),

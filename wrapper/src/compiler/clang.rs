@@ -1,44 +1,34 @@
-//! The flags of clang and clang++ beside the common ones, and the inner words that are harmless.
+//! The flags of clang and clang++ beside the common ones.
 
 use super::flag::Attach::{Either, Exact, Joined, Separate};
 use super::flag::Class::{
-    Color, Inner, Keyed, LaterStage, NamedFile, PreprocessorOnly, ShowsDirectory,
+    Color, Configuration, Inner, Keyed, LaterStage, NamedFile, PreprocessorOnly, Profile, Purpose,
+    ShowsDirectory, Side, UsesPrecompiled, Words,
 };
 use super::flag::why::*;
 use super::flag::{Flag, row};
+use super::outputs::Purpose::Analysis;
+use super::outputs::Side::{Diagnostics, OptimizationsFile, SingleDwarf, SplitDwarf};
+use super::profile::CLANG_DEFAULT;
+use super::profile::ProfileFlag::{Default, FileOrDirectory};
+use super::words::Part;
 
-/// Words after `-Xclang` that change code generation only; all others run uncached.
-pub const FRONT_END_WORDS: &[&str] = &[
-    "-disable-O0-optnone",
-    "-disable-lifetime-markers",
-    "-disable-llvm-optzns",
-    "-disable-llvm-passes",
-    "-disable-llvm-verifier",
-    "-no-opaque-pointers",
-    "-opaque-pointers",
-];
+/// What `--analyzer-output` may ask for: one file, or messages only.
+pub const ANALYZER_OUTPUTS: &[&str] = &["plist", "text"];
 
-/// Words after `-mllvm` that change code generation only; all others run uncached. One that ends
-/// in `=` stands for all its values.
-pub const LLVM_WORDS: &[&str] = &[
-    "-align-all-nofallthru-blocks=",
-    "-enable-gvn-hoist",
-    "-enable-name-compression=",
-    "-inline-threshold=",
-    "-inlinehint-threshold=",
-    "-instcombine-lower-dbg-declare=",
-    "-slp-threshold=",
-    "-split-threshold-for-reg-with-hint=",
-    "-unroll-threshold=",
-    "-x86-asm-syntax=",
-];
+/// Words after `-Xanalyzer` that ask for the same.
+pub const ANALYZER_WORDS: &[&str] = &["-analyzer-output=plist", "-analyzer-output=text"];
 
 /// The rows, sorted by spelling. (`-fcrash-diagnostics` writes only when a compile fails, and a
 /// failed compile is not stored.)
 #[rustfmt::skip]
 pub const FLAGS: &[Flag] = &[
-    row("--analyze", Joined, NO_OBJECT, "--analyze"),
-    row("--config", Joined, OPTION_FILE, "--config=f.cfg"),
+    row("--analyze", Exact, Purpose(Analysis), "--analyze"),
+    row("--analyzer-", Joined, NOT_HANDLED, "--analyzer-no-default-checks"),
+    row("--analyzer-output", Separate, Inner(ANALYZER_OUTPUTS), "--analyzer-output text"),
+    row("--config", Separate, Configuration, "--config ./f"),
+    row("--config-", Joined, OPTION_FILE, "--config-user-dir=d"),
+    row("--config=", Joined, Configuration, "--config=./f"),
     row("--cuda", Joined, OFFLOAD, "--cuda-gpu-arch=sm_70"),
     row("--driver-mode=", Joined, NOT_HANDLED, "--driver-mode=g++"),
     row("--end-no-unused-arguments", Exact, Keyed, "--end-no-unused-arguments"),
@@ -48,7 +38,8 @@ pub const FLAGS: &[Flag] = &[
     row("--no-system-header-prefix=", Joined, Keyed, "--no-system-header-prefix=p"),
     row("--offload", Joined, OFFLOAD, "--offload-arch=sm_70"),
     row("--rtlib=", Joined, LaterStage, "--rtlib=compiler-rt"),
-    row("--serialize-diagnostics", Either, SIDE_OUTPUT, "--serialize-diagnostics t.dia"),
+    row("--serialize-diagnostics", Separate, Side(Diagnostics), "--serialize-diagnostics t.dia"),
+    row("--specs", Joined, OPTION_FILE, "--specs=f"),
     row("--start-no-unused-arguments", Exact, Keyed, "--start-no-unused-arguments"),
     row("--system-header-prefix=", Joined, Keyed, "--system-header-prefix=p"),
     row("--target=", Joined, Keyed, "--target=x86_64-linux-gnu"),
@@ -58,9 +49,9 @@ pub const FLAGS: &[Flag] = &[
     row("-Qn", Exact, Keyed, "-Qn"),
     row("-Qunused-arguments", Exact, Keyed, "-Qunused-arguments"),
     row("-Qy", Exact, Keyed, "-Qy"),
-    row("-Xanalyzer", Separate, NOT_HANDLED, "-Xanalyzer -x"),
+    row("-Xanalyzer", Separate, Inner(ANALYZER_WORDS), "-Xanalyzer -analyzer-output=text"),
     row("-Xarch", Joined, NOT_HANDLED, "-Xarch_host"),
-    row("-Xclang", Separate, Inner(FRONT_END_WORDS), "-Xclang -disable-O0-optnone"),
+    row("-Xclang", Separate, Words(Part::FrontEnd), "-Xclang -disable-O0-optnone"),
     row("-Xcuda", Joined, OFFLOAD, "-Xcuda-ptxas"),
     row("-Xopenmp", Joined, OFFLOAD, "-Xopenmp-target"),
     row("-arch", Separate, NOT_HANDLED, "-arch arm64"),
@@ -71,11 +62,14 @@ pub const FLAGS: &[Flag] = &[
     row("-emit-", Joined, NO_OBJECT, "-emit-llvm"),
     row("-fansi-escape-codes", Exact, Keyed, "-fansi-escape-codes"),
     row("-fapinotes", Joined, MODULES, "-fapinotes-modules"),
+    row("-fauto-profile=", Joined, NamedFile, "-fauto-profile=f"),
     row("-fbuild-session", Joined, MODULES, "-fbuild-session-file=f"),
     row("-fbuiltin-module-map", Exact, MODULES, "-fbuiltin-module-map"),
     row("-fcodegen-data", Joined, PROFILE, "-fcodegen-data-generate"),
     row("-fcolor-diagnostics", Exact, Color, "-fcolor-diagnostics"),
     row("-fcrash-diagnostics", Joined, Keyed, "-fcrash-diagnostics-dir=d"),
+    row("-fcs-profile-generate", Exact, Keyed, "-fcs-profile-generate"),
+    row("-fcs-profile-generate=", Joined, Keyed, "-fcs-profile-generate=d"),
     row("-fcuda", Joined, OFFLOAD, "-fcuda-rdc"),
     row("-fcxx-modules", Exact, MODULES, "-fcxx-modules"),
     row("-fdebug-compilation-dir", Separate, Keyed, "-fdebug-compilation-dir ."),
@@ -89,13 +83,33 @@ pub const FLAGS: &[Flag] = &[
     row("-fno-integrated-as", Exact, NOT_HANDLED, "-fno-integrated-as"),
     row("-fopenmp-host-ir-file-path", Joined, OFFLOAD, "-fopenmp-host-ir-file-path"),
     row("-fopenmp-targets=", Joined, OFFLOAD, "-fopenmp-targets=x86_64"),
-    row("-foptimization-record", Joined, SIDE_OUTPUT, "-foptimization-record-file=f"),
+    row("-foptimization-record-file=", Joined, Side(OptimizationsFile),
+        "-foptimization-record-file=r"),
+    row("-foptimization-record-passes=", Joined, NOT_HANDLED, "-foptimization-record-passes=p"),
     row("-forder-file-instrumentation", Exact, PROFILE, "-forder-file-instrumentation"),
     row("-fpass-plugin", Joined, PLUGIN, "-fpass-plugin=p.so"),
+    row("-fpch-instantiate-templates", Exact, Keyed, "-fpch-instantiate-templates"),
     row("-fprebuilt-", Joined, MODULES, "-fprebuilt-module-path=d"),
     row("-fproc-stat-report", Joined, MEASURES, "-fproc-stat-report=f"),
+    row("-fprofile-exclude-files=", Joined, Keyed, "-fprofile-exclude-files=x"),
+    row("-fprofile-filter-files=", Joined, Keyed, "-fprofile-filter-files=x"),
+    row("-fprofile-generate", Exact, Keyed, "-fprofile-generate"),
+    row("-fprofile-generate=", Joined, Keyed, "-fprofile-generate=d"),
+    row("-fprofile-instr-generate", Exact, Keyed, "-fprofile-instr-generate"),
+    row("-fprofile-instr-generate=", Joined, Keyed, "-fprofile-instr-generate=f"),
+    row("-fprofile-instr-use", Exact, Profile(Default(CLANG_DEFAULT)), "-fprofile-instr-use"),
+    row("-fprofile-instr-use=", Joined, NamedFile, "-fprofile-instr-use=f"),
+    row("-fprofile-list=", Joined, NamedFile, "-fprofile-list=f"),
+    row("-fprofile-remapping-file=", Joined, NamedFile, "-fprofile-remapping-file=f"),
+    row("-fprofile-sample-accurate", Exact, Keyed, "-fprofile-sample-accurate"),
+    row("-fprofile-sample-use", Exact, Keyed, "-fprofile-sample-use"),
+    row("-fprofile-sample-use=", Joined, NamedFile, "-fprofile-sample-use=f"),
+    row("-fprofile-update=", Joined, Keyed, "-fprofile-update=atomic"),
+    row("-fprofile-use", Exact, Profile(Default(CLANG_DEFAULT)), "-fprofile-use"),
+    row("-fprofile-use=", Joined, Profile(FileOrDirectory), "-fprofile-use=f"),
     row("-frandomize-layout-seed-file=", Joined, NamedFile, "-frandomize-layout-seed-file=f"),
     row("-frecord-command-line", Exact, RECORDS, "-frecord-command-line"),
+    row("-frecord-gcc-switches", Exact, RECORDS, "-frecord-gcc-switches"),
     row("-frewrite", Joined, NOT_HANDLED, "-frewrite-includes"),
     row("-fsanitize-coverage-allowlist=", Joined, NamedFile, "-fsanitize-coverage-allowlist=f"),
     row("-fsanitize-coverage-blacklist=", Joined, NamedFile, "-fsanitize-coverage-blacklist=f"),
@@ -112,14 +126,17 @@ pub const FLAGS: &[Flag] = &[
     row("-gen-", Joined, SIDE_OUTPUT, "-gen-reproducer"),
     row("-gmodules", Exact, MODULES, "-gmodules"),
     row("-grecord-command-line", Exact, RECORDS, "-grecord-command-line"),
+    row("-gsplit-dwarf=single", Exact, Side(SingleDwarf), "-gsplit-dwarf=single"),
+    row("-gsplit-dwarf=split", Exact, Side(SplitDwarf), "-gsplit-dwarf=split"),
     row("-iframework", Either, PreprocessorOnly, "-iframework frameworks"),
     row("-iframeworkwithsysroot", Either, PreprocessorOnly, "-iframeworkwithsysroot f"),
+    row("-include-pch", Separate, UsesPrecompiled, "-include-pch f"),
     row("-index-", Joined, SIDE_OUTPUT, "-index-store-path"),
     row("-integrated-as", Exact, Keyed, "-integrated-as"),
     row("-isystem-after", Either, PreprocessorOnly, "-isystem-after late"),
     row("-ivfsoverlay", Either, NOT_HANDLED, "-ivfsoverlay f"),
     row("-iwithsysroot", Either, PreprocessorOnly, "-iwithsysroot /include"),
-    row("-mllvm", Separate, Inner(LLVM_WORDS), "-mllvm -inline-threshold=100"),
+    row("-mllvm", Separate, Words(Part::Llvm), "-mllvm -inline-threshold=100"),
     row("-mmlir", Separate, NOT_HANDLED, "-mmlir -x"),
     row("-module-", Joined, SIDE_OUTPUT, "-module-dependency-dir"),
     row("-mthread-model", Separate, Keyed, "-mthread-model posix"),
@@ -131,6 +148,8 @@ pub const FLAGS: &[Flag] = &[
     row("-resource-dir=", Joined, Keyed, "-resource-dir=resources"),
     row("-rewrite", Joined, NOT_HANDLED, "-rewrite-objc"),
     row("-rtlib=", Joined, LaterStage, "-rtlib=compiler-rt"),
+    row("-serialize-diagnostics", Separate, Side(Diagnostics), "-serialize-diagnostics t.dia"),
+    row("-specs", Joined, OPTION_FILE, "-specs=f"),
     row("-stdlib++-isystem", Either, PreprocessorOnly, "-stdlib++-isystem include"),
     row("-stdlib=", Joined, Keyed, "-stdlib=libc++"),
     row("-target", Separate, Keyed, "-target x86_64-linux-gnu"),

@@ -6,7 +6,13 @@
 //!    row `-fprofile` and not by the row of the open family `-f`.
 //! 3. A row says everything the parser needs; the parser knows no spelling.
 
-use crate::outcome::Counter;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use super::outputs::{Purpose, Side};
+use super::profile::ProfileFlag;
+use super::words::Part;
+use crate::outcome::{Counter, Reason};
 
 /// How the value of a flag is attached to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,8 +38,10 @@ pub enum Class {
     PreprocessorOnly,
     /// Changes nothing that anybody can observe in the result.
     Irrelevant,
-    /// `-c`.
-    Compile,
+    /// `-c` and what else says what is made.
+    Purpose(Purpose),
+    /// Asks for a further output.
+    Side(Side),
     /// `-o`.
     Object,
     /// `-x`.
@@ -52,12 +60,29 @@ pub enum Class {
     NamedFile,
     /// Its value is a place where tools (`as`, `cc1`) and spec files are looked for.
     ToolPrefix,
-    /// `-Wa,`: words for the assembler.
-    AssemblerWords,
-    /// `-Wp,`: words for the preprocessor.
-    PreprocessorWords,
-    /// One word that another part of the compiler understands: cached only if it is in the list.
+    /// `-fopt-info`: a report on stdout or stderr. One that goes to a file is appended to what
+    /// stands there, often the report of another compile, and is not cached.
+    OptimizationReport,
+    /// What another part of the compiler understands: cached only if it is in the list.
     Inner(&'static [&'static str]),
+    /// A listing of the assembler.
+    Listing,
+    /// It names a specs file of gcc.
+    Specs,
+    /// It names a configuration file of clang.
+    Configuration,
+    /// `-include`.
+    Forced,
+    /// It reads a profile, or makes an object that writes one.
+    Profile(ProfileFlag),
+    /// It asks for what this processor can do.
+    Native,
+    /// Its value is words for a part of the compiler, which has a table of its own.
+    Words(Part),
+    /// Its value names a precompiled header that is used.
+    UsesPrecompiled,
+    /// It makes the call precompile a header.
+    Precompiles,
     /// Not cached, and why, as the rest of a sentence that begins with the option.
     Uncached(Counter, &'static str),
 }
@@ -87,7 +112,6 @@ pub struct Flag {
     /// What it means.
     pub class: Class,
     /// A use of it, words separated by blanks; the table test feeds it to the parser.
-    #[cfg_attr(not(test), expect(dead_code, reason = "documents the row; only its test reads it"))]
     pub example: &'static str,
 }
 
@@ -128,6 +152,27 @@ fn find_in(table: &'static [Flag], argument: &[u8]) -> Option<&'static Flag> {
     None
 }
 
+/// The value of a flag at the head of the arguments, and how many words it takes.
+///
+/// # Errors
+/// `BadCompilerArguments` if there is none.
+pub fn value_of<'a>(flag: &Flag, words: &'a [OsString]) -> Result<(&'a OsStr, usize), Reason> {
+    let joined = OsStr::from_bytes(&words[0].as_bytes()[flag.spelling.len()..]);
+    let is_separate = match flag.attach {
+        Attach::Exact | Attach::Joined => false,
+        Attach::Separate => true,
+        Attach::Either => joined.is_empty(),
+    };
+    match words.get(1) {
+        _ if !is_separate => Ok((joined, 1)),
+        Some(value) => Ok((value, 2)),
+        None => {
+            let text = format!("{} lacks its value", words[0].display());
+            Err(Reason::new(Counter::BadCompilerArguments, text))
+        }
+    }
+}
+
 /// Reasons that several rows share.
 pub mod why {
     use super::Class::{self, Uncached};
@@ -142,16 +187,14 @@ pub mod why {
     pub const INFORMATION: Class = Uncached(UnsupportedCompilerOption, "asks for information");
     /// It makes the compiler write a file that larder does not store.
     pub const SIDE_OUTPUT: Class = Uncached(UnsupportedCompilerOption, "writes a further output");
-    /// It makes something else than an object.
+    /// It makes something that larder does not know.
     pub const NO_OBJECT: Class = Uncached(UnsupportedCompilerOption, "makes no object file");
     /// It has to do with profiles: files are read or written, names and directories recorded.
     pub const PROFILE: Class = Uncached(UnsupportedCompilerOption, "reads or writes profiles");
-    /// It loads code into the compiler.
+    /// It loads code into the compiler, which may read and write whatever it likes.
     pub const PLUGIN: Class = Uncached(UnsupportedCompilerOption, "loads a plugin");
     /// It prints times or memory use.
     pub const MEASURES: Class = Uncached(UnsupportedCompilerOption, "prints measurements");
-    /// It depends on the processor of this machine.
-    pub const NATIVE: Class = Uncached(UnsupportedCompilerOption, "depends on this processor");
     /// The command line, with what larder adds to it, would be stored in the object.
     pub const RECORDS: Class = Uncached(UnsupportedCompilerOption, "records the command line");
     /// It compiles for a second machine.

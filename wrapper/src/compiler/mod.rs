@@ -3,17 +3,22 @@
 //!
 //! 1. A flag that no table knows makes the call uncacheable, with its reason; nothing is guessed.
 //! 2. Every argument is either in the key, or its table row says why it need not be.
-//! 3. Every file that the call writes is in [`Compile::outputs`] or is the dependency file.
+//! 3. Every file that the call writes is in [`Compile::outputs`] or is the dependency file
+//!    (`outputs` has their names).
 
 mod clang;
 mod common;
 mod flag;
 mod gcc;
+mod option_file;
+mod outputs;
 mod parse;
+mod profile;
 mod recognise;
 mod response;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -21,6 +26,7 @@ use std::path::PathBuf;
 
 use larder_engine::SectionKind;
 
+pub use outputs::Purpose;
 pub use parse::{parse, split};
 pub use recognise::{family_of, is_compiler_name, recognise};
 
@@ -43,6 +49,56 @@ pub enum Language {
     C,
     /// C++.
     Cpp,
+    /// C that has been preprocessed.
+    COutput,
+    /// C++ that has been preprocessed.
+    CppOutput,
+    /// Assembler that is not preprocessed.
+    Assembler,
+    /// Assembler that is.
+    AssemblerWithCpp,
+}
+
+/// The languages as `-x` names them.
+const LANGUAGES: [(&str, Language); 6] = [
+    ("assembler", Language::Assembler),
+    ("assembler-with-cpp", Language::AssemblerWithCpp),
+    ("c", Language::C),
+    ("c++", Language::Cpp),
+    ("c++-cpp-output", Language::CppOutput),
+    ("cpp-output", Language::COutput),
+];
+
+impl Language {
+    /// The language of this name.
+    fn named(name: &str) -> Option<Language> {
+        LANGUAGES.iter().find(|(known, _)| *known == name).map(|(_, language)| *language)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        LANGUAGES.iter().find(|(_, language)| *language == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether a source in it goes to the assembler as it is, or as it is preprocessed.
+    pub fn is_assembler(self) -> bool {
+        matches!(self, Language::Assembler | Language::AssemblerWithCpp)
+    }
+
+    /// Whether a source in it has been preprocessed before: its lines are those of other files.
+    pub fn is_preprocessed(self) -> bool {
+        matches!(self, Language::COutput | Language::CppOutput)
+    }
+
+    /// Whether no preprocessor runs, so that nothing is included, and no dependencies are told.
+    pub fn is_read_alone(self) -> bool {
+        self.is_preprocessed() || self == Language::Assembler
+    }
+}
+
+/// The spelling and the example of every row of a family's tables.
+pub fn examples(family: Family) -> impl Iterator<Item = (&'static str, &'static str)> {
+    parse::tables(family).into_iter().flatten().map(|flag| (flag.spelling, flag.example))
 }
 
 /// The dependency file that the user asked for.
@@ -65,10 +121,20 @@ pub struct Depfile {
 pub struct Output {
     /// What it is.
     pub kind: SectionKind,
+    /// What a named file is called in a result; empty for every other kind.
+    pub name: &'static str,
     /// Where the compiler writes it.
     pub path: PathBuf,
     /// Whether a successful compile always writes it.
     pub required: bool,
+}
+
+impl Output {
+    /// Whether it is what the call is for.
+    pub fn is_main(&self) -> bool {
+        matches!(self.kind, SectionKind::Object | SectionKind::PrecompiledHeader)
+            || matches!(self.name, "assembly" | "analysis")
+    }
 }
 
 /// A call that can be cached.
@@ -78,9 +144,12 @@ pub struct Compile {
     pub family: Family,
     /// Language of the input.
     pub language: Language,
+    /// What is made of it.
+    pub purpose: Purpose,
     /// The input file as given.
     pub input: PathBuf,
-    /// Every argument, response files expanded, as the real compiler gets them on a miss.
+    /// Every argument, response files expanded, as the real compiler gets them on a miss; then the
+    /// words that some of them hand on to parts of the compiler.
     pub arguments: Vec<OsString>,
     /// The arguments that count for the result, in order, each with its boundaries: without `-o`,
     /// without dependency options, without what the table calls irrelevant; the input's path is in.
@@ -97,24 +166,23 @@ pub struct Compile {
     pub color_is_explicit: bool,
     /// The dependency file, if one is asked for.
     pub depfile: Option<Depfile>,
-    /// The object first, then every other output.
+    /// The main output first, if the call makes one, then every other.
     pub outputs: Vec<Output>,
-    /// Files named by options whose contents count (beside what the compiler reports as read).
+    /// Files named by options whose contents count (beside what the compiler reports as read). Some
+    /// are places where the compiler looks for a file: that there is none counts, too.
     pub named_inputs: Vec<PathBuf>,
+    /// Whether the times of all inputs count, because a precompiled header holds them.
+    pub times_matter: bool,
+    /// The options about the machine, in order, if one of them says `native`.
+    pub native: Vec<OsString>,
 }
 
-/// Options beside debug information and LTO that make blanks or comments visible in the result; one
-/// that ends in `*` stands for all that begin so.
-const SHOW_BLANKS_OR_COMMENTS: [&[u8]; 6] = [
-    b"-W",
-    b"-Wdocumentation*",
-    b"-Weverything",
-    b"-Wextra",
-    b"-Wimplicit-fallthrough*",
-    b"-fsanitize*",
-];
-
 impl Compile {
+    /// Whether the call precompiles a header.
+    pub fn precompiles(&self) -> bool {
+        self.purpose == Purpose::Precompiled
+    }
+
     /// Whether `-H` names every file that the compile reads. Neither gcc nor clang traces a file
     /// that `-include` or `-imacros` forces in, nor what such a file includes; gcc is also silent
     /// about its own `stdc-predef.h`.
@@ -123,22 +191,29 @@ impl Compile {
             let bytes = word.as_bytes();
             bytes.starts_with(b"-include") || bytes.starts_with(b"-imacros")
         };
-        !self.key_arguments.iter().any(forces)
+        !self.arguments.iter().any(forces)
     }
 
-    /// Whether two sources with the same preprocessed text give the same object, and the same
-    /// messages if there are none. Preprocessing drops comments and blanks within lines, so it says
-    /// too little where columns (debug information, LTO, sanitizers) or comments (warnings about
-    /// falling through, documentation) show in the result. A result with messages is never served
-    /// by preprocessed text: they may point into the definition of a macro, which is not in it.
-    pub fn preprocessed_text_suffices(&self) -> bool {
-        let shows_more = |word: &OsString| {
+    /// Whether the assembler is asked to list what it reads.
+    pub fn asks_for_listing(&self) -> bool {
+        let lists = |word: &OsString| {
             let bytes = word.as_bytes();
-            SHOW_BLANKS_OR_COMMENTS.iter().any(|option| match option.strip_suffix(b"*") {
-                Some(start) => bytes.starts_with(start),
-                None => bytes == *option,
-            })
+            bytes.starts_with(b"-Wa,") && bytes.windows(3).any(|part| part == b",-a")
         };
-        !self.cwd_matters && !self.key_arguments.iter().any(shows_more)
+        self.key_arguments.iter().any(lists)
+    }
+
+    /// Whether `objcopy` takes the debug information out of the object.
+    pub fn splits_dwarf(&self) -> bool {
+        let is_split = |output: &Output| output.kind == SectionKind::DwarfObject;
+        self.family == Family::Gcc && self.outputs.iter().any(is_split)
+    }
+
+    /// Whether the object and its messages are all that the call makes, and come from a source
+    /// that is preprocessed and compiled.
+    pub fn makes_only_an_object(&self) -> bool {
+        let is_compiled = matches!(self.language, Language::C | Language::Cpp);
+        let is_single = self.outputs.len() == 1 && self.purpose == Purpose::Object;
+        is_compiled && is_single && !self.asks_for_listing()
     }
 }

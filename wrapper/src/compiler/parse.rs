@@ -3,18 +3,19 @@
 //! 1. Response files are expanded.
 //! 2. Each argument is an input, or is judged by its row; the words that belong to it go, together
 //!    and in order, into the lists that the row's class names. The first refusal is kept.
-//! 3. What was seen is turned into a [`Compile`]: one input in a known language, an object and a
-//!    dependency file that are regular files or not there yet.
+//! 3. What was seen is turned into a [`Compile`]: one input in a known language, and outputs that
+//!    are regular files or not there yet.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use larder_engine::SectionKind;
-
-use super::flag::{Attach, Class, DependencyFlag, Flag, find};
-use super::{Compile, Depfile, Family, Language, Output, clang, common, gcc, response};
+use super::flag::{Class, DependencyFlag, Flag, find, value_of};
+use super::outputs::{Naming, Purpose, Side, Sides, check_places, derived_name};
+use super::profile::{ProfileFlag, Profiles};
+use super::words::{self, Part};
+use super::{Compile, Depfile, Family, Language, clang, common, gcc, option_file, response};
 use crate::outcome::{Counter, Reason};
 
 /// What the compiler takes from the places that `-B` names, beside headers.
@@ -25,8 +26,8 @@ const COLOR_AUTO: &str = "auto";
 
 /// Suffixes of C++ sources, and those of C sources.
 const CPP_SUFFIXES: [&str; 8] = ["C", "CPP", "c++", "cc", "cp", "cpp", "cxx", "C++"];
-const HEADER_SUFFIXES: [&str; 10] =
-    ["H", "HPP", "h", "h++", "hh", "hp", "hpp", "hxx", "tcc", "H++"];
+/// Suffixes of headers that both compilers take for such; for others they differ.
+const HEADER_SUFFIXES: [&str; 5] = ["H", "h", "hh", "hpp", "hxx"];
 
 /// What a call means, where it can be cached. `arguments` are those after the compiler's name.
 ///
@@ -39,8 +40,23 @@ pub fn parse(
     cwd: &Path,
 ) -> Result<Compile, Reason> {
     let arguments = response::expand(arguments, cwd)?;
-    let mut scan = Scan { default_language, ..Scan::default() };
+    let new = || Scan { default_language, ..Scan::default() };
+    let mut scan = new();
     scan.read_all(family, &arguments, cwd)?;
+    if let Some(configuration) = scan.configuration.take() {
+        // Its options come before all others.
+        let words = option_file::words_of_configuration(&cwd.join(&configuration))?;
+        scan = new();
+        scan.read_all(family, &words, cwd)?;
+        // The preprocessor finds them in the file again.
+        scan.preprocess.clear();
+        if scan.configuration.take().is_some() || !scan.inputs.is_empty() {
+            let why = "names a file with more than options";
+            return Err(refused(Counter::UnsupportedCompilerOption, "--config".as_ref(), why));
+        }
+        scan.read_all(family, &arguments, cwd)?;
+        scan.handed_on.extend(words);
+    }
     scan.finish(family, arguments, cwd)
 }
 
@@ -84,11 +100,21 @@ struct Scan {
     inputs: Vec<Input>,
     explicit_language: Option<OsString>,
     object: Option<PathBuf>,
-    compiles: bool,
+    purpose: Option<Purpose>,
+    sides: Sides,
     has_debug_information: bool,
     shows_directory: bool,
     color_is_explicit: bool,
     named_inputs: Vec<PathBuf>,
+    configuration: Option<PathBuf>,
+    is_native: bool,
+    precompiles: bool,
+    times_matter: bool,
+    profiles: Profiles,
+    /// The words for each [`Part`], until they are judged.
+    words: [Vec<OsString>; Part::ALL.len()],
+    /// And afterwards.
+    handed_on: Vec<OsString>,
     dependencies: Dependencies,
     refusal: Option<Reason>,
 }
@@ -101,6 +127,8 @@ struct Dependencies {
     file: Option<PathBuf>,
     targets: Vec<OsString>,
     phony_targets: bool,
+    /// All of the above as they stand.
+    words: Vec<OsString>,
     /// `-Wp,-MD,FILE` and `-Wp,-MMD,FILE`: the file, and whether system headers are left out.
     by_preprocessor_words: Vec<(PathBuf, bool)>,
 }
@@ -139,7 +167,7 @@ impl Scan {
                 continue;
             };
             let (value, words) = value_of(flag, rest)?;
-            self.take_flag(flag, &rest[..words], value, cwd);
+            self.take_flag(family, flag, (&rest[..words], value), cwd);
             rest = &rest[words..];
         }
         Ok(())
@@ -151,14 +179,22 @@ impl Scan {
         self.put(std::slice::from_ref(argument), EVERYWHERE);
     }
 
-    fn take_flag(&mut self, flag: &Flag, words: &[OsString], value: &OsStr, cwd: &Path) {
+    fn take_flag(
+        &mut self,
+        family: Family,
+        flag: &Flag,
+        (words, value): (&[OsString], &OsStr),
+        cwd: &Path,
+    ) {
         let into = match flag.class {
             Class::Keyed => EVERYWHERE,
             Class::LaterStage => KEYS_ONLY,
             Class::PreprocessorOnly => UNTIL_PREPROCESSED,
             Class::Irrelevant => NOWHERE,
-            Class::Compile => self.take_compile(words),
-            Class::Object => self.take_object(value),
+            Class::Purpose(purpose) => self.take_purpose(purpose, words),
+            Class::Side(side) => self.take_side(side, &words[0], value),
+            Class::OptimizationReport => self.take_report(&words[0], value),
+            Class::Object => self.take_object(&words[0], value),
             Class::Language => self.take_language(value),
             Class::Dependency(kind) => self.take_dependency(kind, words, value),
             Class::DebugOn => self.take_debug(true),
@@ -167,9 +203,20 @@ impl Scan {
             Class::Color => self.take_color(value),
             Class::NamedFile => self.take_named_file(value),
             Class::ToolPrefix => self.take_tool_prefix(value, cwd),
-            Class::AssemblerWords => self.take_assembler_words(&words[0], value),
-            Class::PreprocessorWords => self.take_preprocessor_words(&words[0], value),
             Class::Inner(known) => self.take_inner(known, &words[0], value),
+            Class::Listing => self.refuse(
+                Counter::UnsupportedCompilerOption,
+                &words[0],
+                "is not known to the driver",
+            ),
+            Class::Words(part) => self.take_words(part, &words[0], value),
+            Class::UsesPrecompiled => self.take_precompiled(value),
+            Class::Precompiles => self.take_precompiles(),
+            Class::Specs => self.take_specs(value),
+            Class::Configuration => self.take_configuration(value),
+            Class::Native => self.take_native(),
+            Class::Profile(kind) => self.take_profile(kind, value),
+            Class::Forced => self.take_forced(family, value),
             Class::Uncached(counter, why) => self.refuse(counter, &words[0], why),
         };
         self.put(words, into);
@@ -192,15 +239,49 @@ impl Scan {
         NOWHERE
     }
 
-    fn take_compile(&mut self, words: &[OsString]) -> Into {
-        self.compiles = true;
-        self.put(words, KEYS_ONLY);
-        self.preprocess.push("-E".into());
-        NOWHERE
+    fn take_purpose(&mut self, purpose: Purpose, words: &[OsString]) -> Into {
+        if self.purpose.is_none() {
+            self.preprocess.push("-E".into());
+        }
+        let kinds = [self.purpose.unwrap_or(purpose), purpose];
+        if kinds.contains(&Purpose::Analysis) && kinds.contains(&Purpose::Messages) {
+            self.refuse(Counter::UnsupportedCompilerOption, &words[0], "asks for a second purpose");
+        }
+        self.purpose = kinds.into_iter().max();
+        KEYS_ONLY
     }
 
-    fn take_object(&mut self, value: &OsStr) -> Into {
-        self.object = Some(value.into());
+    fn take_side(&mut self, side: Side, option: &OsStr, value: &OsStr) -> Into {
+        if matches!(side, Side::SplitDwarf | Side::SingleDwarf) {
+            self.has_debug_information = true;
+        }
+        match self.sides.take(side, value) {
+            Some(()) => KEYS_ONLY,
+            None => self.refuse(
+                Counter::UnsupportedCompilerOption,
+                option,
+                "asks for a file in place of another",
+            ),
+        }
+    }
+
+    fn take_report(&mut self, option: &OsStr, value: &OsStr) -> Into {
+        let mut parts = value.as_bytes().splitn(2, |&byte| byte == b'=');
+        match parts.nth(1) {
+            None | Some(b"stdout" | b"stderr" | b"-") => KEYS_ONLY,
+            Some(_) => {
+                let why = "appends to a file";
+                self.refuse(Counter::UnsupportedCompilerOption, option, why)
+            }
+        }
+    }
+
+    /// The last of several would win, but gcc refuses them where it is to list dependencies, as
+    /// larder may ask it to.
+    fn take_object(&mut self, option: &OsStr, value: &OsStr) -> Into {
+        if self.object.replace(value.into()).is_some() {
+            return self.refuse(Counter::UnsupportedCompilerOption, option, "stands there twice");
+        }
         NOWHERE
     }
 
@@ -230,6 +311,63 @@ impl Scan {
         EVERYWHERE
     }
 
+    fn take_specs(&mut self, value: &OsStr) -> Into {
+        match option_file::options_of_specs(Path::new(value)) {
+            Ok(options) => {
+                self.handed_on.extend(options);
+                self.shows_directory = true;
+                self.take_named_file(value)
+            }
+            Err(reason) => {
+                self.refusal.get_or_insert(reason);
+                NOWHERE
+            }
+        }
+    }
+
+    fn take_configuration(&mut self, value: &OsStr) -> Into {
+        if self.configuration.replace(value.into()).is_some() {
+            let why = "stands there twice";
+            return self.refuse(Counter::UnsupportedCompilerOption, "--config".as_ref(), why);
+        }
+        self.take_named_file(value)
+    }
+
+    fn take_native(&mut self) -> Into {
+        self.is_native = true;
+        EVERYWHERE
+    }
+
+    /// A precompiled header of clang is refused once a header in it has another time than it had,
+    /// so that the times of all inputs count.
+    fn take_precompiled(&mut self, value: &OsStr) -> Into {
+        self.times_matter = true;
+        self.take_named_file(value)
+    }
+
+    /// clang takes a precompiled form that stands beside a forced header, the first of two.
+    fn take_forced(&mut self, family: Family, value: &OsStr) -> Into {
+        for suffix in [".pch", ".gch"].into_iter().filter(|_| family == Family::Clang) {
+            let mut candidate = value.to_owned();
+            candidate.push(suffix);
+            self.times_matter |= Path::new(&candidate).exists();
+            self.named_inputs.push(candidate.into());
+        }
+        UNTIL_PREPROCESSED
+    }
+
+    /// Messages about profiles name them with their directory.
+    fn take_profile(&mut self, kind: ProfileFlag, value: &OsStr) -> Into {
+        self.shows_directory = true;
+        self.profiles.take(kind, value);
+        EVERYWHERE
+    }
+
+    fn take_precompiles(&mut self) -> Into {
+        self.precompiles = true;
+        EVERYWHERE
+    }
+
     /// A tool that stands where `-B` points is run in place of the compiler's own, so that its
     /// contents count. The value is a prefix of names as well as a directory.
     fn take_tool_prefix(&mut self, value: &OsStr, cwd: &Path) -> Into {
@@ -246,43 +384,80 @@ impl Scan {
         EVERYWHERE
     }
 
-    fn take_assembler_words(&mut self, option: &OsStr, words: &OsStr) -> Into {
-        for word in words.as_bytes().split(|&byte| byte == b',') {
-            if !is_known(common::ASSEMBLER_WORDS, word) {
-                let why = "has a word for the assembler that is not known to be harmless";
-                return self.refuse(Counter::UnsupportedCompilerOption, option, why);
-            }
-        }
-        KEYS_ONLY
-    }
-
     fn take_inner(&mut self, known: &[&str], option: &OsStr, word: &OsStr) -> Into {
-        if is_known(known, word.as_bytes()) {
+        if known.iter().any(|known| word == *known) {
             return EVERYWHERE;
         }
         let why = format!("passes on {}, which is not known to be harmless", word.display());
         self.refuse(Counter::UnsupportedCompilerOption, option, &why)
     }
 
-    /// `-Wp,-MD,FILE` and `-Wp,-MMD,FILE` as a whole, or any number of joined `-D` and `-U`.
-    fn take_preprocessor_words(&mut self, option: &OsStr, words: &OsStr) -> Into {
-        let words: Vec<&[u8]> = words.as_bytes().split(|&byte| byte == b',').collect();
-        match words[..] {
-            [kind @ (b"-MD" | b"-MMD"), file] if !file.is_empty() => {
-                let file = PathBuf::from(OsStr::from_bytes(file));
-                self.dependencies.by_preprocessor_words.push((file, kind == b"-MMD"));
-                NOWHERE
+    /// `-Wp,-MD,FILE` and `-Wp,-MMD,FILE` stand for themselves, everything else is judged when all
+    /// words are known.
+    fn take_words(&mut self, part: Part, option: &OsString, value: &OsStr) -> Into {
+        let words: Vec<&[u8]> = match option.as_bytes().starts_with(b"-W") {
+            true => value.as_bytes().split(|byte| *byte == b',').collect(),
+            false => vec![value.as_bytes()],
+        };
+        if let (Part::Preprocessor, [kind @ (b"-MD" | b"-MMD"), file]) = (part, &words[..])
+            && !file.is_empty()
+        {
+            let file = PathBuf::from(OsStr::from_bytes(file));
+            self.dependencies.by_preprocessor_words.push((file, *kind == b"-MMD"));
+            return NOWHERE;
+        }
+        if part == Part::Assembler
+            && !option.as_bytes().starts_with(b"-W")
+            && words[0].starts_with(b"-a")
+        {
+            let why = "asks for a listing in a way that is not handled";
+            return self.refuse(Counter::UnsupportedCompilerOption, option, why);
+        }
+        let are_macros = words.iter().all(|word| is_joined_macro(word));
+        let words = words.into_iter().map(|word| OsStr::from_bytes(word).to_owned());
+        self.words[part as usize].extend(words);
+        match part {
+            // It would make the preprocessor write one.
+            Part::FrontEnd if value == "-emit-pch" => KEYS_ONLY,
+            Part::Preprocessor if are_macros => UNTIL_PREPROCESSED,
+            Part::Assembler => KEYS_ONLY,
+            _ => EVERYWHERE,
+        }
+    }
+
+    /// Judges the words for the parts of the compiler, and lets them do what they do.
+    fn take_all_words(&mut self, family: Family) {
+        for part in Part::ALL {
+            let words = std::mem::take(&mut self.words[part as usize]);
+            match words::judge(part, family, &words) {
+                Ok(effects) => {
+                    self.shows_directory |= effects.has_debug_information;
+                    self.named_inputs.extend(effects.named_inputs);
+                    self.precompiles |= effects.precompiles;
+                    self.take_listings(&effects.listings);
+                    for path in effects.precompiled {
+                        self.take_precompiled(path.as_os_str());
+                    }
+                    self.words[Part::Llvm as usize].extend(effects.llvm);
+                    self.handed_on.extend(words);
+                }
+                Err(reason) => drop(self.refusal.get_or_insert(reason)),
             }
-            _ if words.iter().all(|word| is_joined_macro(word)) => UNTIL_PREPROCESSED,
-            _ => {
-                let why = "has a word for the preprocessor that is not handled";
-                self.refuse(Counter::UnsupportedCompilerOption, option, why)
+        }
+    }
+
+    fn take_listings(&mut self, listings: &[OsString]) {
+        for listing in listings {
+            if self.sides.take_listing(listing.as_bytes()).is_none() {
+                let why = "is a listing that is not known to be repeatable";
+                self.refuse(Counter::UnsupportedCompilerOption, listing, why);
             }
         }
     }
 
     fn take_dependency(&mut self, kind: DependencyFlag, words: &[OsString], value: &OsStr) -> Into {
         let dependencies = &mut self.dependencies;
+        dependencies.words.extend_from_slice(words);
         match kind {
             DependencyFlag::All => dependencies.all = true,
             DependencyFlag::WithoutSystemHeaders => dependencies.without_system_headers = true,
@@ -296,29 +471,38 @@ impl Scan {
     fn finish(
         mut self,
         family: Family,
-        arguments: Vec<OsString>,
+        mut arguments: Vec<OsString>,
         cwd: &Path,
     ) -> Result<Compile, Reason> {
-        self.check_purpose()?;
+        self.take_all_words(family);
+        let purpose = self.check_purpose()?;
         let input = self.only_input()?;
-        let language = language_of(&input, self.default_language)?;
+        let language = language_of(&input, family, self.default_language)?;
         check_input(&input.path, cwd)?;
-        let object = self.object.take().unwrap_or_else(|| default_output(&input.path, "o"));
-        check_output(&object, cwd)?;
-        if cwd.join(&object) == cwd.join(&input.path) {
-            return Err(bad_output(&object, "is also the input"));
+        let is_named = self.object.is_some();
+        let main = match self.object.take() {
+            Some(main) => main,
+            None if purpose == Purpose::Precompiled => self.default_precompiled(family, &input)?,
+            None => Naming::default_main(&input.path, purpose),
+        };
+        let input = input.path;
+        let depfile = self.dependency_file(purpose, language, &main, is_named)?;
+        self.take_precompiling(family, purpose, language)?;
+        if self.shows_object(family, purpose) {
+            self.shows_directory = true;
+            self.put(&["-o".into(), main.clone().into()], KEYS_ONLY);
         }
-        let depfile = self.dependencies.finish(&object)?;
-        if let Some(depfile) = &depfile {
-            check_output(&depfile.path, cwd)?;
-            if [&object, &input.path].iter().any(|path| cwd.join(path) == cwd.join(&depfile.path)) {
-                return Err(bad_output(&depfile.path, "is the input or the object too"));
-            }
-        }
+        self.take_profiles(purpose, &main, cwd)?;
+        let naming = Naming { family, language, purpose, input: &input, main: &main, is_named };
+        let outputs = naming.outputs(self.sides)?;
+        check_places(&input, &outputs, depfile.as_ref(), cwd)?;
+        arguments.append(&mut self.handed_on);
+        let native = if self.is_native { machine_options(&self.key) } else { Vec::new() };
         Ok(Compile {
             family,
             language,
-            input: input.path,
+            purpose,
+            input,
             arguments,
             key_arguments: self.key,
             preprocess_arguments: self.preprocess,
@@ -326,23 +510,67 @@ impl Scan {
             cwd_matters: self.has_debug_information || self.shows_directory,
             color_is_explicit: self.color_is_explicit,
             depfile,
-            outputs: vec![Output { kind: SectionKind::Object, path: object, required: true }],
+            outputs,
             named_inputs: self.named_inputs,
+            times_matter: self.times_matter,
+            native,
         })
+    }
+
+    /// The dependency file; none where the preprocessor does not run. There clang says which of the
+    /// options it does not use.
+    fn dependency_file(
+        &mut self,
+        purpose: Purpose,
+        language: Language,
+        main: &Path,
+        is_named: bool,
+    ) -> Result<Option<Depfile>, Reason> {
+        let mut dependencies = std::mem::take(&mut self.dependencies);
+        let refuse = |text| Err(Reason::new(Counter::UnsupportedCompilerOption, text));
+        if language.is_read_alone() {
+            if !dependencies.by_preprocessor_words.is_empty() {
+                return refuse("dependencies of preprocessed text are asked for with -Wp");
+            }
+            self.put(&std::mem::take(&mut dependencies.words), KEYS_ONLY);
+            return Ok(None);
+        }
+        let is_derived =
+            dependencies.file.is_none() && dependencies.by_preprocessor_words.is_empty();
+        let depfile = dependencies.finish(main)?;
+        // gcc derives it from the name of an executable that it does not make.
+        if depfile.is_some() && is_derived && !is_named && purpose == Purpose::Messages {
+            return refuse("the name of the dependency file is in doubt");
+        }
+        Ok(depfile)
     }
 
     /// A link is called a link also where an option that larder does not handle stands in it, as
     /// long as nothing else than an option is in the way.
-    fn check_purpose(&mut self) -> Result<(), Reason> {
+    fn check_purpose(&mut self) -> Result<Purpose, Reason> {
         let refusal = self.refusal.take();
-        let is_link = !self.compiles && !self.inputs.is_empty();
-        match refusal {
-            Some(reason) if is_link && reason.counter == Counter::UnsupportedCompilerOption => {
+        let is_link = self.purpose.is_none() && self.inputs.iter().any(|input| !is_header(input));
+        match (refusal, self.purpose) {
+            (Some(reason), _)
+                if is_link && reason.counter == Counter::UnsupportedCompilerOption =>
+            {
                 Err(self.link())
             }
-            Some(reason) => Err(reason),
-            None if is_link => Err(self.link()),
-            None => Ok(()),
+            (Some(reason), _) => Err(reason),
+            (None, None) if is_link => Err(self.link()),
+            (None, purpose) => self.precompiling(purpose.unwrap_or(Purpose::Object)),
+        }
+    }
+
+    /// The purpose, where headers and an option may make another of it.
+    fn precompiling(&self, purpose: Purpose) -> Result<Purpose, Reason> {
+        match (self.precompiles || self.inputs.iter().any(is_header), purpose) {
+            (true, Purpose::Object) => Ok(Purpose::Precompiled),
+            (true, _) => {
+                let text = "a header is precompiled, and something else is asked for";
+                Err(Reason::new(Counter::CouldNotUsePrecompiledHeader, text))
+            }
+            (false, purpose) => Ok(purpose),
         }
     }
 
@@ -354,6 +582,56 @@ impl Scan {
             return Reason::new(Counter::AutoconfTest, "links a test of a configure script");
         }
         Reason::new(Counter::CalledForLink, "the compiler is called for linking")
+    }
+
+    /// Where a precompiled header goes without `-o`: beside the header. Versions of clang differ
+    /// in its name, and gcc then derives the name of a dependency file otherwise.
+    fn default_precompiled(&self, family: Family, input: &Input) -> Result<PathBuf, Reason> {
+        let names_depfile = self.dependencies.file.is_some() || !self.dependencies.asks();
+        if family == Family::Clang || self.precompiles || !names_depfile {
+            let text = "a header is precompiled without -o";
+            return Err(Reason::new(Counter::CouldNotUsePrecompiledHeader, text));
+        }
+        let mut name = input.path.clone().into_os_string();
+        name.push(".gch");
+        Ok(name.into())
+    }
+
+    /// Only headers are precompiled; clang keeps their times in what it makes.
+    fn take_precompiling(
+        &mut self,
+        family: Family,
+        purpose: Purpose,
+        language: Language,
+    ) -> Result<(), Reason> {
+        if purpose != Purpose::Precompiled {
+            return Ok(());
+        }
+        if !matches!(language, Language::C | Language::Cpp) {
+            let text = "something else than a header is precompiled";
+            return Err(Reason::new(Counter::CouldNotUsePrecompiledHeader, text));
+        }
+        let has_times = !self.handed_on.iter().any(|word| word == "-fno-pch-timestamp");
+        self.times_matter |= family == Family::Clang && has_times;
+        Ok(())
+    }
+
+    /// Whether the path of the main output is visible in it.
+    fn shows_object(&self, family: Family, purpose: Purpose) -> bool {
+        purpose == Purpose::Precompiled
+            || self.sides.name_the_output(family)
+            || self.profiles.follow_object()
+    }
+
+    /// Only for objects is it known from which name that of a profile is made.
+    fn take_profiles(&mut self, purpose: Purpose, main: &Path, cwd: &Path) -> Result<(), Reason> {
+        if self.profiles.follow_object() && purpose != Purpose::Object {
+            let text = "the name of the profile is in doubt";
+            return Err(Reason::new(Counter::UnsupportedCompilerOption, text));
+        }
+        let profiles = std::mem::take(&mut self.profiles);
+        self.named_inputs.extend(profiles.files(main, cwd));
+        Ok(())
     }
 
     fn only_input(&mut self) -> Result<Input, Reason> {
@@ -370,11 +648,15 @@ impl Scan {
 }
 
 impl Dependencies {
+    fn asks(&self) -> bool {
+        self.all || self.without_system_headers
+    }
+
     fn finish(mut self, object: &Path) -> Result<Option<Depfile>, Reason> {
         let refuse = |counter, text| Err(Reason::new(counter, text));
         let by_words = self.by_preprocessor_words.pop();
         let refines = self.file.is_some() || !self.targets.is_empty() || self.phony_targets;
-        let asks = self.all || self.without_system_headers;
+        let asks = self.asks();
         let mut target_arguments =
             if self.targets.is_empty() { vec![object.into()] } else { self.targets };
         let (path, omits_system_headers) = match by_words {
@@ -412,55 +694,63 @@ impl Dependencies {
     }
 }
 
-/// The value of a flag at the head of the arguments, and how many words it takes.
-fn value_of<'a>(flag: &Flag, words: &'a [OsString]) -> Result<(&'a OsStr, usize), Reason> {
-    let joined = OsStr::from_bytes(&words[0].as_bytes()[flag.spelling.len()..]);
-    let is_separate = match flag.attach {
-        Attach::Exact | Attach::Joined => false,
-        Attach::Separate => true,
-        Attach::Either => joined.is_empty(),
-    };
-    match words.get(1) {
-        _ if !is_separate => Ok((joined, 1)),
-        Some(value) => Ok((value, 2)),
-        None => Err(refused(Counter::BadCompilerArguments, &words[0], "lacks its value")),
-    }
-}
-
 fn refused(counter: Counter, option: &OsStr, why: &str) -> Reason {
     Reason::new(counter, format!("{} {why}", option.display()))
 }
 
-/// Whether a word is in a list, where an entry that ends in `=` stands for all its values.
-fn is_known(known: &[&str], word: &[u8]) -> bool {
-    known.iter().any(|entry| {
-        let entry = entry.as_bytes();
-        entry == word || (entry.ends_with(b"=") && word.starts_with(entry))
-    })
+/// The options among `words` that are about the machine, for a question to the driver.
+fn machine_options(words: &[OsString]) -> Vec<OsString> {
+    const WITH_VALUE: [&[u8]; 4] = [b"-target", b"-mllvm", b"-mmlir", b"-mthread-model"];
+    const STARTS: [&[u8]; 3] = [b"-m", b"-target", b"--target="];
+    let mut options = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let value = WITH_VALUE.contains(&word.as_bytes()).then(|| words.next()).flatten();
+        if STARTS.iter().any(|start| word.as_bytes().starts_with(start)) {
+            options.extend([word].into_iter().chain(value).cloned());
+        }
+    }
+    options
 }
 
 fn is_joined_macro(word: &[u8]) -> bool {
     word.len() > 2 && (word.starts_with(b"-D") || word.starts_with(b"-U"))
 }
 
-fn language_of(input: &Input, default: Option<Language>) -> Result<Language, Reason> {
+fn language_of(
+    input: &Input,
+    family: Family,
+    default: Option<Language>,
+) -> Result<Language, Reason> {
     let explicit = input.explicit_language.as_ref().map(|name| name.to_string_lossy());
     let suffix = input.path.extension().unwrap_or_default().to_string_lossy();
-    match explicit.as_deref() {
-        Some("c") => Ok(Language::C),
-        Some("c++") => Ok(Language::Cpp),
-        Some(name) if name.ends_with("-header") => Err(precompiles(&input.path)),
-        Some(_) => Err(unsupported_language(&input.path)),
-        None if suffix == "c" => Ok(default.unwrap_or(Language::C)),
-        None if CPP_SUFFIXES.contains(&&*suffix) => Ok(Language::Cpp),
-        None if HEADER_SUFFIXES.contains(&&*suffix) => Err(precompiles(&input.path)),
-        None => Err(unsupported_language(&input.path)),
+    let is_cpp = default == Some(Language::Cpp);
+    match (explicit.as_deref(), &*suffix) {
+        (Some("c-header"), _) => Ok(Language::C),
+        (Some("c++-header"), _) => Ok(Language::Cpp),
+        (Some(name), _) => Language::named(name).ok_or_else(|| unsupported_language(&input.path)),
+        (None, "c") => Ok(default.unwrap_or(Language::C)),
+        (None, "i") if is_cpp => Ok(Language::CppOutput),
+        (None, "i") => Ok(Language::COutput),
+        (None, "ii") => Ok(Language::CppOutput),
+        (None, "s") => Ok(Language::Assembler),
+        (None, "S") => Ok(Language::AssemblerWithCpp),
+        // clang takes it for something to link.
+        (None, "sx") if family == Family::Gcc => Ok(Language::AssemblerWithCpp),
+        (None, suffix) if CPP_SUFFIXES.contains(&suffix) => Ok(Language::Cpp),
+        (None, "h") => Ok(default.unwrap_or(Language::C)),
+        (None, suffix) if HEADER_SUFFIXES.contains(&suffix) => Ok(Language::Cpp),
+        (None, _) => Err(unsupported_language(&input.path)),
     }
 }
 
-fn precompiles(path: &Path) -> Reason {
-    let text = format!("{} is a header to be precompiled", path.display());
-    Reason::new(Counter::CouldNotUsePrecompiledHeader, text)
+/// Whether an input is a header, which is precompiled even without `-c`.
+fn is_header(input: &Input) -> bool {
+    match &input.explicit_language {
+        Some(name) => name == "c-header" || name == "c++-header",
+        None => HEADER_SUFFIXES
+            .contains(&&*input.path.extension().unwrap_or_default().to_string_lossy()),
+    }
 }
 
 fn unsupported_language(path: &Path) -> Reason {
@@ -480,41 +770,4 @@ fn check_input(path: &Path, cwd: &Path) -> Result<(), Reason> {
             Err(Reason::new(Counter::NoInputFile, text))
         }
     }
-}
-
-fn bad_output(path: &Path, why: &str) -> Reason {
-    Reason::new(Counter::BadOutputFile, format!("the output {} {why}", path.display()))
-}
-
-/// An output must be a regular file, or be missing in a directory that is there.
-fn check_output(path: &Path, cwd: &Path) -> Result<(), Reason> {
-    if path.as_os_str() == "-" {
-        return Err(Reason::new(Counter::OutputToStdout, "an output is standard output"));
-    }
-    if path.as_os_str().is_empty() || path.file_name().is_none() {
-        return Err(bad_output(path, "has no name"));
-    }
-    if path.as_os_str().as_bytes().contains(&b'\n') {
-        return Err(bad_output(path, "has a line break in its name"));
-    }
-    let place = cwd.join(path);
-    match fs::symlink_metadata(&place) {
-        Ok(metadata) if metadata.is_file() => Ok(()),
-        Ok(_) => Err(bad_output(path, "is no regular file")),
-        Err(_) if place.parent().is_some_and(Path::is_dir) => Ok(()),
-        Err(_) => Err(bad_output(path, "has no directory")),
-    }
-}
-
-/// The output in the working directory that the input's name leads to.
-fn default_output(input: &Path, suffix: &str) -> PathBuf {
-    derived_name(input, suffix).into()
-}
-
-/// The last component with another suffix. Both compilers cut at the last dot, even where it is the
-/// first byte: the dependency file of `-o .hidden` is `.d`.
-fn derived_name(path: &Path, suffix: &str) -> OsString {
-    let name = path.file_name().unwrap_or_default().as_bytes();
-    let stem = name.iter().rposition(|&byte| byte == b'.').map_or(name, |dot| &name[..dot]);
-    OsString::from_vec([stem, b".", suffix.as_bytes()].concat())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use larder_engine::SectionKind;
 
 use super::*;
-use crate::compiler::{Depfile, Language, Output};
+use crate::compiler::{Depfile, Language, Output, Purpose};
 
 #[test]
 fn the_table_of_the_module_is_the_list_that_is_hashed() {
@@ -51,6 +51,7 @@ struct Sample {
     ignore_headers: Vec<PathBuf>,
     source: Digest,
     named: Vec<Input>,
+    native: Option<Digest>,
     variables: Vec<(String, String)>,
     text: Digest,
     files: Vec<PathBuf>,
@@ -60,6 +61,7 @@ fn sample() -> Sample {
     let compile = Compile {
         family: Family::Gcc,
         language: Language::C,
+        purpose: Purpose::Object,
         input: "/s/a.c".into(),
         arguments: vec!["-c".into(), "/s/a.c".into(), "-I/i".into()],
         key_arguments: vec!["-c".into(), "/s/a.c".into(), "-I/i".into()],
@@ -68,8 +70,10 @@ fn sample() -> Sample {
         cwd_matters: false,
         color_is_explicit: false,
         depfile: None,
-        outputs: vec![Output { kind: SectionKind::Object, path: "a.o".into(), required: true }],
+        outputs: vec![object()],
         named_inputs: Vec::new(),
+        native: Vec::new(),
+        times_matter: false,
     };
     Sample {
         namespace: String::new(),
@@ -84,10 +88,15 @@ fn sample() -> Sample {
         ignore_headers: Vec::new(),
         source: [2; 32],
         named: Vec::new(),
+        native: None,
         variables: vec![("PWD".into(), "/here".into())],
         text: [3; 32],
         files: vec!["/s/a.c".into()],
     }
+}
+
+fn object() -> Output {
+    Output { kind: SectionKind::Object, name: "", path: "a.o".into(), required: true }
 }
 
 fn depfile() -> Depfile {
@@ -121,6 +130,7 @@ fn difference(one: &Sample, other: &Sample) -> u8 {
             },
             source: sample.source,
             named: &sample.named,
+            native: sample.native,
             variable: &variable,
         };
         let preprocessed = Preprocessed { text: &sample.text, files: &sample.files };
@@ -152,8 +162,12 @@ fn each_input_changes_its_keys_and_no_others() {
     check(PREPROCESSED, &base, |s| s.text = [9; 32]);
     let named = Input { path: "spec".into(), digest: [4; 32] };
     check(BOTH, &base, |s| s.named.push(named));
-    let dwarf = Output { kind: SectionKind::DwarfObject, path: "a.dwo".into(), required: true };
-    check(BOTH, &base, |s| s.compile.outputs.push(dwarf));
+    check(BOTH, &base, |s| s.native = Some([5; 32]));
+    check(BOTH, &base, |s| s.compile.purpose = Purpose::Assembly);
+    for (kind, name) in [(SectionKind::DwarfObject, ""), (SectionKind::Object, "named")] {
+        let output = Output { kind, name, path: "a.dwo".into(), required: true };
+        check(BOTH, &base, |s| s.compile.outputs = vec![output]);
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! passed T0. So whatever is written after the compiler began to read has mtime or ctime at or
 //! after T0, while sources that were just generated lie before it. Afterwards every input is
 //! looked at: if one is not older than T0, is no regular file, or the source is not what its
-//! digest said, nothing is stored.
+//! digest said, nothing is stored. Nor is it if a link or a directory on the way to one was
+//! replaced since T0 ([`ways`](super::ways)), or a part of the compiler.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -21,8 +22,10 @@ use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKin
 
 use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::shared::{self, Made};
-use super::{Job, Session, guarded, pass_on, precompiled, probed};
+use super::ways::Ways;
+use super::{ABSENT, Job, Session, guarded, once, pass_on, precompiled, probed, unlisted};
 use crate::absent::Group;
+use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{records_additions, records_trace, result_key};
@@ -48,6 +51,8 @@ enum Listing {
     Trace,
     /// A run of the preprocessor afterwards.
     Afterwards,
+    /// None is needed: the source includes nothing.
+    SourceAlone,
 }
 
 /// Runs the compiler, passes on what it says, and stores what it made. `None` if it did not start,
@@ -111,6 +116,7 @@ fn prepare(session: &Session<'_>, job: &Job) -> io::Result<(Listing, Vec<OsStrin
         arguments.push(exec::color_argument(job.compile.family).into());
     }
     let listing = match &job.compile.depfile {
+        _ if job.compile.language.is_read_alone() => Listing::SourceAlone,
         Some(depfile) if !depfile.omits_system_headers => Listing::Own(depfile.path.clone()),
         _ if records_additions(&job.compile) => Listing::Afterwards,
         Some(_) if records_trace(&job.compile) || !job.compile.trace_is_complete() => {
@@ -152,6 +158,7 @@ fn files_read(
         Reason::new(Counter::InternalError, format!("cannot read the list of inputs: {error}"))
     };
     let (listed, is_depfile) = match (listing, traced) {
+        (Listing::SourceAlone, _) => (Vec::new(), false),
         (Listing::Own(path), _) => (depfile::parse(&fs::read(path).map_err(cannot)?), true),
         (Listing::Injected(list), _) => (depfile::parse(&list.read().map_err(cannot)?), true),
         // A dependency file names the preincluded headers, the trace does not.
@@ -207,7 +214,8 @@ fn store(
         let text = format!("{} shows the time", job.compile.input.display());
         Reason::new(Counter::UnsupportedCodeDirective, text)
     })?;
-    let mut sections = capture::collect(&job.compile)?;
+    unlisted::check(session, job, &inputs.list, !ran.stderr.is_empty())?;
+    let mut sections = capture::collect(&job.compile, session.call.started_ns)?;
     for (kind, text) in [(SectionKind::Stdout, &ran.stdout), (SectionKind::Stderr, &ran.stderr)] {
         if !text.is_empty() {
             sections.push(Section::new(kind, &text[..]));
@@ -242,7 +250,10 @@ fn store(
         .iter()
         .map(|manifest| Entry::new(job.direct, RecordKind::Manifest, manifest_sections(manifest)));
     let mut entries: Vec<Entry<'_>> = manifest.collect();
-    entries.push(Entry::new(result, RecordKind::Result, sections));
+    let entry = Entry::new(result, RecordKind::Result, sections);
+    let precompiled = job.compile.precompiles().then(|| precompiled::remember(&entry, inputs.all_mentions));
+    entries.extend(precompiled.flatten());
+    entries.push(entry);
     // Source lines in messages show what the preprocessed text does not.
     if let Some(alias) = alias.filter(|_| !has_messages) {
         let section = Section::new(SectionKind::AliasKey, &result.as_bytes()[..]);
@@ -279,13 +290,18 @@ fn shows_place(
 /// The inputs of one run, as they were before it.
 pub(super) struct Inputs {
     pub(super) list: Vec<Input>,
+    /// What they mention that counts.
     pub(super) mentions: Mentions,
+    /// What they mention, whether it counts here or not, and those that do not count themselves.
+    all_mentions: Mentions,
     /// What each one mentions.
     mentioned: Vec<Mentions>,
     absent: Vec<Group>,
     mtimes_secs: Vec<i64>,
     /// Whether one had an absolute name below the root, which `list` has relative.
     has_names: bool,
+    /// A precompiled header of gcc stands where it may have been read.
+    pub(super) has_precompiled: bool,
 }
 
 impl Inputs {
@@ -295,36 +311,68 @@ impl Inputs {
         job: &Job,
         files: &[PathBuf],
     ) -> Result<Inputs, Reason> {
+        let times =
+            if job.compile.times_matter { Mentions::TIMESTAMP } else { Mentions::default() };
         let mut inputs = Inputs {
             list: Vec::new(),
-            mentions: job.mentions,
+            mentions: session.counted(job.mentions).union(times),
+            all_mentions: job.mentions,
             mentioned: Vec::new(),
             absent: Vec::new(),
             mtimes_secs: Vec::new(),
             has_names: false,
+            has_precompiled: false,
         };
-        for path in files {
+        // The trace names precompiled headers that were tried.
+        for path in files.iter().filter(|path| !precompiled::is_one(path)) {
             if *path == job.compile.input || session.counts(path) {
                 inputs.look_at(session, path)?;
             } else {
                 let is_named = |place: &Place| place.shared(path).is_some();
                 inputs.has_names |= job.place.as_ref().is_some_and(is_named);
+                if job.compile.precompiles() {
+                    inputs.add_mentions(session, look_before(session, path)?.mentions, false);
+                }
             }
         }
-        inputs.look_at_probed(session, job)?;
-        precompiled::check_source(&job.compile)?;
+        let call = session.call;
+        let contents = &job.toolchain.contents;
+        let search = SearchPath::of(&job.compile, call.compiler, contents, &session.store)
+            .map_err(|text| Reason::new(Counter::CompilerCheckFailed, text))?;
+        inputs.look_at_probed(session, job, &search)?;
+        inputs.look_at_precompiled(session, job, &search)?;
+        inputs.look_at_left_out(session, job)?;
         let source = inputs.list.iter().find(|input| input.path == job.compile.input);
         if source.is_none_or(|input| input.digest != job.source) {
             return Err(modified(&job.compile.input, "is not what it was"));
         }
-        for named in &job.named {
-            let now = look_before(session, &named.path)?;
-            if now.digest != named.digest {
-                return Err(modified(&named.path, "is not what it was"));
-            }
-        }
+        job.named.iter().try_for_each(|named| check_named(session, named))?;
+        inputs.check_ways(session, job)?;
         inputs.share_names(job.place.as_ref());
         Ok(inputs)
+    }
+
+    /// That the same paths led to the same files all the time, the compiler's too.
+    fn check_ways(&self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
+        let mut ways = Ways::since(session.call.started_ns);
+        let mut check = |path: &Path| match ways.changed(path) {
+            Ok(None) => Ok(()),
+            Ok(Some(part)) => Err(modified(&part, "was replaced during the compile")),
+            Err(error) => Err(modified(path, &error.to_string())),
+        };
+        for Input { path, digest } in self.list.iter().chain(&job.named) {
+            match path.parent() {
+                // To one that is not there the way leads as far as to its directory.
+                Some(directory) if *digest == ABSENT && directory.is_dir() => check(directory)?,
+                _ if *digest == ABSENT => {}
+                _ => check(path)?,
+            }
+        }
+        for path in job.toolchain.files() {
+            look_before(session, path)?;
+            check(path)?;
+        }
+        Ok(())
     }
 
     fn share_names(&mut self, place: Option<&Place>) {
@@ -342,13 +390,14 @@ impl Inputs {
     }
 
     /// What the compiler looked for, and the files that it only asked for.
-    fn look_at_probed(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
-        let call = session.call;
-        let identity = &job.toolchain.identity;
-        let search = SearchPath::of(&job.compile, call.compiler, identity, &session.store)
-            .map_err(|text| Reason::new(Counter::CompilerCheckFailed, text))?;
-        let probed =
-            probed::look(&job.compile, &search, (&self.list, &self.mentioned), call.started_ns)?;
+    fn look_at_probed(
+        &mut self,
+        session: &Session<'_>,
+        job: &Job,
+        search: &SearchPath,
+    ) -> Result<(), Reason> {
+        let read = (&self.list[..], &self.mentioned[..]);
+        let probed = probed::look(&job.compile, search, read, session.call.started_ns)?;
         for found in &probed.found {
             if self.list.iter().all(|input| input.path != *found) {
                 self.look_at(session, found)?;
@@ -356,25 +405,66 @@ impl Inputs {
         }
         // A macro of an argument may ask, too.
         if probed.has_unknown || job.mentions.any(Mentions::HAS_INCLUDE) {
-            self.mentions = self.mentions.union(Mentions::HAS_INCLUDE_OF_MACRO);
+            self.add_mentions(session, Mentions::HAS_INCLUDE_OF_MACRO, true);
         }
         self.absent = probed.absent;
         Ok(())
     }
 
+    /// clang lists what it has left out. What a precompiled header makes gcc leave out is not told
+    /// by any text.
+    fn look_at_left_out(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
+        if job.compile.family == Family::Gcc {
+            let known: Vec<&Path> = self.list.iter().map(|input| input.path.as_path()).collect();
+            for path in once::left_out(&job.compile, &known, self.has_precompiled) {
+                self.look_at(session, &path)?;
+            }
+        }
+        Ok(())
+    }
+
     fn look_at(&mut self, session: &Session<'_>, path: &Path) -> Result<(), Reason> {
         let seen = look_before(session, path)?;
-        precompiled::check(path)?;
         self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
-        self.mentions = self.mentions.union(session.counted(seen.mentions));
+        self.add_mentions(session, seen.mentions, true);
         self.mentioned.push(seen.mentions);
         self.mtimes_secs.push(seen.mtime_secs);
         Ok(())
     }
 
+    fn add_mentions(&mut self, session: &Session<'_>, mentions: Mentions, counts: bool) {
+        self.all_mentions = self.all_mentions.union(mentions);
+        if counts {
+            self.mentions = self.mentions.union(session.counted(mentions));
+        }
+    }
+
     /// What a manifest says of them, beside their digests.
     pub(super) fn state(&self, messages: u64, moment: Digest) -> State {
         State { messages, mentions: self.mentions, moment, absent: self.absent.clone() }
+    }
+
+    /// What gcc may have read in place of headers, of which it names nothing (see `precompiled`).
+    fn look_at_precompiled(
+        &mut self,
+        session: &Session<'_>,
+        job: &Job,
+        search: &SearchPath,
+    ) -> Result<(), Reason> {
+        if job.compile.family != Family::Gcc {
+            return Ok(());
+        }
+        let read = self.list.iter().map(|input| input.path.as_path());
+        for path in precompiled::found(&job.compile, search, read)? {
+            let seen = look_before(session, &path)?;
+            let mentions = precompiled::mentions(session, &path, &seen.digest)?;
+            self.has_precompiled = true;
+            self.add_mentions(session, mentions, true);
+            self.list.push(Input { path, digest: seen.digest });
+            self.mentioned.push(mentions);
+            self.mtimes_secs.push(seen.mtime_secs);
+        }
+        Ok(())
     }
 
     /// What the time macros showed; `None` if that is not known, midnight during the run included.
@@ -393,6 +483,18 @@ fn look_before(session: &Session<'_>, path: &Path) -> Result<crate::digest::Seen
         return Err(modified(path, "changed during the compile"));
     }
     Ok(seen)
+}
+
+/// Checks that a named file is what it was before the run, or is still not there.
+fn check_named(session: &Session<'_>, named: &Input) -> Result<(), Reason> {
+    let seen = session.look_if_there(&named.path);
+    match seen.map_err(|error| modified(&named.path, &error.to_string()))? {
+        Some(seen) if seen.changed_ns >= session.call.started_ns => {
+            Err(modified(&named.path, "changed during the compile"))
+        }
+        seen if seen.map_or(ABSENT, |seen| seen.digest) == named.digest => Ok(()),
+        _ => Err(modified(&named.path, "is not what it was")),
+    }
 }
 
 fn modified(path: &Path, what: &str) -> Reason {

@@ -265,6 +265,9 @@ impl Text {
         }
         let files = super::compile::each_once(job, files);
         let inputs = Inputs::look(session, job, &files).map_err(|reason| reason.text)?;
+        if inputs.has_precompiled {
+            return Err("the text is not what a precompiled header holds".to_owned());
+        }
         let text = text_digest(&ran.stdout, &inputs)?;
         let preprocessed = Preprocessed { text: &text, files: &files };
         let key = session.facts(job, |facts| preprocessed_key(facts, &preprocessed));

@@ -238,7 +238,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         if name.starts_with(b"/") {
-            return self.take_absolute(ask);
+            return self.take_absolute(ask, is_source);
         }
         let mut places: Vec<usize> = beside.into_iter().collect();
         places.extend(0..self.aside_count);
@@ -264,6 +264,9 @@ impl<'a> Walk<'a> {
                 }
             }
         }
+        if last.is_none() && is_source && self.compile.family == Family::Gcc {
+            last = self.only_precompiled(name, &absent)?;
+        }
         match last {
             // It stays true whatever else appears.
             Some(_) if is_question && !is_next => return Ok(()),
@@ -280,6 +283,21 @@ impl<'a> Walk<'a> {
             self.take_precompiled(name, rank, absent.into_iter().chain(last.map(|(at, _)| at)))?;
         }
         Ok(())
+    }
+
+    /// The place where a precompiled form stands without its header, and how many come before it.
+    fn only_precompiled(
+        &mut self,
+        name: &[u8],
+        places: &[usize],
+    ) -> Result<Option<(usize, usize)>, Reason> {
+        let name = [name, b".gch"].concat();
+        for (before, place) in places.iter().enumerate() {
+            if self.probe(*place, &name)?.is_some() {
+                return Ok(Some((*place, before)));
+            }
+        }
+        Ok(None)
     }
 
     /// A precompiled form of what the source includes would be read in its place.
@@ -299,7 +317,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A name that is looked for in one place only.
-    fn take_absolute(&mut self, ask: &Ask<'_>) -> Result<(), Reason> {
+    fn take_absolute(&mut self, ask: &Ask<'_>, is_source: bool) -> Result<(), Reason> {
         let root = self.place(Path::new("/"))?;
         let name = ask.name.iter().position(|byte| *byte != b'/').map(|start| &ask.name[start..]);
         let Some(name) = name else { return Ok(()) };
@@ -315,6 +333,9 @@ impl<'a> Walk<'a> {
             }
             None => {}
         }
+        if is_source && self.compile.family == Family::Gcc {
+            self.take_precompiled(name, usize::MAX, std::iter::once(root))?;
+        }
         Ok(())
     }
 
@@ -322,7 +343,7 @@ impl<'a> Walk<'a> {
     fn take_forced(&mut self) -> Result<(), Reason> {
         let compile = self.compile;
         let here = self.place(Path::new(""))?;
-        for words in split(compile.family, &compile.preprocess_arguments) {
+        for words in split(compile.family, &compile.arguments) {
             let first = words[0].as_bytes();
             let rest = [&b"-include"[..], b"-imacros"].iter().find_map(|o| first.strip_prefix(*o));
             let name = match rest {

@@ -1,0 +1,50 @@
+//! A small run of the randomised equivalence test, from fixed seeds, and that it can fail.
+
+use larder_tests::equivalence::{self, Kitchen, Tally};
+use larder_tests::larder_binary;
+
+use super::Sandbox;
+
+/// Few enough for a test run; `cargo xtask equivalence` makes 10,000 changes.
+const SEEDS: std::ops::Range<u64> = 1..7;
+const CHANGES: u64 = 8;
+
+#[test]
+fn random_changes_of_random_projects_leave_what_the_compiler_leaves() {
+    let mut tally = Tally::default();
+    let kitchen = Kitchen::new(larder_binary()).unwrap();
+    for seed in SEEDS {
+        let (of_seed, failure) = equivalence::run(&kitchen, seed, CHANGES).unwrap();
+        assert!(failure.is_none(), "{}", failure.unwrap());
+        tally.add(&of_seed);
+    }
+    let calls: u64 = tally.counted.values().sum();
+    assert!(tally.mutations >= 40, "{tally:?}");
+    assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
+}
+
+/// A stand-in for larder that passes every call on, and spoils objects of the second call: what the
+/// comparison must find, and make small.
+#[test]
+fn a_cache_that_gives_back_something_else_is_found() {
+    let sandbox = Sandbox::new();
+    let script = "#!/bin/sh\n\
+        if [ \"$1\" = stats ]; then exec @LARDER@ stats --json; fi\n\
+        \"$@\"; status=$?\n\
+        if [ -e \"$LARDER_DIR.seen\" ] && [ -f out/a.o ]; then echo >> out/a.o; fi\n\
+        : > \"$LARDER_DIR.seen\"\n\
+        exit $status\n";
+    let larder = larder_binary().display().to_string();
+    sandbox.write("bad", &script.replace("@LARDER@", &larder));
+    let bad = sandbox.path("bad");
+    let chmod = std::process::Command::new("chmod").arg("+x").arg(&bad).status().unwrap();
+    assert!(chmod.success());
+    let kitchen = Kitchen::new(&bad).unwrap();
+    let found = (1..20).find_map(|seed| {
+        let (_, failure) = equivalence::run(&kitchen, seed, 3).unwrap();
+        failure
+    });
+    let failure = found.expect("a spoilt object is found");
+    assert!(failure.wrong.iter().any(|wrong| wrong.contains(".o:")), "{failure}");
+    assert!(failure.script.steps.len() <= 2, "{failure}");
+}
