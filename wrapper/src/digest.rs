@@ -101,11 +101,6 @@ impl Mentions {
         Mentions(self.0 | other.0)
     }
 
-    /// What is mentioned beside `other`.
-    pub fn without(self, other: Mentions) -> Mentions {
-        Mentions(self.0 & !other.0)
-    }
-
     /// As a byte.
     pub fn bits(self) -> u8 {
         self.0
