@@ -412,6 +412,30 @@ fn a_question_that_an_argument_asks_is_never_answered_without_preprocessing() {
     }
 }
 
+/// As zstd does: the word is behind a macro, which another text uses.
+#[test]
+fn a_question_that_a_macro_stands_for_is_asked() {
+    for compiler in compilers() {
+        for definition in ["HAS __has_include", "HAS(x) __has_include(x)"] {
+            let sandbox = Sandbox::new();
+            let header = format!("#ifdef __has_include\n# define {definition}\n#endif\n");
+            sandbox.write("one/has.h", &header);
+            sandbox.write("two/x.h", "");
+            let asks = ASKS.replace("__has_include", "HAS");
+            sandbox.write("a.c", &format!("#include \"one/has.h\"\n{asks}{VALUE}"));
+            let call = ["-c", "a.c", "-Ione", "-Itwo"];
+            wait_a_tick();
+            sandbox.check_cached(compiler, &call);
+            sandbox.write("two/opt.h", "");
+            wait_a_tick();
+            assert_eq!(sandbox.check(compiler, &call), "miss", "{compiler} {definition}");
+            sandbox.check_cached(compiler, &call);
+            fs::remove_file(sandbox.path("two/opt.h")).unwrap();
+            assert_eq!(sandbox.check(compiler, &call), "direct", "{compiler} {definition}");
+        }
+    }
+}
+
 /// Objects that are written beside headers change the directory with each compile.
 #[test]
 fn a_build_within_the_sources_stays_at_hits() {

@@ -108,6 +108,29 @@ fn a_precompiled_header_alone_is_shadowed_like_a_header() {
     assert_eq!(sandbox.check("gcc", &call), "direct");
 }
 
+/// The text that defines the macro is gone when the macro is used.
+#[test]
+fn a_question_by_a_macro_of_a_precompiled_header_is_never_answered_directly() {
+    if !has("gcc") {
+        return;
+    }
+    for definition in ["HAS __has_include", "HAS(x) __has_include(x) || 0"] {
+        let sandbox = Sandbox::new();
+        let asks = "#if HAS(<opt.h>)\n#define VALUE 2\n#else\n#define VALUE 1\n#endif\n";
+        sandbox.write("a.c", &format!("#include \"h.h\"\n{asks}{VALUE}"));
+        fs::create_dir(sandbox.path("one")).unwrap();
+        precompile(&sandbox, "h.h.gch", &format!("#define {definition}\n"));
+        let call = ["-O1", "-c", "a.c", "-Ione"];
+        assert_eq!(sandbox.check("gcc", &call), "miss", "{definition}");
+        sandbox.write("one/opt.h", "");
+        wait_a_tick();
+        assert_ne!(sandbox.check("gcc", &call), "direct", "{definition}");
+        fs::remove_file(sandbox.path("one/opt.h")).unwrap();
+        wait_a_tick();
+        assert_ne!(sandbox.check("gcc", &call), "direct", "{definition}");
+    }
+}
+
 #[test]
 fn a_precompiled_header_that_appears_is_seen_wherever_its_header_is() {
     if !has("gcc") {

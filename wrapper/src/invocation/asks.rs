@@ -6,7 +6,10 @@
 //! 2. Blanks, comments and line breaks behind a backslash may stand between their words.
 //! 3. A name that a macro gives is not known. Of such an `#include` the files that were read tell;
 //!    of such a `__has_include` nothing does. (The definition of a macro of that name is none.)
+//! 4. A macro that stands for `__has_include` and nothing else ([`Alias`]) asks as that word does,
+//!    in any text, once it is known.
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 
 const WORD: &[u8] = b"__has_include";
@@ -23,10 +26,19 @@ pub(super) struct Ask<'a> {
     pub(super) name: &'a [u8],
 }
 
+/// A macro that stands for `__has_include`, or for its relative with `next`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Alias {
+    name: Vec<u8>,
+    is_next: bool,
+}
+
 /// What a text asks for.
 #[derive(Debug, Default)]
 pub(super) struct Asks<'a> {
     pub(super) named: Vec<Ask<'a>>,
+    /// Macros that the text defines, by which it and others may ask.
+    pub(super) aliases: Vec<Alias>,
     /// An `#include` has a name from a macro.
     pub(super) includes_by_macro: bool,
     /// A `__has_include` has one.
@@ -34,26 +46,47 @@ pub(super) struct Asks<'a> {
 }
 
 impl<'a> Asks<'a> {
-    /// Those of `text`, which may have questions only if it `mentions` them.
-    pub(super) fn of(text: &'a [u8], mentions: bool) -> Asks<'a> {
+    /// Those of `text`, which may have questions only if it `mentions` them or may use `aliases`.
+    pub(super) fn of(text: &'a [u8], mentions: bool, aliases: &BTreeSet<Alias>) -> Asks<'a> {
         let mut asks = Asks::default();
         for (start, more) in [(b'#', &b""[..]), (b'%', b":"), (b'?', b"?=")] {
             for at in places(text, start) {
                 let Some(rest) = text[at + 1..].strip_prefix(more) else { continue };
-                asks.take_directive(skip_blanks(rest));
-                if mentions {
-                    asks.take_questions(&text[at..]);
+                let directive = skip_blanks(rest);
+                asks.take_directive(directive);
+                if mentions || !aliases.is_empty() {
+                    let line = &directive[..directive_bytes(directive)];
+                    asks.take_questions(line, mentions, aliases);
                 }
             }
         }
         asks
     }
 
-    /// Those of the directive that `text` begins with.
-    fn take_questions(&mut self, text: &'a [u8]) {
-        let line = &text[..directive_bytes(text)];
-        let found = line.windows(WORD.len()).enumerate().filter(|(_, word)| *word == WORD);
-        found.for_each(|(at, _)| self.take_question(&line[..at], &text[at..]));
+    /// Those of a directive, which begins with its name.
+    fn take_questions(&mut self, line: &'a [u8], mentions: bool, aliases: &BTreeSet<Alias>) {
+        let own = mentions.then_some((WORD, false));
+        let others = aliases.iter().map(|alias| (alias.name.as_slice(), alias.is_next));
+        for (word, is_next) in own.into_iter().chain(others) {
+            let found = line.windows(word.len()).enumerate().filter(|(_, found)| *found == word);
+            for (at, _) in found {
+                let (before, rest) = (&line[..at], &line[at + word.len()..]);
+                if before.last().is_some_and(|byte| is_of_name(*byte)) {
+                    continue;
+                }
+                if word == WORD {
+                    let (is_next, rest) = match rest.strip_prefix(b"_next") {
+                        Some(rest) => (true, rest),
+                        None => (false, rest),
+                    };
+                    // What it was called at first.
+                    let rest = rest.strip_prefix(b"__").unwrap_or(rest);
+                    self.take_question(before, rest, is_next);
+                } else {
+                    self.take_question(before, rest, is_next);
+                }
+            }
+        }
     }
 
     fn take_directive(&mut self, rest: &'a [u8]) {
@@ -74,31 +107,66 @@ impl<'a> Asks<'a> {
         }
     }
 
-    fn take_question(&mut self, before: &[u8], rest: &'a [u8]) {
-        let Some(rest) = rest.strip_prefix(WORD) else { return };
-        let (is_next, rest) = match rest.strip_prefix(b"_next") {
-            Some(rest) => (true, rest),
-            None => (false, rest),
-        };
-        // What it was called at first.
-        let rest = rest.strip_prefix(b"__").unwrap_or(rest);
-        let after = skip_blanks(rest);
+    /// What stands between `before` and `rest` in a directive asks, perhaps.
+    fn take_question(&mut self, before: &[u8], rest: &'a [u8], is_next: bool) {
         let is_word_end = rest.first().is_none_or(|byte| !is_of_name(*byte));
-        let Some(inner) = after.strip_prefix(b"(") else {
-            // It may be another macro's value.
-            self.questions_by_macro |= is_word_end && !is_asked_for(before) && defines(before);
-            return;
-        };
         if !is_word_end || is_asked_for(before) {
             return;
         }
-        match literal(skip_blanks(inner)) {
-            Some((is_quoted, name)) => {
-                self.named.push(Ask { is_quoted, is_question: true, is_next, name });
+        let after = skip_blanks(rest);
+        let defined = defined_macro(before);
+        let Some(inner) = after.strip_prefix(b"(") else {
+            match defined {
+                Some((name, Some(b""))) if is_end(after) => self.add_alias(name, is_next),
+                // It may be a part of another macro's value.
+                Some(_) => self.questions_by_macro = true,
+                None => {}
             }
-            None => self.questions_by_macro |= is_code(skip_blanks(inner)),
+            return;
+        };
+        let inner = skip_blanks(inner);
+        if let Some((is_quoted, name)) = literal(inner) {
+            self.named.push(Ask { is_quoted, is_question: true, is_next, name });
+        } else if let Some((name, Some(parameter))) = defined
+            && let Some(rest) = inner.strip_prefix(parameter)
+            && let Some(rest) = skip_blanks(rest).strip_prefix(b")")
+            && !parameter.is_empty()
+            && is_end(skip_blanks(rest))
+        {
+            self.add_alias(name, is_next);
+        } else if defined.is_some() || is_code(inner) {
+            self.questions_by_macro = true;
         }
     }
+
+    fn add_alias(&mut self, name: &[u8], is_next: bool) {
+        self.aliases.push(Alias { name: name.to_vec(), is_next });
+    }
+}
+
+/// The macro that a directive defines, if it has got as far as its value: its name, and its only
+/// parameter, empty without one. `None` for the latter if there is anything else.
+fn defined_macro(directive: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    let rest = directive.strip_prefix(b"define")?;
+    let rest = skip_blanks(rest);
+    let (name, rest) = name(rest);
+    let Some(list) = rest.strip_prefix(b"(") else {
+        return Some((name, skip_blanks(rest).is_empty().then_some(b"")));
+    };
+    let (parameter, rest) = self::name(skip_blanks(list));
+    let end = skip_blanks(rest).strip_prefix(b")").filter(|_| !parameter.is_empty());
+    let is_value = end.is_some_and(|end| skip_blanks(end).is_empty());
+    Some((name, is_value.then_some(parameter)))
+}
+
+/// The name that a text begins with, perhaps empty, and the rest.
+fn name(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().take_while(|byte| is_of_name(**byte)).count())
+}
+
+/// Whether nothing more stands in the line but a comment.
+fn is_end(rest: &[u8]) -> bool {
+    rest.is_empty() || rest.starts_with(b"\n") || rest.starts_with(b"//")
 }
 
 /// Up to the end of a directive: neither a broken line nor a comment ends it.
@@ -138,11 +206,6 @@ fn is_asked_for(before: &[u8]) -> bool {
     let before = before.strip_suffix(b"(").unwrap_or(before).trim_ascii_end();
     let words: [&[u8]; 5] = [b"ifdef", b"ifndef", b"define", b"defined", b"undef"];
     words.iter().any(|word| before.ends_with(word))
-}
-
-/// Whether a directive defines a macro.
-fn defines(directive: &[u8]) -> bool {
-    directive.windows(6).any(|word| word == b"define")
 }
 
 /// Whether a name may stand here, where none is written: not behind a word in a sentence.
@@ -187,7 +250,7 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<String> {
-        let asks = Asks::of(text.as_bytes(), true);
+        let asks = Asks::of(text.as_bytes(), true, &BTreeSet::new());
         assert!(!asks.includes_by_macro && !asks.questions_by_macro, "{text}");
         let show = |ask: &Ask<'_>| {
             let kind = if ask.is_question { "?" } else { "" };
@@ -237,18 +300,52 @@ mod tests {
     }
 
     #[test]
+    fn a_macro_that_stands_for_the_question_asks_it() {
+        let aliases = |text: &str, known: &BTreeSet<Alias>| {
+            let asks = Asks::of(text.as_bytes(), true, known);
+            assert!(!asks.questions_by_macro && asks.named.is_empty(), "{text}");
+            asks.aliases.into_iter().collect::<BTreeSet<_>>()
+        };
+        let alias = |name: &str, is_next| Alias { name: name.as_bytes().to_vec(), is_next };
+        for text in [
+            "#define HAS __has_include\n",
+            "#define HAS __has_include// x",
+            "# /**/ define HAS \\\n __has_include__ /* x */\n",
+            "#define HAS(x) __has_include(x)",
+            "#define HAS( x ) __has_include ( x ) // y\n",
+        ] {
+            assert_eq!(aliases(text, &BTreeSet::new()), [alias("HAS", false)].into(), "{text}");
+        }
+        let known = aliases("#define HAS __has_include_next", &BTreeSet::new());
+        assert_eq!(known, [alias("HAS", true)].into());
+        assert_eq!(aliases("#define IS(x) HAS(x)\n", &known), [alias("IS", true)].into());
+        assert_eq!(aliases("#ifdef HAS\n#define HAS(x) 0\n#if MY_HAS(<a>)", &known), [].into());
+        let text = "#if defined HAS && HAS(<a.h>)\n#define B HAS ( \"b.h\" )\n";
+        let asks = Asks::of(text.as_bytes(), false, &known);
+        let named: Vec<_> = asks.named.iter().map(|ask| (ask.name, ask.is_next)).collect();
+        assert_eq!(named, [(&b"a.h"[..], true), (b"b.h", true)]);
+        assert!(asks.named.iter().all(|ask| ask.is_question) && !asks.questions_by_macro);
+        for text in ["#if HAS(NAME)", "#define A(x) HAS(x) + 1", "#define A HAS + 1"] {
+            assert!(Asks::of(text.as_bytes(), false, &known).questions_by_macro, "{text}");
+        }
+    }
+
+    #[test]
     fn names_from_macros_are_told() {
         for text in ["#include NAME", "#include NAME(x)", "# include_next\tX"] {
-            assert!(Asks::of(text.as_bytes(), true).includes_by_macro, "{text}");
+            assert!(Asks::of(text.as_bytes(), true, &BTreeSet::new()).includes_by_macro, "{text}");
         }
         for text in [
             "#if __has_include(NAME)",
-            "#define HAS(x) __has_include(x)",
-            "#define HAS __has_include\n",
-            "#define HAS \\\n __has_include\n",
+            "#define HAS(x) !__has_include(x)",
+            "#define HAS(x, y) __has_include(x)",
+            "#define HAS(x) __has_include(y)",
+            "#define HAS(x) __has_include(x) && 1",
+            "#define HAS defined X && __has_include\n",
+            "#define HAS(x) __has_include\n",
             "#if 0 /* a\n b */ || \\\n /* c\n */ __has_include(X)",
         ] {
-            let asks = Asks::of(text.as_bytes(), true);
+            let asks = Asks::of(text.as_bytes(), true, &BTreeSet::new());
             assert!(asks.questions_by_macro && !asks.includes_by_macro, "{text}");
         }
     }

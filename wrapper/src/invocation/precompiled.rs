@@ -106,8 +106,6 @@ pub(super) fn mentions(
 pub(super) fn remember(result: &Entry<'_>, mentions: Mentions) -> Option<Entry<'static>> {
     let made = result.sections.iter().find(|s| s.kind == SectionKind::PrecompiledHeader)?;
     let key = precompiled_key(blake3::hash(&made.data).as_bytes());
-    // What was asked then was answered then.
-    let mentions = mentions.without(Mentions::HAS_INCLUDE_OF_MACRO);
     let section = Section::new(SectionKind::Data, vec![mentions.bits()]);
     Some(Entry::new(key, RecordKind::Blob, vec![section]))
 }

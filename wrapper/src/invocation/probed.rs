@@ -28,7 +28,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::asks::{Ask, Asks};
+use super::asks::{Alias, Ask, Asks};
 use crate::absent::Group;
 use crate::compiler::{Compile, Family, split};
 use crate::digest::Mentions;
@@ -66,10 +66,15 @@ pub(super) fn look(
     let mut walk = Walk::new(compile, search, started_ns)?;
     let mut probed = Probed::default();
     let mut macro_places = BTreeSet::new();
-    for (input, mentions) in inputs.iter().zip(mentions) {
+    let texts = inputs.iter().map(|Input { path, .. }| {
+        fs::read(path).map_err(|error| modified(path, &error))
+    });
+    let texts: Vec<Vec<u8>> = texts.collect::<Result<_, _>>()?;
+    let (asked, aliases) = ask_all(&texts, mentions);
+    // A macro of a precompiled header may ask in any text.
+    probed.has_unknown = compile.precompiles() && !aliases.is_empty();
+    for (input, asks) in inputs.iter().zip(&asked) {
         let path = input.path.as_path();
-        let text = fs::read(path).map_err(|error| modified(path, &error))?;
-        let asks = Asks::of(&text, mentions.any(Mentions::HAS_INCLUDE));
         probed.has_unknown |= asks.questions_by_macro;
         let place = walk.place(path.parent().unwrap_or(Path::new("")))?;
         if asks.includes_by_macro {
@@ -91,6 +96,27 @@ pub(super) fn look(
     probed.found = walk.found.iter().cloned().collect();
     probed.absent = walk.groups()?;
     Ok(probed)
+}
+
+/// What each text asks for, and the macros by which they do; for both, all texts count together.
+fn ask_all<'a>(
+    texts: &'a [Vec<u8>],
+    mentions: &[Mentions],
+) -> (Vec<Asks<'a>>, BTreeSet<Alias>) {
+    let mut aliases = BTreeSet::new();
+    loop {
+        let each = texts.iter().zip(mentions);
+        let of = |(text, mentions): (&'a Vec<u8>, &Mentions)| {
+            Asks::of(text, mentions.any(Mentions::HAS_INCLUDE), &aliases)
+        };
+        let asked: Vec<Asks<'_>> = each.map(of).collect();
+        let found = asked.iter().flat_map(|asks| asks.aliases.iter().cloned());
+        let all: BTreeSet<Alias> = aliases.iter().cloned().chain(found).collect();
+        if all.len() == aliases.len() {
+            return (asked, aliases);
+        }
+        aliases = all;
+    }
 }
 
 /// A directory in which names are looked for.
