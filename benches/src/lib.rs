@@ -5,6 +5,7 @@ pub mod entries;
 pub mod loop_disk;
 pub mod powercut;
 pub mod process;
+pub mod projects;
 pub mod seeks;
 pub mod soak;
 pub mod storm;

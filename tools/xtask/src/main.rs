@@ -12,6 +12,7 @@ mod equivalence;
 mod fuzz;
 mod nightly;
 mod process;
+mod projects;
 mod sanitize;
 mod seeks;
 mod soak;
@@ -87,12 +88,18 @@ fn main() -> ExitCode {
             "powercut" => below_target("powercut", rest),
             "traces" => bench("traces", rest),
             "soak" => soak::run(rest),
+            "projects" => projects::run(rest),
             "seeks" => seeks::run(rest),
             "help" | "--help" | "-h" => {
-                print!("{USAGE}{}", soak::USAGE);
+                print!("{USAGE}{}{}", soak::USAGE, projects::USAGE);
                 Ok(true)
             }
-            other => Err(format!("there is no command `{other}`\n\n{USAGE}{}", soak::USAGE).into()),
+            other => Err(format!(
+                "there is no command `{other}`\n\n{USAGE}{}",
+                soak::USAGE,
+                projects::USAGE
+            )
+            .into()),
         },
         None => Err(format!("a command is missing\n\n{USAGE}").into()),
     };

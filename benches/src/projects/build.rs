@@ -1,0 +1,148 @@
+//! One build of one project, by compilers that stand behind links.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use super::catalogue::Project;
+use crate::powercut::volume::find;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Names of compilers that a build may call.
+const COMPILERS: [&str; 6] = ["cc", "c++", "gcc", "g++", "clang", "clang++"];
+
+/// Seconds since 1970 that builds show in place of the time.
+const EPOCH: &str = "1700000000";
+
+/// Where everything of one project stands.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its sources, which stay as they are.
+    pub sources: PathBuf,
+    /// The tree in which it is built.
+    pub tree: PathBuf,
+    /// The folder of links named like compilers.
+    pub links: PathBuf,
+}
+
+/// Who answers to the compilers' names.
+#[derive(Clone, Debug)]
+pub enum Behind {
+    /// The compilers.
+    Themselves,
+    /// A cache: its program, its store, and variables.
+    Cache(PathBuf, PathBuf, Vec<(String, String)>),
+}
+
+/// What a build took.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Cost {
+    /// Seconds until it was done.
+    pub wall_secs: f64,
+    /// Seconds of processors, of all processes.
+    pub cpu_secs: f64,
+}
+
+/// Builds afresh; `change` is done to the tree first. Times are those of the build command alone.
+///
+/// # Errors
+/// If a command fails.
+pub fn build(
+    project: &Project,
+    place: &Place,
+    behind: &Behind,
+    change: impl FnOnce(&Path) -> Outcome<()>,
+) -> Outcome<Cost> {
+    if place.tree.exists() {
+        fs::remove_dir_all(&place.tree)?;
+    }
+    fs::create_dir_all(place.tree.parent().ok_or("a tree has a folder")?)?;
+    let mut copy = Command::new("cp");
+    run(copy.arg("-a").arg(&place.sources).arg(&place.tree))?;
+    if let Some((name, text)) = project.extra {
+        fs::write(place.tree.join(name), text)?;
+    }
+    change(&place.tree)?;
+    set_links(place, behind)?;
+    for command in project.configure {
+        run(&mut prepared(project, place, behind, command))?;
+    }
+    let (begun, cpu_before) = (Instant::now(), cpu_secs_of_children()?);
+    run(&mut prepared(project, place, behind, project.build))?;
+    let wall_secs = begun.elapsed().as_secs_f64();
+    Ok(Cost { wall_secs, cpu_secs: cpu_secs_of_children()? - cpu_before })
+}
+
+fn set_links(place: &Place, behind: &Behind) -> Outcome<()> {
+    if place.links.exists() {
+        fs::remove_dir_all(&place.links)?;
+    }
+    fs::create_dir_all(&place.links)?;
+    for name in COMPILERS {
+        let Some(compiler) = find(name) else { continue };
+        let target = match behind {
+            Behind::Themselves => compiler,
+            Behind::Cache(program, ..) => program.clone(),
+        };
+        symlink(target, place.links.join(name))?;
+    }
+    Ok(())
+}
+
+fn prepared(project: &Project, place: &Place, behind: &Behind, words: &[&str]) -> Command {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).current_dir(&place.tree).stdin(Stdio::null());
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", place.links.display()));
+    command.env("SOURCE_DATE_EPOCH", EPOCH).env("LC_ALL", "C");
+    command.envs(project.environment.iter().copied());
+    if let Behind::Cache(_, store, variables) = behind {
+        command.env("LARDER_DIR", store).env("CCACHE_DIR", store).env("LARDER_CONFIG", "/dev/null");
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+    }
+    command
+}
+
+/// Runs a program; a failure is an error with the end of what it said.
+pub fn run(command: &mut Command) -> Outcome<()> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let end = text.lines().rev().take(20).collect::<Vec<_>>();
+    let end = end.into_iter().rev().collect::<Vec<_>>().join("\n");
+    Err(format!("{command:?} ended with {}\n{end}", output.status).into())
+}
+
+/// Processor time of all processes that were waited for. The kernel counts it in hundredths of a
+/// second for whoever reads this file.
+fn cpu_secs_of_children() -> Outcome<f64> {
+    let text = fs::read_to_string("/proc/self/stat")?;
+    // What stands before may hold blanks; then come the state and twelve numbers.
+    let (_, rest) = text.rsplit_once(')').ok_or("the kernel tells this process's name")?;
+    let ticks: Vec<f64> = rest.split_whitespace().skip(13).take(2).flat_map(str::parse).collect();
+    match ticks[..] {
+        [user, system] => Ok((user + system) / 100.0),
+        _ => Err("the kernel tells the times of children".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_take_processor_time() {
+        let before = cpu_secs_of_children().unwrap();
+        let count = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
+        run(Command::new("sh").args(["-c", count])).unwrap();
+        assert!(cpu_secs_of_children().unwrap() > before);
+        let failed = run(Command::new("sh").args(["-c", "echo why; false"])).unwrap_err();
+        assert!(failed.to_string().ends_with("why"));
+    }
+}

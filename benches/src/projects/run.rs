@@ -1,0 +1,253 @@
+//! One project: reference builds, then a cache's cold, warm, changed and second build.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::build::{Behind, Cost, Place, build};
+use super::catalogue::Project;
+use super::compare::{Tree, differences, stable, tree};
+use super::settings::Settings;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Counters of larder that are shown.
+const COUNTERS: [&str; 3] = ["direct_cache_hit", "preprocessed_cache_hit", "cache_miss"];
+
+/// What one build through larder came to.
+#[derive(Clone, Debug, Default)]
+pub struct Built {
+    /// Which one.
+    pub name: &'static str,
+    /// What it took.
+    pub cost: Cost,
+    /// Direct hits, hits by preprocessed text, misses.
+    pub counts: [u64; 3],
+    /// Files that were compared.
+    pub compared: usize,
+    /// Files that were other than without a cache, or lost, or too many.
+    pub different: Vec<PathBuf>,
+}
+
+/// What one project came to.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub what: String,
+    /// A build without a cache.
+    pub plain: Cost,
+    /// Builds through larder.
+    pub built: Vec<Built>,
+    /// The other cache's cold and warm build.
+    pub against: Option<[Cost; 2]>,
+}
+
+/// Runs all builds of a project in a folder.
+///
+/// # Errors
+/// If a build fails.
+pub fn run(project: &Project, sources: &Path, settings: &Settings) -> Outcome<Report> {
+    let folder = settings.directory.join(project.name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let folder = folder.canonicalize()?;
+    let place = |tree: &str| Place {
+        sources: sources.to_path_buf(),
+        tree: folder.join(tree),
+        links: folder.join("bin"),
+    };
+    let (here, there) = (place("tree"), place("second/tree"));
+    let base = vec![("LARDER_BASE_DIRS".to_owned(), folder.display().to_string())];
+    let larder = settings.larder.canonicalize()?;
+    let larder = Behind::Cache(larder, folder.join("store"), base);
+    let mut stage = Stage { project, settings, folder: &folder, larder, built: Vec::new() };
+    let (plain, reference) = stage.reference("without a cache", &here, false)?;
+    stage.through("cold", &here, false, &reference)?;
+    stage.through("warm", &here, false, &reference)?;
+    let (_, changed) = stage.reference("changed, without a cache", &here, true)?;
+    stage.through("changed", &here, true, &changed)?;
+    stage.through("changed, warm", &here, true, &changed)?;
+    let (_, second) = stage.reference("second checkout, without a cache", &there, false)?;
+    stage.through("second checkout", &there, false, &second)?;
+    let against = stage.against(&here)?;
+    let built = stage.built;
+    let report = Report {
+        name: project.name.to_owned(),
+        what: project.what.to_owned(),
+        plain,
+        built,
+        against,
+    };
+    fs::remove_dir_all(&folder)?;
+    Ok(report)
+}
+
+/// What two builds without a cache made alike, and all that one of them made.
+struct Reference {
+    stable: Tree,
+    any: Tree,
+}
+
+struct Stage<'a> {
+    project: &'a Project,
+    settings: &'a Settings,
+    folder: &'a Path,
+    larder: Behind,
+    built: Vec<Built>,
+}
+
+impl Stage<'_> {
+    fn say(&self, name: &str) {
+        eprintln!("{}: {name}", self.project.name);
+    }
+
+    fn build(&self, place: &Place, behind: &Behind, changed: bool) -> Outcome<Cost> {
+        build(self.project, place, behind, |tree| {
+            if changed { change(&tree.join(self.project.changed)) } else { Ok(()) }
+        })
+    }
+
+    fn reference(&self, name: &str, place: &Place, changed: bool) -> Outcome<(Cost, Reference)> {
+        self.say(name);
+        self.build(place, &Behind::Themselves, changed)?;
+        let first = tree(&place.tree)?;
+        let cost = self.build(place, &Behind::Themselves, changed)?;
+        let mut any = tree(&place.tree)?;
+        let stable = stable(&first, &any);
+        any.extend(first);
+        Ok((cost, Reference { stable, any }))
+    }
+
+    fn through(
+        &mut self,
+        name: &'static str,
+        place: &Place,
+        changed: bool,
+        reference: &Reference,
+    ) -> Outcome<()> {
+        self.say(name);
+        let before = self.counts()?;
+        let cost = self.build(place, &self.larder, changed)?;
+        let after = self.counts()?;
+        let mut counts = [0; 3];
+        for (count, (after, before)) in counts.iter_mut().zip(after.iter().zip(before)) {
+            *count = after - before;
+        }
+        let found = tree(&place.tree)?;
+        let different = differences(&reference.stable, &reference.any, &found);
+        for path in different.iter().take(10) {
+            eprintln!("{}: {name}: {} is another one", self.project.name, path.display());
+        }
+        let compared = reference.stable.len();
+        self.built.push(Built { name, cost, counts, compared, different });
+        Ok(())
+    }
+
+    fn counts(&self) -> Outcome<[u64; 3]> {
+        let Behind::Cache(program, store, _) = &self.larder else { return Ok([0; 3]) };
+        let mut command = Command::new(program);
+        command.args(["stats", "--json"]).env("LARDER_DIR", store);
+        let output = command.env("LARDER_CONFIG", "/dev/null").output()?;
+        let text = String::from_utf8(output.stdout)?;
+        Ok(COUNTERS.map(|name| number(&text, name).unwrap_or(0)))
+    }
+
+    /// The other cache, cold and warm.
+    fn against(&self, place: &Place) -> Outcome<Option<[Cost; 2]>> {
+        let Some(program) = &self.settings.against else { return Ok(None) };
+        let store = self.folder.join("against");
+        let behind = Behind::Cache(program.canonicalize()?, store, Vec::new());
+        self.say("another cache, cold and warm");
+        let cold = self.build(place, &behind, false)?;
+        Ok(Some([cold, self.build(place, &behind, false)?]))
+    }
+}
+
+/// Adds a declaration to a header.
+fn change(header: &Path) -> Outcome<()> {
+    let mut file = fs::OpenOptions::new().append(true).open(header)?;
+    Ok(file.write_all(b"\nextern int a_declaration_that_is_new;\n")?)
+}
+
+/// The number behind a name in JSON.
+fn number(json: &str, name: &str) -> Option<u64> {
+    let (_, rest) = json.split_once(&format!("\"{name}\""))?;
+    let digits = rest.trim_start_matches([':', ' ']);
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok()
+}
+
+impl Report {
+    /// Whether all files were the same, and hits came where they must.
+    pub fn is_good(&self) -> bool {
+        let warm = |name: &str| self.built.iter().any(|b| b.name == name && b.counts[0] > 0);
+        self.built.iter().all(|built| built.different.is_empty())
+            && warm("warm")
+            && warm("changed, warm")
+    }
+
+    /// A table.
+    pub fn text(&self) -> String {
+        let mut text = format!("### {} ({})\n\n", self.name, self.what);
+        text += "| build | wall s | CPU s | hits | by text | misses | files | different |\n";
+        text += "|---|---|---|---|---|---|---|---|\n";
+        let cost = |cost: &Cost| format!("{:.2} | {:.2}", cost.wall_secs, cost.cpu_secs);
+        text += &format!("| without a cache | {} | | | | | |\n", cost(&self.plain));
+        for built in &self.built {
+            let [direct, by_text, misses] = built.counts;
+            text += &format!(
+                "| {} | {} | {direct} | {by_text} | {misses} | {} | {} |\n",
+                built.name,
+                cost(&built.cost),
+                built.compared,
+                built.different.len()
+            );
+        }
+        for (name, other) in ["cold", "warm"].iter().zip(self.against.iter().flatten()) {
+            text += &format!("| the other cache, {name} | {} | | | | | |\n", cost(other));
+        }
+        text + "\n"
+    }
+
+    /// One JSON object in a line.
+    pub fn json(&self) -> String {
+        let cost = |cost: &Cost| {
+            format!("\"wall_secs\":{:.3},\"cpu_secs\":{:.2}", cost.wall_secs, cost.cpu_secs)
+        };
+        let built = self.built.iter().map(|built| {
+            let [direct, by_text, misses] = built.counts;
+            let counts = format!(
+                "\"direct_hits\":{direct},\"preprocessed_hits\":{by_text},\"misses\":{misses}"
+            );
+            let files =
+                format!("\"compared\":{},\"different\":{}", built.compared, built.different.len());
+            format!("{{\"build\":\"{}\",{},{counts},{files}}}", built.name, cost(&built.cost))
+        });
+        let against = self.against.iter().flatten().map(|other| format!("{{{}}}", cost(other)));
+        format!(
+            "{{\"project\":\"{}\",\"plain\":{{{}}},\"builds\":[{}],\"against\":[{}]}}\n",
+            self.name,
+            cost(&self.plain),
+            built.collect::<Vec<_>>().join(","),
+            against.collect::<Vec<_>>().join(",")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_in_json() {
+        let json = "{\"cache_miss\": 12, \"direct_cache_hit\":3}";
+        assert_eq!(number(json, "cache_miss"), Some(12));
+        assert_eq!(number(json, "direct_cache_hit"), Some(3));
+        assert_eq!(number(json, "preprocessed_cache_hit"), None);
+    }
+}

@@ -1,0 +1,29 @@
+//! `cargo xtask projects`: known projects, built with and without caches.
+
+use crate::below_target;
+use crate::process::{self, Outcome};
+use crate::workspace;
+
+/// What the list of commands says of it.
+pub const USAGE: &str = "  \
+  projects [OPTION...]       build redis, fmt, leveldb, xz, pixman and zlib without a cache and
+                             through larder (cold, warm, changed, in a second checkout), and
+                             compare every file; what is missing is downloaded with apt-get
+                               --only LIST --against PROGRAM --sources DIR
+                               --json            print one JSON object for each project
+                               --help            the other options
+";
+
+/// Builds the wrapper, if none is named, and runs the projects; whether all files were the same.
+pub fn run(arguments: &[String]) -> Outcome<bool> {
+    let has = |word: &str| arguments.iter().any(|argument| argument == word);
+    let mut words = arguments.to_vec();
+    if !has("--larder") && !has("--help") && !has("-h") {
+        let mut cargo = workspace::cargo();
+        cargo.args(["build", "--release", "--quiet", "--package", "larder", "--bin", "larder"]);
+        process::run(&mut cargo)?;
+        let program = workspace::target_dir()?.join("release/larder");
+        words.extend(["--larder".to_string(), program.to_string_lossy().into_owned()]);
+    }
+    below_target("projects", &words)
+}
