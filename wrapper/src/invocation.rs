@@ -371,11 +371,21 @@ impl Session<'_> {
     }
 
     fn named(&self, compile: &Compile) -> Result<Vec<Input>, Reason> {
-        let look = |path: &PathBuf| match self.look_if_there(path) {
-            Ok(seen) => Ok(Input { path: path.clone(), digest: seen.map_or(ABSENT, |s| s.digest) }),
-            Err(error) => {
-                let text = format!("cannot read {}: {error}", path.display());
-                Err(Reason::new(Counter::ErrorHashingExtraFile, text))
+        let extra = &self.call.config.extra_files_to_hash.value;
+        let look = |path: &PathBuf| {
+            let seen = match self.look_if_there(path) {
+                // That its name is wrong is likelier than that it is absent.
+                Ok(None) if extra.contains(path) => Err(io::ErrorKind::NotFound.into()),
+                seen => seen,
+            };
+            match seen {
+                Ok(seen) => {
+                    Ok(Input { path: path.clone(), digest: seen.map_or(ABSENT, |s| s.digest) })
+                }
+                Err(error) => {
+                    let text = format!("cannot read {}: {error}", path.display());
+                    Err(Reason::new(Counter::ErrorHashingExtraFile, text))
+                }
             }
         };
         compile.named_inputs.iter().map(look).collect()

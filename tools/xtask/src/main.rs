@@ -95,7 +95,7 @@ fn main() -> ExitCode {
                 Ok(true)
             }
             other => Err(format!(
-                "there is no command `{other}`\n\n{USAGE}{}",
+                "there is no command `{other}`\n\n{USAGE}{}{}",
                 soak::USAGE,
                 projects::USAGE
             )

@@ -251,7 +251,8 @@ fn store(
         .map(|manifest| Entry::new(job.direct, RecordKind::Manifest, manifest_sections(manifest)));
     let mut entries: Vec<Entry<'_>> = manifest.collect();
     let entry = Entry::new(result, RecordKind::Result, sections);
-    let precompiled = job.compile.precompiles().then(|| precompiled::remember(&entry, inputs.all_mentions));
+    let precompiled =
+        job.compile.precompiles().then(|| precompiled::remember(&entry, inputs.all_mentions));
     entries.extend(precompiled.flatten());
     entries.push(entry);
     // Source lines in messages show what the preprocessed text does not.
@@ -397,7 +398,7 @@ impl Inputs {
         search: &SearchPath,
     ) -> Result<(), Reason> {
         let read = (&self.list[..], &self.mentioned[..]);
-        let probed = probed::look(&job.compile, search, read, session.call.started_ns)?;
+        let probed = probed::look(session, &job.compile, search, read)?;
         for found in &probed.found {
             if self.list.iter().all(|input| input.path != *found) {
                 self.look_at(session, found)?;

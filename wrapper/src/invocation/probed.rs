@@ -28,6 +28,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::Session;
 use super::asks::{Alias, Ask, Asks};
 use crate::absent::Group;
 use crate::compiler::{Compile, Family, split};
@@ -48,27 +49,26 @@ pub(super) struct Probed {
     pub(super) has_unknown: bool,
 }
 
-/// What `compile` looked for, which began at `started_ns` and read `inputs`, each with what
-/// it mentions.
+/// What `compile` looked for, which read `inputs`, each with what it mentions.
 ///
 /// # Errors
 /// If that cannot be told, or something has changed since.
 pub(super) fn look(
+    session: &Session<'_>,
     compile: &Compile,
     search: &SearchPath,
     (inputs, mentions): (&[Input], &[Mentions]),
-    started_ns: u64,
 ) -> Result<Probed, Reason> {
     if search.has_frameworks {
         let text = "frameworks are searched for headers";
         return Err(Reason::new(Counter::UnsupportedCompilerOption, text));
     }
-    let mut walk = Walk::new(compile, search, started_ns)?;
+    let mut walk = Walk::new(session, compile, search)?;
     let mut probed = Probed::default();
     let mut macro_places = BTreeSet::new();
-    let texts = inputs.iter().map(|Input { path, .. }| {
-        fs::read(path).map_err(|error| modified(path, &error))
-    });
+    let texts = inputs
+        .iter()
+        .map(|Input { path, .. }| fs::read(path).map_err(|error| modified(path, &error)));
     let texts: Vec<Vec<u8>> = texts.collect::<Result<_, _>>()?;
     let (asked, aliases) = ask_all(&texts, mentions);
     // A macro of a precompiled header may ask in any text.
@@ -99,10 +99,7 @@ pub(super) fn look(
 }
 
 /// What each text asks for, and the macros by which they do; for both, all texts count together.
-fn ask_all<'a>(
-    texts: &'a [Vec<u8>],
-    mentions: &[Mentions],
-) -> (Vec<Asks<'a>>, BTreeSet<Alias>) {
+fn ask_all<'a>(texts: &'a [Vec<u8>], mentions: &[Mentions]) -> (Vec<Asks<'a>>, BTreeSet<Alias>) {
     let mut aliases = BTreeSet::new();
     loop {
         let each = texts.iter().zip(mentions);
@@ -131,8 +128,8 @@ struct Place {
 
 /// The search, done once more.
 struct Walk<'a> {
+    session: &'a Session<'a>,
     compile: &'a Compile,
-    started_ns: u64,
     files: Directories,
     /// Whether there is a directory at a path.
     directories: HashMap<Vec<u8>, bool>,
@@ -152,10 +149,14 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(compile: &'a Compile, search: &SearchPath, started_ns: u64) -> Result<Walk<'a>, Reason> {
+    fn new(
+        session: &'a Session<'a>,
+        compile: &'a Compile,
+        search: &SearchPath,
+    ) -> Result<Walk<'a>, Reason> {
         let mut walk = Walk {
             compile,
-            started_ns,
+            session,
             files: Directories::default(),
             directories: HashMap::new(),
             places: Vec::new(),
@@ -196,10 +197,10 @@ impl<'a> Walk<'a> {
         let at = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let is_missing = match Facts::at(at) {
             Ok(facts) if facts.is_directory => {
-                let is_replaced =
-                    facts.ctime_ns() >= self.started_ns && facts.mtime_ns() < self.started_ns;
+                let started_ns = self.session.call.started_ns;
+                let is_replaced = facts.ctime_ns() >= started_ns && facts.mtime_ns() < started_ns;
                 let link = Facts::of_link(at).ok().filter(|(_, is_link)| *is_link);
-                if is_replaced || link.is_some_and(|(link, _)| link.ctime_ns() >= self.started_ns) {
+                if is_replaced || link.is_some_and(|(link, _)| link.ctime_ns() >= started_ns) {
                     return Err(appeared(path));
                 }
                 false
@@ -232,7 +233,12 @@ impl<'a> Walk<'a> {
         }
         match self.files.facts(&path) {
             Ok(facts) if facts.is_directory => Ok(None),
-            Ok(facts) if facts.changed_ns() >= self.started_ns => Err(appeared(&path)),
+            Ok(facts)
+                if facts.changed_ns() >= self.session.call.started_ns
+                    && !self.session.takes_changed(&path) =>
+            {
+                Err(appeared(&path))
+            }
             Ok(facts) => Ok(Some(facts)),
             Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(unclear(&path, &error.to_string())),
