@@ -69,13 +69,20 @@ pub fn run(project: &Project, sources: &Path, settings: &Settings) -> Outcome<Re
     let (plain, reference) = stage.reference("without a cache", &here, false)?;
     stage.through("cold", &here, false, &reference)?;
     stage.through("warm", &here, false, &reference)?;
+    let mut rounds = vec![stage.round(&here, plain)?];
+    for _ in 1..settings.runs {
+        rounds.push(stage.further_round(&here)?);
+    }
     let (_, changed) = stage.reference("changed, without a cache", &here, true)?;
     stage.through("changed", &here, true, &changed)?;
     stage.through("changed, warm", &here, true, &changed)?;
     let (_, second) = stage.reference("second checkout, without a cache", &there, false)?;
     stage.through("second checkout", &there, false, &second)?;
-    let against = stage.against(&here)?;
-    let built = stage.built;
+    let mut built = stage.built;
+    let (plain, larder, against) = medians(&rounds);
+    for (built, cost) in built.iter_mut().zip(larder) {
+        built.cost = cost;
+    }
     let report = Report {
         name: project.name.to_owned(),
         what: project.what.to_owned(),
@@ -85,6 +92,36 @@ pub fn run(project: &Project, sources: &Path, settings: &Settings) -> Outcome<Re
     };
     fs::remove_dir_all(&folder)?;
     Ok(report)
+}
+
+/// The timed builds of one round: without a cache, through larder, and through the other cache,
+/// each cold and warm.
+struct Round {
+    plain: Cost,
+    larder: [Cost; 2],
+    against: Option<[Cost; 2]>,
+}
+
+/// What the rounds took in the middle, each kind of build for itself.
+fn medians(rounds: &[Round]) -> (Cost, [Cost; 2], Option<[Cost; 2]>) {
+    let of = |cost: &dyn Fn(&Round) -> Cost| median(&rounds.iter().map(cost).collect::<Vec<_>>());
+    let against =
+        |at: usize| median(&rounds.iter().filter_map(|r| Some(r.against?[at])).collect::<Vec<_>>());
+    let has_other = rounds.iter().all(|round| round.against.is_some());
+    (
+        of(&|round| round.plain),
+        [0, 1].map(|at| of(&|round| round.larder[at])),
+        has_other.then(|| [0, 1].map(against)),
+    )
+}
+
+fn median(costs: &[Cost]) -> Cost {
+    let middle = |of: fn(&Cost) -> f64| {
+        let mut values: Vec<f64> = costs.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    };
+    Cost { wall_secs: middle(|cost| cost.wall_secs), cpu_secs: middle(|cost| cost.cpu_secs) }
 }
 
 /// What two builds without a cache made alike, and all that one of them made.
@@ -157,14 +194,37 @@ impl Stage<'_> {
         Ok(COUNTERS.map(|name| number(&text, name).unwrap_or(0)))
     }
 
+    /// The first round, of which larder's part is done.
+    fn round(&self, place: &Place, plain: Cost) -> Outcome<Round> {
+        let larder = [self.built[0].cost, self.built[1].cost];
+        Ok(Round { plain, larder, against: self.against(place)? })
+    }
+
+    /// Another round, with empty stores.
+    fn further_round(&self, place: &Place) -> Outcome<Round> {
+        self.say("once more: without a cache, cold and warm");
+        let plain = self.build(place, &Behind::Themselves, false)?;
+        Ok(Round { plain, larder: self.pair(place, &self.larder)?, against: self.against(place)? })
+    }
+
+    /// A build with an empty store, and the same again.
+    fn pair(&self, place: &Place, behind: &Behind) -> Outcome<[Cost; 2]> {
+        if let Behind::Cache(_, store, _) = behind
+            && store.exists()
+        {
+            fs::remove_dir_all(store)?;
+        }
+        let cold = self.build(place, behind, false)?;
+        Ok([cold, self.build(place, behind, false)?])
+    }
+
     /// The other cache, cold and warm.
     fn against(&self, place: &Place) -> Outcome<Option<[Cost; 2]>> {
         let Some(program) = &self.settings.against else { return Ok(None) };
         let store = self.folder.join("against");
         let behind = Behind::Cache(program.canonicalize()?, store, Vec::new());
         self.say("another cache, cold and warm");
-        let cold = self.build(place, &behind, false)?;
-        Ok(Some([cold, self.build(place, &behind, false)?]))
+        self.pair(place, &behind).map(Some)
     }
 }
 
@@ -194,9 +254,14 @@ impl Report {
     /// A table.
     pub fn text(&self) -> String {
         let mut text = format!("### {} ({})\n\n", self.name, self.what);
-        text += "| build | wall s | CPU s | hits | by text | misses | files | different |\n";
-        text += "|---|---|---|---|---|---|---|---|\n";
-        let cost = |cost: &Cost| format!("{:.2} | {:.2}", cost.wall_secs, cost.cpu_secs);
+        text += "| build | wall s | CPU s | CPU ratio | ";
+        text += "hits | by text | misses | files | different |\n";
+        text += "|---|---|---|---|---|---|---|---|---|\n";
+        // To the build without a cache; those of changed trees have other ones.
+        let cost = |cost: &Cost| {
+            let ratio = cost.cpu_secs / self.plain.cpu_secs;
+            format!("{:.2} | {:.2} | {ratio:.3}", cost.wall_secs, cost.cpu_secs)
+        };
         text += &format!("| without a cache | {} | | | | | |\n", cost(&self.plain));
         for built in &self.built {
             let [direct, by_text, misses] = built.counts;
@@ -210,6 +275,11 @@ impl Report {
         }
         for (name, other) in ["cold", "warm"].iter().zip(self.against.iter().flatten()) {
             text += &format!("| the other cache, {name} | {} | | | | | |\n", cost(other));
+        }
+        if let (Some([cold, warm]), [first, second, ..]) = (&self.against, &self.built[..]) {
+            let ratio = |larder: &Built, other: &Cost| larder.cost.wall_secs / other.wall_secs;
+            let (cold, warm) = (ratio(first, cold), ratio(second, warm));
+            text += &format!("\nlarder to the other cache, wall: cold {cold:.2}, warm {warm:.2}\n");
         }
         text + "\n"
     }
@@ -242,6 +312,22 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounds_are_told_by_their_medians() {
+        let cost = |secs: f64| Cost { wall_secs: secs, cpu_secs: 10.0 - secs };
+        let round = |secs: f64| Round {
+            plain: cost(secs),
+            larder: [cost(secs + 1.0), cost(secs + 2.0)],
+            against: Some([cost(secs + 3.0), cost(secs + 4.0)]),
+        };
+        let (plain, larder, against) = medians(&[round(3.0), round(1.0), round(2.0)]);
+        assert_eq!((plain.wall_secs, plain.cpu_secs), (2.0, 8.0));
+        assert_eq!(larder.map(|cost| cost.wall_secs), [3.0, 4.0]);
+        assert_eq!(against.map(|costs| costs.map(|cost| cost.wall_secs)), Some([5.0, 6.0]));
+        let without = Round { against: None, ..round(1.0) };
+        assert!(medians(&[round(1.0), without]).2.is_none());
+    }
 
     #[test]
     fn numbers_are_found_in_json() {

@@ -221,6 +221,17 @@ impl Model {
     /// A header that was not there: it may shadow another one, or be asked for.
     fn added(&mut self, random: &mut Random) -> Action {
         let directory = random.choose(DIRECTORIES);
+        if random.below(12) == 0 {
+            let name =
+                random.choose(&["out/a.gcda", "prof", "a.gcda", "prof/a.gcda", "inc/h0.h.gch"]);
+            let text = format!("no profile {}\n", random.below(3));
+            return Action::Write {
+                name: (*name).to_owned(),
+                text,
+                time: Time::Now,
+                way: Way::Over,
+            };
+        }
         let (base, text) = if random.below(3) == 0 {
             (
                 format!("new{}.h", random.below(10)),
@@ -290,7 +301,8 @@ impl Model {
         let mut units = self.call.units.clone();
         let place = |random: &mut Random, count: usize| random.below(count as u64) as usize;
         let at = place(random, units.len().max(1)).min(units.len().saturating_sub(1));
-        match random.below(10) {
+        match random.below(11) {
+            10 => return Action::Arguments(self.precompiling(random)),
             0..=3 => {
                 let place = place(random, units.len() + 1);
                 units.insert(place, flags::option(random, &self.call.compiler));
@@ -327,6 +339,27 @@ impl Model {
             }
         }
         Action::Arguments(units)
+    }
+
+    /// The same call, but it makes a header into a precompiled one beside it.
+    fn precompiling(&self, random: &mut Random) -> Vec<Vec<String>> {
+        let is_source = |unit: &&Vec<String>| {
+            let names: Vec<&str> = ["-c", "-S", "-E", "-o", "-x"].to_vec();
+            let is_named = self.files.keys().any(|name| unit[0].ends_with(name.as_str()));
+            names.contains(&unit[0].as_str()) || unit[0].starts_with("-o") || is_named
+        };
+        let mut units = self.call.units.clone();
+        units.retain(|unit| !is_source(&unit));
+        let header = format!("{}/{}", random.choose(&["inc", "first"]), random.choose(HEADERS));
+        let is_cpp = self.call.compiler.contains("++")
+            || self.call.words().any(|word| word.contains("src/b."));
+        let language = if is_cpp { "c++-header" } else { "c-header" };
+        let ending = if self.call.compiler.contains("clang") { "pch" } else { "gch" };
+        let pair = |one: &str, other: String| vec![one.to_owned(), other];
+        units.push(pair("-x", language.to_owned()));
+        units.push(vec![header.clone()]);
+        units.push(pair("-o", format!("{header}.{ending}")));
+        units
     }
 
     /// Something stands where an output goes, or goes from there.

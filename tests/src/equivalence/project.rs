@@ -51,6 +51,8 @@ pub fn generate(random: &mut Random) -> Script {
     files.insert("args.rsp".to_owned(), Entry::File("-DD0=4 -Iinc2\n".to_owned()));
     let odd = "-DD1='1 + 1'\n-I\"odd dir\"\n@args.rsp\n".to_owned();
     files.insert("odd.rsp".to_owned(), Entry::File(odd));
+    files.insert("my.specs".to_owned(), Entry::File("%rename cpp old_cpp\n".to_owned()));
+    files.insert("clang.cfg".to_owned(), Entry::File("-DD0=6 -Ifirst\n".to_owned()));
     files.insert("data.bin".to_owned(), Entry::File("data".to_owned()));
     files.insert("list.txt".to_owned(), Entry::File("fun:f1\n".to_owned()));
     files.insert("out/keep".to_owned(), Entry::File(String::new()));
@@ -118,7 +120,7 @@ pub fn header_line(random: &mut Random, number: usize) -> String {
     let later = (number + 1).min(HEADERS.len() - 1);
     let value = random.below(10);
     let id = random.below(10_000);
-    match random.below(30) {
+    match random.below(33) {
         0 | 1 if later > number => format!("#include \"{}\"", HEADERS[later]),
         2 | 3 if other != HEADERS[number] => format!("#include <{other}>"),
         4 => format!("#if __has_include_next(<{0}>)\n#include_next <{0}>\n#endif", HEADERS[number]),
@@ -151,6 +153,10 @@ pub fn header_line(random: &mut Random, number: usize) -> String {
         ),
         26 => "#ifdef __has_include\n#define CAN_ASK 1\n#endif".to_owned(),
         27 => format!("#ifdef GIVEN_{later}\nenum {{ given_{id} = GIVEN_{later} }};\n#endif"),
+        29 => "#ifdef __has_include\n#define CAN_FIND __has_include\n#endif".to_owned(),
+        30 => format!(
+            "#ifdef CAN_FIND\n#if CAN_FIND(<new{value}.h>)\nenum {{ found_{id} }};\n#endif\n#endif"
+        ),
         28 => format!("#ifdef HAS_{later}\nenum {{ has_{id} = HAS_{later} }};\n#endif"),
         _ => format!("#undef V_{number}\n#define V_{number} {value}"),
     }
