@@ -1,7 +1,7 @@
 //! One build of one project, by compilers that stand behind links.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -83,11 +83,17 @@ fn set_links(place: &Place, behind: &Behind) -> Outcome<()> {
     fs::create_dir_all(&place.links)?;
     for name in COMPILERS {
         let Some(compiler) = find(name) else { continue };
-        let target = match behind {
-            Behind::Themselves => compiler,
-            Behind::Cache(program, ..) => program.clone(),
-        };
-        symlink(target, place.links.join(name))?;
+        let link = place.links.join(name);
+        match behind {
+            // clang names the headers of the system by the path that it is called by, which
+            // through a cache is the compiler's own.
+            Behind::Themselves if name.starts_with("clang") => {
+                fs::write(&link, format!("#!/bin/sh\nexec {} \"$@\"\n", compiler.display()))?;
+                fs::set_permissions(&link, fs::Permissions::from_mode(0o755))?;
+            }
+            Behind::Themselves => symlink(compiler, link)?,
+            Behind::Cache(program, ..) => symlink(program, link)?,
+        }
     }
     Ok(())
 }

@@ -51,6 +51,11 @@ fn a_store_that_is_named_wrongly_is_no_other_store() {
         assert!(!sandbox.path("mystore").exists());
     }
     assert_eq!(sandbox.counts(), (1, 0, 1), "nobody else has used the store");
+    // Who names it wants no settings.
+    sandbox.set("LARDER_CONFIG", "/dev/null");
+    let logged = sandbox.log().len();
+    assert_eq!(sandbox.check("gcc", &["-c", "a.c"]), "direct");
+    assert!(!sandbox.log()[logged..].contains("configuration"), "{}", sandbox.log());
     assert_eq!(sandbox.check("gcc", &["-c", "a.c"]), "direct");
 }
 

@@ -337,6 +337,37 @@ fn a_header_precompiled_by_gcc_is_an_input() {
     }
 }
 
+/// CMake includes the header into an empty source, so that the output stands where a precompiled
+/// form of it would be looked for. gcc looks for none when it makes one, and larder did: nothing of
+/// such a build was cached.
+#[test]
+fn a_header_precompiled_as_cmake_does_is_an_input() {
+    if !compilers().any(|compiler| compiler == "gcc") {
+        println!("skipped: no gcc");
+        return;
+    }
+    let sandbox = precompiled_sandbox();
+    sandbox.write("empty.c", "/* generated */\n");
+    let make =
+        "-O1 -Winvalid-pch -x c-header -include inc/all.h -MD -MF x.d -o inc/all.h.gch -c empty.c";
+    let make: Vec<&str> = make.split(' ').collect();
+    let user = ["-O1", "-Winvalid-pch", "-include", "inc/all.h", "-c", "b.c", "-MD"];
+    wait_a_tick();
+    assert_eq!(precompile(&sandbox, "gcc", &make), "miss", "{}", sandbox.log());
+    sandbox.check_cached("gcc", &user);
+    assert_eq!(precompile(&sandbox, "gcc", &make), "direct");
+    sandbox.write("inc/deep.h", "#define V 2\n");
+    wait_a_tick();
+    // The old one stands there.
+    assert_eq!(precompile(&sandbox, "gcc", &make), "miss", "{}", sandbox.log());
+    sandbox.check_cached("gcc", &user);
+    set_time(&sandbox, "inc/deep.h", 1_500_000_001);
+    sandbox.write("inc/deep.h", "#define V 1\n");
+    wait_a_tick();
+    assert_eq!(precompile(&sandbox, "gcc", &make), "direct");
+    assert_eq!(sandbox.check("gcc", &user), "direct");
+}
+
 #[test]
 fn a_precompiled_header_is_found_wherever_gcc_finds_it() {
     if !compilers().any(|compiler| compiler == "gcc") {

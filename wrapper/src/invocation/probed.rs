@@ -296,7 +296,7 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        if last.is_none() && is_source && self.compile.family == Family::Gcc {
+        if last.is_none() && is_source && self.may_be_precompiled() {
             last = self.only_precompiled(name, &absent)?;
         }
         match last {
@@ -311,10 +311,15 @@ impl<'a> Walk<'a> {
         for place in &absent {
             self.places[*place].absent.push((rank, shared.clone()));
         }
-        if is_source && self.compile.family == Family::Gcc {
+        if is_source && self.may_be_precompiled() {
             self.take_precompiled(name, rank, absent.into_iter().chain(last.map(|(at, _)| at)))?;
         }
         Ok(())
+    }
+
+    /// Whether gcc would read a precompiled header; it makes one of text alone.
+    fn may_be_precompiled(&self) -> bool {
+        self.compile.family == Family::Gcc && !self.compile.precompiles()
     }
 
     /// The place where a precompiled form stands without its header, and how many come before it.
@@ -365,7 +370,7 @@ impl<'a> Walk<'a> {
             }
             None => {}
         }
-        if is_source && self.compile.family == Family::Gcc {
+        if is_source && self.may_be_precompiled() {
             self.take_precompiled(name, usize::MAX, std::iter::once(root))?;
         }
         Ok(())
