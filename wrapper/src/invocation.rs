@@ -326,8 +326,17 @@ impl Session<'_> {
         let name = self.call.compiler.file_name().unwrap_or_default();
         let family = compiler::family_of(name, self.call.compiler_file);
         let (family, language) = family.ok_or_else(|| {
-            let text = format!("{} is no known compiler", self.call.compiler.display());
-            Reason::new(Counter::CompilerCheckFailed, text)
+            let compiler = self.call.compiler.display();
+            match compiler::is_preprocessor_name(name) {
+                true => {
+                    let text = format!("{compiler} is a preprocessor");
+                    Reason::new(Counter::CalledForPreprocessing, text)
+                }
+                false => {
+                    let text = format!("{compiler} is no known compiler");
+                    Reason::new(Counter::CompilerCheckFailed, text)
+                }
+            }
         })?;
         let mut compile = compiler::parse(family, language, self.call.arguments, &directory)?;
         settings::apply(self.call.config, &mut compile);

@@ -28,7 +28,7 @@ use larder_engine::SectionKind;
 
 pub use outputs::Purpose;
 pub use parse::{parse, split};
-pub use recognise::{family_of, is_compiler_name, recognise};
+pub use recognise::{family_of, is_preprocessor_name, is_toolchain_name, recognise};
 
 /// Which table of flags applies.
 ///
