@@ -2,9 +2,10 @@
 //!
 //! The *direct key* leads to a manifest, the *preprocessed key* to a result by the text that the
 //! preprocessor made, the *result key* (direct key, digests of all inputs, what the time macros
-//! saw, terminal if there were messages) is where a result stands. Every field is hashed with its
-//! name and its length, so that no two lists of fields give the same bytes. The rows below are the
-//! rows of [`INPUTS`] and [`ENVIRONMENT`], in their order; a test compares them.
+//! saw, terminal if there were messages) is where a result stands; the *failure key* (direct and
+//! preprocessed key, and what a result key has) is where a failed compile does. Every field is
+//! hashed with its name and its length, so that no two lists of fields give the same bytes. The
+//! rows below are the rows of [`INPUTS`] and [`ENVIRONMENT`], in their order; a test compares them.
 //!
 //! | input | direct | preprocessed | why |
 //! |---|---|---|---|
@@ -270,6 +271,31 @@ pub fn result_key(direct: &Key, inputs: &[Input], moment: &Digest, messages: u64
     fields.inputs(inputs);
     fields.bytes(moment);
     fields.number(messages);
+    fields.key()
+}
+
+/// Where a failed compile stands: `text` is its preprocessed key. Its messages show lines of all
+/// inputs, and names and values that only the arguments have.
+pub fn failure_key(
+    direct: &Key,
+    text: &Key,
+    inputs: &[Input],
+    moment: &Digest,
+    messages: u64,
+) -> Key {
+    let mut fields = Fields::new("failure");
+    fields.bytes(direct.as_bytes());
+    fields.bytes(text.as_bytes());
+    fields.inputs(inputs);
+    fields.bytes(moment);
+    fields.number(messages);
+    fields.key()
+}
+
+/// Where it stands that there is a failure for a direct key.
+pub fn failures_key(direct: &Key) -> Key {
+    let mut fields = Fields::new("failures");
+    fields.bytes(direct.as_bytes());
     fields.key()
 }
 

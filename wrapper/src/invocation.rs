@@ -4,6 +4,7 @@
 //!    by `exec`, and its reason is counted.
 //! 2. [`lookup`]: direct key, manifest, variants, result; where a manifest is known but no variant
 //!    fits, the preprocessed text. A hit restores and ends here, having started no process.
+//!    With `store_failures` a failed compile is looked for last ([`failures`]).
 //! 3. [`compile`]: run the compiler, pass its messages and status on, and only then store.
 //!
 //! Whatever fails before step 3, a panic included, ends in the compiler's own `exec`; whatever
@@ -15,6 +16,8 @@
 mod asks;
 mod code;
 mod compile;
+mod complaint;
+mod failures;
 mod lookup;
 mod once;
 mod precompiled;
@@ -128,6 +131,8 @@ impl Job {
 enum Answer {
     /// The outputs stand; these are the messages.
     Hit { stdout: Vec<u8>, stderr: Vec<u8> },
+    /// The compiler would fail with this status; so do these messages and what it leaves.
+    Failure { status: ExitStatus, stdout: Vec<u8>, stderr: Vec<u8> },
     /// The compiler has to run; its result may get this preprocessed key.
     Miss { job: Box<Job>, alias: Option<Key> },
     /// The compiler has to run, and its result is not stored.
@@ -180,6 +185,9 @@ fn handle(session: &Session<'_>) -> Option<ExitStatus> {
     let log = session.call.log;
     match guarded(log, || lookup::answer(session)) {
         Some(Answer::Hit { stdout, stderr }) => pass_on(&stdout, &stderr).then(ExitStatus::default),
+        Some(Answer::Failure { status, stdout, stderr }) => {
+            pass_on(&stdout, &stderr).then_some(status)
+        }
         Some(Answer::Miss { job, alias }) => compile::run_and_store(session, &job, alias),
         Some(Answer::Uncached(reason)) => {
             session.give_up(&reason);

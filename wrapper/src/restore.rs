@@ -152,6 +152,23 @@ pub fn read(source: Source<'_>, compile: &Compile, place: Option<&Place>) -> Opt
     Some(Restorable { files, stdout, stderr })
 }
 
+/// Reads what a failed compile left: messages, and the dependency file if `compile` asks for one;
+/// `None` if the record is damaged or lacks a part.
+pub fn read_failure(source: Source<'_>, compile: &Compile) -> Option<Restorable> {
+    let record = source.record;
+    let find = |kind| record.sections().iter().position(|at| at.kind == Some(kind));
+    let text = |kind| find(kind).map_or(Some(Vec::new()), |section| record.read(section).ok());
+    let mut files = Vec::new();
+    if let Some(depfile) = &compile.depfile {
+        let section = find(SectionKind::Dependencies)?;
+        let source = Source { file_clone: false, ..source };
+        let file = pending(source, section, &depfile.path, Writing::Into)?;
+        files.push(Pending { is_object: false, ..file });
+    }
+    let (stdout, stderr) = (text(SectionKind::Stdout)?, text(SectionKind::Stderr)?);
+    Some(Restorable { files, stdout, stderr })
+}
+
 fn pending(source: Source<'_>, section: usize, path: &Path, writing: Writing) -> Option<Pending> {
     let record = source.record;
     let mode = u32::from(record.sections().get(section)?.mode) & 0o777;

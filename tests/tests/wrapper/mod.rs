@@ -8,6 +8,7 @@ mod clone;
 mod commands;
 mod edits;
 mod equivalence;
+mod failed;
 mod failures;
 mod faults;
 mod hits;

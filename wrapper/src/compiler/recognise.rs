@@ -5,8 +5,8 @@
 //!    larder does not see, whatever it is called.
 //! 2. `cc` and `c++` are what their links lead to; where that is not known, nothing is cached.
 //! 3. The other programs of the compilers' packages are known by name, so that links named like
-//!    them work: they run as they are. Debian's `c89` and `c99` are scripts around gcc, whose own call of
-//!    gcc is cached where it leads to larder.
+//!    them work: they run as they are. Debian's `c89` and `c99` are scripts around gcc; their own
+//!    call of gcc is cached where it leads to larder.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
