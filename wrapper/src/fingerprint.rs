@@ -20,7 +20,7 @@
 //! | working directory | yes | yes | only where debug information, profiles or the like show it, and, for the direct key, where a relative path is searched; in a base directory (`place`), the direct key has only what the prefix maps leave of it; never without `hash_dir` |
 //! | directories | yes | yes | only where the compiler warns about missing ones: which of those that options name are there |
 //! | source | yes | no | digest of the input file |
-//! | named files | yes | yes | digests of files that options name, or that there is none: lists, profiles, precompiled headers of clang, specs |
+//! | named files | yes | yes | digests of files that options name, or that there is none: lists, profiles, precompiled headers and modules of clang, specs |
 //! | processor | yes | yes | what `native` stands for on this machine (see `identity::native`) |
 //! | outputs | yes | yes | kinds and names of the files asked for |
 //! | dependency file | yes | yes | target text, `-MP` and `-MMD` shape the stored file |
@@ -80,7 +80,7 @@ use crate::manifest::Input;
 use crate::place::{Place, prefix_map};
 
 /// Raised whenever a rule of this module or of the argument tables changes.
-const SCHEME: u32 = 3;
+const SCHEME: u32 = 4;
 
 const DIRECT: u8 = 1;
 const PREPROCESSED: u8 = 2;
@@ -367,6 +367,15 @@ pub fn precompiled_key(precompiled: &Digest) -> Key {
     fields.key()
 }
 
+/// Where it is remembered what a module file imports.
+pub fn module_key(toolchain: &Digest, module: &Digest) -> Key {
+    let mut fields = Fields::new("module");
+    fields.number(u64::from(SCHEME));
+    fields.bytes(toolchain);
+    fields.bytes(module);
+    fields.key()
+}
+
 /// Where it is remembered what `native` means.
 pub fn native_key(
     toolchain: &Digest,
@@ -498,7 +507,7 @@ fn names_relative_paths(compile: &Compile) -> bool {
 /// columns are visible (debug information, sanitizers, coverage, most outputs beside the object) or
 /// where comments or macros are judged by the compiler itself.
 pub fn text_decides(compile: &Compile) -> bool {
-    if compile.precompiles() {
+    if compile.precompiles() || !compile.module_files.is_empty() {
         return false;
     }
     let exceptions = ["-g0", "-fsanitize=none"];

@@ -19,6 +19,7 @@ mod compile;
 mod complaint;
 mod failures;
 mod lookup;
+mod modules;
 mod once;
 mod precompiled;
 mod probed;

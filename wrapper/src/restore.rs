@@ -94,7 +94,7 @@ enum Writing {
     /// does not ask whether it may be written: an object of gcc, whole or split.
     IntoEmpty,
     /// It replaces the file if it may write it: an object of clang that it compiled, its assembler
-    /// text, its precompiled headers and serialized diagnostics.
+    /// text, its precompiled headers, modules and serialized diagnostics.
     Over,
 }
 
@@ -109,7 +109,9 @@ impl Writing {
                 Family::Clang,
                 SectionKind::Object | SectionKind::PrecompiledHeader | SectionKind::Diagnostics,
             ) => Writing::Over,
-            (Family::Clang, _) if output.name == "assembly" => Writing::Over,
+            (Family::Clang, _) if ["assembly", "interface", "module"].contains(&output.name) => {
+                Writing::Over
+            }
             _ => Writing::Into,
         }
     }

@@ -18,6 +18,7 @@ mod janitor;
 mod locks;
 mod meetings;
 mod modes;
+mod modules;
 mod outputs;
 mod regressions;
 mod traps;

@@ -15,7 +15,10 @@ use super::flag::{Class, DependencyFlag, Flag, find, value_of};
 use super::outputs::{Naming, Purpose, Side, Sides, check_places, derived_name};
 use super::profile::{ProfileFlag, Profiles};
 use super::words::{self, Part};
-use super::{Compile, Depfile, Family, Language, clang, common, gcc, option_file, response};
+use super::{
+    Compile, Depfile, Family, Language, ModuleFile, clang, common, gcc, modules, option_file,
+    response,
+};
 use crate::outcome::{Counter, Reason};
 
 /// What the compiler takes from the places that `-B` names, beside headers.
@@ -106,6 +109,7 @@ struct Scan {
     shows_directory: bool,
     color_is_explicit: bool,
     named_inputs: Vec<PathBuf>,
+    module_files: Vec<ModuleFile>,
     configuration: Option<PathBuf>,
     is_native: bool,
     precompiles: bool,
@@ -202,6 +206,8 @@ impl Scan {
             Class::ShowsDirectory => self.take_directory(),
             Class::Color => self.take_color(value),
             Class::NamedFile => self.take_named_file(value),
+            Class::ModuleFile => self.take_module_file(value),
+            Class::ModuleMap => self.take_module_map(value),
             Class::ToolPrefix => self.take_tool_prefix(value, cwd),
             Class::Inner(known) => self.take_inner(known, &words[0], value),
             Class::Listing => self.refuse(
@@ -244,7 +250,9 @@ impl Scan {
             self.preprocess.push("-E".into());
         }
         let kinds = [self.purpose.unwrap_or(purpose), purpose];
-        if kinds.contains(&Purpose::Analysis) && kinds.contains(&Purpose::Messages) {
+        let has = |kind| kinds.contains(&kind);
+        let differs = has(Purpose::Module) && kinds[0] != kinds[1];
+        if differs || has(Purpose::Analysis) && has(Purpose::Messages) {
             self.refuse(Counter::UnsupportedCompilerOption, &words[0], "asks for a second purpose");
         }
         self.purpose = kinds.into_iter().max();
@@ -308,6 +316,19 @@ impl Scan {
 
     fn take_named_file(&mut self, value: &OsStr) -> Into {
         self.named_inputs.push(value.into());
+        EVERYWHERE
+    }
+
+    fn take_module_file(&mut self, value: &OsStr) -> Into {
+        let file = ModuleFile::of(value);
+        self.shows_directory = true;
+        self.named_inputs.push(file.path.clone());
+        self.module_files.push(file);
+        EVERYWHERE
+    }
+
+    fn take_module_map(&mut self, value: &OsStr) -> Into {
+        self.named_inputs.extend(modules::maps(Path::new(value)));
         EVERYWHERE
     }
 
@@ -479,6 +500,8 @@ impl Scan {
         let input = self.only_input()?;
         let language = language_of(&input, family, self.default_language)?;
         check_input(&input.path, cwd)?;
+        let uses_modules = !self.module_files.is_empty();
+        modules::check(family, language, purpose, &self.sides, uses_modules)?;
         let is_named = self.object.is_some();
         let main = match self.object.take() {
             Some(main) => main,
@@ -513,6 +536,7 @@ impl Scan {
             outputs,
             named_inputs: self.named_inputs,
             times_matter: self.times_matter,
+            module_files: self.module_files,
             native,
         })
     }
@@ -618,7 +642,7 @@ impl Scan {
 
     /// Whether the path of the main output is visible in it.
     fn shows_object(&self, family: Family, purpose: Purpose) -> bool {
-        purpose == Purpose::Precompiled
+        matches!(purpose, Purpose::Precompiled | Purpose::Module)
             || self.sides.name_the_output(family)
             || self.profiles.follow_object()
     }
@@ -738,6 +762,9 @@ fn language_of(
         // clang takes it for something to link.
         (None, "sx") if family == Family::Gcc => Ok(Language::AssemblerWithCpp),
         (None, suffix) if CPP_SUFFIXES.contains(&suffix) => Ok(Language::Cpp),
+        (None, suffix) if family == Family::Clang && modules::SUFFIXES.contains(&suffix) => {
+            Ok(Language::CppModule)
+        }
         (None, "h") => Ok(default.unwrap_or(Language::C)),
         (None, suffix) if HEADER_SUFFIXES.contains(&suffix) => Ok(Language::Cpp),
         (None, _) => Err(unsupported_language(&input.path)),

@@ -24,7 +24,7 @@ use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::shared::{self, Made};
 use super::ways::Ways;
 use super::{
-    ABSENT, Job, Session, failures, guarded, once, pass_on, precompiled, probed, unlisted,
+    ABSENT, Job, Session, failures, guarded, modules, once, pass_on, precompiled, probed, unlisted,
 };
 use crate::absent::Group;
 use crate::compiler::Family;
@@ -357,8 +357,11 @@ impl Inputs {
             has_names: false,
             has_precompiled: false,
         };
-        // The trace names precompiled headers that were tried.
-        for path in files.iter().filter(|path| !precompiled::is_one(path)) {
+        // The trace names precompiled headers that were tried; modules come later.
+        let is_module =
+            |path: &PathBuf| job.compile.module_files.iter().any(|file| file.path == *path);
+        let is_text = |path: &&PathBuf| !precompiled::is_one(path) && !is_module(path);
+        for path in files.iter().filter(is_text) {
             if *path == job.compile.input || session.counts(path) {
                 inputs.look_at(session, path)?;
             } else {
@@ -376,6 +379,9 @@ impl Inputs {
         inputs.look_at_probed(session, job, &search)?;
         inputs.look_at_precompiled(session, job, &search)?;
         inputs.look_at_left_out(session, job)?;
+        for path in modules::reached(session, job)? {
+            inputs.look_at(session, &path)?;
+        }
         let source = inputs.list.iter().find(|input| input.path == job.compile.input);
         if source.is_none_or(|input| input.digest != job.source) {
             return Err(modified(&job.compile.input, "is not what it was"));

@@ -116,6 +116,8 @@ fn is_eligible(session: &Session<'_>, job: &Job) -> bool {
         && !compile.asks_for_listing()
         // The times of headers decide whether a precompiled one is used.
         && !compile.times_matter
+        // And messages show lines of modules.
+        && compile.module_files.is_empty()
         && complaint::locale_is_known(|name| std::env::var_os(name))
 }
 
