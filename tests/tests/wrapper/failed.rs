@@ -109,6 +109,7 @@ fn a_failure_is_answered_without_the_compiler() {
         assert!(sandbox.fails_as("gcc", CALL, &expected));
     }
     assert_eq!(sandbox.runs(), before);
+    assert!(sandbox.larder(&["verify"]).status.success());
     let text = sandbox.larder(&["stats"]).stdout;
     assert!(String::from_utf8(text).unwrap().contains("failures answered"));
 }

@@ -162,7 +162,7 @@ fn another_content_of_a_named_module_is_another_object() {
 
 #[test]
 fn a_module_file_belongs_to_its_place() {
-    let Some(sandbox) = sandbox() else { return };
+    let Some(mut sandbox) = sandbox() else { return };
     for place in ["one", "two"] {
         sandbox.write(&format!("{place}/m.cppm"), M);
     }
@@ -171,6 +171,8 @@ fn a_module_file_belongs_to_its_place() {
     assert_eq!(sandbox.makes(&MAKE_M[..3], &["m.pcm"]), "direct");
     sandbox.makes_cached(&[&MAKE_M[..4], &["one/k.pcm"]].concat(), &["one/k.pcm"]);
     let mut made = Vec::new();
+    // The base directory lets nothing be shared that shows where it was made.
+    sandbox.set("LARDER_BASE_DIRS", sandbox.work().to_str().unwrap().to_owned().as_str());
     for place in ["one", "two"] {
         for program in [Path::new("clang"), larder_binary()] {
             let mut command = sandbox.command(program);
@@ -251,6 +253,37 @@ fn a_module_file_beside_the_object_comes_back() {
         .map(|word| if word == "-fmodule-output=k.pcm" { "-fmodule-output=l.pcm" } else { word });
     sandbox.makes_cached(&other, &["l.pcm"]);
     assert_eq!(sandbox.check("clang", &other), "direct");
+}
+
+/// A header of that name may come into an earlier directory, and nothing lists what was searched.
+#[test]
+fn module_files_of_headers_are_not_understood() {
+    let Some(sandbox) = sandbox() else { return };
+    sandbox.write("h.h", "inline int q() { return 1; }\n");
+    sandbox.write("a.map", "module A { header \"h.h\" export * }\n");
+    sandbox.write("w.cc", "int x;\n");
+    let unit = ["-std=c++20", "-fmodule-header", "h.h", "-o", "h.pcm"];
+    let front =
+        ["-cc1", "-std=c++20", "-xc++", "-emit-module", "-fmodules", "-fgnuc-version=4.2.1"];
+    let map = [&front[..], &["-fno-implicit-modules", "-fmodule-name=A", "a.map", "-o", "h.pcm"]];
+    for make in [&unit[..], &map.concat()] {
+        let _ = fs::remove_file(sandbox.path("h.pcm"));
+        sandbox.plain("clang", make);
+        if !sandbox.path("h.pcm").exists() {
+            println!("skipped: this clang does not take {make:?}");
+            continue;
+        }
+        wait_a_tick();
+        let before = sandbox.count("could_not_use_modules");
+        for option in ["-fmodule-file=x=h.pcm", "-fmodule-file=h.pcm"] {
+            let call = ["-std=c++20", "-c", "w.cc", option];
+            let expected = u64::from(sandbox.plain("clang", &call).status == Some(0));
+            let counted = sandbox.count("could_not_use_modules");
+            assert_eq!(sandbox.check("clang", &call), "uncached", "{call:?}");
+            assert_eq!(sandbox.count("could_not_use_modules"), counted + expected);
+        }
+        assert!(sandbox.count("could_not_use_modules") > before, "{}", sandbox.log());
+    }
 }
 
 /// Messages show lines of sources that are no inputs.

@@ -21,7 +21,7 @@ mod response;
 mod tests;
 mod words;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -99,6 +99,14 @@ impl Language {
     pub fn is_read_alone(self) -> bool {
         self.is_preprocessed() || self == Language::Assembler
     }
+}
+
+/// Suffixes of headers that both compilers take for such; for others they differ.
+const HEADER_SUFFIXES: [&str; 5] = ["H", "h", "hh", "hpp", "hxx"];
+
+/// Whether both compilers take a file with this suffix for a header.
+pub fn is_header_suffix(suffix: &OsStr) -> bool {
+    HEADER_SUFFIXES.iter().any(|known| suffix == *known)
 }
 
 /// The spelling and the example of every row of a family's tables.

@@ -16,8 +16,8 @@ use super::outputs::{Naming, Purpose, Side, Sides, check_places, derived_name};
 use super::profile::{ProfileFlag, Profiles};
 use super::words::{self, Part};
 use super::{
-    Compile, Depfile, Family, Language, ModuleFile, clang, common, gcc, modules, option_file,
-    response,
+    Compile, Depfile, Family, Language, ModuleFile, clang, common, gcc, is_header_suffix, modules,
+    option_file, response,
 };
 use crate::outcome::{Counter, Reason};
 
@@ -29,8 +29,6 @@ const COLOR_AUTO: &str = "auto";
 
 /// Suffixes of C++ sources, and those of C sources.
 const CPP_SUFFIXES: [&str; 8] = ["C", "CPP", "c++", "cc", "cp", "cpp", "cxx", "C++"];
-/// Suffixes of headers that both compilers take for such; for others they differ.
-const HEADER_SUFFIXES: [&str; 5] = ["H", "h", "hh", "hpp", "hxx"];
 
 /// What a call means, where it can be cached. `arguments` are those after the compiler's name.
 ///
@@ -766,7 +764,7 @@ fn language_of(
             Ok(Language::CppModule)
         }
         (None, "h") => Ok(default.unwrap_or(Language::C)),
-        (None, suffix) if HEADER_SUFFIXES.contains(&suffix) => Ok(Language::Cpp),
+        (None, suffix) if is_header_suffix(suffix.as_ref()) => Ok(Language::Cpp),
         (None, _) => Err(unsupported_language(&input.path)),
     }
 }
@@ -775,8 +773,7 @@ fn language_of(
 fn is_header(input: &Input) -> bool {
     match &input.explicit_language {
         Some(name) => name == "c-header" || name == "c++-header",
-        None => HEADER_SUFFIXES
-            .contains(&&*input.path.extension().unwrap_or_default().to_string_lossy()),
+        None => is_header_suffix(input.path.extension().unwrap_or_default()),
     }
 }
 

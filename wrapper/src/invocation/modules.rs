@@ -6,7 +6,9 @@
 //!    be reached from those of the options is an input, whether it was read or not.
 //! 2. What a file imports the compiler tells (`-cc1 -module-file-info`). That is remembered under
 //!    the digest of the file, so that a later miss asks only for what is new.
-//! 3. The sources of a module are read for messages only, and a result with messages is not stored
+//! 3. Only the files of named modules are understood. Those of header units and of maps change what
+//!    `#include` and `import "x.h"` mean, for which a header has to be searched that no list has.
+//! 4. The sources of a module are read for messages only, and a result with messages is not stored
 //!    (see [`unlisted`](super::unlisted)). Their times and sizes count for nothing.
 
 use std::collections::BTreeSet;
@@ -18,6 +20,7 @@ use larder_engine::{Entry, RecordKind, Section, SectionKind};
 
 use super::records::read_section;
 use super::{Job, Session};
+use crate::compiler::is_header_suffix;
 use crate::exec::{self, Capture, Stream};
 use crate::fingerprint::module_key;
 use crate::outcome::{Counter, Reason};
@@ -98,13 +101,28 @@ fn imports(session: &Session<'_>, job: &Job, path: &Path) -> Result<Vec<Import>,
 const HEADLINE: &[u8] = b"Information for module file";
 const IMPORT: &[u8] = b"  Imports module '";
 
-/// The lines about imports; `None` if this is not what a compiler tells of a module.
+/// The lines about imports; `None` if this is not what a compiler tells of a named module.
 fn lines_of_imports(told: &[u8]) -> Option<Vec<u8>> {
     let lines = || told.split(|byte| *byte == b'\n');
     let has = |start: &[u8]| lines().any(|line| line.starts_with(start));
-    let is_module = has(HEADLINE) && has(b"  Module name: ");
+    let after = |start| lines().find_map(|line: &[u8]| line.strip_prefix(start));
+    let name: &[u8] = after(&b"  Module name: "[..])?;
+    let source = Path::new(OsStr::from_bytes(after(&b"  Input file: "[..])?));
+    // Clang 14 does not tell header units apart, but their first file is a header.
+    let is_source = source.extension().is_some_and(|suffix| !is_header_suffix(suffix));
+    let is_named = has(HEADLINE) && is_module_name(name) && is_source;
+    let is_other = has(b"  Module map file: ") || has(b"  Header Unit ");
     let imports = lines().filter(|line| line.starts_with(IMPORT));
-    is_module.then(|| imports.collect::<Vec<_>>().join(&b'\n'))
+    (is_named && !is_other).then(|| imports.collect::<Vec<_>>().join(&b'\n'))
+}
+
+/// Whether it is identifiers with dots and a colon between them, and no path.
+fn is_module_name(name: &[u8]) -> bool {
+    let is_identifier = |part: &[u8]| {
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
+        !part.is_empty() && part.iter().all(is_part)
+    };
+    name.split(|byte| [b'.', b':'].contains(byte)).all(is_identifier)
 }
 
 fn parse(lines: &[u8]) -> Option<Vec<Import>> {
@@ -131,6 +149,9 @@ mod tests {
         let import = |name: &str, path: &str| Import { name: name.into(), path: path.into() };
         assert_eq!(imports, [import("m", "/d/m.pcm"), import("m:part", "/d/p.pcm")]);
         assert_eq!(parse(b""), Some(Vec::new()));
+        let alone = b"Information for module file 'a':\n  Interface Unit 'a.b' is the Primary\n  \
+            Module name: a.b\n  Input file: /d/a.cc [System]\n  Input file: /d/h.h\n";
+        assert_eq!(lines_of_imports(alone).unwrap(), b"");
     }
 
     #[test]
@@ -138,6 +159,17 @@ mod tests {
         assert!(lines_of_imports(b"").is_none());
         assert!(lines_of_imports(b"Information for module file 'x':\n").is_none());
         assert!(lines_of_imports(b"  Module name: n\n").is_none());
+        let headline = "Information for module file 'x':\n";
+        for lines in [
+            "  Module name: n\n",
+            "  Module name: ./h.h\n  Input file: /d/a.cppm\n",
+            "  Header Unit 'n' is the\n  Module name: n\n  Input file: /d/a.cppm\n",
+            "  Module name: n\n  Module map file: /d/n.map\n  Input file: /d/a.cppm\n",
+            "  Module name: n\n  Input file: /d/h.h\n  Input file: /d/n.cppm\n",
+            "  Module name: n\n  Input file: /d/vector\n",
+        ] {
+            assert!(lines_of_imports(format!("{headline}{lines}").as_bytes()).is_none(), "{lines}");
+        }
         assert!(parse(b"  Imports module 'm").is_none());
         assert!(parse(b"nothing").is_none());
     }
