@@ -233,6 +233,27 @@ fn without_the_setting_nothing_is_stored_or_looked_for() {
 }
 
 #[test]
+fn the_setting_may_stand_in_a_file() {
+    let mut sandbox = sandbox();
+    sandbox.unset("LARDER_STORE_FAILURES");
+    let shown = |sandbox: &Sandbox| {
+        let text = String::from_utf8(sandbox.larder(&["config"]).stdout).unwrap();
+        text.lines().find(|line| line.starts_with("store_failures")).unwrap().to_owned()
+    };
+    assert_eq!(shown(&sandbox), "store_failures = false  (default)");
+    sandbox.write(".larder.toml", "store_failures = true\n");
+    wait_a_tick();
+    assert!(shown(&sandbox).contains("true  (") && shown(&sandbox).contains(".larder.toml"));
+    sandbox.check_kept("gcc", CALL);
+    fs::remove_file(sandbox.path(".larder.toml")).unwrap();
+    assert!(!sandbox.fails("gcc", CALL));
+    let file = sandbox.dir.path().join(".config/larder/larder.toml");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "store_failures = true\n").unwrap();
+    assert!(sandbox.fails("gcc", CALL));
+}
+
+#[test]
 fn without_manifests_failures_are_kept_too() {
     for compiler in compilers() {
         let mut sandbox = sandbox();
