@@ -43,6 +43,19 @@ pub fn collect(compile: &Compile, started_ns: u64) -> Result<Vec<Section<'static
     Ok(sections)
 }
 
+/// The dependency file that a failed compile has written, if it was to write one.
+///
+/// # Errors
+/// If it wrote none since `started_ns`, or it cannot be read.
+pub fn dependencies(
+    compile: &Compile,
+    started_ns: u64,
+) -> Result<Option<Section<'static>>, Reason> {
+    let Some(depfile) = &compile.depfile else { return Ok(None) };
+    let section = read(&depfile.path, SectionKind::Dependencies, started_ns)?;
+    section.map(Some).ok_or_else(|| missing(&depfile.path))
+}
+
 fn missing(path: &Path) -> Reason {
     Reason::new(Counter::CompilerProducedNoOutput, format!("{} was not made", path.display()))
 }

@@ -120,6 +120,8 @@ pub struct Config {
     pub direct_mode: Setting<bool>,
     /// `depend_mode`: never run the preprocessor by itself.
     pub depend_mode: Setting<bool>,
+    /// `store_failures`: failed compiles are stored and answered, too.
+    pub store_failures: Setting<bool>,
     /// `base_dirs`: results that show no path below these are shared between directories there.
     pub base_dirs: Setting<Vec<PathBuf>>,
     /// `hash_dir`: the working directory counts where a result shows it.
@@ -229,6 +231,7 @@ impl Config {
             readonly_direct: Setting::default(false),
             direct_mode: Setting::default(true),
             depend_mode: Setting::default(false),
+            store_failures: Setting::default(false),
             base_dirs: Setting::default(Vec::new()),
             hash_dir: Setting::default(true),
             compiler_check: Setting::default(CompilerCheck::Content),

@@ -2,9 +2,10 @@
 //!
 //! The *direct key* leads to a manifest, the *preprocessed key* to a result by the text that the
 //! preprocessor made, the *result key* (direct key, digests of all inputs, what the time macros
-//! saw, terminal if there were messages) is where a result stands. Every field is hashed with its
-//! name and its length, so that no two lists of fields give the same bytes. The rows below are the
-//! rows of [`INPUTS`] and [`ENVIRONMENT`], in their order; a test compares them.
+//! saw, terminal if there were messages) is where a result stands; the *failure key* (direct and
+//! preprocessed key, and what a result key has) is where a failed compile does. Every field is
+//! hashed with its name and its length, so that no two lists of fields give the same bytes. The
+//! rows below are the rows of [`INPUTS`] and [`ENVIRONMENT`], in their order; a test compares them.
 //!
 //! | input | direct | preprocessed | why |
 //! |---|---|---|---|
@@ -19,7 +20,7 @@
 //! | working directory | yes | yes | only where debug information, profiles or the like show it, and, for the direct key, where a relative path is searched; in a base directory (`place`), the direct key has only what the prefix maps leave of it; never without `hash_dir` |
 //! | directories | yes | yes | only where the compiler warns about missing ones: which of those that options name are there |
 //! | source | yes | no | digest of the input file |
-//! | named files | yes | yes | digests of files that options name, or that there is none: lists, profiles, precompiled headers of clang, specs |
+//! | named files | yes | yes | digests of files that options name, or that there is none: lists, profiles, precompiled headers and modules of clang, specs |
 //! | processor | yes | yes | what `native` stands for on this machine (see `identity::native`) |
 //! | outputs | yes | yes | kinds and names of the files asked for |
 //! | dependency file | yes | yes | target text, `-MP` and `-MMD` shape the stored file |
@@ -79,7 +80,7 @@ use crate::manifest::Input;
 use crate::place::{Place, prefix_map};
 
 /// Raised whenever a rule of this module or of the argument tables changes.
-const SCHEME: u32 = 3;
+const SCHEME: u32 = 4;
 
 const DIRECT: u8 = 1;
 const PREPROCESSED: u8 = 2;
@@ -273,6 +274,31 @@ pub fn result_key(direct: &Key, inputs: &[Input], moment: &Digest, messages: u64
     fields.key()
 }
 
+/// Where a failed compile stands: `text` is its preprocessed key. Its messages show lines of all
+/// inputs, and names and values that only the arguments have.
+pub fn failure_key(
+    direct: &Key,
+    text: &Key,
+    inputs: &[Input],
+    moment: &Digest,
+    messages: u64,
+) -> Key {
+    let mut fields = Fields::new("failure");
+    fields.bytes(direct.as_bytes());
+    fields.bytes(text.as_bytes());
+    fields.inputs(inputs);
+    fields.bytes(moment);
+    fields.number(messages);
+    fields.key()
+}
+
+/// Where it stands that there is a failure for a direct key.
+pub fn failures_key(direct: &Key) -> Key {
+    let mut fields = Fields::new("failures");
+    fields.bytes(direct.as_bytes());
+    fields.key()
+}
+
 /// What shapes messages beside the keys: whether larder asks for colours, and the variables that
 /// say how colours and links look, which count also where the user asks for them; never 0.
 pub fn messages_state(colored: bool, variable: impl Fn(&str) -> Option<OsString>) -> u64 {
@@ -338,6 +364,15 @@ pub fn precompiled_key(precompiled: &Digest) -> Key {
     let mut fields = Fields::new("precompiled");
     fields.number(u64::from(SCHEME));
     fields.bytes(precompiled);
+    fields.key()
+}
+
+/// Where it is remembered what a module file imports.
+pub fn module_key(toolchain: &Digest, module: &Digest) -> Key {
+    let mut fields = Fields::new("module");
+    fields.number(u64::from(SCHEME));
+    fields.bytes(toolchain);
+    fields.bytes(module);
     fields.key()
 }
 
@@ -472,7 +507,7 @@ fn names_relative_paths(compile: &Compile) -> bool {
 /// columns are visible (debug information, sanitizers, coverage, most outputs beside the object) or
 /// where comments or macros are judged by the compiler itself.
 pub fn text_decides(compile: &Compile) -> bool {
-    if compile.precompiles() {
+    if compile.precompiles() || !compile.module_files.is_empty() {
         return false;
     }
     let exceptions = ["-g0", "-fsanitize=none"];

@@ -4,6 +4,7 @@
 //!    by `exec`, and its reason is counted.
 //! 2. [`lookup`]: direct key, manifest, variants, result; where a manifest is known but no variant
 //!    fits, the preprocessed text. A hit restores and ends here, having started no process.
+//!    With `store_failures` a failed compile is looked for last ([`failures`]).
 //! 3. [`compile`]: run the compiler, pass its messages and status on, and only then store.
 //!
 //! Whatever fails before step 3, a panic included, ends in the compiler's own `exec`; whatever
@@ -15,7 +16,10 @@
 mod asks;
 mod code;
 mod compile;
+mod complaint;
+mod failures;
 mod lookup;
+mod modules;
 mod once;
 mod precompiled;
 mod probed;
@@ -128,6 +132,8 @@ impl Job {
 enum Answer {
     /// The outputs stand; these are the messages.
     Hit { stdout: Vec<u8>, stderr: Vec<u8> },
+    /// The compiler would fail with this status; so do these messages and what it leaves.
+    Failure { status: ExitStatus, stdout: Vec<u8>, stderr: Vec<u8> },
     /// The compiler has to run; its result may get this preprocessed key.
     Miss { job: Box<Job>, alias: Option<Key> },
     /// The compiler has to run, and its result is not stored.
@@ -180,6 +186,9 @@ fn handle(session: &Session<'_>) -> Option<ExitStatus> {
     let log = session.call.log;
     match guarded(log, || lookup::answer(session)) {
         Some(Answer::Hit { stdout, stderr }) => pass_on(&stdout, &stderr).then(ExitStatus::default),
+        Some(Answer::Failure { status, stdout, stderr }) => {
+            pass_on(&stdout, &stderr).then_some(status)
+        }
         Some(Answer::Miss { job, alias }) => compile::run_and_store(session, &job, alias),
         Some(Answer::Uncached(reason)) => {
             session.give_up(&reason);
@@ -326,8 +335,17 @@ impl Session<'_> {
         let name = self.call.compiler.file_name().unwrap_or_default();
         let family = compiler::family_of(name, self.call.compiler_file);
         let (family, language) = family.ok_or_else(|| {
-            let text = format!("{} is no known compiler", self.call.compiler.display());
-            Reason::new(Counter::CompilerCheckFailed, text)
+            let compiler = self.call.compiler.display();
+            match compiler::is_preprocessor_name(name) {
+                true => {
+                    let text = format!("{compiler} is a preprocessor");
+                    Reason::new(Counter::CalledForPreprocessing, text)
+                }
+                false => {
+                    let text = format!("{compiler} is no known compiler");
+                    Reason::new(Counter::CompilerCheckFailed, text)
+                }
+            }
         })?;
         let mut compile = compiler::parse(family, language, self.call.arguments, &directory)?;
         settings::apply(self.call.config, &mut compile);

@@ -56,6 +56,8 @@ pub enum Counter {
     StoreDropped = 129,
     /// A record was damaged; it counted as a miss.
     StoreCorrupt = 130,
+    /// A failed compile was answered from the store.
+    FailureCacheHit = 131,
     /// Files of hits that share their blocks with the store.
     ObjectsCloned = 140,
     /// Files of hits whose bytes were written; for those under `file_clone` the next ones say why.

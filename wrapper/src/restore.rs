@@ -94,7 +94,7 @@ enum Writing {
     /// does not ask whether it may be written: an object of gcc, whole or split.
     IntoEmpty,
     /// It replaces the file if it may write it: an object of clang that it compiled, its assembler
-    /// text, its precompiled headers and serialized diagnostics.
+    /// text, its precompiled headers, modules and serialized diagnostics.
     Over,
 }
 
@@ -109,7 +109,9 @@ impl Writing {
                 Family::Clang,
                 SectionKind::Object | SectionKind::PrecompiledHeader | SectionKind::Diagnostics,
             ) => Writing::Over,
-            (Family::Clang, _) if output.name == "assembly" => Writing::Over,
+            (Family::Clang, _) if ["assembly", "interface", "module"].contains(&output.name) => {
+                Writing::Over
+            }
             _ => Writing::Into,
         }
     }
@@ -147,6 +149,23 @@ pub fn read(source: Source<'_>, compile: &Compile, place: Option<&Place>) -> Opt
             None if output.required => return None,
             None => {}
         }
+    }
+    let (stdout, stderr) = (text(SectionKind::Stdout)?, text(SectionKind::Stderr)?);
+    Some(Restorable { files, stdout, stderr })
+}
+
+/// Reads what a failed compile left: messages, and the dependency file if `compile` asks for one;
+/// `None` if the record is damaged or lacks a part.
+pub fn read_failure(source: Source<'_>, compile: &Compile) -> Option<Restorable> {
+    let record = source.record;
+    let find = |kind| record.sections().iter().position(|at| at.kind == Some(kind));
+    let text = |kind| find(kind).map_or(Some(Vec::new()), |section| record.read(section).ok());
+    let mut files = Vec::new();
+    if let Some(depfile) = &compile.depfile {
+        let section = find(SectionKind::Dependencies)?;
+        let source = Source { file_clone: false, ..source };
+        let file = pending(source, section, &depfile.path, Writing::Into)?;
+        files.push(Pending { is_object: false, ..file });
     }
     let (stdout, stderr) = (text(SectionKind::Stdout)?, text(SectionKind::Stderr)?);
     Some(Restorable { files, stdout, stderr })

@@ -175,7 +175,8 @@ fn shaping(compile: &Compile) -> Vec<OsString> {
             arguments.extend_from_slice(words);
         }
     }
-    let language = if compile.language == Language::Cpp { "c++" } else { "c" };
+    let is_cpp = matches!(compile.language, Language::Cpp | Language::CppModule);
+    let language = if is_cpp { "c++" } else { "c" };
     arguments.extend(["-x".into(), language.into()]);
     arguments
 }

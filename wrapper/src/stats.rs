@@ -109,6 +109,7 @@ const COUNTERS: &[(Counter, &str, &str, Group)] = &[
     (StoreUnavailable, "store_unavailable", "store could not be written", Errors),
     (StoreDropped, "store_dropped", "result not stored for want of room or time", Errors),
     (StoreCorrupt, "store_corrupt", "damaged record", Errors),
+    (FailureCacheHit, "failure_cache_hit", "failures", Calls),
     (ObjectsCloned, "objects_cloned", "cloned", Calls),
     (ObjectsCopied, "objects_copied", "copied", Calls),
     (CopiedFileSystem, "objects_copied_file_system", "file system cannot clone", Objects),
@@ -172,6 +173,10 @@ impl Report {
         line(&mut text, 4, "direct", &self.value(DirectCacheHit).to_string());
         line(&mut text, 4, "preprocessed", &self.value(PreprocessedCacheHit).to_string());
         line(&mut text, 2, "misses", &self.value(CacheMiss).to_string());
+        // Nothing for who never asked for failures.
+        if self.value(FailureCacheHit) > 0 {
+            line(&mut text, 0, "failures answered", &self.value(FailureCacheHit).to_string());
+        }
         self.objects(&mut text);
         self.group(&mut text, Uncacheable, "uncacheable calls");
         self.group(&mut text, Errors, "errors");

@@ -82,6 +82,8 @@ impl Kitchen {
     fn settings(&self, command: &mut Command, store: &Path) {
         command.env("LARDER_DIR", store).env("LARDER_JANITOR", "off");
         command.env("LARDER_MAX_SIZE", "256MiB");
+        // What compiles is not touched by it, and what does not is asked for, too.
+        command.env("LARDER_STORE_FAILURES", "1");
     }
 
     /// Copies the store.
@@ -419,6 +421,7 @@ const ENDS: &[&str] = &[
     "could_not_use_precompiled_header",
     "direct_cache_hit",
     "error_hashing_extra_file",
+    "failure_cache_hit",
     "internal_error",
     "modified_input_file",
     "multiple_source_files",

@@ -1,6 +1,8 @@
 //! `larder`: a compiler launcher with a few commands for people.
 //!
-//! 1. Called by a link named like a compiler, larder is that compiler.
+//! 1. Called by a link named like a compiler, or like what comes with one, larder is that program.
+//!    Under any other name that has no `larder` in it, it is itself only if what follows is certain
+//!    to be meant for it; else it says what a link is to be called.
 //! 2. The first argument is a command if it is one of [`COMMANDS`]; any other word is a compiler. A
 //!    compiler that is named like a command is given by its path.
 //! 3. Wrong use ends with status 2 and says what would be right.
@@ -15,7 +17,7 @@ use larder_engine::{Budget, EngineCounter, Store};
 
 use super::command::{Failure, print, store_directory};
 use super::{doctor, job, trim, verify};
-use crate::compiler::is_compiler_name;
+use crate::compiler::is_toolchain_name;
 use crate::config::{self, Config};
 use crate::exec::is_larder;
 use crate::invocation::upkeep::{BACKGROUND, step_back, upkeep};
@@ -68,8 +70,15 @@ pub fn main() -> ! {
     let called = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
     let name = Path::new(&called).file_name().unwrap_or_default();
-    if is_compiler_name(name) {
+    if is_toolchain_name(name) {
         invocation::run(name, &arguments, true);
+    }
+    if !is_own_name(name) && !arguments.first().is_some_and(|first| is_for_larder(first)) {
+        end(Err(Failure::WrongUse(format!(
+            "it is called as {0}, which it does not know as a compiler: give a link the name of a \
+             compiler, as gcc, g++-12, clang or x86_64-linux-gnu-gcc, or write `larder {0}`",
+            name.display()
+        ))));
     }
     let arguments = without_own_name(&arguments);
     let Some((first, rest)) = arguments.split_first() else {
@@ -87,6 +96,20 @@ pub fn main() -> ! {
             None => invocation::run(first, rest, false),
         },
     }
+}
+
+/// Whether larder may have been installed under this name.
+fn is_own_name(name: &OsStr) -> bool {
+    name.is_empty() || name.as_encoded_bytes().windows(6).any(|part| part == b"larder")
+}
+
+/// Whether the first word is one that only larder understands, or a compiler.
+fn is_for_larder(word: &OsStr) -> bool {
+    let text = word.to_str().unwrap_or_default();
+    let is_option = ["--help", "-h", "help", "--version", "-V"].contains(&text);
+    let is_command = COMMANDS.iter().any(|(name, ..)| *name == text);
+    let name = Path::new(word).file_name().unwrap_or_default();
+    is_option || is_command || is_toolchain_name(name)
 }
 
 /// A command that asks for no help of its own gets the line that the list has.
@@ -144,7 +167,7 @@ fn help() -> String {
          \x20 larder COMPILER ARGUMENTS    compile, or restore what a compile has made before\n\
          \x20 larder COMMAND               see below\n\
          \n\
-         A link to larder that is named gcc, g++, clang, clang++, cc or c++ is that compiler.\n\
+         A link to larder that is named like a compiler (gcc, g++-12, clang, cc) is that one.\n\
          In a build: make CC=\"larder gcc\", or cmake -DCMAKE_C_COMPILER_LAUNCHER=larder.\n\
          \n\
          commands:\n",

@@ -2,13 +2,13 @@
 
 use super::flag::Attach::{Either, Exact, Joined, Separate};
 use super::flag::Class::{
-    Color, Configuration, Inner, Keyed, LaterStage, NamedFile, PreprocessorOnly, Profile, Purpose,
-    ShowsDirectory, Side, UsesPrecompiled, Words,
+    Color, Configuration, Inner, Keyed, LaterStage, ModuleFile, ModuleMap, NamedFile,
+    PreprocessorOnly, Profile, Purpose, ShowsDirectory, Side, UsesPrecompiled, Words,
 };
 use super::flag::why::*;
 use super::flag::{Flag, row};
-use super::outputs::Purpose::Analysis;
-use super::outputs::Side::{Diagnostics, OptimizationsFile, SingleDwarf, SplitDwarf};
+use super::outputs::Purpose::{Analysis, Module as MakesModule};
+use super::outputs::Side::{Diagnostics, Module, OptimizationsFile, SingleDwarf, SplitDwarf};
 use super::profile::CLANG_DEFAULT;
 use super::profile::ProfileFlag::{Default, FileOrDirectory};
 use super::words::Part;
@@ -37,6 +37,7 @@ pub const FLAGS: &[Flag] = &[
     row("--no-default-config", Exact, Keyed, "--no-default-config"),
     row("--no-system-header-prefix=", Joined, Keyed, "--no-system-header-prefix=p"),
     row("--offload", Joined, OFFLOAD, "--offload-arch=sm_70"),
+    row("--precompile", Exact, Purpose(MakesModule), "--precompile"),
     row("--rtlib=", Joined, LaterStage, "--rtlib=compiler-rt"),
     row("--serialize-diagnostics", Separate, Side(Diagnostics), "--serialize-diagnostics t.dia"),
     row("--specs", Joined, OPTION_FILE, "--specs=f"),
@@ -76,10 +77,15 @@ pub const FLAGS: &[Flag] = &[
     row("-fdiagnostics-absolute-paths", Exact, ShowsDirectory, "-fdiagnostics-absolute-paths"),
     row("-fdriver-only", Exact, NO_OBJECT, "-fdriver-only"),
     row("-fembed-", Joined, RECORDS, "-fembed-bitcode"),
+    row("-fexperimental-modules", Joined, MODULES, "-fexperimental-modules-reduced-bmi"),
     row("-fhip", Joined, OFFLOAD, "-fhip-new-launch-api"),
     row("-fimplicit-module", Joined, MODULES, "-fimplicit-modules"),
     row("-fmemory-profile", Joined, PROFILE, "-fmemory-profile=d"),
     row("-fminimize-whitespace", Exact, PREPROCESSES, "-fminimize-whitespace"),
+    row("-fmodule-file=", Joined, ModuleFile, "-fmodule-file=f"),
+    row("-fmodule-map-file=", Joined, ModuleMap, "-fmodule-map-file=f"),
+    row("-fmodule-output", Exact, Side(Module), "-fmodule-output"),
+    row("-fmodule-output=", Joined, Side(Module), "-fmodule-output=t.pcm"),
     row("-fno-integrated-as", Exact, NOT_HANDLED, "-fno-integrated-as"),
     row("-fopenmp-host-ir-file-path", Joined, OFFLOAD, "-fopenmp-host-ir-file-path"),
     row("-fopenmp-targets=", Joined, OFFLOAD, "-fopenmp-targets=x86_64"),

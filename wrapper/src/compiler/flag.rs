@@ -58,6 +58,10 @@ pub enum Class {
     Color,
     /// Its value names a file whose contents count.
     NamedFile,
+    /// `-fmodule-file=`.
+    ModuleFile,
+    /// `-fmodule-map-file=`.
+    ModuleMap,
     /// Its value is a place where tools (`as`, `cc1`) and spec files are looked for.
     ToolPrefix,
     /// `-fopt-info`: a report on stdout or stderr. One that goes to a file is appended to what

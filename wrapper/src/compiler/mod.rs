@@ -10,6 +10,7 @@ mod clang;
 mod common;
 mod flag;
 mod gcc;
+mod modules;
 mod option_file;
 mod outputs;
 mod parse;
@@ -20,15 +21,16 @@ mod response;
 mod tests;
 mod words;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use larder_engine::SectionKind;
 
+pub use modules::ModuleFile;
 pub use outputs::Purpose;
 pub use parse::{parse, split};
-pub use recognise::{family_of, is_compiler_name, recognise};
+pub use recognise::{family_of, is_preprocessor_name, is_toolchain_name, recognise};
 
 /// Which table of flags applies.
 ///
@@ -49,6 +51,8 @@ pub enum Language {
     C,
     /// C++.
     Cpp,
+    /// C++ that is the source of a module.
+    CppModule,
     /// C that has been preprocessed.
     COutput,
     /// C++ that has been preprocessed.
@@ -60,12 +64,13 @@ pub enum Language {
 }
 
 /// The languages as `-x` names them.
-const LANGUAGES: [(&str, Language); 6] = [
+const LANGUAGES: [(&str, Language); 7] = [
     ("assembler", Language::Assembler),
     ("assembler-with-cpp", Language::AssemblerWithCpp),
     ("c", Language::C),
     ("c++", Language::Cpp),
     ("c++-cpp-output", Language::CppOutput),
+    ("c++-module", Language::CppModule),
     ("cpp-output", Language::COutput),
 ];
 
@@ -94,6 +99,14 @@ impl Language {
     pub fn is_read_alone(self) -> bool {
         self.is_preprocessed() || self == Language::Assembler
     }
+}
+
+/// Suffixes of headers that both compilers take for such; for others they differ.
+const HEADER_SUFFIXES: [&str; 5] = ["H", "h", "hh", "hpp", "hxx"];
+
+/// Whether both compilers take a file with this suffix for a header.
+pub fn is_header_suffix(suffix: &OsStr) -> bool {
+    HEADER_SUFFIXES.iter().any(|known| suffix == *known)
 }
 
 /// The spelling and the example of every row of a family's tables.
@@ -133,7 +146,7 @@ impl Output {
     /// Whether it is what the call is for.
     pub fn is_main(&self) -> bool {
         matches!(self.kind, SectionKind::Object | SectionKind::PrecompiledHeader)
-            || matches!(self.name, "assembly" | "analysis")
+            || matches!(self.name, "assembly" | "analysis" | "interface")
     }
 }
 
@@ -173,6 +186,8 @@ pub struct Compile {
     pub named_inputs: Vec<PathBuf>,
     /// Whether the times of all inputs count, because a precompiled header holds them.
     pub times_matter: bool,
+    /// The module files that options name; their contents count, too.
+    pub module_files: Vec<ModuleFile>,
     /// The options about the machine, in order, if one of them says `native`.
     pub native: Vec<OsString>,
 }

@@ -7,6 +7,7 @@
 //! | `-S` | named file `assembly` | `-o`, else `t.s` | the same |
 //! | `--analyze` | named file `analysis` | | `-o`, else `t.plist`; none if text is asked for |
 //! | `-fsyntax-only` | | none | none |
+//! | `--precompile` | named file `interface` | | `-o`, else `t.pcm` |
 //! | a header | precompiled header | `-o`, else `t.h.gch` | `-o` |
 //! | `-gsplit-dwarf` | dwarf object | `x.dwo` | `x.dwo`, if there is debug information |
 //! | `--coverage`, `-ftest-coverage` | coverage notes | `x.gcno` | `x.gcno` |
@@ -16,6 +17,8 @@
 //! | `-fsave-optimization-record` | named file `optimizations` | `x.c.opt-record.json.gz` | `x.opt.yaml` |
 //! | `-foptimization-record-file=F` | named file `optimizations` | | `F` |
 //! | `--serialize-diagnostics F` | diagnostics | | `F` |
+//! | `-fmodule-output=F` | named file `module` | | `F` |
+//! | `-fmodule-output` | named file `module` | | `x.pcm` |
 //! | `-aux-info F` | named file `prototypes` | `F` | |
 //! | `-Wa,-a...=F` | listing | `F` | |
 //!
@@ -49,6 +52,8 @@ pub enum Purpose {
     Messages,
     /// A header, or `-Xclang -emit-pch`.
     Precompiled,
+    /// `--precompile`.
+    Module,
 }
 
 /// A further file that an option asks for, or takes back.
@@ -80,6 +85,8 @@ pub enum Side {
     Diagnostics,
     /// `-aux-info`.
     Prototypes,
+    /// `-fmodule-output`, with a file or without.
+    Module,
 }
 
 /// The further files that a call asks for.
@@ -96,6 +103,8 @@ pub(super) struct Sides {
     diagnostics: Option<PathBuf>,
     prototypes: Option<PathBuf>,
     listing: Option<Option<PathBuf>>,
+    /// Without a file it goes beside the object.
+    module: Option<Option<PathBuf>>,
 }
 
 impl Sides {
@@ -115,6 +124,10 @@ impl Sides {
             Side::Optimizations => self.optimizations = true,
             Side::OptimizationsFile => return first(&mut self.optimizations_file, value.into()),
             Side::Diagnostics => return first(&mut self.diagnostics, value.into()),
+            Side::Module => {
+                let file = Some(value).filter(|value| !value.is_empty()).map(PathBuf::from);
+                return first(&mut self.module, file);
+            }
             Side::Prototypes => return first(&mut self.prototypes, value.into()),
         }
         Some(())
@@ -135,7 +148,18 @@ impl Sides {
     /// debug information, of what its program will count, or (with clang) of its optimizations.
     pub(super) fn name_the_output(&self, family: Family) -> bool {
         let is_recorded = self.optimizations || self.optimizations_file.is_some();
-        self.names_output || self.notes || (is_recorded && family == Family::Clang)
+        let is_shown = self.names_output || self.notes || self.module.is_some();
+        is_shown || (is_recorded && family == Family::Clang)
+    }
+
+    /// Whether a module file is made beside the object.
+    pub(super) fn make_module(&self) -> bool {
+        self.module.is_some()
+    }
+
+    /// Whether something else is asked for beside it.
+    pub(super) fn have_more_than_a_module(&self) -> bool {
+        self.are_some() || self.diagnostics.is_some()
     }
 
     fn are_some(&self) -> bool {
@@ -175,6 +199,7 @@ impl Naming<'_> {
             Purpose::Object | Purpose::Messages | Purpose::Precompiled => "o",
             Purpose::Assembly => "s",
             Purpose::Analysis => "plist",
+            Purpose::Module => "pcm",
         };
         derived_name(input, suffix).into()
     }
@@ -194,6 +219,10 @@ impl Naming<'_> {
         };
         if let Some(path) = sides.diagnostics {
             put(SectionKind::Diagnostics, "", path, true);
+        }
+        if let Some(path) = sides.module {
+            let path = path.unwrap_or_else(|| self.beside("pcm"));
+            put(SectionKind::NamedFile, "module", path, true);
         }
         if let Some(Some(path)) = sides.listing {
             put(SectionKind::Listing, "", path, true);
@@ -237,6 +266,7 @@ impl Naming<'_> {
             Purpose::Object => (SectionKind::Object, ""),
             Purpose::Assembly => (SectionKind::NamedFile, "assembly"),
             Purpose::Analysis => (SectionKind::NamedFile, "analysis"),
+            Purpose::Module => (SectionKind::NamedFile, "interface"),
             Purpose::Messages => return None,
             Purpose::Precompiled => (SectionKind::PrecompiledHeader, ""),
         };

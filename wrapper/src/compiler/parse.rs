@@ -15,7 +15,10 @@ use super::flag::{Class, DependencyFlag, Flag, find, value_of};
 use super::outputs::{Naming, Purpose, Side, Sides, check_places, derived_name};
 use super::profile::{ProfileFlag, Profiles};
 use super::words::{self, Part};
-use super::{Compile, Depfile, Family, Language, clang, common, gcc, option_file, response};
+use super::{
+    Compile, Depfile, Family, Language, ModuleFile, clang, common, gcc, is_header_suffix, modules,
+    option_file, response,
+};
 use crate::outcome::{Counter, Reason};
 
 /// What the compiler takes from the places that `-B` names, beside headers.
@@ -26,8 +29,6 @@ const COLOR_AUTO: &str = "auto";
 
 /// Suffixes of C++ sources, and those of C sources.
 const CPP_SUFFIXES: [&str; 8] = ["C", "CPP", "c++", "cc", "cp", "cpp", "cxx", "C++"];
-/// Suffixes of headers that both compilers take for such; for others they differ.
-const HEADER_SUFFIXES: [&str; 5] = ["H", "h", "hh", "hpp", "hxx"];
 
 /// What a call means, where it can be cached. `arguments` are those after the compiler's name.
 ///
@@ -106,6 +107,7 @@ struct Scan {
     shows_directory: bool,
     color_is_explicit: bool,
     named_inputs: Vec<PathBuf>,
+    module_files: Vec<ModuleFile>,
     configuration: Option<PathBuf>,
     is_native: bool,
     precompiles: bool,
@@ -202,6 +204,8 @@ impl Scan {
             Class::ShowsDirectory => self.take_directory(),
             Class::Color => self.take_color(value),
             Class::NamedFile => self.take_named_file(value),
+            Class::ModuleFile => self.take_module_file(value),
+            Class::ModuleMap => self.take_module_map(value),
             Class::ToolPrefix => self.take_tool_prefix(value, cwd),
             Class::Inner(known) => self.take_inner(known, &words[0], value),
             Class::Listing => self.refuse(
@@ -244,7 +248,9 @@ impl Scan {
             self.preprocess.push("-E".into());
         }
         let kinds = [self.purpose.unwrap_or(purpose), purpose];
-        if kinds.contains(&Purpose::Analysis) && kinds.contains(&Purpose::Messages) {
+        let has = |kind| kinds.contains(&kind);
+        let differs = has(Purpose::Module) && kinds[0] != kinds[1];
+        if differs || has(Purpose::Analysis) && has(Purpose::Messages) {
             self.refuse(Counter::UnsupportedCompilerOption, &words[0], "asks for a second purpose");
         }
         self.purpose = kinds.into_iter().max();
@@ -308,6 +314,19 @@ impl Scan {
 
     fn take_named_file(&mut self, value: &OsStr) -> Into {
         self.named_inputs.push(value.into());
+        EVERYWHERE
+    }
+
+    fn take_module_file(&mut self, value: &OsStr) -> Into {
+        let file = ModuleFile::of(value);
+        self.shows_directory = true;
+        self.named_inputs.push(file.path.clone());
+        self.module_files.push(file);
+        EVERYWHERE
+    }
+
+    fn take_module_map(&mut self, value: &OsStr) -> Into {
+        self.named_inputs.extend(modules::maps(Path::new(value)));
         EVERYWHERE
     }
 
@@ -479,6 +498,8 @@ impl Scan {
         let input = self.only_input()?;
         let language = language_of(&input, family, self.default_language)?;
         check_input(&input.path, cwd)?;
+        let uses_modules = !self.module_files.is_empty();
+        modules::check(family, language, purpose, &self.sides, uses_modules)?;
         let is_named = self.object.is_some();
         let main = match self.object.take() {
             Some(main) => main,
@@ -513,6 +534,7 @@ impl Scan {
             outputs,
             named_inputs: self.named_inputs,
             times_matter: self.times_matter,
+            module_files: self.module_files,
             native,
         })
     }
@@ -618,7 +640,7 @@ impl Scan {
 
     /// Whether the path of the main output is visible in it.
     fn shows_object(&self, family: Family, purpose: Purpose) -> bool {
-        purpose == Purpose::Precompiled
+        matches!(purpose, Purpose::Precompiled | Purpose::Module)
             || self.sides.name_the_output(family)
             || self.profiles.follow_object()
     }
@@ -738,8 +760,11 @@ fn language_of(
         // clang takes it for something to link.
         (None, "sx") if family == Family::Gcc => Ok(Language::AssemblerWithCpp),
         (None, suffix) if CPP_SUFFIXES.contains(&suffix) => Ok(Language::Cpp),
+        (None, suffix) if family == Family::Clang && modules::SUFFIXES.contains(&suffix) => {
+            Ok(Language::CppModule)
+        }
         (None, "h") => Ok(default.unwrap_or(Language::C)),
-        (None, suffix) if HEADER_SUFFIXES.contains(&suffix) => Ok(Language::Cpp),
+        (None, suffix) if is_header_suffix(suffix.as_ref()) => Ok(Language::Cpp),
         (None, _) => Err(unsupported_language(&input.path)),
     }
 }
@@ -748,8 +773,7 @@ fn language_of(
 fn is_header(input: &Input) -> bool {
     match &input.explicit_language {
         Some(name) => name == "c-header" || name == "c++-header",
-        None => HEADER_SUFFIXES
-            .contains(&&*input.path.extension().unwrap_or_default().to_string_lossy()),
+        None => is_header_suffix(input.path.extension().unwrap_or_default()),
     }
 }
 

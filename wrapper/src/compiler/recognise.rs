@@ -4,6 +4,9 @@
 //!    name of the file behind it, and `identity` at its contents: a script may add arguments that
 //!    larder does not see, whatever it is called.
 //! 2. `cc` and `c++` are what their links lead to; where that is not known, nothing is cached.
+//! 3. The other programs of the compilers' packages are known by name, so that links named like
+//!    them work: they run as they are. Debian's `c89` and `c99` are scripts around gcc; their own
+//!    call of gcc is cached where it leads to larder.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -22,6 +25,28 @@ const STEMS: &[(&[u8], Option<Family>, Option<Language>)] = &[
     (b"gcc", Some(Family::Gcc), None),
 ];
 
+/// Programs of the packages of gcc and clang that compile nothing by themselves, or are scripts
+/// around a compiler.
+const COMPANIONS: &[&[u8]] = &[
+    b"asan_symbolize",
+    b"c89",
+    b"c89-gcc",
+    b"c99",
+    b"c99-gcc",
+    b"clang-cpp",
+    b"cpp",
+    b"gcc-ar",
+    b"gcc-nm",
+    b"gcc-ranlib",
+    b"gcov",
+    b"gcov-dump",
+    b"gcov-tool",
+    b"lto-dump",
+];
+
+/// Those that preprocess.
+const PREPROCESSORS: &[&[u8]] = &[b"clang-cpp", b"cpp"];
+
 /// The family and default language that a program's name tells; `None` for `cc` and `c++`, which
 /// may be either, and for every other program.
 pub fn recognise(name: &OsStr) -> Option<(Family, Option<Language>)> {
@@ -29,10 +54,21 @@ pub fn recognise(name: &OsStr) -> Option<(Family, Option<Language>)> {
     Some((family?, language))
 }
 
-/// Whether a program of this name may be a compiler: whether a link of this name to larder means
-/// that it stands for one.
-pub fn is_compiler_name(name: &OsStr) -> bool {
-    stem_of(name).is_some()
+/// Whether a program of this name is a compiler or comes with one: whether a link of this name to
+/// larder means that it stands for it.
+pub fn is_toolchain_name(name: &OsStr) -> bool {
+    stem_of(name).is_some() || is_one_of(COMPANIONS, name)
+}
+
+/// Whether a program of this name is a preprocessor.
+pub fn is_preprocessor_name(name: &OsStr) -> bool {
+    is_one_of(PREPROCESSORS, name)
+}
+
+fn is_one_of(stems: &[&[u8]], name: &OsStr) -> bool {
+    let name = without_version(name.as_bytes());
+    let mut targets = stems.iter().filter_map(|stem| name.strip_suffix(*stem));
+    targets.any(|target| target.is_empty() || is_target(target))
 }
 
 /// The family and default language of a program. The family is that of the file behind all links,
@@ -93,15 +129,10 @@ mod tests {
     fn other_programs_are_not_recognised() {
         for name in [
             "",
-            "gcc-ar",
-            "gcc-ar-12",
             "clang-cl",
             "clang-format",
-            "clang-cpp-14",
             "colorgcc",
             "nvcc",
-            "c99-gcc",
-            "c89-gcc",
             "gccgo",
             "-gcc",
             "12",
@@ -112,7 +143,26 @@ mod tests {
             "my gcc-gcc",
         ] {
             assert_eq!(named(name), None, "{name}");
-            assert!(!is_compiler_name(OsStr::new(name)), "{name}");
+            assert!(!is_toolchain_name(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_comes_with_a_compiler_is_known_and_is_none() {
+        for name in [
+            "c89",
+            "c99",
+            "c89-gcc",
+            "c99-gcc",
+            "clang-cpp-14",
+            "x86_64-linux-gnu-cpp-12",
+            "gcc-ar-12",
+            "x86_64-linux-gnu-gcc-ranlib",
+            "gcov-tool-12",
+        ] {
+            assert_eq!(named(name), None, "{name}");
+            assert!(is_toolchain_name(OsStr::new(name)), "{name}");
+            assert_eq!(is_preprocessor_name(OsStr::new(name)), name.contains("cpp"), "{name}");
         }
     }
 
@@ -120,7 +170,7 @@ mod tests {
     fn cc_is_a_compiler_whose_name_does_not_tell_which() {
         for name in ["cc", "c++", "arm-none-eabi-cc"] {
             assert_eq!(named(name), None, "{name}");
-            assert!(is_compiler_name(OsStr::new(name)), "{name}");
+            assert!(is_toolchain_name(OsStr::new(name)), "{name}");
         }
     }
 

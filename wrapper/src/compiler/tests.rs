@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::flag::{Class, find};
+use super::outputs::{Purpose, Side};
 use super::parse::tables;
 use super::words::{self, Part};
-use super::{Compile, Family, Language, clang, common, gcc, parse};
+use super::{Compile, Family, Language, ModuleFile, clang, common, gcc, parse};
 use crate::outcome::Counter;
 
 const FAMILIES: [(Family, &str); 2] = [(Family::Gcc, "gcc"), (Family::Clang, "clang")];
@@ -123,6 +124,16 @@ fn check_verdict(
         assert_eq!(verdict, Err(Counter::UnsupportedCompilerOption), "{spelling}");
         return;
     }
+    // The example's source is none of a module.
+    let refused = match class {
+        Class::Purpose(Purpose::Module) => Some(Counter::UnsupportedCompilerOption),
+        Class::Side(Side::Module) => Some(Counter::CouldNotUseModules),
+        _ => None,
+    };
+    if let Some(counter) = refused {
+        assert_eq!(verdict, Err(counter), "{spelling}");
+        return;
+    }
     let compile = verdict.unwrap_or_else(|counter| panic!("{spelling}: {counter:?}"));
     let expected = match class {
         Class::LaterStage
@@ -147,6 +158,15 @@ fn check_verdict(
         Class::Profile(_) => assert!(compile.cwd_matters, "{spelling}"),
         Class::UsesPrecompiled => assert!(compile.times_matter, "{spelling}"),
         Class::NamedFile => assert_eq!(compile.named_inputs, [PathBuf::from("f")]),
+        Class::ModuleFile => {
+            assert_eq!(compile.named_inputs, [PathBuf::from("f")]);
+            assert_eq!(compile.module_files, [ModuleFile { name: None, path: "f".into() }]);
+            assert!(compile.cwd_matters);
+        }
+        Class::ModuleMap => {
+            let maps = ["f", "module.private.modulemap", "module_private.map"];
+            assert_eq!(compile.named_inputs, maps.map(PathBuf::from));
+        }
         _ => {}
     }
 }

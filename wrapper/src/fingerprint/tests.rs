@@ -74,6 +74,7 @@ fn sample() -> Sample {
         named_inputs: Vec::new(),
         native: Vec::new(),
         times_matter: false,
+        module_files: Vec::new(),
     };
     Sample {
         namespace: String::new(),

@@ -23,7 +23,9 @@ use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKin
 use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::shared::{self, Made};
 use super::ways::Ways;
-use super::{ABSENT, Job, Session, guarded, once, pass_on, precompiled, probed, unlisted};
+use super::{
+    ABSENT, Job, Session, failures, guarded, modules, once, pass_on, precompiled, probed, unlisted,
+};
 use crate::absent::Group;
 use crate::compiler::Family;
 use crate::digest::{Digest, Mentions};
@@ -71,6 +73,7 @@ pub(super) fn run_and_store(
         session.give_up(&Reason::new(Counter::UnsupportedCompilerOption, text));
         return None;
     }
+    let watched = guarded(session.call.log, || failures::watch(session, job)).flatten();
     let has_started_after = session.wait_for_start();
     let capture = Capture { stdout: Stream::Collect, stderr: Stream::Collect };
     let ran = session.run_compiler(&arguments, capture);
@@ -93,6 +96,16 @@ pub(super) fn run_and_store(
     }
     if !ran.status.success() {
         session.count(Counter::CompileFailed);
+        if let Some(watched) = watched {
+            let store = || {
+                session.check_clock(has_started_after)?;
+                let listed = listed_by_failed(session, job, &listing, traced)?;
+                watched.store(session, job, &listed, &ran)
+            };
+            if let Some(Err(reason)) = guarded(session.call.log, store) {
+                session.log(format_args!("the failure is not stored: {}", reason.text));
+            }
+        }
         return Some(ran.status);
     }
     let stored = guarded(session.call.log, || {
@@ -172,6 +185,26 @@ fn files_read(
         return Err(Reason::new(Counter::InternalError, "the list of inputs lacks the source"));
     }
     Ok(each_once(job, listed))
+}
+
+/// What a failed compile has listed itself. Where that leaves headers out, it tells at least of
+/// those that it names.
+fn listed_by_failed(
+    session: &Session<'_>,
+    job: &Job,
+    listing: &Listing,
+    traced: Option<Vec<PathBuf>>,
+) -> Result<failures::Listed, Reason> {
+    match (listing, &job.compile.depfile) {
+        (Listing::Afterwards, Some(depfile)) => {
+            let own = Listing::Own(depfile.path.clone());
+            files_read(session, job, &own, None).map(failures::Listed::InPart)
+        }
+        (Listing::Afterwards, None) => {
+            Err(Reason::new(Counter::InternalError, "it has not listed what it read"))
+        }
+        _ => files_read(session, job, listing, traced).map(failures::Listed::Whole),
+    }
 }
 
 /// The source, then every other file of a list.
@@ -324,8 +357,11 @@ impl Inputs {
             has_names: false,
             has_precompiled: false,
         };
-        // The trace names precompiled headers that were tried.
-        for path in files.iter().filter(|path| !precompiled::is_one(path)) {
+        // The trace names precompiled headers that were tried; modules come later.
+        let is_module =
+            |path: &PathBuf| job.compile.module_files.iter().any(|file| file.path == *path);
+        let is_text = |path: &&PathBuf| !precompiled::is_one(path) && !is_module(path);
+        for path in files.iter().filter(is_text) {
             if *path == job.compile.input || session.counts(path) {
                 inputs.look_at(session, path)?;
             } else {
@@ -343,6 +379,9 @@ impl Inputs {
         inputs.look_at_probed(session, job, &search)?;
         inputs.look_at_precompiled(session, job, &search)?;
         inputs.look_at_left_out(session, job)?;
+        for path in modules::reached(session, job)? {
+            inputs.look_at(session, &path)?;
+        }
         let source = inputs.list.iter().find(|input| input.path == job.compile.input);
         if source.is_none_or(|input| input.digest != job.source) {
             return Err(modified(&job.compile.input, "is not what it was"));

@@ -1,6 +1,7 @@
 //! Asking the store: manifest, variants, result; then the preprocessed text.
 
 use std::cell::OnceCell;
+use std::path::PathBuf;
 
 use larder_engine::{Entry, Key, RecordKind, SectionKind};
 
@@ -8,7 +9,7 @@ use super::compile::Inputs;
 use super::records::{
     manifest_sections, read_manifest, read_names, read_section, read_whole_manifest, trace_lookup,
 };
-use super::{Answer, Job, Session, code};
+use super::{Answer, Job, Session, code, failures};
 use crate::absent;
 use crate::digest::{Digest, Mentions, Seen};
 use crate::fingerprint::{Preprocessed, preprocessed_key, result_key, text_decides};
@@ -18,6 +19,16 @@ use crate::outcome::{Counter, Reason};
 use crate::restore::{self, Restored, Source};
 
 pub(super) fn answer(session: &Session<'_>) -> Answer {
+    match asked(session) {
+        // A success is looked for first, so that hits pay nothing for failures.
+        Answer::Miss { job, alias } => {
+            failures::answer(session, &job).unwrap_or(Answer::Miss { job, alias })
+        }
+        answer => answer,
+    }
+}
+
+fn asked(session: &Session<'_>) -> Answer {
     let job = match session.job() {
         Ok(job) => Box::new(job),
         Err(reason) => return Answer::Uncached(reason),
@@ -229,13 +240,15 @@ fn remember(session: &Session<'_>, job: &Job, text: &Text, result: &Key) {
 }
 
 /// The preprocessed text of a job: its key, and what was read for it.
-struct Text {
-    key: Key,
-    inputs: Inputs,
+pub(super) struct Text {
+    pub(super) key: Key,
+    pub(super) inputs: Inputs,
+    /// Every file that the preprocessor read, as it named them.
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl Text {
-    fn make(session: &Session<'_>, job: &Job) -> Result<Text, String> {
+    pub(super) fn make(session: &Session<'_>, job: &Job) -> Result<Text, String> {
         let list = super::compile::Scratch::new().map_err(|error| format!("no list: {error}"))?;
         if !session.wait_for_start() {
             return Err("the clock was set back".to_owned());
@@ -271,7 +284,7 @@ impl Text {
         let text = text_digest(&ran.stdout, &inputs)?;
         let preprocessed = Preprocessed { text: &text, files: &files };
         let key = session.facts(job, |facts| preprocessed_key(facts, &preprocessed));
-        Ok(Text { key, inputs })
+        Ok(Text { key, inputs, files })
     }
 }
 

@@ -142,7 +142,7 @@ pub(super) fn shows_place(
 ) -> Option<&'static str> {
     let compile = &job.compile;
     if !matches!(compile.language, Language::C | Language::Cpp) {
-        return Some("an assembler may show paths");
+        return Some("an assembler or a module may show paths");
     }
     if !compile.arguments.iter().all(is_neutral) {
         return Some("an option may show paths");

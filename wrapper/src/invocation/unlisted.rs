@@ -7,6 +7,7 @@
 //!    harmless pragmas only.
 //! 3. gcc shows source lines in its messages, and the assembler in its listings, from the files
 //!    that line markers (or `.loc`) name, and these need not be inputs.
+//! 4. clang shows lines of the sources of modules, of which it reads only the module files else.
 //!
 //! Nothing of this is asked on a hit: it depends on the contents of inputs only, which are the
 //! same then, and on whether there were messages.
@@ -60,6 +61,10 @@ pub(super) fn check(
             return Err(hidden_input(&compile.input));
         }
         _ => {}
+    }
+    if has_messages && !compile.module_files.is_empty() {
+        let text = "messages may show lines of the sources of modules";
+        return Err(Reason::new(Counter::CouldNotUseModules, text));
     }
     let shows_lines = has_messages && compile.family == Family::Gcc;
     if shows_lines || compile.asks_for_listing() {
