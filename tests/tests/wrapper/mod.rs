@@ -6,6 +6,7 @@ mod access;
 mod changes;
 mod clone;
 mod commands;
+mod disguises;
 mod edits;
 mod equivalence;
 mod failures;

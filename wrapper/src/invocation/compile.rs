@@ -41,6 +41,9 @@ use crate::{capture, depfile};
 const WAIT_MAX: Duration = Duration::from_millis(50);
 const WAIT_STEP: Duration = Duration::from_micros(500);
 
+/// Where the headers of the system are.
+const SYSTEM: &str = "/usr";
+
 /// How larder learns what the compiler reads.
 enum Listing {
     /// The user's own dependency file names everything.
@@ -427,7 +430,10 @@ impl Inputs {
     fn look_at(&mut self, session: &Session<'_>, path: &Path) -> Result<(), Reason> {
         let seen = look_before(session, path)?;
         self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
-        self.add_mentions(session, seen.mentions, true);
+        // What macros of the system paste is not the time.
+        let is_own = !path.starts_with(SYSTEM);
+        let mentions = if is_own { seen.mentions } else { seen.mentions.without_pastes() };
+        self.add_mentions(session, mentions, true);
         self.mentioned.push(seen.mentions);
         self.mtimes_secs.push(seen.mtime_secs);
         Ok(())
@@ -437,6 +443,10 @@ impl Inputs {
         self.all_mentions = self.all_mentions.union(mentions);
         if counts {
             self.mentions = self.mentions.union(session.counted(mentions));
+        }
+        if self.mentions.any(Mentions::PASTES) && self.mentions.any(Mentions::PASTED) {
+            let times = Mentions::TIME.union(Mentions::TIMESTAMP);
+            self.mentions = self.mentions.union(session.counted(times));
         }
     }
 
