@@ -475,6 +475,7 @@ impl Scan {
         cwd: &Path,
     ) -> Result<Compile, Reason> {
         self.take_all_words(family);
+        self.check_debug_information(family)?;
         let purpose = self.check_purpose()?;
         let input = self.only_input()?;
         let language = language_of(&input, family, self.default_language)?;
@@ -621,6 +622,24 @@ impl Scan {
         purpose == Purpose::Precompiled
             || self.sides.name_the_output(family)
             || self.profiles.follow_object()
+    }
+
+    /// CodeView holds the command line, with what larder adds to it, and names the object.
+    fn check_debug_information(&self, family: Family) -> Result<(), Reason> {
+        let has = |word: &OsString, name: &str| {
+            word.as_bytes().windows(name.len()).any(|part| part == name.as_bytes())
+        };
+        let is_target = |word: &&OsString| {
+            ["msvc", "win32", "windows", "uefi"].iter().any(|name| has(word, name))
+                && !has(word, "-gnu")
+        };
+        match self.key.iter().find(is_target) {
+            Some(word) if family == Family::Clang && self.has_debug_information => {
+                let why = "may have debug information that records the command line";
+                Err(refused(Counter::UnsupportedCompilerOption, word, why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Only for objects is it known from which name that of a profile is made.
