@@ -8,6 +8,7 @@ mod clone;
 mod commands;
 mod disguises;
 mod edits;
+mod elsewhere;
 mod equivalence;
 mod failures;
 mod faults;

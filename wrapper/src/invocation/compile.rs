@@ -283,7 +283,8 @@ fn shows_place(
 ) -> bool {
     let Some(place) = &job.place else { return false };
     let has_messages = !ran.stdout.is_empty() || !ran.stderr.is_empty();
-    let mut made = Made { reads_names: inputs.has_names, has_messages, sections };
+    let mut made =
+        Made { reads_names: inputs.has_names, inputs: &inputs.list, has_messages, sections };
     let why = shared::shows_place(session, job, place, &mut made);
     if let Some(why) = why {
         session.log(format_args!("kept for this directory: {why}"));
