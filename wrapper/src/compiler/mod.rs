@@ -29,6 +29,7 @@ use larder_engine::SectionKind;
 pub use outputs::Purpose;
 pub use parse::{parse, split};
 pub use recognise::{family_of, is_compiler_name, recognise};
+pub use response::files as response_files;
 
 /// Which table of flags applies.
 ///

@@ -25,7 +25,7 @@ use super::shared::{self, Made};
 use super::ways::Ways;
 use super::{ABSENT, Job, Session, guarded, once, pass_on, precompiled, probed, unlisted};
 use crate::absent::Group;
-use crate::compiler::Family;
+use crate::compiler::{Family, response_files};
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{records_additions, records_trace, result_key};
@@ -352,6 +352,10 @@ impl Inputs {
             return Err(modified(&job.compile.input, "is not what it was"));
         }
         job.named.iter().try_for_each(|named| check_named(session, named))?;
+        // Their words are in the keys, but the compiler has read them again.
+        for path in response_files(session.call.arguments, &job.directory)? {
+            look_before(session, &path)?;
+        }
         inputs.check_ways(session, job)?;
         inputs.share_names(job.place.as_ref());
         Ok(inputs)
