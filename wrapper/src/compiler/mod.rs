@@ -18,6 +18,7 @@ mod recognise;
 mod response;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod words;
 
 use std::ffi::OsString;

@@ -15,11 +15,8 @@ use super::flag::{Class, DependencyFlag, Flag, find, value_of};
 use super::outputs::{Naming, Purpose, Side, Sides, check_places, derived_name};
 use super::profile::{ProfileFlag, Profiles};
 use super::words::{self, Part};
-use super::{Compile, Depfile, Family, Language, clang, common, gcc, option_file, response};
+use super::{Compile, Depfile, Family, Language, clang, common, gcc, option_file, response, tools};
 use crate::outcome::{Counter, Reason};
-
-/// What the compiler takes from the places that `-B` names, beside headers.
-const TOOLS: [&str; 6] = ["as", "cc1", "cc1plus", "collect2", "lto-wrapper", "specs"];
 
 /// What follows `-fdiagnostics-color=` where the compiler itself is to decide.
 const COLOR_AUTO: &str = "auto";
@@ -369,16 +366,11 @@ impl Scan {
     }
 
     /// A tool that stands where `-B` points is run in place of the compiler's own, so that its
-    /// contents count. The value is a prefix of names as well as a directory.
+    /// contents count.
     fn take_tool_prefix(&mut self, value: &OsStr, cwd: &Path) -> Into {
-        for tool in TOOLS {
-            let mut joined = value.to_owned();
-            joined.push(tool);
-            for candidate in [PathBuf::from(joined), Path::new(value).join(tool)] {
-                let is_new = !self.named_inputs.contains(&candidate);
-                if is_new && cwd.join(&candidate).is_file() {
-                    self.named_inputs.push(candidate);
-                }
+        for tool in tools::at(value, cwd) {
+            if !self.named_inputs.contains(&tool) {
+                self.named_inputs.push(tool);
             }
         }
         EVERYWHERE
