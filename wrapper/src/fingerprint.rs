@@ -299,8 +299,14 @@ pub fn place_state(
     fields.state()
 }
 
-/// Where the toolchain of a driver is remembered.
-pub fn toolchain_key(compile: &Compile, compiler: &Path, driver: &Digest) -> Key {
+/// Where the toolchain of a driver is remembered; `choosing` are words that decide which one it
+/// takes parts from.
+pub fn toolchain_key(
+    compile: &Compile,
+    compiler: &Path,
+    driver: &Digest,
+    choosing: &[OsString],
+) -> Key {
     let mut fields = Fields::new("toolchain");
     fields.number(u64::from(SCHEME));
     fields.number(compile.family as u64);
@@ -308,6 +314,11 @@ pub fn toolchain_key(compile: &Compile, compiler: &Path, driver: &Digest) -> Key
     fields.number(u64::from(compile.splits_dwarf()));
     fields.text(compiler.as_os_str());
     fields.bytes(driver);
+    fields.texts(choosing);
+    // A word may name a directory that is searched from here.
+    if !choosing.is_empty() {
+        fields.text(env::current_dir().unwrap_or_default().as_os_str());
+    }
     for name in TOOLCHAIN_VARIABLES {
         fields.variable(env::var_os(name));
     }

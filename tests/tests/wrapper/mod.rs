@@ -21,6 +21,7 @@ mod meetings;
 mod modes;
 mod outputs;
 mod regressions;
+mod toolchains;
 mod traps;
 mod trim;
 mod verify;
