@@ -178,8 +178,8 @@ impl Toolchain {
         }
     }
 
-    /// `magic flag [part] [witness] [directory] [path] [absent] [selected]`, each list with a count,
-    /// each path with its length.
+    /// `magic flag [part] [witness] [directory] [path] [absent] [selected]`, each list with a
+    /// count, each path with its length.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.push(u8::from(self.epoch_is_honoured));
