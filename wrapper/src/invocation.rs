@@ -213,6 +213,12 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
         }
         None
     })?;
+    if let Some(bytes) = file_bytes_max().filter(|bytes| *bytes < call.config.max_size_bytes.value)
+    {
+        // The kernel ends a process that writes beyond it.
+        call.log.line(format_args!("no store: files may have {bytes} bytes at most"));
+        return None;
+    }
     match open_store(call.config, path) {
         Ok(store) => {
             let table = digest_table(path);
@@ -226,6 +232,11 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
             None
         }
     }
+}
+
+/// The limit on the length of files that this process may write, if there is one.
+fn file_bytes_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current
 }
 
 /// Opens the store as the configuration says.
@@ -255,6 +266,7 @@ fn digest_table(store: &Path) -> PathBuf {
 fn count_alone(config: &Config, counter: Counter) {
     if let Some(path) = config.dir.value.as_deref()
         && !config.disable.value
+        && file_bytes_max().is_none_or(|bytes| bytes >= config.max_size_bytes.value)
         && let Ok(store) = open_store(config, path)
         && !store.is_read_only()
     {
