@@ -22,6 +22,7 @@ mod probed;
 mod records;
 mod settings;
 mod shared;
+mod streams;
 mod unlisted;
 pub mod upkeep;
 mod ways;
@@ -449,6 +450,11 @@ fn check_length(compile: &Compile) -> Result<(), Reason> {
 fn handed_on_bytes(word: &OsStr) -> usize {
     let quotes = word.as_encoded_bytes().iter().filter(|byte| **byte == b'\'').count();
     word.len() + 6 + 3 * quotes
+}
+
+fn stream(path: &Path) -> Reason {
+    let text = format!("{} may be an input that can be read once only", path.display());
+    Reason::new(Counter::BadInputFile, text)
 }
 
 fn hidden_input(path: &Path) -> Reason {

@@ -19,6 +19,7 @@ mod janitor;
 mod locks;
 mod meetings;
 mod modes;
+mod obstacles;
 mod outputs;
 mod regressions;
 mod toolchains;

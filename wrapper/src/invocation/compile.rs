@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use larder_engine::env::{clock_ns, coarse_clock_ns};
+use larder_engine::env::{clock_ns, coarse_clock_ns, remove_at_end};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
 use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::shared::{self, Made};
 use super::ways::Ways;
-use super::{ABSENT, Job, Session, guarded, once, pass_on, precompiled, probed, unlisted};
+use super::{ABSENT, Job, Session, guarded, once, pass_on, precompiled, probed, streams, unlisted};
 use crate::absent::Group;
 use crate::compiler::{Family, response_files};
 use crate::digest::{Digest, Mentions};
@@ -168,7 +168,12 @@ fn files_read(
         (_, Some(files)) => {
             (job.toolchain.preincluded.iter().cloned().chain(files).collect(), false)
         }
-        (_, None) => (list_afterwards(session, job).map_err(cannot)?, true),
+        (_, None) => {
+            if let Some(path) = streams::after(job) {
+                return Err(super::stream(&path));
+            }
+            (list_afterwards(session, job).map_err(cannot)?, true)
+        }
     };
     // A list that was not understood would look like a compile that read no header.
     if is_depfile && !names(&listed, &job.compile.input) {
@@ -568,7 +573,10 @@ impl Scratch {
         loop {
             let path = directory.join(format!("larder-{}-{number:x}.d", std::process::id()));
             match File::options().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(_) => return Ok(Scratch(path)),
+                Ok(_) => {
+                    remove_at_end(Some(&path));
+                    return Ok(Scratch(path));
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(error),
             }
@@ -588,5 +596,6 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // Whoever empties the directory of temporary files may have been faster.
         let _ = fs::remove_file(&self.0);
+        remove_at_end(None);
     }
 }
