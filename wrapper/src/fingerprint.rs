@@ -38,10 +38,14 @@
 //! | `OBJC_INCLUDE_PATH` | yes | no | searched for headers |
 //! | `OBJCPLUS_INCLUDE_PATH` | yes | no | searched for headers |
 //! | `GCC_EXEC_PREFIX` | yes | yes | moves the whole toolchain |
+//! | `GCC_ROOT` | yes | yes | stands for the prefix of gcc's own directories |
+//! | `G++_ROOT` | yes | yes | the same for those of C++ |
+//! | `BINUTILS_ROOT` | yes | yes | the same for those of binutils |
 //! | `GCC_EXTRA_DIAGNOSTIC_OUTPUT` | yes | yes | adds to the messages |
 //! | `SOURCE_DATE_EPOCH` | yes | yes | the value of `__DATE__` and `__TIME__` |
 //! | `CLANG_NO_DEFAULT_CONFIG` | yes | yes | clang leaves its configuration file out |
 //! | `RC_DEBUG_OPTIONS` | yes | yes | clang writes its arguments into debug information |
+//! | `LLVM_OVERRIDE_PRODUCER` | yes | yes | clang writes it into bitcode |
 //! | `SDKROOT` | yes | yes | clang searches it for headers |
 //! | `PWD` | no | no | part of the row "working directory": compilers believe it if it names the current one |
 //! | `PATH` | no | no | part of the toolchain: decides which assembler is found |
@@ -58,6 +62,7 @@
 //! | `LIBRARY_PATH` | no | no | searched by the linker only |
 //! | `DEPENDENCIES_OUTPUT` | no | no | another output file: such a call is not cached, see [`unsupported_variable`] |
 //! | `CCC_OVERRIDE_OPTIONS` | no | no | clang edits its arguments by it, which larder does not see: not cached |
+//! | `AS_SECURE_LOG_FILE` | no | no | clang's assembler may append to it: not cached |
 //! | `GCC_COMPARE_DEBUG` | no | no | compiles twice and compares: not cached |
 //! | umask | no | no | applied when an output is restored |
 //! | paths of the outputs | no | no | where the result goes; where one is visible `compiler` puts it into the arguments |
@@ -79,7 +84,7 @@ use crate::manifest::Input;
 use crate::place::{Place, prefix_map};
 
 /// Raised whenever a rule of this module or of the argument tables changes.
-const SCHEME: u32 = 3;
+const SCHEME: u32 = 4;
 
 const DIRECT: u8 = 1;
 const PREPROCESSED: u8 = 2;
@@ -224,10 +229,14 @@ const ENVIRONMENT: &[(&str, u8)] = &[
     ("OBJC_INCLUDE_PATH", DIRECT),
     ("OBJCPLUS_INCLUDE_PATH", DIRECT),
     ("GCC_EXEC_PREFIX", BOTH),
+    ("GCC_ROOT", BOTH),
+    ("G++_ROOT", BOTH),
+    ("BINUTILS_ROOT", BOTH),
     ("GCC_EXTRA_DIAGNOSTIC_OUTPUT", BOTH),
     ("SOURCE_DATE_EPOCH", BOTH),
     ("CLANG_NO_DEFAULT_CONFIG", BOTH),
     ("RC_DEBUG_OPTIONS", BOTH),
+    ("LLVM_OVERRIDE_PRODUCER", BOTH),
     ("SDKROOT", BOTH),
 ];
 
@@ -237,6 +246,7 @@ const LOCALE_VARIABLES: &[&str] =
 
 /// Variables that make the compiler do or write something else than the arguments say.
 const UNSUPPORTED_VARIABLES: &[&str] = &[
+    "AS_SECURE_LOG_FILE",
     "CCC_OVERRIDE_OPTIONS",
     "GCC_COMPARE_DEBUG",
     "DEPENDENCIES_OUTPUT",
@@ -338,7 +348,7 @@ pub fn search_key(
     fields.text(compiler.as_os_str());
     fields.bytes(toolchain);
     fields.texts(arguments);
-    for name in SEARCHED_VARIABLES {
+    for name in SEARCHED_VARIABLES.iter().chain(TOOLCHAIN_VARIABLES) {
         fields.variable(env::var_os(name));
     }
     fields.key()
@@ -373,6 +383,9 @@ pub const TOOLCHAIN_VARIABLES: &[&str] = &[
     "PATH",
     "COMPILER_PATH",
     "GCC_EXEC_PREFIX",
+    "GCC_ROOT",
+    "G++_ROOT",
+    "BINUTILS_ROOT",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "LD_AUDIT",

@@ -76,3 +76,46 @@ fn a_gcc_that_is_installed_later_gives_clang_its_headers() {
         sandbox.check_cached("clang++", &arguments);
     }
 }
+
+/// `GCC_ROOT` and its relatives stand for the prefix of gcc's directories, so that none of its
+/// headers is found with another one. They were in no key, and a hit hid the error.
+#[test]
+fn variables_that_move_the_directories_of_gcc_count() {
+    for (compiler, source) in [("gcc", "a.c"), ("g++", "a.cc")] {
+        for variable in ["GCC_ROOT", "G++_ROOT", "BINUTILS_ROOT"] {
+            let mut sandbox = Sandbox::new();
+            let text = "#include <stddef.h>\n#ifdef __cplusplus\n#include <new>\n#endif\nint a;\n";
+            sandbox.write(source, text);
+            wait_a_tick();
+            sandbox.check_cached(compiler, &["-c", source]);
+            sandbox.set(variable, "/nowhere");
+            let checked = sandbox.check(compiler, &["-c", source]);
+            assert_ne!(checked, "direct", "{compiler} {variable}");
+        }
+    }
+}
+
+/// LLVM reads two variables that were in no key: one names the producer in bitcode, the other a
+/// file that a directive of the assembler appends to.
+#[test]
+fn variables_of_llvm_count() {
+    if !compilers().any(|compiler| compiler == "clang") {
+        println!("skipped: no clang");
+        return;
+    }
+    let mut sandbox = Sandbox::new();
+    sandbox.write("a.c", "int a;\n");
+    wait_a_tick();
+    for producer in ["one", "other"] {
+        sandbox.set("LLVM_OVERRIDE_PRODUCER", producer);
+        sandbox.check_cached("clang", &["-flto", "-c", "a.c"]);
+    }
+    let log = sandbox.path("log.d").display().to_string();
+    sandbox.set("AS_SECURE_LOG_FILE", &log);
+    sandbox.write("a.c", "__asm__(\".secure_log_unique \\\"x\\\"\");\n");
+    for _ in 0..2 {
+        let words = ["--target=x86_64-apple-darwin", "-c", "a.c"];
+        assert_eq!(sandbox.check("clang", &words), "uncached");
+        assert!(sandbox.path("log.d").exists());
+    }
+}
