@@ -33,13 +33,14 @@ use larder_engine::checksum::{xxh3_64, xxh3_128};
 use larder_engine::env::map::SharedWords;
 use larder_engine::env::{boot_id, coarse_clock_ns, file_system_magic};
 
+use crate::disguise;
 use crate::files::{Directories, Facts};
 
 /// A BLAKE3 digest.
 pub type Digest = [u8; 32];
 
 /// Raised whenever [`Mentions`] finds more, so that what was entered before is not found.
-const SCHEME: u64 = 2;
+const SCHEME: u64 = 3;
 /// Slots of the table: twice the files of a large tree. One slot is 64 bytes, so this is 4 MiB of
 /// disk; a table that is too small only hashes more.
 const SLOTS: usize = 1 << 16;
@@ -81,14 +82,20 @@ impl Mentions {
     pub const DATE: Mentions = Mentions(2);
     /// `__TIMESTAMP__`.
     pub const TIMESTAMP: Mentions = Mentions(4);
-    /// `.incbin`, `.include`, `#embed`, `__has_embed` or `GCC dependency`: another file may be read
-    /// that no dependency list names.
+    /// `.incbin`, `.include`, `#embed`, `__has_embed`, `GCC dependency` or `clang dependency`:
+    /// another file may be read that no dependency list names.
     pub const HIDDEN_INPUT: Mentions = Mentions(8);
     /// `__has_include`: whether another file is there may count.
     pub const HAS_INCLUDE: Mentions = Mentions(16);
 
-    /// `__has_include` of a name that a macro gives: which files it asks for is not known. It is no
-    /// part of the table, because the text around the word decides.
+    /// A macro that pastes underscores before and behind a name.
+    pub const PASTES: Mentions = Mentions(32);
+    /// What such a macro would make the name of a time of.
+    pub const PASTED: Mentions = Mentions(64);
+
+    /// `__has_include` of a name that a macro gives, or put together by one: which files it asks
+    /// for is not known. The former is no part of the table, because the text around the word
+    /// decides.
     pub const HAS_INCLUDE_OF_MACRO: Mentions = Mentions(128);
 
     /// Whether any of `other` is mentioned.
@@ -106,6 +113,11 @@ impl Mentions {
         Mentions(self.0 & !(Mentions::TIME.0 | Mentions::DATE.0 | Mentions::TIMESTAMP.0))
     }
 
+    /// What is mentioned beside macros that paste.
+    pub fn without_pastes(self) -> Mentions {
+        Mentions(self.0 & !(Mentions::PASTES.0 | Mentions::HAS_INCLUDE_OF_MACRO.0))
+    }
+
     /// As a byte.
     pub fn bits(self) -> u8 {
         self.0
@@ -118,11 +130,22 @@ impl Mentions {
 
     /// What `text` mentions, in comments and strings too: in doubt it counts.
     pub fn scan(text: &[u8]) -> Mentions {
+        let found = Mentions::scan_lines(text);
+        let Some(joined) = disguise::joined(text) else { return found };
+        let more = Mentions::scan_lines(&joined);
+        // Whoever looks for the names that it asks for does not find the word.
+        let is_hidden = more.any(Mentions::HAS_INCLUDE) && !found.any(Mentions::HAS_INCLUDE);
+        let hidden = if is_hidden { Mentions::HAS_INCLUDE_OF_MACRO } else { Mentions::default() };
+        found.union(more).union(hidden)
+    }
+
+    fn scan_lines(text: &[u8]) -> Mentions {
         let mut found = Mentions::default();
         for (at, byte) in text.iter().enumerate() {
             match byte {
-                b'_' | b'.' | b'#' | b'G' | b'%' | b'?' => {
-                    found = found.union(mention_at(&text[at..]))
+                b'_' | b'.' | b'#' | b'G' | b'%' | b'?' | b'c' | b'"' | b'D' | b'T' => {
+                    let before = at.checked_sub(1).map(|before| text[before]);
+                    found = found.union(mention_at(before, &text[at..]))
                 }
                 _ => {}
             }
@@ -131,47 +154,65 @@ impl Mentions {
     }
 }
 
-/// What is mentioned by the word that `text` begins with.
-fn mention_at(text: &[u8]) -> Mentions {
-    const WORDS: &[(&[u8], Mentions)] = &[
+/// What is mentioned by the word that `text` begins with, which follows the byte `before`.
+fn mention_at(before: Option<u8>, text: &[u8]) -> Mentions {
+    match text {
+        [b'_', b'_', ..] => mention_of_name(before, text),
+        [b'.', rest @ ..] if is_directive(rest, b"incbin") || is_assembler_include(rest) => {
+            Mentions::HIDDEN_INPUT
+        }
+        // The dot comes from elsewhere.
+        [b'"', rest @ ..] if is_directive(skip_blanks(rest), b"incbin") => Mentions::HIDDEN_INPUT,
+        // The digraph and the trigraph of `#` included.
+        [b'#', rest @ ..] | [b'%', b':', rest @ ..] | [b'?', b'?', b'=', rest @ ..]
+            if disguise::skip_comments(rest).starts_with(b"embed") =>
+        {
+            Mentions::HIDDEN_INPUT
+        }
+        [b'G', b'C', b'C', rest @ ..] | [b'c', b'l', b'a', b'n', b'g', rest @ ..]
+            if disguise::skip_comments(rest).starts_with(b"dependency") =>
+        {
+            Mentions::HIDDEN_INPUT
+        }
+        [b'D' | b'T', ..] if disguise::is_middle(before, text) => Mentions::PASTED,
+        _ => Mentions::default(),
+    }
+}
+
+/// What is mentioned by a name that begins with two underscores.
+fn mention_of_name(before: Option<u8>, text: &[u8]) -> Mentions {
+    const WORDS: [(&[u8], Mentions); 5] = [
         (b"__TIME__", Mentions::TIME),
         (b"__DATE__", Mentions::DATE),
         (b"__TIMESTAMP__", Mentions::TIMESTAMP),
         (b"__has_embed", Mentions::HIDDEN_INPUT),
         (b"__has_include", Mentions::HAS_INCLUDE),
     ];
-    match text {
-        [b'_', b'_', ..] => {
-            let word = WORDS.iter().find(|(word, _)| text.starts_with(word));
-            word.map_or(Mentions::default(), |(_, mentions)| *mentions)
+    let mut found = Mentions::default();
+    for (word, mentions) in WORDS {
+        if text.starts_with(word) {
+            found = found.union(mentions);
+        } else if disguise::is_first_piece(before, text, word) {
+            let is_question = word.starts_with(b"__has");
+            found = found.union(match is_question {
+                true => Mentions::HAS_INCLUDE_OF_MACRO,
+                false => mentions,
+            });
         }
-        [b'.', rest @ ..] if starts_with_word(rest, b"incbin") || is_assembler_include(rest) => {
-            Mentions::HIDDEN_INPUT
-        }
-        // The digraph and the trigraph of `#` included.
-        [b'#', rest @ ..] | [b'%', b':', rest @ ..] | [b'?', b'?', b'=', rest @ ..]
-            if starts_with_word(skip_blanks(rest), b"embed") =>
-        {
-            Mentions::HIDDEN_INPUT
-        }
-        [b'G', b'C', b'C', rest @ ..] if starts_with_word(skip_blanks(rest), b"dependency") => {
-            Mentions::HIDDEN_INPUT
-        }
-        _ => Mentions::default(),
     }
+    let pastes = disguise::pastes_underscores(before, text);
+    found.union(if pastes { Mentions::PASTES } else { Mentions::default() })
 }
 
-/// Assemblers ignore case in directives.
-fn starts_with_word(text: &[u8], word: &[u8]) -> bool {
-    text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+fn is_directive(text: &[u8], word: &[u8]) -> bool {
+    disguise::starts_with_directive(text, word).is_some()
 }
 
 /// The assembler demands a quoted name, perhaps in the next string literal; a member called
 /// `include` is something else.
 fn is_assembler_include(text: &[u8]) -> bool {
-    const WORD: &[u8] = b"include";
-    starts_with_word(text, WORD)
-        && matches!(skip_blanks(&text[WORD.len()..]), [b'"' | b'\'' | b'%' | b'\\', ..])
+    disguise::starts_with_directive(text, b"include")
+        .is_some_and(|rest| matches!(skip_blanks(rest), [b'"' | b'\'' | b'%' | b'\\', ..]))
 }
 
 fn skip_blanks(text: &[u8]) -> &[u8] {
@@ -470,6 +511,29 @@ mod tests {
             "#pragma GCC  dependency \"x\"",
         ] {
             assert_eq!(scan(hidden), Mentions::HIDDEN_INPUT, "{hidden}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_put_together_are_found() {
+        for (text, mentions) in [
+            ("__DA\\\nTE__", Mentions::DATE),
+            ("P(__DA, TE__)", Mentions::DATE),
+            ("__##x##__ (TIME)", Mentions::PASTES.union(Mentions::PASTED)),
+            ("P(__has_, include)", Mentions::HAS_INCLUDE_OF_MACRO),
+            ("asm(\".inc\" \"bin x\")", Mentions::HIDDEN_INPUT),
+            ("asm(S(D)\"incbin x\")", Mentions::HIDDEN_INPUT),
+            ("asm(\".incl\" \"ude \\\"x\\\"\")", Mentions::HIDDEN_INPUT),
+            ("#pragma clang dependency \"x\"", Mentions::HIDDEN_INPUT),
+            ("#pragma GCC /* x */ dependency \"x\"", Mentions::HIDDEN_INPUT),
+            ("# /* x */ embed \"x\"", Mentions::HIDDEN_INPUT),
+        ] {
+            assert_eq!(scan(text), mentions, "{text}");
+        }
+        let of_break = Mentions::HAS_INCLUDE.union(Mentions::HAS_INCLUDE_OF_MACRO);
+        assert_eq!(scan("#if __has_in\\\nclude(<x>)"), of_break);
+        for text in ["#include \"f.inc\"\n#define binary 1", "a.i) + nc", "f(__has_x) __has_*"] {
+            assert_eq!(scan(text), Mentions::default(), "{text}");
         }
     }
 

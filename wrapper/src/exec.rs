@@ -6,7 +6,8 @@
 //!    jobserver's too) as they are. On a miss it also gets `LARDER_DISABLE`, so that a
 //!    second larder behind it stands back, and `UNCACHED_ERR_FD`, the number of a descriptor:
 //!    what a wrapper around the compiler writes there is seen now and stored never.
-//! 3. Both output pipes are drained at the same time, so that neither side can wait for the other.
+//! 3. A signal that ends larder goes to the compiler first, where nobody else has sent it there.
+//! 4. Both output pipes are drained at the same time, so that neither side can wait for the other.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -16,6 +17,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio, exit};
 
+use larder_engine::env::end_child_too;
 use rustix::fs::{FileType, Stat, stat};
 
 use crate::compiler::Family;
@@ -177,7 +179,11 @@ pub fn run(
         };
     }
     command.stdin(Stdio::inherit()).stdout(capture.stdout).stderr(capture.stderr);
-    let output = command.spawn()?.wait_with_output()?;
+    let child = command.spawn()?;
+    end_child_too(Some(child.id()));
+    let output = child.wait_with_output();
+    end_child_too(None);
+    let output = output?;
     Ok(Ran { status: output.status, stdout: output.stdout, stderr: output.stderr })
 }
 

@@ -39,10 +39,14 @@
 //! | `OBJC_INCLUDE_PATH` | yes | no | searched for headers |
 //! | `OBJCPLUS_INCLUDE_PATH` | yes | no | searched for headers |
 //! | `GCC_EXEC_PREFIX` | yes | yes | moves the whole toolchain |
+//! | `GCC_ROOT` | yes | yes | stands for the prefix of gcc's own directories |
+//! | `G++_ROOT` | yes | yes | the same for those of C++ |
+//! | `BINUTILS_ROOT` | yes | yes | the same for those of binutils |
 //! | `GCC_EXTRA_DIAGNOSTIC_OUTPUT` | yes | yes | adds to the messages |
 //! | `SOURCE_DATE_EPOCH` | yes | yes | the value of `__DATE__` and `__TIME__` |
 //! | `CLANG_NO_DEFAULT_CONFIG` | yes | yes | clang leaves its configuration file out |
 //! | `RC_DEBUG_OPTIONS` | yes | yes | clang writes its arguments into debug information |
+//! | `LLVM_OVERRIDE_PRODUCER` | yes | yes | clang writes it into bitcode |
 //! | `SDKROOT` | yes | yes | clang searches it for headers |
 //! | `PWD` | no | no | part of the row "working directory": compilers believe it if it names the current one |
 //! | `PATH` | no | no | part of the toolchain: decides which assembler is found |
@@ -59,6 +63,7 @@
 //! | `LIBRARY_PATH` | no | no | searched by the linker only |
 //! | `DEPENDENCIES_OUTPUT` | no | no | another output file: such a call is not cached, see [`unsupported_variable`] |
 //! | `CCC_OVERRIDE_OPTIONS` | no | no | clang edits its arguments by it, which larder does not see: not cached |
+//! | `AS_SECURE_LOG_FILE` | no | no | clang's assembler may append to it: not cached |
 //! | `GCC_COMPARE_DEBUG` | no | no | compiles twice and compares: not cached |
 //! | umask | no | no | applied when an output is restored |
 //! | paths of the outputs | no | no | where the result goes; where one is visible `compiler` puts it into the arguments |
@@ -225,10 +230,14 @@ const ENVIRONMENT: &[(&str, u8)] = &[
     ("OBJC_INCLUDE_PATH", DIRECT),
     ("OBJCPLUS_INCLUDE_PATH", DIRECT),
     ("GCC_EXEC_PREFIX", BOTH),
+    ("GCC_ROOT", BOTH),
+    ("G++_ROOT", BOTH),
+    ("BINUTILS_ROOT", BOTH),
     ("GCC_EXTRA_DIAGNOSTIC_OUTPUT", BOTH),
     ("SOURCE_DATE_EPOCH", BOTH),
     ("CLANG_NO_DEFAULT_CONFIG", BOTH),
     ("RC_DEBUG_OPTIONS", BOTH),
+    ("LLVM_OVERRIDE_PRODUCER", BOTH),
     ("SDKROOT", BOTH),
 ];
 
@@ -238,6 +247,7 @@ const LOCALE_VARIABLES: &[&str] =
 
 /// Variables that make the compiler do or write something else than the arguments say.
 const UNSUPPORTED_VARIABLES: &[&str] = &[
+    "AS_SECURE_LOG_FILE",
     "CCC_OVERRIDE_OPTIONS",
     "GCC_COMPARE_DEBUG",
     "DEPENDENCIES_OUTPUT",
@@ -325,8 +335,14 @@ pub fn place_state(
     fields.state()
 }
 
-/// Where the toolchain of a driver is remembered.
-pub fn toolchain_key(compile: &Compile, compiler: &Path, driver: &Digest) -> Key {
+/// Where the toolchain of a driver is remembered; `choosing` are words that decide which one it
+/// takes parts from.
+pub fn toolchain_key(
+    compile: &Compile,
+    compiler: &Path,
+    driver: &Digest,
+    choosing: &[OsString],
+) -> Key {
     let mut fields = Fields::new("toolchain");
     fields.number(u64::from(SCHEME));
     fields.number(compile.family as u64);
@@ -334,6 +350,11 @@ pub fn toolchain_key(compile: &Compile, compiler: &Path, driver: &Digest) -> Key
     fields.number(u64::from(compile.splits_dwarf()));
     fields.text(compiler.as_os_str());
     fields.bytes(driver);
+    fields.texts(choosing);
+    // A word may name a directory that is searched from here.
+    if !choosing.is_empty() {
+        fields.text(env::current_dir().unwrap_or_default().as_os_str());
+    }
     for name in TOOLCHAIN_VARIABLES {
         fields.variable(env::var_os(name));
     }
@@ -353,7 +374,7 @@ pub fn search_key(
     fields.text(compiler.as_os_str());
     fields.bytes(toolchain);
     fields.texts(arguments);
-    for name in SEARCHED_VARIABLES {
+    for name in SEARCHED_VARIABLES.iter().chain(TOOLCHAIN_VARIABLES) {
         fields.variable(env::var_os(name));
     }
     fields.key()
@@ -397,6 +418,9 @@ pub const TOOLCHAIN_VARIABLES: &[&str] = &[
     "PATH",
     "COMPILER_PATH",
     "GCC_EXEC_PREFIX",
+    "GCC_ROOT",
+    "G++_ROOT",
+    "BINUTILS_ROOT",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "LD_AUDIT",

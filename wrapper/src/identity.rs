@@ -8,12 +8,14 @@
 //!    driver (path and contents) and the variables that decide what it would find. A hit compares
 //!    the remembered parts with the files through the digest cache and runs nothing.
 //! 3. If any part differs, or a *witness* does (the loader's cache, which can change what is
-//!    loaded), all are looked for anew. Witnesses do not enter the identity.
+//!    loaded), or what stands around them ([`surroundings`]), all are looked for anew. Witnesses do
+//!    not enter the identity.
 //! 4. `compiler_check` decides what of it is the identity: the contents; name, size and mtime;
 //!    nothing; a text; or what a command prints, which is then run for each call.
 //! 5. A driver that is no ELF program may do anything: calls through it are not cached.
 
 pub mod native;
+pub mod surroundings;
 
 use std::collections::HashSet;
 use std::env;
@@ -27,6 +29,7 @@ use std::process::{Command, Stdio};
 
 use larder_engine::{Entry, RecordKind, Section, SectionKind, Store};
 
+use self::surroundings::{Surroundings, choosing_words};
 use crate::compiler::{Compile, Family, Language};
 use crate::config::CompilerCheck;
 use crate::digest::{Digest, Digests};
@@ -34,7 +37,7 @@ use crate::fingerprint::toolchain_key;
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};
 
-const MAGIC: &[u8; 4] = b"LTC1";
+const MAGIC: &[u8; 4] = b"LTC2";
 /// What the loader reads to find libraries.
 const LOADER_CACHE: &str = "/etc/ld.so.cache";
 /// Objects of the C library: they do not change what a compiler writes.
@@ -69,6 +72,7 @@ pub struct Toolchain {
     pub preincluded: Vec<PathBuf>,
     parts: Vec<Input>,
     witnesses: Vec<Input>,
+    around: Surroundings,
 }
 
 impl Toolchain {
@@ -99,7 +103,7 @@ impl Toolchain {
         let driver = digests
             .look(compiler)
             .map_err(|error| failed(format!("cannot read {}: {error}", compiler.display())))?;
-        let key = toolchain_key(compile, compiler, &driver.digest);
+        let key = toolchain_key(compile, compiler, &driver.digest, &choosing_words(compile));
         if let Ok(Some(record)) = store.get(&key)
             && let Ok(bytes) = record.read(0)
             && let Some(toolchain) = Toolchain::decode(&bytes)
@@ -147,7 +151,7 @@ impl Toolchain {
 
     fn is_current(&self, digests: &Digests) -> bool {
         let same = |part: &Input| digests.look(&part.path).is_ok_and(|s| s.digest == part.digest);
-        self.parts.iter().all(same) && self.witnesses.iter().all(same)
+        self.parts.iter().all(same) && self.witnesses.iter().all(same) && self.around.are_current()
     }
 
     fn new(parts: Vec<Input>, witnesses: Vec<Input>, facts: Asked) -> Toolchain {
@@ -158,17 +162,29 @@ impl Toolchain {
             let name = part.path.file_name().unwrap_or_default().as_bytes();
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name).update(&part.digest);
         }
+        let Asked { epoch_is_honoured, preincluded, around } = facts;
+        for path in &around.selected {
+            hasher.update(path.as_os_str().as_bytes());
+        }
         let contents = *hasher.finalize().as_bytes();
-        let Asked { epoch_is_honoured, preincluded } = facts;
-        Toolchain { identity: contents, contents, epoch_is_honoured, preincluded, parts, witnesses }
+        Toolchain {
+            identity: contents,
+            contents,
+            epoch_is_honoured,
+            preincluded,
+            parts,
+            witnesses,
+            around,
+        }
     }
 
-    /// `magic flag [part] [witness] [path]`, each list with a count, each path with its length.
+    /// `magic flag [part] [witness] [directory] [path] [absent] [selected]`, each list with a
+    /// count, each path with its length.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.push(u8::from(self.epoch_is_honoured));
         let number = |bytes: &mut Vec<u8>, n: usize| bytes.extend((n as u32).to_le_bytes());
-        for list in [&self.parts, &self.witnesses] {
+        for list in [&self.parts, &self.witnesses, &self.around.directories] {
             number(&mut bytes, list.len());
             for part in list {
                 bytes.extend_from_slice(&part.digest);
@@ -176,10 +192,12 @@ impl Toolchain {
                 bytes.extend_from_slice(part.path.as_os_str().as_bytes());
             }
         }
-        number(&mut bytes, self.preincluded.len());
-        for path in &self.preincluded {
-            number(&mut bytes, path.as_os_str().len());
-            bytes.extend_from_slice(path.as_os_str().as_bytes());
+        for list in [&self.preincluded, &self.around.absent, &self.around.selected] {
+            number(&mut bytes, list.len());
+            for path in list {
+                number(&mut bytes, path.as_os_str().len());
+                bytes.extend_from_slice(path.as_os_str().as_bytes());
+            }
         }
         bytes
     }
@@ -187,19 +205,23 @@ impl Toolchain {
     fn decode(bytes: &[u8]) -> Option<Toolchain> {
         let mut rest = bytes.strip_prefix(MAGIC)?;
         let epoch_is_honoured = take(&mut rest, 1)? == [1];
-        let mut lists = [Vec::new(), Vec::new()];
+        let mut lists = [Vec::new(), Vec::new(), Vec::new()];
         for list in &mut lists {
             for _ in 0..take_count(&mut rest)? {
                 let digest = take(&mut rest, 32)?.try_into().ok()?;
                 list.push(Input { digest, path: take_path(&mut rest)? });
             }
         }
-        let mut preincluded = Vec::new();
-        for _ in 0..take_count(&mut rest)? {
-            preincluded.push(take_path(&mut rest)?);
+        let mut paths = [Vec::new(), Vec::new(), Vec::new()];
+        for list in &mut paths {
+            for _ in 0..take_count(&mut rest)? {
+                list.push(take_path(&mut rest)?);
+            }
         }
-        let [parts, witnesses] = lists;
-        let asked = Asked { epoch_is_honoured, preincluded };
+        let [parts, witnesses, directories] = lists;
+        let [preincluded, absent, selected] = paths;
+        let around = Surroundings { absent, directories, selected };
+        let asked = Asked { epoch_is_honoured, preincluded, around };
         rest.is_empty().then(|| Toolchain::new(parts, witnesses, asked))
     }
 }
@@ -247,6 +269,7 @@ fn take_path(rest: &mut &[u8]) -> Option<PathBuf> {
 struct Asked {
     epoch_is_honoured: bool,
     preincluded: Vec<PathBuf>,
+    around: Surroundings,
 }
 
 fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Toolchain, String> {
@@ -255,7 +278,10 @@ fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Too
     }
     let mut programs = vec![compiler.to_path_buf()];
     let mut files = Vec::new();
+    let mut around = Surroundings::default();
+    let assembler = ask(compiler, "-print-prog-name=as").ok().and_then(program);
     if compile.family == Family::Gcc {
+        let places = driver_places(compiler)?;
         let proper = match compile.language {
             Language::Cpp | Language::CppOutput => "cc1plus",
             // Where a source goes to the assembler alone, it is a part too many.
@@ -265,15 +291,22 @@ fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Too
         for name in [proper].into_iter().chain(splits) {
             let answer = ask(compiler, &format!("-print-prog-name={name}"))?;
             let path = program(answer).ok_or_else(|| format!("the driver finds no {name}"))?;
+            around.add_before(&places, name, &path);
             programs.push(path);
+        }
+        if let Some(path) = &assembler {
+            around.add_before(&places, "as", path);
         }
         files
             .extend(ask(compiler, "-print-file-name=specs").ok().filter(|path| path.is_absolute()));
     } else {
-        files.extend(configuration_files(compiler)?);
+        let words = choosing_words(compile);
+        let report = report_of_clang(compiler, &words)?;
+        files.extend(configuration_files(&report));
+        around.take_installations(&report, &words);
     }
     // A driver with its own assembler may lack another one.
-    programs.extend(ask(compiler, "-print-prog-name=as").ok().and_then(program));
+    programs.extend(assembler);
     for program in &programs {
         files.extend(libraries(program)?);
     }
@@ -291,6 +324,7 @@ fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Too
     let asked = Asked {
         epoch_is_honoured: honours_epoch(compiler)?,
         preincluded: preincluded(compile, compiler)?,
+        around,
     };
     Ok(Toolchain::new(parts, witnesses, asked))
 }
@@ -329,12 +363,27 @@ fn program(name: PathBuf) -> Option<PathBuf> {
     env::split_paths(&path).map(|dir| dir.join(&name)).find(|path| path.is_file())
 }
 
+/// The directories in which gcc looks for programs before it takes `PATH`.
+fn driver_places(compiler: &Path) -> Result<Vec<PathBuf>, String> {
+    let output = run(Command::new(compiler).arg("-print-search-dirs"))?;
+    let mut lines = output.stdout.split(|byte| *byte == b'\n');
+    let list = lines.find_map(|line| line.strip_prefix(b"programs: ="));
+    let list = list.ok_or_else(|| format!("{} does not tell its places", compiler.display()))?;
+    Ok(env::split_paths(OsStr::from_bytes(list)).collect())
+}
+
+/// What clang says about itself before an empty source.
+fn report_of_clang(compiler: &Path, words: &[OsString]) -> Result<Vec<u8>, String> {
+    let mut command = Command::new(compiler);
+    let output = run(command.args(words).args(["-v", "-E", "-x", "c", "/dev/null"]))?;
+    Ok(output.stderr)
+}
+
 /// The configuration files that clang read, by its own report.
-fn configuration_files(compiler: &Path) -> Result<Vec<PathBuf>, String> {
-    let output = run(Command::new(compiler).args(["-v", "-E", "-x", "c", "/dev/null"]))?;
-    let lines = output.stderr.split(|byte| *byte == b'\n');
+fn configuration_files(report: &[u8]) -> impl Iterator<Item = PathBuf> {
+    let lines = report.split(|byte| *byte == b'\n');
     let paths = lines.filter_map(|line| line.strip_prefix(b"Configuration file: "));
-    Ok(paths.map(|path| OsStr::from_bytes(path).into()).collect())
+    paths.map(|path| OsStr::from_bytes(path).into())
 }
 
 /// The shared objects that the loader would load for `program`, without the C library.
@@ -428,7 +477,12 @@ mod tests {
 
     #[test]
     fn a_toolchain_survives_its_record_and_no_damage_is_a_panic() {
-        let asked = Asked { epoch_is_honoured: true, preincluded: vec!["/p.h".into()] };
+        let around = Surroundings {
+            absent: vec!["/x/as".into()],
+            directories: vec![input("/d", 4)],
+            selected: vec!["/gcc/12".into()],
+        };
+        let asked = Asked { epoch_is_honoured: true, preincluded: vec!["/p.h".into()], around };
         let parts = vec![input("/bin/gcc", 1), input("/bin/as", 2)];
         let toolchain = Toolchain::new(parts, vec![input("/w", 3)], asked);
         let bytes = toolchain.encode();
@@ -445,7 +499,11 @@ mod tests {
 
     #[test]
     fn parts_make_the_identity_and_witnesses_do_not() {
-        let asked = || Asked { epoch_is_honoured: false, preincluded: Vec::new() };
+        let asked = || Asked {
+            epoch_is_honoured: false,
+            preincluded: Vec::new(),
+            around: Surroundings::default(),
+        };
         let of = |part, witness| {
             Toolchain::new(vec![input("/a", part)], vec![input("/w", witness)], asked()).identity
         };

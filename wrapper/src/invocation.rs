@@ -26,6 +26,7 @@ mod probed;
 mod records;
 mod settings;
 mod shared;
+mod streams;
 mod unlisted;
 pub mod upkeep;
 mod ways;
@@ -222,6 +223,12 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
         }
         None
     })?;
+    if let Some(bytes) = file_bytes_max().filter(|bytes| *bytes < call.config.max_size_bytes.value)
+    {
+        // The kernel ends a process that writes beyond it.
+        call.log.line(format_args!("no store: files may have {bytes} bytes at most"));
+        return None;
+    }
     match open_store(call.config, path) {
         Ok(store) => {
             let table = digest_table(path);
@@ -235,6 +242,11 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
             None
         }
     }
+}
+
+/// The limit on the length of files that this process may write, if there is one.
+fn file_bytes_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current
 }
 
 /// Opens the store as the configuration says.
@@ -264,6 +276,7 @@ fn digest_table(store: &Path) -> PathBuf {
 fn count_alone(config: &Config, counter: Counter) {
     if let Some(path) = config.dir.value.as_deref()
         && !config.disable.value
+        && file_bytes_max().is_none_or(|bytes| bytes >= config.max_size_bytes.value)
         && let Ok(store) = open_store(config, path)
         && !store.is_read_only()
     {
@@ -455,6 +468,11 @@ fn check_length(compile: &Compile) -> Result<(), Reason> {
 fn handed_on_bytes(word: &OsStr) -> usize {
     let quotes = word.as_encoded_bytes().iter().filter(|byte| **byte == b'\'').count();
     word.len() + 6 + 3 * quotes
+}
+
+fn stream(path: &Path) -> Reason {
+    let text = format!("{} may be an input that can be read once only", path.display());
+    Reason::new(Counter::BadInputFile, text)
 }
 
 fn hidden_input(path: &Path) -> Reason {

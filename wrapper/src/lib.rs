@@ -25,6 +25,7 @@ pub mod search;
 pub mod config;
 pub mod depfile;
 pub mod digest;
+pub mod disguise;
 pub mod exec;
 pub mod files;
 pub mod log;

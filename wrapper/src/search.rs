@@ -200,9 +200,11 @@ fn ask(compile: &Compile, compiler: &Path, arguments: &[OsString]) -> Result<Sea
     Ok(path)
 }
 
-/// Every directory that an option or a variable names for the search.
+/// Every directory that an option or a variable names for the search. The headers of a compiler
+/// that `-B` names stand below it.
 fn named(compile: &Compile) -> impl Iterator<Item = PathBuf> {
-    user_directories(compile, DIRECTORY_OPTIONS, SEARCHED_VARIABLES)
+    let below = user_directories(compile, &["-B"], &[]).map(|prefix| prefix.join("include"));
+    user_directories(compile, DIRECTORY_OPTIONS, SEARCHED_VARIABLES).chain(below)
 }
 
 /// Whether a directory is searched before those of the system, by the options and variables of a

@@ -11,7 +11,7 @@ use std::os::unix::fs::{
     DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown,
 };
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -383,6 +383,64 @@ fn widen(file: &fs::File, bits: u32) {
     {
         let wider = facts.mode() & 0o7777 | bits;
         let _ = file.set_permissions(fs::Permissions::from_mode(wider));
+    }
+}
+
+/// The child that gets a signal which ends this process, 0 for none.
+static CHILD: AtomicI32 = AtomicI32::new(0);
+/// The file that goes then; null, or a name that is leaked.
+static SCRATCH: AtomicPtr<libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
+/// The kernel sent a signal: a terminal did, and the child has got it, too.
+const SI_KERNEL: libc::c_int = 0x80;
+
+/// From now on a signal that ends this process goes to this child first: whoever ends a compile
+/// means the compiler, which would go on alone and write its output later.
+pub fn end_child_too(child: Option<u32>) {
+    CHILD.store(child.and_then(|child| i32::try_from(child).ok()).unwrap_or(0), Ordering::SeqCst);
+    handle_ends();
+}
+
+/// From now on the file at `path` goes when a signal ends this process.
+pub fn remove_at_end(path: Option<&Path>) {
+    let name = path.and_then(|path| CString::new(path.as_os_str().as_bytes()).ok());
+    // The handler may be reading the one before, so that no name is ever freed.
+    SCRATCH.store(name.map_or(std::ptr::null_mut(), CString::into_raw), Ordering::SeqCst);
+    handle_ends();
+}
+
+fn handle_ends() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+            // SAFETY: both structures are valid for the calls; `on_end` has the signature that
+            // SA_SIGINFO asks for. A signal that is ignored stays so.
+            #[allow(unsafe_code)]
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                let known = libc::sigaction(signal, std::ptr::null(), &mut action) == 0;
+                if known && action.sa_sigaction == libc::SIG_DFL {
+                    action.sa_sigaction = on_end as *const () as usize;
+                    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESETHAND;
+                    libc::sigaction(signal, &action, std::ptr::null_mut());
+                }
+            }
+        }
+    });
+}
+
+extern "C" fn on_end(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let (child, scratch) = (CHILD.load(Ordering::SeqCst), SCRATCH.load(Ordering::SeqCst));
+    // SAFETY: the kernel passes a valid `info`; the name is never freed; all three calls may be
+    // made in a handler. The signal waits until this returns, and then ends the process.
+    #[allow(unsafe_code)]
+    unsafe {
+        if child > 0 && (*info).si_code != SI_KERNEL {
+            libc::kill(child, signal);
+        }
+        if !scratch.is_null() {
+            libc::unlink(scratch);
+        }
+        libc::raise(signal);
     }
 }
 

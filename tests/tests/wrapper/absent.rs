@@ -435,6 +435,25 @@ fn a_question_that_a_macro_stands_for_is_asked() {
     }
 }
 
+/// gcc searches the directory `include` below what `-B` names, and says nothing of it while it is
+/// missing.
+#[test]
+fn a_header_below_a_prefix_of_tools_shadows() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", &format!("#include <h.h>\n{VALUE}"));
+        sandbox.write("two/h.h", "#define VALUE 1\n");
+        fs::create_dir(sandbox.path("tools")).unwrap();
+        wait_a_tick();
+        let call = ["-c", "a.c", "-Btools", "-idirafter", "two"];
+        sandbox.check_cached(compiler, &call);
+        sandbox.write("tools/include/h.h", "#define VALUE 2\n");
+        wait_a_tick();
+        sandbox.check(compiler, &call);
+        assert_eq!(sandbox.check(compiler, &call), "direct", "{compiler}");
+    }
+}
+
 /// Objects that are written beside headers change the directory with each compile.
 #[test]
 fn a_build_within_the_sources_stays_at_hits() {

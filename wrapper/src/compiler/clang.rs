@@ -122,6 +122,7 @@ pub const FLAGS: &[Flag] = &[
     row("-fsanitize-coverage-ignorelist=", Joined, NamedFile, "-fsanitize-coverage-ignorelist=f"),
     row("-fsanitize-coverage-whitelist=", Joined, NamedFile, "-fsanitize-coverage-whitelist=f"),
     row("-fsanitize-system-ignorelist=", Joined, NamedFile, "-fsanitize-system-ignorelist=f"),
+    row("-fsave-optimization-record=", Joined, SIDE_OUTPUT, "-fsave-optimization-record=yaml"),
     row("-fsystem-module", Exact, MODULES, "-fsystem-module"),
     row("-fuse-line-directives", Exact, PREPROCESSES, "-fuse-line-directives"),
     row("-fxray-always-instrument=", Joined, NamedFile, "-fxray-always-instrument=f"),

@@ -19,6 +19,7 @@ mod recognise;
 mod response;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod words;
 
 use std::ffi::{OsStr, OsString};
@@ -31,6 +32,7 @@ pub use modules::ModuleFile;
 pub use outputs::Purpose;
 pub use parse::{parse, split};
 pub use recognise::{family_of, is_preprocessor_name, is_toolchain_name, recognise};
+pub use response::files as response_files;
 
 /// Which table of flags applies.
 ///

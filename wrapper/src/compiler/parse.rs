@@ -17,12 +17,9 @@ use super::profile::{ProfileFlag, Profiles};
 use super::words::{self, Part};
 use super::{
     Compile, Depfile, Family, Language, ModuleFile, clang, common, gcc, is_header_suffix, modules,
-    option_file, response,
+    option_file, response, tools,
 };
 use crate::outcome::{Counter, Reason};
-
-/// What the compiler takes from the places that `-B` names, beside headers.
-const TOOLS: [&str; 6] = ["as", "cc1", "cc1plus", "collect2", "lto-wrapper", "specs"];
 
 /// What follows `-fdiagnostics-color=` where the compiler itself is to decide.
 const COLOR_AUTO: &str = "auto";
@@ -388,16 +385,11 @@ impl Scan {
     }
 
     /// A tool that stands where `-B` points is run in place of the compiler's own, so that its
-    /// contents count. The value is a prefix of names as well as a directory.
+    /// contents count.
     fn take_tool_prefix(&mut self, value: &OsStr, cwd: &Path) -> Into {
-        for tool in TOOLS {
-            let mut joined = value.to_owned();
-            joined.push(tool);
-            for candidate in [PathBuf::from(joined), Path::new(value).join(tool)] {
-                let is_new = !self.named_inputs.contains(&candidate);
-                if is_new && cwd.join(&candidate).is_file() {
-                    self.named_inputs.push(candidate);
-                }
+        for tool in tools::at(value, cwd) {
+            if !self.named_inputs.contains(&tool) {
+                self.named_inputs.push(tool);
             }
         }
         EVERYWHERE
@@ -494,6 +486,7 @@ impl Scan {
         cwd: &Path,
     ) -> Result<Compile, Reason> {
         self.take_all_words(family);
+        self.check_debug_information(family)?;
         let purpose = self.check_purpose()?;
         let input = self.only_input()?;
         let language = language_of(&input, family, self.default_language)?;
@@ -643,6 +636,24 @@ impl Scan {
         matches!(purpose, Purpose::Precompiled | Purpose::Module)
             || self.sides.name_the_output(family)
             || self.profiles.follow_object()
+    }
+
+    /// CodeView holds the command line, with what larder adds to it, and names the object.
+    fn check_debug_information(&self, family: Family) -> Result<(), Reason> {
+        let has = |word: &OsString, name: &str| {
+            word.as_bytes().windows(name.len()).any(|part| part == name.as_bytes())
+        };
+        let is_target = |word: &&OsString| {
+            ["msvc", "win32", "windows", "uefi"].iter().any(|name| has(word, name))
+                && !has(word, "-gnu")
+        };
+        match self.key.iter().find(is_target) {
+            Some(word) if family == Family::Clang && self.has_debug_information => {
+                let why = "may have debug information that records the command line";
+                Err(refused(Counter::UnsupportedCompilerOption, word, why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Only for objects is it known from which name that of a profile is made.

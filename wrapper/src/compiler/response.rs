@@ -10,12 +10,14 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::outcome::{Counter, Reason};
 
 /// How deep response files may name each other; real ones do not, and a loop must end.
 const DEPTH_MAX: usize = 8;
+/// Response files of one call that are looked at again.
+const FILES_MAX: usize = 1024;
 /// Longest response file in bytes: as much as the kernel takes as arguments of one program, so that
 /// the expanded call can still be run.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -29,6 +31,26 @@ pub fn expand(arguments: &[OsString], cwd: &Path) -> Result<Vec<OsString>, Reaso
     let mut expanded = Vec::with_capacity(arguments.len());
     expand_into(&mut expanded, arguments, cwd, 0)?;
     Ok(expanded)
+}
+
+/// Every response file that [`expand`] reads for these arguments.
+///
+/// # Errors
+/// As [`expand`].
+pub fn files(arguments: &[OsString], cwd: &Path) -> Result<Vec<PathBuf>, Reason> {
+    let mut files = Vec::new();
+    let mut rest = arguments.to_vec();
+    while let Some(argument) = rest.pop() {
+        let Some(name) = argument.as_bytes().strip_prefix(b"@") else { continue };
+        let path = cwd.join(OsStr::from_bytes(name));
+        let Some(text) = read(&path)? else { continue };
+        rest.extend(words(&text).map_err(|why| doubtful(&argument, why))?);
+        if files.len() == FILES_MAX {
+            return Err(doubtful(&argument, "is one of too many"));
+        }
+        files.push(path);
+    }
+    Ok(files)
 }
 
 fn expand_into(

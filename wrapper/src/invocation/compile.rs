@@ -17,17 +17,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use larder_engine::env::{clock_ns, coarse_clock_ns};
+use larder_engine::env::{clock_ns, coarse_clock_ns, remove_at_end};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
 use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::shared::{self, Made};
 use super::ways::Ways;
 use super::{
-    ABSENT, Job, Session, failures, guarded, modules, once, pass_on, precompiled, probed, unlisted,
+    ABSENT, Job, Session, failures, guarded, modules, once, pass_on, precompiled, probed, streams,
+    unlisted,
 };
 use crate::absent::Group;
-use crate::compiler::Family;
+use crate::compiler::{Family, response_files};
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{records_additions, records_trace, result_key};
@@ -42,6 +43,9 @@ use crate::{capture, depfile};
 /// and waiting does not help. File times tell nothing then, and nothing is stored.
 const WAIT_MAX: Duration = Duration::from_millis(50);
 const WAIT_STEP: Duration = Duration::from_micros(500);
+
+/// Where the headers of the system are.
+const SYSTEM: &str = "/usr";
 
 /// How larder learns what the compiler reads.
 enum Listing {
@@ -178,7 +182,12 @@ fn files_read(
         (_, Some(files)) => {
             (job.toolchain.preincluded.iter().cloned().chain(files).collect(), false)
         }
-        (_, None) => (list_afterwards(session, job).map_err(cannot)?, true),
+        (_, None) => {
+            if let Some(path) = streams::after(job) {
+                return Err(super::stream(&path));
+            }
+            (list_afterwards(session, job).map_err(cannot)?, true)
+        }
     };
     // A list that was not understood would look like a compile that read no header.
     if is_depfile && !names(&listed, &job.compile.input) {
@@ -313,7 +322,8 @@ fn shows_place(
 ) -> bool {
     let Some(place) = &job.place else { return false };
     let has_messages = !ran.stdout.is_empty() || !ran.stderr.is_empty();
-    let mut made = Made { reads_names: inputs.has_names, has_messages, sections };
+    let mut made =
+        Made { reads_names: inputs.has_names, inputs: &inputs.list, has_messages, sections };
     let why = shared::shows_place(session, job, place, &mut made);
     if let Some(why) = why {
         session.log(format_args!("kept for this directory: {why}"));
@@ -387,6 +397,10 @@ impl Inputs {
             return Err(modified(&job.compile.input, "is not what it was"));
         }
         job.named.iter().try_for_each(|named| check_named(session, named))?;
+        // Their words are in the keys, but the compiler has read them again.
+        for path in response_files(session.call.arguments, &job.directory)? {
+            look_before(session, &path)?;
+        }
         inputs.check_ways(session, job)?;
         inputs.share_names(job.place.as_ref());
         Ok(inputs)
@@ -466,7 +480,10 @@ impl Inputs {
     fn look_at(&mut self, session: &Session<'_>, path: &Path) -> Result<(), Reason> {
         let seen = look_before(session, path)?;
         self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
-        self.add_mentions(session, seen.mentions, true);
+        // What macros of the system paste is not the time.
+        let is_own = !path.starts_with(SYSTEM);
+        let mentions = if is_own { seen.mentions } else { seen.mentions.without_pastes() };
+        self.add_mentions(session, mentions, true);
         self.mentioned.push(seen.mentions);
         self.mtimes_secs.push(seen.mtime_secs);
         Ok(())
@@ -476,6 +493,10 @@ impl Inputs {
         self.all_mentions = self.all_mentions.union(mentions);
         if counts {
             self.mentions = self.mentions.union(session.counted(mentions));
+        }
+        if self.mentions.any(Mentions::PASTES) && self.mentions.any(Mentions::PASTED) {
+            let times = Mentions::TIME.union(Mentions::TIMESTAMP);
+            self.mentions = self.mentions.union(session.counted(times));
         }
     }
 
@@ -592,7 +613,10 @@ impl Scratch {
         loop {
             let path = directory.join(format!("larder-{}-{number:x}.d", std::process::id()));
             match File::options().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(_) => return Ok(Scratch(path)),
+                Ok(_) => {
+                    remove_at_end(Some(&path));
+                    return Ok(Scratch(path));
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(error),
             }
@@ -612,5 +636,6 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // Whoever empties the directory of temporary files may have been faster.
         let _ = fs::remove_file(&self.0);
+        remove_at_end(None);
     }
 }

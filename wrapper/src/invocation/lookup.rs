@@ -9,7 +9,7 @@ use super::compile::Inputs;
 use super::records::{
     manifest_sections, read_manifest, read_names, read_section, read_whole_manifest, trace_lookup,
 };
-use super::{Answer, Job, Session, code, failures};
+use super::{Answer, Job, Session, code, failures, stream, streams};
 use crate::absent;
 use crate::digest::{Digest, Mentions, Seen};
 use crate::fingerprint::{Preprocessed, preprocessed_key, result_key, text_decides};
@@ -181,6 +181,9 @@ fn count_objects(session: &Session<'_>, restored: &Restored) {
 /// Runs the preprocessor, and asks for the text that it makes where that decides, and for the
 /// inputs that it read.
 fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
+    if let Some(path) = streams::before(&job) {
+        return Answer::Uncached(stream(&path));
+    }
     let text = match Text::make(session, &job) {
         Ok(text) => text,
         Err(why) => {

@@ -12,12 +12,16 @@
 //!    no other name.
 //! 3. Names of files: where a source, header or search directory was named absolutely, the
 //!    preprocessed text shows no path (`__FILE__` is expanded there) and does not ask for names in
-//!    ways that the preprocessor leaves to the compiler; and there are no messages.
-//! 4. The dependency file has a [template](crate::depfile::template).
-//! 5. And then the path is looked for in the outputs all the same.
+//!    ways that the preprocessor leaves to the compiler; and there are no messages. clang puts
+//!    the file of a type without a name into the names of functions.
+//! 4. No input, no literal word and no variable that names directories shows the path: through
+//!    them a call elsewhere would read the files of this checkout, not those of its own.
+//! 5. The dependency file has a [template](crate::depfile::template).
+//! 6. And then the path is looked for in the outputs all the same.
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
 use larder_engine::{Section, SectionKind};
@@ -26,6 +30,8 @@ use super::{Job, Session};
 use crate::compiler::{Compile, Family, Language};
 use crate::depfile::template;
 use crate::exec::{Capture, Stream};
+use crate::fingerprint::SEARCHED_VARIABLES;
+use crate::manifest::Input;
 use crate::place::{Place, prefix_map};
 
 /// Options that let no path into an object, as they stand.
@@ -122,10 +128,15 @@ const NEUTRAL_STARTS: &[&str] = &[
 /// What the preprocessor leaves in the text, and the compiler replaces by the name of a file.
 const NAME_WORDS: &[&[u8]] = &[b"__builtin_FILE", b"__builtin_source_location"];
 
+/// And what clang replaces by a name with that of a file in it.
+const CLANG_NAME_WORDS: &[&[u8]] = &[b"__PRETTY_FUNCTION__", b"__FUNCSIG__"];
+
 /// What a compile has made.
 pub(super) struct Made<'a, 'b> {
     /// Whether a file below the root was read under an absolute name.
     pub(super) reads_names: bool,
+    /// What was read, relative where it is below the root.
+    pub(super) inputs: &'a [Input],
     /// Whether the compiler had anything to say.
     pub(super) has_messages: bool,
     /// Its outputs and messages.
@@ -153,6 +164,9 @@ pub(super) fn shows_place(
     let hashes_directory = session.call.config.hash_dir.value;
     if compile.cwd_matters && hashes_directory && !maps_directory(compile, place) {
         return Some("debug information shows the working directory");
+    }
+    if reads_from_here(compile, place, made.inputs) {
+        return Some("a file is named by a path that leads here from everywhere");
     }
     if may_shorten_names(compile) {
         return Some("gcc may shorten the names of system headers");
@@ -200,6 +214,19 @@ fn is_named(place: &Place, word: &OsString) -> bool {
     prefix_map(word.as_bytes()).is_none() && place.shared_word(word) != *word
 }
 
+/// Whether the root is named where it stays as it is in the keys of other checkouts.
+fn reads_from_here(compile: &Compile, place: &Place, inputs: &[Input]) -> bool {
+    let is_literal =
+        |word: &&OsString| !is_named(place, word) && prefix_map(word.as_bytes()).is_none();
+    let mut words = compile.key_arguments.iter().filter(is_literal);
+    let variables = SEARCHED_VARIABLES.iter().filter_map(env::var_os);
+    // What cannot be read again is not what was read.
+    let shows = |input: &Input| fs::read(&input.path).map_or(true, |text| place.shows_in(&text));
+    words.any(|word| place.shows_in(word.as_bytes()))
+        || variables.into_iter().any(|value| place.shows_in(value.as_bytes()))
+        || inputs.iter().any(shows)
+}
+
 fn maps_directory(compile: &Compile, place: &Place) -> bool {
     let directory = place.directory().as_os_str();
     let is_plain = env::var_os("PWD").is_none_or(|pwd| pwd == directory);
@@ -229,9 +256,10 @@ fn text_shows(session: &Session<'_>, job: &Job, place: &Place) -> Option<bool> {
     let is_marker = |line: &&[u8]| line.starts_with(b"# ");
     let lines = ran.stdout.split(|byte| *byte == b'\n').filter(|line| !is_marker(line));
     let mut lines = lines.filter(|line| !line.is_empty());
-    let asks = |line: &[u8]| {
-        NAME_WORDS.iter().any(|word| line.windows(word.len()).any(|part| part == *word))
-    };
+    let is_clang = job.compile.family == Family::Clang && job.compile.language == Language::Cpp;
+    let words = [NAME_WORDS, if is_clang { CLANG_NAME_WORDS } else { &[] }].concat();
+    let asks =
+        |line: &[u8]| words.iter().any(|word| line.windows(word.len()).any(|part| part == *word));
     ran.status.success().then(|| lines.any(|line| place.shows_in(line) || asks(line)))
 }
 

@@ -1,0 +1,205 @@
+//! Words that a text does not show as they stand: what is put together only when it is compiled.
+//!
+//! 1. A line break behind a backslash, or behind the trigraph of one, may stand within a word:
+//!    [`joined`] takes out those that do.
+//! 2. A macro may paste a word from pieces. The first piece is the start of the word
+//!    ([`is_first_piece`]), or two underscores: then the rest is passed to a macro that pastes
+//!    underscores around it ([`pastes_underscores`], [`is_middle`]).
+//! 3. A directive of the assembler may be put together from literals that stand side by side, from
+//!    arguments that macros turn into literals, or by a macro of the assembler
+//!    ([`starts_with_directive`]).
+//!
+//! Not seen: characters in literals that are written as numbers, the three pieces of a word that
+//! are one letter each, and underscores that reach a macro as an argument.
+
+/// Shortest first piece, so that no usual name is one.
+const PIECE_BYTES_MIN: usize = 4;
+/// As far as pieces of one directive may stand apart.
+const APART_BYTES_MAX: usize = 64;
+
+/// The text without the line breaks within words, `None` if there is none.
+pub fn joined(text: &[u8]) -> Option<Vec<u8>> {
+    let mut joined = Vec::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(found) = text[at..].iter().position(|byte| *byte == b'\n') {
+        let end = at + found;
+        at = end + 1;
+        let line = text[copied..end].trim_ascii_end();
+        let line = line.strip_suffix(b"\\").or_else(|| line.strip_suffix(b"??/"));
+        let Some(line) = line else { continue };
+        let next = text.get(at).copied().unwrap_or(b'\n');
+        if line.last().is_some_and(|byte| is_of_word(*byte)) && is_of_word(next) {
+            joined.extend_from_slice(line);
+            copied = at;
+        }
+    }
+    if copied == 0 {
+        return None;
+    }
+    joined.extend_from_slice(&text[copied..]);
+    Some(joined)
+}
+
+fn is_of_word(byte: u8) -> bool {
+    is_of_name(byte) || byte == b'.'
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// The name that a text begins with, perhaps empty.
+fn name(text: &[u8]) -> &[u8] {
+    &text[..text.iter().take(APART_BYTES_MAX).take_while(|byte| is_of_name(**byte)).count()]
+}
+
+/// Whether a text, behind `before`, begins with a name that is only the start of `word`, and that
+/// is pasted or passed to a macro.
+pub fn is_first_piece(before: Option<u8>, text: &[u8], word: &[u8]) -> bool {
+    let starts = text.get(..PIECE_BYTES_MIN) == word.get(..PIECE_BYTES_MIN);
+    if !starts || before.is_some_and(is_of_name) {
+        return false;
+    }
+    let name = name(text);
+    let rest = skip_blanks(&text[name.len()..]);
+    name.len() < word.len()
+        && word.starts_with(name)
+        && (rest.starts_with(b"##") || matches!(rest, [b',' | b')', ..]))
+}
+
+/// Whether a text begins with two underscores that a macro pastes to a name and to two others.
+pub fn pastes_underscores(before: Option<u8>, text: &[u8]) -> bool {
+    let paste = |text: &[u8]| -> Option<usize> {
+        let rest = skip_blanks(text).strip_prefix(b"##")?;
+        Some(text.len() - skip_blanks(rest).len())
+    };
+    let is_pasted = || {
+        let rest = &text[2..];
+        let rest = &rest[paste(rest)?..];
+        let rest = &rest[name(rest).len()..];
+        Some(name(&rest[paste(rest)?..]) == b"__")
+    };
+    !before.is_some_and(is_of_name) && name(text) == b"__" && is_pasted() == Some(true)
+}
+
+/// Whether a text begins with what such a macro makes the name of a time of: as its argument.
+pub fn is_middle(before: Option<u8>, text: &[u8]) -> bool {
+    let name = name(text);
+    let is_one = [&b"DATE"[..], b"TIME", b"TIMESTAMP"].contains(&name);
+    is_one
+        && !before.is_some_and(is_of_name)
+        && matches!(skip_blanks(&text[name.len()..]), [b')' | b',', ..])
+}
+
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take(APART_BYTES_MAX).take_while(|byte| byte.is_ascii_whitespace());
+    &text[blanks.count()..]
+}
+
+/// What follows a word of the assembler at the start of a text, in letters of any case, whole or
+/// in pieces.
+pub fn starts_with_directive<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = text;
+    for (index, letter) in word.iter().enumerate() {
+        let is_next = |text: &[u8]| text.first().is_some_and(|b| b.eq_ignore_ascii_case(letter));
+        if !is_next(rest) {
+            // A literal may end behind the dot; a sentence does so, too, but it does not go on.
+            if index == 0 && !rest.starts_with(b"\"") {
+                return None;
+            }
+            // An assembler's macro gives the rest.
+            if index > 0 && rest.starts_with(b"\\\\") {
+                return Some(b"\"");
+            }
+            rest = skip_between(rest);
+        }
+        if !is_next(rest) {
+            return None;
+        }
+        rest = &rest[1..];
+    }
+    Some(rest)
+}
+
+/// What follows the end of a literal or of an argument, and the start of the next.
+fn skip_between(text: &[u8]) -> &[u8] {
+    let between = |byte: &&u8| byte.is_ascii_whitespace() || b"\",)".contains(byte);
+    let rest = &text[text.iter().take(APART_BYTES_MAX).take_while(between).count()..];
+    let after = &rest[name(rest).len()..];
+    match after {
+        [b'(', after @ ..] if after.len() < rest.len() - 1 => {
+            &after[after.iter().take(APART_BYTES_MAX).take_while(between).count()..]
+        }
+        _ => rest,
+    }
+}
+
+/// What follows blanks and comments, and line breaks that a backslash takes back.
+pub fn skip_comments(text: &[u8]) -> &[u8] {
+    let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\\' | b'\r' | b'\n' | 0x0b | 0x0c);
+    let mut rest = text;
+    loop {
+        rest = &rest[rest.iter().take(2 * APART_BYTES_MAX).take_while(is_blank).count()..];
+        let Some(comment) = rest.strip_prefix(b"/*") else { return rest };
+        let end = comment.windows(2).take(2 * APART_BYTES_MAX).position(|pair| pair == b"*/");
+        let Some(end) = end else { return rest };
+        rest = &comment[end + 2..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_breaks_within_words_are_taken_out() {
+        let of = |text: &str| joined(text.as_bytes()).map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(of("__DA\\\nTE__ a\\ \r\nb\\\n c"), Some("__DATE__ ab\\\n c".to_owned()));
+        assert_eq!(of("__TI??/\nME__"), Some("__TIME__".to_owned()));
+        assert_eq!(of("asm(\".\\\nincbin\")"), Some("asm(\".incbin\")".to_owned()));
+        for text in ["#define A \\\n  b\n", "a;\\\nb", "a\\\n", "a\nb", ""] {
+            assert_eq!(of(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pieces_of_names_are_known() {
+        let first = |text: &str| is_first_piece(None, text.as_bytes(), b"__TIME__");
+        assert!(first("__TI,ME__") && first("__TIME ## __") && first("__TIME_)"));
+        assert!(!first("__TIME__") && !first("__TIMER)") && !first("__T)") && !first("__TIM;"));
+        assert!(!is_first_piece(Some(b'a'), b"__TI)", b"__TIME__"));
+        let pastes = |text: &str| pastes_underscores(Some(b' '), text.as_bytes());
+        assert!(pastes("__##a##__\n") && pastes("__ ## a ## __)"));
+        assert!(!pastes("__##a##_chk") && !pastes("__##a") && !pastes("__a##__") && !pastes("__"));
+        let middle = |text: &str| is_middle(Some(b'('), text.as_bytes());
+        assert!(middle("TIME)") && middle("DATE ,") && middle("TIMESTAMP)"));
+        assert!(!middle("TIME;") && !middle("TIMER)") && !is_middle(Some(b'A'), b"TIME)"));
+    }
+
+    #[test]
+    fn directives_in_pieces_are_known() {
+        let starts = |text: &str| starts_with_directive(text.as_bytes(), b"incbin").is_some();
+        for text in [
+            "incbin",
+            "INCBIN \"f\"",
+            "inc\" \"bin",
+            "\" \"incbin",
+            "inc\"\n  \"bin \\\"f\"",
+            "inc) S(bin)",
+            "inc\\\\op",
+            "inc bin",
+        ] {
+            assert!(starts(text), "{text}");
+        }
+        for text in ["inc", "inc\"", " incbin", "include", "in\\n", "h\"\n#include \"x"] {
+            assert!(!starts(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn comments_are_skipped() {
+        assert_eq!(skip_comments(b" /* a */\t\\\n/**/x /* y */"), b"x /* y */");
+        assert_eq!(skip_comments(b"/* open"), b"/* open");
+    }
+}
