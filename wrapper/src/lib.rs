@@ -28,6 +28,7 @@ pub mod digest;
 pub mod exec;
 pub mod files;
 pub mod log;
+pub mod maps;
 pub mod outcome;
 pub mod place;
 pub mod stats;
