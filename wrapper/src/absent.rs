@@ -35,19 +35,18 @@ pub struct Group {
 impl Group {
     /// What tells the set of names from others, in whichever order they stand.
     pub fn set(&self) -> u128 {
-        let mut names: Vec<&[u8]> = self.names.iter().map(Vec::as_slice).collect();
-        names.sort_unstable();
-        set_of(&self.prefix, &names)
+        set_of(&self.prefix, self.names.iter().map(Vec::as_slice))
     }
 }
 
-fn set_of(prefix: &[u8], names: &[&[u8]]) -> u128 {
-    let mut bytes = prefix.to_vec();
+/// A sum, so that nobody has to sort the names. Each stands in it once.
+fn set_of<'a>(prefix: &[u8], names: impl Iterator<Item = &'a [u8]>) -> u128 {
+    let (mut sum, mut count) = (0u128, 0u64);
     for name in names {
-        bytes.push(0);
-        bytes.extend_from_slice(name);
+        sum = sum.wrapping_add(xxh3_128(name));
+        count += 1;
     }
-    xxh3_128(&bytes)
+    xxh3_128(&[&sum.to_le_bytes()[..], &count.to_le_bytes(), prefix].concat())
 }
 
 /// Whether the names of a group, given by its directory, [`Group::set`], and on demand by prefix
@@ -107,7 +106,7 @@ fn hold_in(digests: &Digests, unit: u64, directory: &Path, names: &[&[u8]]) -> O
             }
         } else if !below.is_empty() {
             decides = false;
-            let set = set_of(b"", &below);
+            let set = set_of(b"", below.iter().copied());
             if !hold(digests, unit, &path, set, || Some((b"", below))) {
                 return None;
             }
@@ -132,7 +131,7 @@ fn hold_below(
             return None;
         }
         let path = directory.join(OsStr::from_bytes(missing));
-        let set = set_of(b"", names);
+        let set = set_of(b"", names.iter().copied());
         if !hold(digests, unit, &path, set, || Some((b"", names.to_vec()))) {
             return None;
         }
@@ -200,20 +199,29 @@ mod tests {
 
         fn holds(&self, prefix: &str, names: &[&str]) -> bool {
             let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
-            let mut sorted = names.clone();
-            sorted.sort_unstable();
-            let set = set_of(prefix.as_bytes(), &sorted);
+            let set = set_of(prefix.as_bytes(), names.iter().copied());
             let names = || Some((prefix.as_bytes(), names));
             hold(&self.digests, 7, self.path("").as_path(), set, names)
         }
 
         /// Whether the state of the directory alone answers.
         fn is_marked(&self, names: &[&str]) -> bool {
-            let mut sorted: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
-            sorted.sort_unstable();
             let facts = self.digests.directory(&self.path("")).unwrap();
-            self.digests.is_marked(7, &facts, set_of(b"", &sorted))
+            let set = set_of(b"", names.iter().map(|name| name.as_bytes()));
+            self.digests.is_marked(7, &facts, set)
         }
+    }
+
+    #[test]
+    fn a_set_is_its_names_in_any_order() {
+        let set = |prefix: &str, names: &[&str]| {
+            set_of(prefix.as_bytes(), names.iter().map(|name| name.as_bytes()))
+        };
+        assert_eq!(set("", &["a", "b", "c"]), set("", &["c", "a", "b"]));
+        let sets = [set("", &[]), set("", &["a"]), set("", &["a", "b"]), set("", &["ab"])];
+        let others = [set("p/", &["a"]), set("", &["b"]), set("", &["", "a"]), set("a", &[])];
+        let all: std::collections::BTreeSet<u128> = sets.into_iter().chain(others).collect();
+        assert_eq!(all.len(), 8);
     }
 
     #[test]

@@ -232,6 +232,10 @@ pub struct Seen {
     pub changed_ns: u64,
     /// mtime in seconds since 1970, as `__TIMESTAMP__` shows it.
     pub mtime_secs: i64,
+    /// Its length.
+    pub bytes: u64,
+    /// Device and inode.
+    pub identity: (u64, u64),
 }
 
 /// The digest cache of one process.
@@ -261,14 +265,31 @@ impl Digests {
     /// # Errors
     /// If it cannot be read, is no regular file, or changes while it is read.
     pub fn look(&self, path: &Path) -> io::Result<Seen> {
-        let facts = self.directories.facts(path)?;
+        self.look_at(path, &self.directories.facts(path)?)
+    }
+
+    /// As [`Digests::look`], and whether a link stands at `path` itself.
+    ///
+    /// # Errors
+    /// As [`Digests::look`].
+    pub fn look_and_link(&self, path: &Path) -> io::Result<(Seen, bool)> {
+        let (facts, is_link) = self.directories.facts_and_link(path)?;
+        Ok((self.look_at(path, &facts)?, is_link))
+    }
+
+    fn look_at(&self, path: &Path, facts: &Facts) -> io::Result<Seen> {
         if !facts.is_regular {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
         }
-        match self.find(&self.name(&facts)) {
-            Some((digest, mentions)) => Ok(seen(&facts, digest, mentions)),
+        match self.find(&self.name(facts)) {
+            Some((digest, mentions)) => Ok(seen(facts, digest, mentions)),
             None => self.hash(path),
         }
+    }
+
+    /// The directories of the files that were looked at.
+    pub fn directories(&self) -> &Directories {
+        &self.directories
     }
 
     /// The facts of the directory at `path`.
@@ -456,7 +477,14 @@ fn check_word(words: &[u64; SLOT_WORDS]) -> u64 {
 }
 
 fn seen(facts: &Facts, digest: Digest, mentions: Mentions) -> Seen {
-    Seen { digest, mentions, changed_ns: facts.changed_ns(), mtime_secs: facts.mtime_secs }
+    Seen {
+        digest,
+        mentions,
+        changed_ns: facts.changed_ns(),
+        mtime_secs: facts.mtime_secs,
+        bytes: facts.bytes,
+        identity: (facts.device, facts.inode),
+    }
 }
 
 /// Whether any later change must give what was looked at after `opened_ns` other times.

@@ -8,11 +8,13 @@
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use larder_engine::checksum::xxh3_64;
+use memchr::memrchr;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, lstat, openat, readlink, stat, statat,
 };
@@ -124,6 +126,19 @@ pub fn behind_links(path: &Path) -> PathBuf {
     path
 }
 
+/// The directory of a file: what stands before its last slash, empty for the working directory.
+pub fn above(path: &Path) -> &Path {
+    let bytes = path.as_os_str().as_bytes();
+    let Some(slash) = memrchr(b'/', bytes) else { return Path::new("") };
+    let end = bytes[..slash].iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
+    Path::new(OsStr::from_bytes(&bytes[..end]))
+}
+
+/// Whether two paths are written alike. `==` looks at their components, which costs far more.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    one.as_os_str() == other.as_os_str()
+}
+
 /// The directories of the files asked for so far.
 #[derive(Debug, Default)]
 pub struct Directories {
@@ -132,6 +147,9 @@ pub struct Directories {
 
 #[derive(Debug)]
 struct Directory {
+    /// XXH3-64 of the path: most of them begin alike, so that comparing them is dear.
+    hash: u64,
+    /// With a slash at its end.
     path: Vec<u8>,
     /// Open from the second file on; `None` too where it cannot be opened.
     handle: Option<OwnedFd>,
@@ -159,22 +177,83 @@ impl Directories {
     /// # Errors
     /// If there is none.
     pub fn facts(&self, path: &Path) -> io::Result<Facts> {
-        let bytes = path.as_os_str().as_bytes();
-        let Some(slash) = bytes.iter().rposition(|byte| *byte == b'/') else {
-            return Facts::at(path);
-        };
-        let (directory, name) = (&bytes[..slash + 1], &bytes[slash + 1..]);
-        if name.is_empty() {
-            return Facts::at(path);
+        self.within(path, |directory, name| {
+            Ok(Facts::new(&statat(directory, name, AtFlags::empty())?))
+        })
+    }
+
+    /// The facts of the file at `path`, links followed, and whether a link stands there itself.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn facts_and_link(&self, path: &Path) -> io::Result<(Facts, bool)> {
+        self.within(path, |directory, name| {
+            let own = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(own.st_mode) != FileType::Symlink {
+                return Ok((Facts::new(&own), false));
+            }
+            Ok((Facts::new(&statat(directory, name, AtFlags::empty())?), true))
+        })
+    }
+
+    /// Reads the file at `path`, which has this length, into `buffer`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has another length.
+    pub fn read(&self, path: &Path, bytes: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = self.within(path, |directory, name| {
+            Ok(File::from(openat(directory, name, flags, Mode::empty())?))
+        })?;
+        let wanted = usize::try_from(bytes).map_err(io::Error::other)?;
+        // One byte more than there should be, so that the end is seen without another call.
+        if buffer.len() <= wanted {
+            buffer.resize(wanted + 1, 0);
         }
+        buffer.truncate(wanted + 1);
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match (&file).read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                // A call that gives less than was asked for stands at the end.
+                Ok(count) if filled + count == wanted => {
+                    filled = wanted;
+                    break;
+                }
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        buffer.truncate(filled);
+        if filled == wanted { Ok(()) } else { Err(io::Error::other("has another length now")) }
+    }
+
+    /// Closes all directories, so that the next file is looked for from the root.
+    pub fn forget(&self) {
+        self.known.borrow_mut().clear();
+    }
+
+    /// Calls `work` with a directory and the rest of the path below it.
+    fn within<T>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(BorrowedFd<'_>, &[u8]) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let bytes = path.as_os_str().as_bytes();
+        let slash = memrchr(b'/', bytes).filter(|slash| *slash + 1 < bytes.len());
+        let Some(slash) = slash else { return work(CWD, bytes) };
+        let (directory, name) = (&bytes[..slash + 1], &bytes[slash + 1..]);
         let mut known = self.known.borrow_mut();
+        let hash = xxh3_64(directory, 0);
+        let is_it = |known: &Directory| known.hash == hash && known.path == directory;
         // The includes of a header mostly stand beside the one before.
-        let Some(at) = known.iter().rposition(|known| known.path == directory) else {
+        let Some(at) = known.iter().rposition(is_it) else {
             if known.len() < DIRECTORIES_MAX {
                 let path = directory.to_vec();
-                known.push(Directory { path, handle: None, is_tried: false });
+                known.push(Directory { hash, path, handle: None, is_tried: false });
             }
-            return Facts::at(path);
+            return work(CWD, bytes);
         };
         let entry = &mut known[at];
         if !entry.is_tried {
@@ -183,8 +262,8 @@ impl Directories {
             entry.handle = openat(CWD, directory, flags, Mode::empty()).ok();
         }
         match &entry.handle {
-            Some(handle) => Ok(Facts::new(&statat(handle, name, AtFlags::empty())?)),
-            None => Facts::at(path),
+            Some(handle) => work(handle.as_fd(), name),
+            None => work(CWD, bytes),
         }
     }
 }
@@ -211,6 +290,15 @@ mod tests {
     }
 
     #[test]
+    fn the_directory_of_a_file_stands_before_its_name() {
+        for (path, directory) in
+            [("a", ""), ("a/b", "a"), ("/a", "/"), ("//a", "/"), ("/a//b", "/a"), ("./a", ".")]
+        {
+            assert_eq!(above(Path::new(path)), Path::new(directory), "{path}");
+        }
+    }
+
+    #[test]
     fn files_found_from_their_directory_are_those_of_their_paths() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("sub")).unwrap();
@@ -225,11 +313,67 @@ mod tests {
         let directories = Directories::default();
         for path in paths.iter().chain(&paths).chain(&paths) {
             assert_eq!(directories.facts(path).unwrap(), Facts::at(path).unwrap());
+            let own = (Facts::at(path).unwrap(), false);
+            assert_eq!(directories.facts_and_link(path).unwrap(), own);
         }
         assert!(directories.facts(&dir.path().join("sub/none")).is_err());
         assert!(directories.facts(&dir.path().join("none/none")).is_err());
         assert!(directories.facts(&dir.path().join("none/none")).is_err());
         assert!(!directories.facts(&dir.path().join("sub/")).unwrap().is_regular);
+    }
+
+    #[test]
+    fn a_link_to_a_file_is_told_from_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "").unwrap();
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        std::os::unix::fs::symlink("none", at("dangling")).unwrap();
+        let directories = Directories::default();
+        let file = Facts::at(&at("file")).unwrap();
+        for _ in 0..3 {
+            assert_eq!(directories.facts_and_link(&at("file")).unwrap(), (file, false));
+            assert_eq!(directories.facts_and_link(&at("link")).unwrap(), (file, true));
+            assert!(directories.facts_and_link(&at("dangling")).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_only_with_its_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("one"), "first").unwrap();
+        fs::write(at("two"), "").unwrap();
+        let directories = Directories::default();
+        let mut buffer = Vec::new();
+        for _ in 0..3 {
+            directories.read(&at("one"), 5, &mut buffer).unwrap();
+            assert_eq!(buffer, b"first");
+            directories.read(&at("two"), 0, &mut buffer).unwrap();
+            assert_eq!(buffer, b"");
+            for wrong in [0, 4, 6, 1 << 20] {
+                assert!(directories.read(&at("one"), wrong, &mut buffer).is_err(), "{wrong}");
+            }
+        }
+        assert!(directories.read(&at("none"), 0, &mut buffer).is_err());
+        assert!(directories.read(dir.path(), 0, &mut buffer).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_took_the_place_of_another_is_seen_once_that_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, text) in [("old", "1"), ("new", "22")] {
+            fs::create_dir(at(name)).unwrap();
+            fs::write(at(name).join("x"), text).unwrap();
+        }
+        let directories = Directories::default();
+        let bytes = || directories.facts(&at("old/x")).unwrap().bytes;
+        assert_eq!([bytes(), bytes()], [1, 1]);
+        fs::rename(at("old"), at("away")).unwrap();
+        fs::rename(at("new"), at("old")).unwrap();
+        directories.forget();
+        assert_eq!([bytes(), bytes()], [2, 2]);
     }
 
     #[test]

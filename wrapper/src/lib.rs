@@ -29,6 +29,7 @@ pub mod disguise;
 pub mod exec;
 pub mod files;
 pub mod log;
+pub mod maps;
 pub mod outcome;
 pub mod place;
 pub mod stats;

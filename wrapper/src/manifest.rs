@@ -20,9 +20,8 @@
 //! 4. A hit in directories that have not changed reads no names.
 //! 5. The decoder trusts nothing: every index and count is checked, no count allocates by itself.
 
-use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use larder_engine::checksum::xxh3_128;
@@ -30,9 +29,10 @@ use larder_engine::{KEY_BYTES, Key};
 
 use crate::absent::Group;
 use crate::digest::{Digest, Mentions};
+use crate::maps::Map;
 
 const MAGIC: &[u8; 3] = b"LMF";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// More remembered states of one source than this are hardly asked for again, and each costs the
 /// comparison of a digest on every hit that needs an older one.
 const VARIANTS_MAX: usize = 64;
@@ -99,10 +99,51 @@ pub struct Expected<'a> {
     runs: &'a [(u32, u32)],
 }
 
+/// Paths, one behind the other: a hit reads hundreds, and each of its own would be allocated.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Paths {
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Paths {
+    fn with_capacity(count: usize, bytes: usize) -> Paths {
+        Paths { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(count) }
+    }
+
+    fn push(&mut self, path: &Path) {
+        self.bytes.extend_from_slice(path.as_os_str().as_bytes());
+        self.ends.push(self.bytes.len());
+    }
+
+    /// The path at an index.
+    pub fn get(&self, index: usize) -> Option<&Path> {
+        let end = *self.ends.get(index)?;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Some(Path::new(OsStr::from_bytes(&self.bytes[start..end])))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Path> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
 /// The variants of one direct key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Manifest {
-    paths: Vec<PathBuf>,
+    paths: Paths,
     inputs: Vec<(u32, Digest)>,
     /// Names, each ended by a zero; read only when a directory has changed.
     names: Vec<u8>,
@@ -114,7 +155,7 @@ pub struct Manifest {
 impl Default for Manifest {
     fn default() -> Manifest {
         Manifest {
-            paths: Vec::new(),
+            paths: Paths::default(),
             inputs: Vec::new(),
             names: Vec::new(),
             names_hash: xxh3_128(b""),
@@ -131,7 +172,7 @@ impl Manifest {
     }
 
     /// Every path of the manifest, at the index that [`Manifest::inputs_of`] gives.
-    pub fn paths(&self) -> &[PathBuf] {
+    pub fn paths(&self) -> &Paths {
         &self.paths
     }
 
@@ -216,7 +257,7 @@ impl Manifest {
         for variant in &self.variants {
             let inputs = variant.inputs.iter().filter_map(|index| {
                 let (path, digest) = self.inputs.get(*index as usize)?;
-                let path = self.paths.get(*path as usize)?.clone();
+                let path = self.paths.get(*path as usize)?.to_path_buf();
                 Some(builder.input(&Input { path, digest: *digest }))
             });
             let inputs = inputs.collect();
@@ -253,7 +294,7 @@ impl Manifest {
             bytes.extend_from_slice(&(count as u32).to_le_bytes());
         };
         number(&mut bytes, self.paths.len());
-        for path in &self.paths {
+        for path in self.paths.iter() {
             number(&mut bytes, path.as_os_str().len());
             bytes.extend_from_slice(path.as_os_str().as_bytes());
         }
@@ -309,11 +350,11 @@ impl Manifest {
             return None;
         }
         let path_count = reader.count(4)?;
-        let paths = (0..path_count).map(|_| {
+        let mut paths = Paths::with_capacity(path_count, reader.0.len());
+        for _ in 0..path_count {
             let length = reader.count(1)?;
-            Some(PathBuf::from(OsString::from_vec(reader.bytes(length)?.to_vec())))
-        });
-        let paths = paths.collect::<Option<Vec<_>>>()?;
+            paths.push(Path::new(OsStr::from_bytes(reader.bytes(length)?)));
+        }
         let input_count = reader.count(36)?;
         let inputs = (0..input_count).map(|_| {
             let path = reader.index(paths.len())?;
@@ -335,16 +376,17 @@ impl Manifest {
 /// Adds to the tables of a manifest, each path, input, name and group once.
 struct Builder<'a> {
     manifest: &'a mut Manifest,
-    paths: HashMap<PathBuf, u32>,
-    inputs: HashMap<(u32, Digest), u32>,
-    names: HashMap<Vec<u8>, u32>,
-    groups: HashMap<(u32, u32, u128), u32>,
+    paths: Map<Vec<u8>, u32>,
+    inputs: Map<(u32, Digest), u32>,
+    names: Map<Vec<u8>, u32>,
+    groups: Map<(u32, u32, u128), u32>,
 }
 
 impl<'a> Builder<'a> {
     fn of(manifest: &'a mut Manifest) -> Self {
         let numbered = |number: usize| number as u32;
-        let paths = manifest.paths.iter().cloned().enumerate().map(|(n, path)| (path, numbered(n)));
+        let paths = manifest.paths.iter().enumerate();
+        let paths = paths.map(|(n, path)| (path.as_os_str().as_bytes().to_vec(), numbered(n)));
         let inputs = manifest.inputs.iter().copied().enumerate().map(|(n, i)| (i, numbered(n)));
         let mut names: Vec<&[u8]> = manifest.names.split(|byte| *byte == 0).collect();
         names.pop();
@@ -365,10 +407,14 @@ impl<'a> Builder<'a> {
     }
 
     fn path(&mut self, path: &Path) -> u32 {
-        *self.paths.entry(path.to_path_buf()).or_insert_with(|| {
-            self.manifest.paths.push(path.to_path_buf());
-            self.manifest.paths.len() as u32 - 1
-        })
+        let bytes = path.as_os_str().as_bytes();
+        if let Some(index) = self.paths.get(bytes) {
+            return *index;
+        }
+        let index = self.manifest.paths.len() as u32;
+        self.manifest.paths.push(path);
+        self.paths.insert(bytes.to_vec(), index);
+        index
     }
 
     fn group(&mut self, group: &Group) -> u32 {

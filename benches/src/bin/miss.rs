@@ -17,8 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Clock ticks per second in `/proc`, on every Linux that larder runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
+use larder_benches::process::children_cpu_seconds;
 
 struct Options {
     runs: usize,
@@ -128,18 +127,5 @@ impl Used {
     fn median(&mut self) -> f64 {
         self.wall_seconds.sort_by(f64::total_cmp);
         self.wall_seconds[self.wall_seconds.len() / 2]
-    }
-}
-
-/// User and system time of all children that have ended, and of theirs.
-fn children_cpu_seconds() -> Result<f64, Box<dyn Error>> {
-    let text = std::fs::read_to_string("/proc/self/stat")?;
-    // The second field is the program's name in brackets; fields 16 and 17 are what we ask for.
-    let fields = text.rsplit_once(')').ok_or("/proc/self/stat is not understood")?.1;
-    let ticks: Vec<f64> =
-        fields.split_whitespace().skip(13).take(2).filter_map(|field| field.parse().ok()).collect();
-    match ticks[..] {
-        [user, system] => Ok((user + system) / TICKS_PER_SECOND),
-        _ => Err("/proc/self/stat is not understood".into()),
     }
 }

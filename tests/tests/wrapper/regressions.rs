@@ -327,3 +327,28 @@ fn a_header_that_was_left_out_because_it_is_the_same_counts() {
         assert_eq!(sandbox.check(compiler, &call), "direct", "{compiler}");
     }
 }
+
+/// The operator says the same as `#pragma once`, and a macro may stand for it; only the directive
+/// was looked for.
+#[test]
+fn a_header_that_is_read_once_by_the_operator_counts_under_each_name() {
+    for compiler in compilers() {
+        for once in ["_Pragma(\"once\")", "ONCE"] {
+            let sandbox = Sandbox::new();
+            sandbox.write("m.h", "#define ONCE _Pragma ( \"once\" )\n");
+            sandbox.write(
+                "a.c",
+                "#include \"m.h\"\n#include \"one/p.h\"\n#include \"two/p.h\"\nint x = VALUE;\n",
+            );
+            sandbox.write("one/p.h", &format!("{once}\n#define VALUE 1\n"));
+            sandbox.write("two/other.h", "");
+            std::os::unix::fs::symlink("../one/p.h", sandbox.path("two/p.h")).unwrap();
+            let call = ["-c", "a.c", "-o", "a.o", "-MD"];
+            sandbox.check_cached(compiler, &call);
+            fs::remove_file(sandbox.path("two/p.h")).unwrap();
+            sandbox.write("two/p.h", "#undef VALUE\n#define VALUE 2\n");
+            assert_eq!(sandbox.check(compiler, &call), "miss", "{compiler} {once}");
+            assert_eq!(sandbox.check(compiler, &call), "direct", "{compiler} {once}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod dist;
 mod elf;
 mod equivalence;
 mod fuzz;
+mod misses;
 mod nightly;
 mod process;
 mod projects;
@@ -88,16 +89,18 @@ fn main() -> ExitCode {
             "powercut" => below_target("powercut", rest),
             "traces" => bench("traces", rest),
             "soak" => soak::run(rest),
+            "misses" => misses::run(rest),
             "projects" => projects::run(rest),
             "seeks" => seeks::run(rest),
             "help" | "--help" | "-h" => {
-                print!("{USAGE}{}{}", soak::USAGE, projects::USAGE);
+                print!("{USAGE}{}{}{}", soak::USAGE, projects::USAGE, misses::USAGE);
                 Ok(true)
             }
             other => Err(format!(
-                "there is no command `{other}`\n\n{USAGE}{}{}",
+                "there is no command `{other}`\n\n{USAGE}{}{}{}",
                 soak::USAGE,
-                projects::USAGE
+                projects::USAGE,
+                misses::USAGE
             )
             .into()),
         },

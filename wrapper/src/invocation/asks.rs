@@ -3,16 +3,89 @@
 //! 1. Found are `#include`, `#include_next` and `#import`, and in any directive `__has_include`
 //!    with its relatives, wherever they stand: in comments, literals and skipped groups, too. One
 //!    too many is a name more that is looked for.
-//! 2. Blanks, comments and line breaks behind a backslash may stand between their words.
+//! 2. Line breaks behind a backslash, or behind the trigraph of one, go first ([`Joined`]); they
+//!    may stand within a word. Blanks and comments may stand between words.
 //! 3. A name that a macro gives is not known. Of such an `#include` the files that were read tell;
 //!    of such a `__has_include` nothing does. (The definition of a macro of that name is none.)
 //! 4. A macro that stands for `__has_include` and nothing else ([`Alias`]) asks as that word does,
 //!    in any text, once it is known.
+//! 5. A text that may be read once only says so by `#pragma once`, or `#import`s something.
 
 use std::collections::BTreeSet;
-use std::io::BufRead;
+
+use memchr::{memchr, memchr_iter, memchr2_iter, memchr3_iter, memmem};
 
 const WORD: &[u8] = b"__has_include";
+const PRAGMA: &[u8] = b"_Pragma";
+
+/// A text as the directives in it are read: without the line breaks that a backslash takes back.
+pub(super) struct Joined<'a> {
+    text: &'a [u8],
+    /// A word was broken, so that nobody has seen it whole so far.
+    breaks_words: bool,
+    /// A directive may begin with the digraph or the trigraph of `#`.
+    has_other_marks: bool,
+}
+
+impl<'a> Joined<'a> {
+    /// Joins `text`, in `buffer` if it has broken lines.
+    pub(super) fn of(text: &'a [u8], buffer: &'a mut Vec<u8>) -> Joined<'a> {
+        buffer.clear();
+        let (mut copied, mut breaks_words, mut has_other_marks) = (0, false, false);
+        for at in memchr3_iter(b'\\', b'?', b'%', text) {
+            let mark_bytes = match text[at..] {
+                [b'\\', ..] => 1,
+                [b'?', b'?', b'/', ..] => 3,
+                // The rest of the digraph may stand in the next line.
+                [b'?', b'?', b'=', ..] | [b'%', b':' | b'\\' | b'?', ..] => {
+                    has_other_marks = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            let rest = &text[at + mark_bytes..];
+            let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
+            if at < copied || rest.get(blanks) != Some(&b'\n') {
+                continue;
+            }
+            buffer.extend_from_slice(&text[copied..at]);
+            copied = at + mark_bytes + blanks + 1;
+            let ends_word = buffer.last().is_some_and(|last| is_of_name(*last));
+            // What follows may be the next break.
+            let is_next = |next: &u8| is_of_name(*next) || b"\\?".contains(next);
+            breaks_words |= ends_word && text.get(copied).is_some_and(is_next);
+        }
+        if copied > 0 {
+            buffer.extend_from_slice(&text[copied..]);
+        }
+        let text = if copied == 0 { text } else { buffer };
+        Joined { text, breaks_words, has_other_marks }
+    }
+
+    /// Where directives may begin, behind their marks.
+    fn starts(&self) -> impl Iterator<Item = usize> {
+        let others = if self.has_other_marks { self.text } else { b"" };
+        let others = memchr2_iter(b'%', b'?', others).filter_map(|at| match others[at..] {
+            [b'%', b':', ..] => Some(at + 2),
+            [b'?', b'?', b'=', ..] => Some(at + 3),
+            _ => None,
+        });
+        memchr_iter(b'#', self.text).map(|at| at + 1).chain(others)
+    }
+
+    /// Whether it has the operator of `#pragma once`, which a macro may have put anywhere.
+    pub(super) fn has_once_operator(&self) -> bool {
+        memmem::find_iter(self.text, PRAGMA).any(|at| {
+            let rest = skip_blanks(&self.text[at + PRAGMA.len()..]);
+            let literal = rest.strip_prefix(b"(").map(skip_blanks);
+            // A macro may give the literal.
+            literal.is_none_or(|literal| {
+                let what = literal.strip_prefix(b"\"").or_else(|| literal.strip_prefix(b"L\""));
+                what.is_none_or(|what| skip_blanks(what).starts_with(b"once"))
+            })
+        })
+    }
+}
 
 /// One name that is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -43,38 +116,37 @@ pub(super) struct Asks<'a> {
     pub(super) includes_by_macro: bool,
     /// A `__has_include` has one.
     pub(super) questions_by_macro: bool,
+    /// It may be that the compiler reads it once only, or something that it includes.
+    pub(super) is_read_once: bool,
 }
 
 impl<'a> Asks<'a> {
-    /// Those of `text`, which may have questions only if it `mentions` them or may use `aliases`.
-    pub(super) fn of(text: &'a [u8], mentions: bool, aliases: &BTreeSet<Alias>) -> Asks<'a> {
+    /// Those of a text, which may have questions only if it `mentions` them or may use `aliases`.
+    pub(super) fn of(text: &Joined<'a>, mentions: bool, aliases: &BTreeSet<Alias>) -> Asks<'a> {
         let mut asks = Asks::default();
-        for (start, more) in [(b'#', &b""[..]), (b'%', b":"), (b'?', b"?=")] {
-            for at in places(text, start) {
-                let Some(rest) = text[at + 1..].strip_prefix(more) else { continue };
-                let directive = skip_blanks(rest);
-                asks.take_directive(directive);
-                if mentions || !aliases.is_empty() {
-                    let line = &directive[..directive_bytes(directive)];
-                    asks.take_questions(line, mentions, aliases);
-                }
+        let own = (mentions || text.breaks_words).then_some((WORD, false));
+        let others = aliases.iter().map(|alias| (alias.name.as_slice(), alias.is_next));
+        let mut words: Vec<(&[u8], bool)> = own.into_iter().chain(others).collect();
+        words.retain(|(word, _)| memmem::find(text.text, word).is_some());
+        for at in text.starts() {
+            let directive = skip_blanks(&text.text[at..]);
+            asks.take_directive(directive);
+            if !words.is_empty() {
+                asks.take_questions(&directive[..directive_bytes(directive)], &words);
             }
         }
         asks
     }
 
     /// Those of a directive, which begins with its name.
-    fn take_questions(&mut self, line: &'a [u8], mentions: bool, aliases: &BTreeSet<Alias>) {
-        let own = mentions.then_some((WORD, false));
-        let others = aliases.iter().map(|alias| (alias.name.as_slice(), alias.is_next));
-        for (word, is_next) in own.into_iter().chain(others) {
-            let found = line.windows(word.len()).enumerate().filter(|(_, found)| *found == word);
-            for (at, _) in found {
+    fn take_questions(&mut self, line: &'a [u8], words: &[(&[u8], bool)]) {
+        for (word, is_next) in words {
+            for at in overlapping(line, word) {
                 let (before, rest) = (&line[..at], &line[at + word.len()..]);
                 if before.last().is_some_and(|byte| is_of_name(*byte)) {
                     continue;
                 }
-                if word == WORD {
+                if *word == WORD {
                     let (is_next, rest) = match rest.strip_prefix(b"_next") {
                         Some(rest) => (true, rest),
                         None => (false, rest),
@@ -83,13 +155,19 @@ impl<'a> Asks<'a> {
                     let rest = rest.strip_prefix(b"__").unwrap_or(rest);
                     self.take_question(before, rest, is_next);
                 } else {
-                    self.take_question(before, rest, is_next);
+                    self.take_question(before, rest, *is_next);
                 }
             }
         }
     }
 
     fn take_directive(&mut self, rest: &'a [u8]) {
+        if let Some(what) = rest.strip_prefix(b"pragma") {
+            self.is_read_once |= skip_blanks(what).starts_with(b"once");
+        }
+        if !rest.starts_with(b"i") {
+            return;
+        }
         let words: [(&[u8], bool); 3] =
             [(b"include_next", true), (b"include", false), (b"import", false)];
         for (word, is_next) in words {
@@ -97,6 +175,7 @@ impl<'a> Asks<'a> {
             if rest.first().is_none_or(|byte| is_of_name(*byte)) {
                 return;
             }
+            self.is_read_once |= word == b"import";
             match literal(skip_blanks(rest)) {
                 Some((is_quoted, name)) => {
                     self.named.push(Ask { is_quoted, is_question: false, is_next, name });
@@ -169,33 +248,29 @@ fn is_end(rest: &[u8]) -> bool {
     rest.is_empty() || rest.starts_with(b"\n") || rest.starts_with(b"//")
 }
 
-/// Up to the end of a directive: neither a broken line nor a comment ends it.
+/// Up to the end of a directive: a comment does not end it.
 fn directive_bytes(text: &[u8]) -> usize {
     let mut end = 0;
     loop {
-        let line = text[end..].split(|byte| *byte == b'\n').next().unwrap_or_default();
         let start = end;
-        end += line.len();
-        let is_broken = line.trim_ascii_end().ends_with(b"\\");
-        let comment = line.windows(2).rposition(|pair| pair == b"/*").map(|at| start + at + 2);
-        let closed = comment.map(|at| text[at..].windows(2).position(|pair| pair == b"*/"));
+        end += memchr(b'\n', &text[end..]).unwrap_or(text.len() - end);
+        let comment = memmem::rfind(&text[start..end], b"/*").map(|at| start + at + 2);
+        let closed = comment.map(|at| memmem::find(&text[at..], b"*/"));
         match (comment, closed) {
             (Some(at), Some(Some(length))) if at + length > end => end = at + length + 2,
             (Some(_), Some(None)) => return text.len(),
-            _ if is_broken && end < text.len() => end += 1,
-            _ => return end.min(text.len()),
+            _ => return end,
         }
     }
 }
 
-/// Where a byte stands.
-fn places(text: &[u8], byte: u8) -> impl Iterator<Item = usize> {
-    let mut rest = text;
+/// Where a word stands.
+fn overlapping<'a>(text: &'a [u8], word: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let mut from = 0;
     std::iter::from_fn(move || {
-        // The quickest search that the standard library has.
-        let skipped = rest.skip_until(byte).ok()?;
-        let end = text.len() - rest.len();
-        (skipped > 0 && text[end - 1] == byte).then(|| end - 1)
+        let at = from + memmem::find(text.get(from..)?, word)?;
+        from = at + 1;
+        Some(at)
     })
 }
 
@@ -229,15 +304,19 @@ fn literal(text: &[u8]) -> Option<(bool, &[u8])> {
     (rest[end] == close).then(|| (*open == b'"', &rest[..end]))
 }
 
-/// What follows blanks, comments and broken lines.
+/// What separates words in a line; gcc passes over a zero, too.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | 0x0b | 0x0c | b'\r' | 0)
+}
+
+/// What follows blanks and comments.
 fn skip_blanks(text: &[u8]) -> &[u8] {
     let mut rest = text;
     loop {
         rest = match rest {
-            [b' ' | b'\t' | 0x0b | 0x0c | b'\r', after @ ..] => after,
-            [b'\\', b'\n', after @ ..] | [b'\\', b'\r', b'\n', after @ ..] => after,
+            [byte, after @ ..] if is_blank(*byte) => after,
             [b'/', b'*', after @ ..] => {
-                let end = after.windows(2).position(|pair| pair == b"*/");
+                let end = memmem::find(after, b"*/");
                 end.map_or(&after[after.len()..], |end| &after[end + 2..])
             }
             _ => return rest,
@@ -250,7 +329,8 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<String> {
-        let asks = Asks::of(text.as_bytes(), true, &BTreeSet::new());
+        let mut buffer = Vec::new();
+        let asks = Asks::of(&Joined::of(text.as_bytes(), &mut buffer), true, &BTreeSet::new());
         assert!(!asks.includes_by_macro && !asks.questions_by_macro, "{text}");
         let show = |ask: &Ask<'_>| {
             let kind = if ask.is_question { "?" } else { "" };
@@ -263,10 +343,40 @@ mod tests {
     }
 
     #[test]
-    fn every_place_is_found_once() {
-        assert_eq!(places(b"#a##", b'#').collect::<Vec<_>>(), [0, 2, 3]);
-        assert_eq!(places(b"a#b", b'#').collect::<Vec<_>>(), [1]);
-        assert_eq!(places(b"", b'#').count() + places(b"ab", b'#').count(), 0);
+    fn broken_lines_are_joined_and_others_are_not() {
+        for (text, expected) in [
+            ("a\\\nb", "ab"),
+            ("a\\ \t\r\nb??/\nc\\\n\\\nd", "abcd"),
+            ("??/ \n??/\n", ""),
+            ("\\n\n/\n?/\n??/ x\n\\", "\\n\n/\n?/\n??/ x\n\\"),
+            ("a\\\n", "a"),
+        ] {
+            let mut buffer = Vec::new();
+            let joined = Joined::of(text.as_bytes(), &mut buffer);
+            assert_eq!(String::from_utf8_lossy(joined.text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_read_once_says_so() {
+        let is_once = |text: &str| {
+            Asks::of(&Joined::of(text.as_bytes(), &mut Vec::new()), false, &BTreeSet::new())
+                .is_read_once
+        };
+        for text in ["#pragma once\n", "//\n # /**/pragma\tonce // x\n", "#import <a.h>\n"] {
+            assert!(is_once(text), "{text}");
+        }
+        let has_operator =
+            |text: &str| Joined::of(text.as_bytes(), &mut Vec::new()).has_once_operator();
+        for text in
+            ["_Pragma(\"once\")", "_Pragma ( L\" once\" )", "#define P _Pragma", "_Pragma(X)"]
+        {
+            assert!(has_operator(text), "{text}");
+        }
+        assert!(!has_operator("_Pragma(\"GCC poison once\") once"));
+        for text in ["#pragma GCC system_header\n", "int once;\n", "pragma once\n", ""] {
+            assert!(!is_once(text), "{text}");
+        }
     }
 
     #[test]
@@ -278,6 +388,26 @@ mod tests {
         assert_eq!(names("/* x */ # /* y */ include \\\n <d.h>"), ["<d.h"]);
         assert_eq!(names("%:include <e.h>\n??=import \"f.h\""), ["<e.h", "\"f.h"]);
         assert_eq!(names("#include_next <g.h>"), ["+<g.h"]);
+        for text in [
+            "#in\\\nclude <h.h>",
+            "#in\\ \r\nclude <h.h>",
+            "/* x */ #include <h.h>",
+            "#include/* x */ /**/<h.h>",
+            "#in??/\nclude <h\\\n.h>",
+            "\x0c\x0b#\0import\x0b<h.h>",
+        ] {
+            assert_eq!(names(text), ["<h.h"], "{text:?}");
+        }
+        for text in
+            ["%:include <h.h>", "%\\\n:include <h.h>", "??=include <h.h>", "%??/\n:import <h.h>"]
+        {
+            assert_eq!(names(text), ["<h.h"], "{text:?}");
+        }
+        for text in ["#if __has_\\\ninclude(<h\\\n.h>)", "#if __has_\\\n??/\ninclude(<h.h>)"] {
+            let (mut buffer, none) = (Vec::new(), BTreeSet::new());
+            let asks = Asks::of(&Joined::of(text.as_bytes(), &mut buffer), false, &none);
+            assert_eq!(asks.named.iter().map(|ask| ask.name).collect::<Vec<_>>(), [b"h.h"]);
+        }
         assert_eq!(names("#includes <x>\n#define include 1\na # b \"c\""), [""; 0]);
     }
 
@@ -302,7 +432,8 @@ mod tests {
     #[test]
     fn a_macro_that_stands_for_the_question_asks_it() {
         let aliases = |text: &str, known: &BTreeSet<Alias>| {
-            let asks = Asks::of(text.as_bytes(), true, known);
+            let mut buffer = Vec::new();
+            let asks = Asks::of(&Joined::of(text.as_bytes(), &mut buffer), true, known);
             assert!(!asks.questions_by_macro && asks.named.is_empty(), "{text}");
             asks.aliases.into_iter().collect::<BTreeSet<_>>()
         };
@@ -321,19 +452,28 @@ mod tests {
         assert_eq!(aliases("#define IS(x) HAS(x)\n", &known), [alias("IS", true)].into());
         assert_eq!(aliases("#ifdef HAS\n#define HAS(x) 0\n#if MY_HAS(<a>)", &known), [].into());
         let text = "#if defined HAS && HAS(<a.h>)\n#define B HAS ( \"b.h\" )\n";
-        let asks = Asks::of(text.as_bytes(), false, &known);
+        let mut buffer = Vec::new();
+        let asks = Asks::of(&Joined::of(text.as_bytes(), &mut buffer), false, &known);
         let named: Vec<_> = asks.named.iter().map(|ask| (ask.name, ask.is_next)).collect();
         assert_eq!(named, [(&b"a.h"[..], true), (b"b.h", true)]);
         assert!(asks.named.iter().all(|ask| ask.is_question) && !asks.questions_by_macro);
         for text in ["#if HAS(NAME)", "#define A(x) HAS(x) + 1", "#define A HAS + 1"] {
-            assert!(Asks::of(text.as_bytes(), false, &known).questions_by_macro, "{text}");
+            assert!(
+                Asks::of(&Joined::of(text.as_bytes(), &mut Vec::new()), false, &known)
+                    .questions_by_macro,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn names_from_macros_are_told() {
         for text in ["#include NAME", "#include NAME(x)", "# include_next\tX"] {
-            assert!(Asks::of(text.as_bytes(), true, &BTreeSet::new()).includes_by_macro, "{text}");
+            assert!(
+                Asks::of(&Joined::of(text.as_bytes(), &mut Vec::new()), false, &BTreeSet::new())
+                    .includes_by_macro,
+                "{text}"
+            );
         }
         for text in [
             "#if __has_include(NAME)",
@@ -345,7 +485,8 @@ mod tests {
             "#define HAS(x) __has_include\n",
             "#if 0 /* a\n b */ || \\\n /* c\n */ __has_include(X)",
         ] {
-            let asks = Asks::of(text.as_bytes(), true, &BTreeSet::new());
+            let mut buffer = Vec::new();
+            let asks = Asks::of(&Joined::of(text.as_bytes(), &mut buffer), true, &BTreeSet::new());
             assert!(asks.questions_by_macro && !asks.includes_by_macro, "{text}");
         }
     }

@@ -8,10 +8,10 @@
 //! digest said, nothing is stored. Nor is it if a link or a directory on the way to one was
 //! replaced since T0 ([`ways`](super::ways)), or a part of the compiler.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use larder_engine::env::{clock_ns, coarse_clock_ns, remove_at_end};
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
+use super::probed::Probed;
 use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::shared::{self, Made};
 use super::ways::Ways;
@@ -29,10 +30,12 @@ use super::{
 };
 use crate::absent::Group;
 use crate::compiler::{Family, response_files};
-use crate::digest::{Digest, Mentions};
+use crate::digest::{Digest, Mentions, Seen};
 use crate::exec::{self, Capture, Ran, Stream};
+use crate::files::{above, is_same};
 use crate::fingerprint::{records_additions, records_trace, result_key};
 use crate::manifest::{Input, State};
+use crate::maps::Set;
 use crate::moment::moment;
 use crate::outcome::{Counter, Reason};
 use crate::place::Place;
@@ -218,14 +221,17 @@ fn listed_by_failed(
 
 /// The source, then every other file of a list.
 pub(super) fn each_once(job: &Job, listed: Vec<PathBuf>) -> Vec<PathBuf> {
-    let mut known = HashSet::new();
+    let mut known = Set::default();
     let source = std::iter::once(job.compile.input.clone());
-    source.chain(listed).filter(|path| known.insert(path.clone())).collect()
+    let is_new = |path: &PathBuf| known.insert(path.as_os_str().as_bytes().to_vec());
+    source.chain(listed).filter(is_new).collect()
 }
 
 /// Whether `listed` has `source`; gcc leaves out a leading `./`.
 pub(super) fn names(listed: &[PathBuf], source: &Path) -> bool {
-    let plain = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_path_buf();
+    fn plain(path: &Path) -> &Path {
+        path.strip_prefix(".").unwrap_or(path)
+    }
     listed.iter().any(|path| plain(path) == plain(source))
 }
 
@@ -338,10 +344,11 @@ pub(super) struct Inputs {
     pub(super) mentions: Mentions,
     /// What they mention, whether it counts here or not, and those that do not count themselves.
     all_mentions: Mentions,
-    /// What each one mentions.
-    mentioned: Vec<Mentions>,
+    /// What was seen of each one.
+    seen: Vec<Seen>,
+    /// Whether a link stands where each one is named.
+    are_links: Vec<bool>,
     absent: Vec<Group>,
-    mtimes_secs: Vec<i64>,
     /// Whether one had an absolute name below the root, which `list` has relative.
     has_names: bool,
     /// A precompiled header of gcc stands where it may have been read.
@@ -361,24 +368,26 @@ impl Inputs {
             list: Vec::new(),
             mentions: session.counted(job.mentions).union(times),
             all_mentions: job.mentions,
-            mentioned: Vec::new(),
+            seen: Vec::new(),
+            are_links: Vec::new(),
             absent: Vec::new(),
-            mtimes_secs: Vec::new(),
             has_names: false,
             has_precompiled: false,
         };
+        // What was found before the compile may have led to another directory.
+        session.digests.directories().forget();
         // The trace names precompiled headers that were tried; modules come later.
         let is_module =
-            |path: &PathBuf| job.compile.module_files.iter().any(|file| file.path == *path);
+            |path: &PathBuf| job.compile.module_files.iter().any(|file| is_same(&file.path, path));
         let is_text = |path: &&PathBuf| !precompiled::is_one(path) && !is_module(path);
         for path in files.iter().filter(is_text) {
-            if *path == job.compile.input || session.counts(path) {
+            if is_same(path, &job.compile.input) || session.counts(path) {
                 inputs.look_at(session, path)?;
             } else {
                 let is_named = |place: &Place| place.shared(path).is_some();
                 inputs.has_names |= job.place.as_ref().is_some_and(is_named);
                 if job.compile.precompiles() {
-                    inputs.add_mentions(session, look_before(session, path)?.mentions, false);
+                    inputs.add_mentions(session, look_before(session, path)?.0.mentions, false);
                 }
             }
         }
@@ -386,13 +395,13 @@ impl Inputs {
         let contents = &job.toolchain.contents;
         let search = SearchPath::of(&job.compile, call.compiler, contents, &session.store)
             .map_err(|text| Reason::new(Counter::CompilerCheckFailed, text))?;
-        inputs.look_at_probed(session, job, &search)?;
-        inputs.look_at_precompiled(session, job, &search)?;
-        inputs.look_at_left_out(session, job)?;
+        let probed = inputs.look_at_probed(session, job, &search)?;
+        inputs.look_at_precompiled(session, job, &search, &probed)?;
+        inputs.look_at_left_out(session, job, probed)?;
         for path in modules::reached(session, job)? {
             inputs.look_at(session, &path)?;
         }
-        let source = inputs.list.iter().find(|input| input.path == job.compile.input);
+        let source = inputs.list.iter().find(|input| is_same(&input.path, &job.compile.input));
         if source.is_none_or(|input| input.digest != job.source) {
             return Err(modified(&job.compile.input, "is not what it was"));
         }
@@ -414,7 +423,11 @@ impl Inputs {
             Ok(Some(part)) => Err(modified(&part, "was replaced during the compile")),
             Err(error) => Err(modified(path, &error.to_string())),
         };
-        for Input { path, digest } in self.list.iter().chain(&job.named) {
+        // Of a file that no link stands for, its own times have told.
+        for (Input { path, .. }, is_link) in self.list.iter().zip(&self.are_links) {
+            check(if *is_link { path } else { above(path) })?;
+        }
+        for Input { path, digest } in &job.named {
             match path.parent() {
                 // To one that is not there the way leads as far as to its directory.
                 Some(directory) if *digest == ABSENT && directory.is_dir() => check(directory)?,
@@ -423,8 +436,8 @@ impl Inputs {
             }
         }
         for path in job.toolchain.files() {
-            look_before(session, path)?;
-            check(path)?;
+            let (_, is_link) = look_before(session, path)?;
+            check(if is_link { path } else { above(path) })?;
         }
         Ok(())
     }
@@ -449,9 +462,9 @@ impl Inputs {
         session: &Session<'_>,
         job: &Job,
         search: &SearchPath,
-    ) -> Result<(), Reason> {
-        let read = (&self.list[..], &self.mentioned[..]);
-        let probed = probed::look(session, &job.compile, search, read)?;
+    ) -> Result<Probed, Reason> {
+        let read = (&self.list[..], &self.seen[..]);
+        let mut probed = probed::look(session, &job.compile, search, read)?;
         for found in &probed.found {
             if self.list.iter().all(|input| input.path != *found) {
                 self.look_at(session, found)?;
@@ -461,16 +474,21 @@ impl Inputs {
         if probed.has_unknown || job.mentions.any(Mentions::HAS_INCLUDE) {
             self.add_mentions(session, Mentions::HAS_INCLUDE_OF_MACRO, true);
         }
-        self.absent = probed.absent;
-        Ok(())
+        self.absent = std::mem::take(&mut probed.absent);
+        Ok(probed)
     }
 
     /// clang lists what it has left out. What a precompiled header makes gcc leave out is not told
     /// by any text.
-    fn look_at_left_out(&mut self, session: &Session<'_>, job: &Job) -> Result<(), Reason> {
+    fn look_at_left_out(
+        &mut self,
+        session: &Session<'_>,
+        job: &Job,
+        probed: Probed,
+    ) -> Result<(), Reason> {
         if job.compile.family == Family::Gcc {
-            let known: Vec<&Path> = self.list.iter().map(|input| input.path.as_path()).collect();
-            for path in once::left_out(&job.compile, &known, self.has_precompiled) {
+            let once: Vec<&Seen> = probed.read_once.iter().map(|at| &self.seen[*at]).collect();
+            for path in once::left_out(session, &once, probed.unread, self.has_precompiled) {
                 self.look_at(session, &path)?;
             }
         }
@@ -478,15 +496,19 @@ impl Inputs {
     }
 
     fn look_at(&mut self, session: &Session<'_>, path: &Path) -> Result<(), Reason> {
-        let seen = look_before(session, path)?;
-        self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
+        let (seen, is_link) = look_before(session, path)?;
         // What macros of the system paste is not the time.
         let is_own = !path.starts_with(SYSTEM);
         let mentions = if is_own { seen.mentions } else { seen.mentions.without_pastes() };
+        self.add(path, seen, is_link);
         self.add_mentions(session, mentions, true);
-        self.mentioned.push(seen.mentions);
-        self.mtimes_secs.push(seen.mtime_secs);
         Ok(())
+    }
+
+    fn add(&mut self, path: &Path, seen: Seen, is_link: bool) {
+        self.list.push(Input { path: path.to_path_buf(), digest: seen.digest });
+        self.seen.push(seen);
+        self.are_links.push(is_link);
     }
 
     fn add_mentions(&mut self, session: &Session<'_>, mentions: Mentions, counts: bool) {
@@ -511,19 +533,19 @@ impl Inputs {
         session: &Session<'_>,
         job: &Job,
         search: &SearchPath,
+        probed: &Probed,
     ) -> Result<(), Reason> {
         if job.compile.family != Family::Gcc {
             return Ok(());
         }
         let read = self.list.iter().map(|input| input.path.as_path());
-        for path in precompiled::found(&job.compile, search, read)? {
-            let seen = look_before(session, &path)?;
+        let told = (&probed.source, session.digests.directories());
+        for path in precompiled::found(&job.compile, search, read, told)? {
+            let (seen, is_link) = look_before(session, &path)?;
             let mentions = precompiled::mentions(session, &path, &seen.digest)?;
             self.has_precompiled = true;
             self.add_mentions(session, mentions, true);
-            self.list.push(Input { path, digest: seen.digest });
-            self.mentioned.push(mentions);
-            self.mtimes_secs.push(seen.mtime_secs);
+            self.add(&path, seen, is_link);
         }
         Ok(())
     }
@@ -531,19 +553,21 @@ impl Inputs {
     /// What the time macros showed; `None` if that is not known, midnight during the run included.
     pub(super) fn moment(&self, session: &Session<'_>, job: &Job) -> Option<Digest> {
         let honoured = job.toolchain.epoch_is_honoured;
-        let at = |now_ns| moment(self.mentions, honoured, now_ns, self.mtimes_secs.iter().copied());
+        let mtimes_secs = || self.seen.iter().map(|seen| seen.mtime_secs);
+        let at = |now_ns| moment(self.mentions, honoured, now_ns, mtimes_secs());
         let before = at(session.call.started_ns)?;
         (self.mentions == Mentions::default() || at(clock_ns()) == Some(before)).then_some(before)
     }
 }
 
-/// What a file is, if it was the same when the run began.
-fn look_before(session: &Session<'_>, path: &Path) -> Result<crate::digest::Seen, Reason> {
-    let seen = session.digests.look(path).map_err(|error| modified(path, &error.to_string()))?;
+/// What a file is, if it was the same when the run began, and whether a link stands there.
+fn look_before(session: &Session<'_>, path: &Path) -> Result<(Seen, bool), Reason> {
+    let looked = session.digests.look_and_link(path);
+    let (seen, is_link) = looked.map_err(|error| modified(path, &error.to_string()))?;
     if seen.changed_ns >= session.call.started_ns && !session.takes_changed(path) {
         return Err(modified(path, "changed during the compile"));
     }
-    Ok(seen)
+    Ok((seen, is_link))
 }
 
 /// Checks that a named file is what it was before the run, or is still not there.

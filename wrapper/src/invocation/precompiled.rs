@@ -22,10 +22,13 @@ use std::path::{Path, PathBuf};
 use larder_engine::{Entry, RecordKind, Section, SectionKind};
 
 use super::Session;
+use super::probed::Includes;
 use super::records::read_section;
 use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions};
+use crate::files::Directories;
 use crate::fingerprint::{SEARCHED_VARIABLES, precompiled_key};
+use crate::maps::Set;
 use crate::outcome::{Counter, Reason};
 use crate::search::SearchPath;
 
@@ -42,43 +45,44 @@ pub(super) fn found<'a>(
     compile: &Compile,
     search: &SearchPath,
     read: impl Iterator<Item = &'a Path>,
+    (source, files): (&Includes, &Directories),
 ) -> Result<Vec<PathBuf>, Reason> {
     // One that is being made is made of text alone.
     if compile.precompiles() {
         return Ok(Vec::new());
     }
-    let text = fs::read(&compile.input).map_err(|error| {
-        let text = format!("cannot read {}: {error}", compile.input.display());
-        Reason::new(Counter::BadInputFile, text)
-    })?;
-    let text = joined(&text);
     let directories: Vec<PathBuf> = searched_directories(compile)
         .map(Path::to_path_buf)
         .chain(SEARCHED_VARIABLES.iter().filter_map(env::var_os).flat_map(split))
         .chain(prefixed_directories(compile))
         .chain([&search.quote, &search.aside].into_iter().flatten().cloned())
         .collect();
-    if has_computed(&text) {
+    if source.by_macro {
         let all = directories.iter().chain(&search.bracket);
         all.into_iter().try_for_each(|directory| refuse_any_in(directory))?;
     }
     let forced = ["-include", "-imacros"].into_iter().flat_map(|option| values(compile, option));
-    let names: Vec<&OsStr> = included(&text).map(OsStr::from_bytes).chain(forced).collect();
+    let included = source.names.iter().map(|name| OsStr::from_bytes(name));
+    let names: Vec<&OsStr> = included.chain(forced).collect();
     let named = names.iter().flat_map(|name| directories.iter().map(move |at| at.join(name)));
     // The compiler's own headers are guarded: one that was read was not precompiled.
     let read: Vec<&Path> = read.collect();
     let unread = names.iter().filter(|name| !read.iter().any(|path| path.ends_with(name)));
     let own = unread.flat_map(|name| search.bracket.iter().map(move |at| at.join(name)));
-    let mut found: Vec<PathBuf> = read.iter().map(|path| path.to_path_buf()).collect();
-    found.extend(named.chain(own));
-    found = found.into_iter().map(precompiled_form).collect();
-    found.sort();
-    found.dedup();
-    found.retain(|path| path.exists());
-    match found.iter().find(|path| !path.is_file()) {
-        Some(path) => Err(unusable(path, "is no file")),
-        None => Ok(found),
+    let mut known = Set::default();
+    let mut found = Vec::new();
+    for path in read.iter().map(|path| path.to_path_buf()).chain(named).chain(own) {
+        let path = precompiled_form(path);
+        if !known.insert(path.as_os_str().as_bytes().to_vec()) {
+            continue;
+        }
+        match files.facts(&path) {
+            Ok(facts) if !facts.is_regular => return Err(unusable(&path, "is no file")),
+            Ok(_) => found.push(path),
+            Err(_) => {}
+        }
     }
+    Ok(found)
 }
 
 /// Whether this is the name of a precompiled header.
@@ -133,7 +137,7 @@ fn refuse_any_in(directory: &Path) -> Result<(), Reason> {
 }
 
 /// The source's directory, the working directory and those that options name.
-pub(super) fn searched_directories(compile: &Compile) -> impl Iterator<Item = &Path> {
+fn searched_directories(compile: &Compile) -> impl Iterator<Item = &Path> {
     let source_directory = compile.input.parent().unwrap_or(Path::new(""));
     let searched = SEARCH_OPTIONS.iter().flat_map(|option| values(compile, option));
     [source_directory, Path::new("")].into_iter().chain(searched.map(Path::new))
@@ -169,83 +173,10 @@ fn values<'a>(compile: &'a Compile, option: &'a str) -> impl Iterator<Item = &'a
     })
 }
 
-/// Words that include a file. `include_next` is read as `include`, with nothing behind it.
-const WORDS: [&[u8]; 3] = [b"include_next", b"include", b"import"];
-
-/// For each word that may include a file: what stands before it, and what behind it. A directive
-/// may begin within a line, and have comments between its words; in doubt it is one.
-fn include_words(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let starts = text.windows(2).enumerate().filter(|(_, pair)| *pair == b"in" || *pair == b"im");
-    starts.filter_map(|(at, _)| {
-        let (before, rest) = text.split_at(at);
-        let after = WORDS.iter().find_map(|word| rest.strip_prefix(*word))?;
-        Some((before, skip_comments(after)))
-    })
-}
-
-fn skip_comments(text: &[u8]) -> &[u8] {
-    let skip_blanks = |text: &'_ [u8]| {
-        text.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == 0x0b).count()
-    };
-    let mut rest = &text[skip_blanks(text)..];
-    while let Some(comment) = rest.strip_prefix(b"/*") {
-        let end = comment.windows(2).position(|pair| pair == b"*/");
-        rest = end.map_or(&b""[..], |end| &comment[end + 2..]);
-        rest = &rest[skip_blanks(rest)..];
-    }
-    rest
-}
-
-/// The names that a text may include.
-fn included(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    include_words(text).filter_map(|(_, rest)| {
-        let (open, name) = rest.split_first()?;
-        let close = match open {
-            b'"' => b'"',
-            b'<' => b'>',
-            _ => return None,
-        };
-        let end = name.iter().position(|byte| *byte == close || *byte == b'\n')?;
-        (name[end] == close).then_some(&name[..end])
-    })
-}
-
-/// Whether a text may include what a macro names.
-fn has_computed(text: &[u8]) -> bool {
-    include_words(text).any(|(before, rest)| {
-        let is_name = rest.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
-        // `#`, its digraph, its trigraph, or a comment behind one of them.
-        let marks: [&[u8]; 4] = [b"#", b"%:", b"??=", b"*/"];
-        is_name && marks.iter().any(|mark| before.trim_ascii_end().ends_with(mark))
-    })
-}
-
-/// The text without breaks of lines that a backslash takes back.
-fn joined(text: &[u8]) -> Vec<u8> {
-    let mut joined: Vec<u8> = Vec::with_capacity(text.len());
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let content = line.trim_ascii_end();
-        let stem = content.strip_suffix(b"\\").or_else(|| content.strip_suffix(b"??/"));
-        joined.extend_from_slice(stem.unwrap_or(line));
-    }
-    joined
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::compiler::{Family, parse};
-
-    #[test]
-    fn names_in_include_lines_are_found() {
-        let text =
-            b"#include <a/b.h>\n  #  include\"c.h\" // x\nint x;\n#include NAME\n#include \"d\n\"";
-        let names: Vec<_> = included(text).collect();
-        assert_eq!(names, [&b"a/b.h"[..], b"c.h"]);
-        assert!(has_computed(text));
-        assert!(!has_computed(b"#include <a>\n # include \"b\"\nint x; // to include it"));
-        assert!(has_computed(b"%:include NAME") && has_computed(b"# /**/ include/**/ NAME"));
-    }
 
     #[test]
     fn one_beside_a_header_of_the_compiler_itself_is_found_unless_the_header_was_read() {
@@ -254,32 +185,18 @@ mod tests {
         fs::create_dir_all(own.join("bits")).unwrap();
         fs::write(own.join("bits/all.h.gch"), "").unwrap();
         let source = place.path().join("a.c");
-        fs::write(&source, "#include <bits/all.h>\n").unwrap();
+        fs::write(&source, "").unwrap();
+        let includes = Includes { names: vec![b"bits/all.h".to_vec()], by_macro: false };
         let arguments = ["-c".into(), source.clone().into_os_string()];
         let compile = parse(Family::Gcc, None, &arguments, place.path()).unwrap();
         let search = SearchPath { bracket: vec![own.clone()], ..SearchPath::default() };
-        let of = |read: &[&Path]| found(&compile, &search, read.iter().copied()).unwrap();
+        let files = Directories::default();
+        let find =
+            |read: &[&Path]| found(&compile, &search, read.iter().copied(), (&includes, &files));
+        let of = |read: &[&Path]| find(read).unwrap();
         assert_eq!(of(&[&source]), [own.join("bits/all.h.gch")]);
         assert_eq!(of(&[&source, Path::new("/x/bits/all.h")]), [""; 0].map(PathBuf::from));
         fs::create_dir(place.path().join("a.c.gch")).unwrap();
-        assert!(found(&compile, &search, [source.as_path()].into_iter()).is_err());
-    }
-
-    #[test]
-    fn names_are_found_however_a_directive_is_written() {
-        for text in [
-            "#in\\\nclude \"h.h\"",
-            "#in\\ \r\nclude \"h.h\"",
-            "/* x */ #include \"h.h\"",
-            "%:include \"h.h\"",
-            "#include/* x */ /**/\"h.h\"",
-            "??=include <h.h>",
-            "#in??/\nclude <h.h>",
-            "\x0c\x0b#import\x0b<h.h>",
-            "#include_next <h.h>",
-        ] {
-            let joined = joined(text.as_bytes());
-            assert_eq!(included(&joined).collect::<Vec<_>>(), [b"h.h"], "{text:?}");
-        }
+        assert!(find(&[&source]).is_err());
     }
 }

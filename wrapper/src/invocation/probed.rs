@@ -13,14 +13,17 @@
 //! 5. Directories of which only the name is known ([`SearchPath::aside`]) stand before all others.
 //!    What is found through such a double of a directory of the system is an input under its name
 //!    there, too, since the double may become another directory.
-//! 6. Whatever is found must be older than T0, see `compile`: else it may not have been there when
+//! 6. Each text is read once, and what it asks for is followed at once. What is known of an input
+//!    is not asked for again under its own path. Files that an `#include` leads to and that are no
+//!    inputs are told ([`Probed::unread`]): they stand in skipped groups, or were left out.
+//! 7. Whatever is found must be older than T0, see `compile`: else it may not have been there when
 //!    the compiler looked.
 //!
 //! Not seen: a file that gcc was asked for by `__has_include` only and that went away during the
 //! compile; and what a macro names, where gcc prints a shorter path of a system header behind a
 //! link.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -28,15 +31,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::Session;
-use super::asks::{Alias, Ask, Asks};
+use super::asks::{Ask, Asks, Joined};
+use super::{Session, is_absence};
 use crate::absent::Group;
 use crate::compiler::{Compile, Family, split};
-use crate::digest::Mentions;
-use crate::files::{Directories, Facts};
+use crate::digest::{Mentions, Seen};
+use crate::files::{Facts, above, is_same};
 use crate::manifest::Input;
+use crate::maps::{Map, Set};
 use crate::outcome::{Counter, Reason};
 use crate::search::{self, SearchPath};
+
+/// Headers of the system are guarded by macros, and are many.
+const SYSTEM: &[u8] = b"/usr/";
 
 /// What was looked for.
 #[derive(Debug, Default)]
@@ -47,9 +54,23 @@ pub(super) struct Probed {
     pub(super) absent: Vec<Group>,
     /// A `__has_include` has its name from a macro.
     pub(super) has_unknown: bool,
+    /// What the source itself includes.
+    pub(super) source: Includes,
+    /// Which of the inputs the compiler may have been told to read once only.
+    pub(super) read_once: Vec<usize>,
+    /// Files that an `#include` leads to, and that are no inputs.
+    pub(super) unread: Vec<PathBuf>,
 }
 
-/// What `compile` looked for, which read `inputs`, each with what it mentions.
+/// What one text includes.
+#[derive(Debug, Default)]
+pub(super) struct Includes {
+    pub(super) names: Vec<Vec<u8>>,
+    /// A macro gives a name.
+    pub(super) by_macro: bool,
+}
+
+/// What `compile` looked for, which read `inputs`, each with what was seen of it.
 ///
 /// # Errors
 /// If that cannot be told, or something has changed since.
@@ -57,62 +78,91 @@ pub(super) fn look(
     session: &Session<'_>,
     compile: &Compile,
     search: &SearchPath,
-    (inputs, mentions): (&[Input], &[Mentions]),
+    (inputs, seen): (&[Input], &[Seen]),
 ) -> Result<Probed, Reason> {
     if search.has_frameworks {
         let text = "frameworks are searched for headers";
         return Err(Reason::new(Counter::UnsupportedCompilerOption, text));
     }
-    let mut walk = Walk::new(session, compile, search)?;
+    let mut walk = Walk::new(session, compile, search, inputs.iter().zip(seen))?;
     let mut probed = Probed::default();
-    let mut macro_places = BTreeSet::new();
-    let texts = inputs
-        .iter()
-        .map(|Input { path, .. }| fs::read(path).map_err(|error| modified(path, &error)));
-    let texts: Vec<Vec<u8>> = texts.collect::<Result<_, _>>()?;
-    let (asked, aliases) = ask_all(&texts, mentions);
-    // A macro of a precompiled header may ask in any text.
-    probed.has_unknown = compile.precompiles() && !aliases.is_empty();
-    for (input, asks) in inputs.iter().zip(&asked) {
-        let path = input.path.as_path();
-        probed.has_unknown |= asks.questions_by_macro;
-        let place = walk.place(path.parent().unwrap_or(Path::new("")))?;
-        if asks.includes_by_macro {
-            macro_places.insert(place);
-        }
-        let is_source = path == compile.input;
-        for ask in &asks.named {
-            walk.take(ask, ask.is_quoted.then_some(place), is_source)?;
-        }
-    }
+    let macro_places = follow(&mut walk, &mut probed, inputs, seen)?;
     walk.take_forced()?;
     let explained = std::mem::take(&mut walk.explained);
-    for input in inputs.iter().filter(|input| input.path != compile.input) {
-        let facts = walk.files.facts(&input.path).map_err(|error| modified(&input.path, &error))?;
-        if !explained.contains(&(facts.device, facts.inode)) {
-            walk.take_by_path(&input.path, &macro_places)?;
+    for (Input { path, .. }, seen) in inputs.iter().zip(seen) {
+        if !is_same(path, &compile.input) && !explained.contains(&seen.identity) {
+            walk.take_by_path(path, &macro_places)?;
         }
     }
     probed.found = walk.found.iter().cloned().collect();
+    probed.unread = walk.unread.iter().map(|(place, name)| walk.path_of(*place, *name)).collect();
     probed.absent = walk.groups()?;
     Ok(probed)
 }
 
-/// What each text asks for, and the macros by which they do; for both, all texts count together.
-fn ask_all<'a>(texts: &'a [Vec<u8>], mentions: &[Mentions]) -> (Vec<Asks<'a>>, BTreeSet<Alias>) {
+/// Follows what each text asks for; where those are that include by a macro.
+///
+/// The macros by which texts ask are found on the way, and for them all texts count together. So
+/// all are read again when one was found: whatever was asked before is asked then, too.
+fn follow(
+    walk: &mut Walk<'_>,
+    probed: &mut Probed,
+    inputs: &[Input],
+    seen: &[Seen],
+) -> Result<BTreeSet<usize>, Reason> {
+    let mut macro_places = BTreeSet::new();
     let mut aliases = BTreeSet::new();
+    let (mut buffer, mut whole) = (Vec::new(), Vec::new());
+    let mut has_operator = false;
     loop {
-        let each = texts.iter().zip(mentions);
-        let of = |(text, mentions): (&'a Vec<u8>, &Mentions)| {
-            Asks::of(text, mentions.any(Mentions::HAS_INCLUDE), &aliases)
-        };
-        let asked: Vec<Asks<'_>> = each.map(of).collect();
-        let found = asked.iter().flat_map(|asks| asks.aliases.iter().cloned());
-        let all: BTreeSet<Alias> = aliases.iter().cloned().chain(found).collect();
-        if all.len() == aliases.len() {
-            return (asked, aliases);
+        let alias_count = aliases.len();
+        let mut found = Vec::new();
+        for (index, (Input { path, .. }, seen)) in inputs.iter().zip(seen).enumerate() {
+            let files = walk.session.digests.directories();
+            files.read(path, seen.bytes, &mut buffer).map_err(|error| modified(path, &error))?;
+            let text = Joined::of(&buffer, &mut whole);
+            let asks = Asks::of(&text, seen.mentions.any(Mentions::HAS_INCLUDE), &aliases);
+            let is_source = is_same(path, &walk.compile.input);
+            let is_own = !path.as_os_str().as_bytes().starts_with(SYSTEM);
+            let place = walk.place(above(path))?;
+            for ask in &asks.named {
+                walk.take(ask, ask.is_quoted.then_some(place), is_source)?;
+            }
+            if asks.includes_by_macro {
+                macro_places.insert(place);
+            }
+            probed.has_unknown |= asks.questions_by_macro;
+            if alias_count == 0 {
+                has_operator |= is_own && text.has_once_operator();
+                if is_own && asks.is_read_once {
+                    probed.read_once.push(index);
+                }
+                if is_source {
+                    probed.source = Includes::of(&asks);
+                }
+            }
+            found.extend(asks.aliases);
         }
-        aliases = all;
+        aliases.extend(found);
+        if aliases.len() == alias_count {
+            break;
+        }
+    }
+    if has_operator {
+        probed.read_once = (0..inputs.len()).collect();
+    }
+    // A macro of a precompiled header may ask in any text.
+    probed.has_unknown |= walk.compile.precompiles() && !aliases.is_empty();
+    Ok(macro_places)
+}
+
+impl Includes {
+    fn of(asks: &Asks<'_>) -> Includes {
+        let names = asks.named.iter().filter(|ask| !ask.is_question);
+        Includes {
+            names: names.map(|ask| ask.name.to_vec()).collect(),
+            by_macro: asks.includes_by_macro,
+        }
     }
 }
 
@@ -122,30 +172,49 @@ struct Place {
     is_missing: bool,
     /// What is found here is an input.
     is_input: bool,
-    /// (index of the place where the name was found, name)
-    absent: Vec<(usize, Rc<[u8]>)>,
+    /// (index of the place where the name was found, index of the name)
+    absent: Vec<(usize, u32)>,
+}
+
+/// A file that a name leads to.
+#[derive(Clone, Copy)]
+struct Found {
+    /// Device and inode.
+    identity: (u64, u64),
+    /// Whether this very path is that of an input.
+    is_known: bool,
 }
 
 /// The search, done once more.
 struct Walk<'a> {
     session: &'a Session<'a>,
     compile: &'a Compile,
-    files: Directories,
+    /// Device and inode of each input.
+    inputs: Map<&'a [u8], (u64, u64)>,
     /// Whether there is a directory at a path.
-    directories: HashMap<Vec<u8>, bool>,
+    directories: Map<Vec<u8>, bool>,
     /// Those of the search path, aside first, and those of texts.
     places: Vec<Place>,
-    by_path: HashMap<Vec<u8>, usize>,
+    by_path: Map<Vec<u8>, usize>,
     aside_count: usize,
     /// The places of the search path that only names in quotes are looked for in end here.
     quote_end: usize,
     /// And all others here.
     search_end: usize,
-    /// What was followed already: the place of the text, what is asked, and the name.
-    taken: HashSet<Vec<u8>>,
+    /// What was asked for, each name once.
+    names: Vec<Rc<[u8]>>,
+    by_name: Map<Rc<[u8]>, u32>,
+    /// What was followed already: the place of the text behind 1, what is asked, and the name.
+    taken: Set<(usize, u8, u32)>,
+    /// What stands at a name in a place.
+    probes: Map<(usize, u32), Option<Found>>,
     /// Device and inode of every file that a name leads to.
-    explained: HashSet<(u64, u64)>,
+    explained: Set<(u64, u64)>,
     found: BTreeSet<PathBuf>,
+    /// Places and names of files that an `#include` leads to and that are no inputs.
+    unread: BTreeSet<(usize, u32)>,
+    /// A path that is put together.
+    path: Vec<u8>,
 }
 
 impl<'a> Walk<'a> {
@@ -153,20 +222,29 @@ impl<'a> Walk<'a> {
         session: &'a Session<'a>,
         compile: &'a Compile,
         search: &SearchPath,
+        inputs: impl Iterator<Item = (&'a Input, &'a Seen)>,
     ) -> Result<Walk<'a>, Reason> {
+        let known = |(input, seen): (&'a Input, &Seen)| {
+            (plain(&input.path).as_os_str().as_bytes(), seen.identity)
+        };
         let mut walk = Walk {
             compile,
             session,
-            files: Directories::default(),
-            directories: HashMap::new(),
+            inputs: inputs.map(known).collect(),
+            directories: Map::default(),
             places: Vec::new(),
-            by_path: HashMap::new(),
+            by_path: Map::default(),
             aside_count: search.aside.len(),
             quote_end: search.aside.len() + search.quote.len(),
             search_end: search.aside.len() + search.quote.len() + search.bracket.len(),
-            taken: HashSet::new(),
-            explained: HashSet::new(),
+            names: Vec::new(),
+            by_name: Map::default(),
+            taken: Set::default(),
+            probes: Map::default(),
+            explained: Set::default(),
             found: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            path: Vec::new(),
         };
         let ordered: Vec<&PathBuf> = search.quote.iter().chain(&search.bracket).collect();
         let identity = |path: &Path| Facts::at(path).ok().map(|f| (f.device, f.inode));
@@ -219,29 +297,66 @@ impl<'a> Walk<'a> {
         Ok(self.places.len() - 1)
     }
 
-    /// The file that a name leads to in a place.
-    fn probe(&mut self, place: usize, name: &[u8]) -> Result<Option<Facts>, Reason> {
+    /// The number of a name.
+    fn name(&mut self, name: &[u8]) -> u32 {
+        if let Some(known) = self.by_name.get(name) {
+            return *known;
+        }
+        let shared: Rc<[u8]> = name.into();
+        let number = self.names.len() as u32;
+        self.names.push(shared.clone());
+        self.by_name.insert(shared, number);
+        number
+    }
+
+    /// The path of a name in a place.
+    fn path_of(&self, place: usize, name: u32) -> PathBuf {
+        self.places[place].path.join(OsStr::from_bytes(&self.names[name as usize]))
+    }
+
+    /// The file that a name leads to in a place; it is looked for once.
+    fn probe(&mut self, place: usize, name: u32) -> Result<Option<Found>, Reason> {
         if self.places[place].is_missing {
             return Ok(None);
         }
-        let path = self.places[place].path.join(OsStr::from_bytes(name));
-        if name.contains(&b'/') {
-            let parent = path.parent().unwrap_or(Path::new("/"));
-            if !self.is_directory(parent) {
-                return Ok(None);
-            }
+        if let Some(known) = self.probes.get(&(place, name)) {
+            return Ok(*known);
         }
-        match self.files.facts(&path) {
+        let mut path = std::mem::take(&mut self.path);
+        path.clear();
+        path.extend_from_slice(self.places[place].path.as_os_str().as_bytes());
+        if path.last().is_some_and(|last| *last != b'/') {
+            path.push(b'/');
+        }
+        let name_bytes = self.names[name as usize].clone();
+        path.extend_from_slice(&name_bytes);
+        let has_directory = name_bytes.contains(&b'/');
+        let found = self.look(Path::new(OsStr::from_bytes(&path)), has_directory)?;
+        self.path = path;
+        self.probes.insert((place, name), found);
+        Ok(found)
+    }
+
+    /// The file at a path; `has_directory` tells that its directory may be missing.
+    fn look(&mut self, path: &Path, has_directory: bool) -> Result<Option<Found>, Reason> {
+        // What was seen of an input was older than T0.
+        if let Some(identity) = self.inputs.get(plain(path).as_os_str().as_bytes()) {
+            return Ok(Some(Found { identity: *identity, is_known: true }));
+        }
+        if has_directory && !self.is_directory(above(path)) {
+            return Ok(None);
+        }
+        match self.session.digests.directories().facts(path) {
             Ok(facts) if facts.is_directory => Ok(None),
             Ok(facts)
                 if facts.changed_ns() >= self.session.call.started_ns
-                    && !self.session.takes_changed(&path) =>
+                    && !self.session.takes_changed(path) =>
             {
-                Err(appeared(&path))
+                Err(appeared(path))
             }
-            Ok(facts) => Ok(Some(facts)),
+            Ok(facts) => Ok(Some(Found { identity: (facts.device, facts.inode), is_known: false })),
             Err(error) if is_absence(&error) => Ok(None),
-            Err(error) => Err(unclear(&path, &error.to_string())),
+            Err(error) => Err(unclear(path, &error.to_string())),
         }
     }
 
@@ -261,31 +376,31 @@ impl<'a> Walk<'a> {
         beside: Option<usize>,
         is_source: bool,
     ) -> Result<(), Reason> {
-        let Ask { is_question, is_next, name, .. } = *ask;
+        let Ask { is_question, is_next, .. } = *ask;
         let is_source = is_source && !is_question;
         let kind = u8::from(is_question) | u8::from(is_next) << 1 | u8::from(is_source) << 2;
-        let place = beside.map_or(0, |place| place as u32 + 1).to_le_bytes();
-        let key = [&place[..], &[kind], name].concat();
-        if name.is_empty() || !self.taken.insert(key) {
+        let name = self.name(ask.name);
+        let key = (beside.map_or(0, |place| place + 1), kind, name);
+        if ask.name.is_empty() || !self.taken.insert(key) {
             return Ok(());
         }
-        if name.starts_with(b"/") {
+        if ask.name.starts_with(b"/") {
             return self.take_absolute(ask, is_source);
         }
-        let mut places: Vec<usize> = beside.into_iter().collect();
-        places.extend(0..self.aside_count);
         let first = if beside.is_some() { self.aside_count } else { self.quote_end };
-        places.extend(first..self.search_end);
+        let places = beside.into_iter().chain(0..self.aside_count).chain(first..self.search_end);
         let mut absent = Vec::new();
         let mut last = None;
         for place in places {
             match self.probe(place, name)? {
                 None => absent.push(place),
-                Some(facts) => {
-                    self.explained.insert((facts.device, facts.inode));
+                Some(found) => {
+                    self.explained.insert(found.identity);
                     let is_aside = place < self.aside_count;
                     if is_question || (is_aside && self.places[place].is_input) {
-                        self.found.insert(self.places[place].path.join(OsStr::from_bytes(name)));
+                        self.found.insert(self.path_of(place, name));
+                    } else if !found.is_known {
+                        self.unread.insert((place, name));
                     }
                     if !is_aside {
                         last = Some((place, absent.len()));
@@ -307,9 +422,8 @@ impl<'a> Walk<'a> {
             _ => {}
         }
         let rank = last.map_or(usize::MAX, |(place, _)| place);
-        let shared: Rc<[u8]> = name.into();
         for place in &absent {
-            self.places[*place].absent.push((rank, shared.clone()));
+            self.places[*place].absent.push((rank, name));
         }
         if is_source && self.may_be_precompiled() {
             self.take_precompiled(name, rank, absent.into_iter().chain(last.map(|(at, _)| at)))?;
@@ -325,12 +439,12 @@ impl<'a> Walk<'a> {
     /// The place where a precompiled form stands without its header, and how many come before it.
     fn only_precompiled(
         &mut self,
-        name: &[u8],
+        name: u32,
         places: &[usize],
     ) -> Result<Option<(usize, usize)>, Reason> {
-        let name = [name, b".gch"].concat();
+        let name = self.name_with(name, b".gch");
         for (before, place) in places.iter().enumerate() {
-            if self.probe(*place, &name)?.is_some() {
+            if self.probe(*place, name)?.is_some() {
                 return Ok(Some((*place, before)));
             }
         }
@@ -340,17 +454,22 @@ impl<'a> Walk<'a> {
     /// A precompiled form of what the source includes would be read in its place.
     fn take_precompiled(
         &mut self,
-        name: &[u8],
+        name: u32,
         rank: usize,
         places: impl Iterator<Item = usize>,
     ) -> Result<(), Reason> {
-        let name: Rc<[u8]> = [name, b".gch"].concat().into();
+        let name = self.name_with(name, b".gch");
         for place in places {
-            if self.probe(place, &name)?.is_none() {
-                self.places[place].absent.push((rank, name.clone()));
+            if self.probe(place, name)?.is_none() {
+                self.places[place].absent.push((rank, name));
             }
         }
         Ok(())
+    }
+
+    fn name_with(&mut self, name: u32, suffix: &[u8]) -> u32 {
+        let name = [&self.names[name as usize], suffix].concat();
+        self.name(&name)
     }
 
     /// A name that is looked for in one place only.
@@ -358,16 +477,17 @@ impl<'a> Walk<'a> {
         let root = self.place(Path::new("/"))?;
         let name = ask.name.iter().position(|byte| *byte != b'/').map(|start| &ask.name[start..]);
         let Some(name) = name else { return Ok(()) };
+        let name = self.name(name);
         match self.probe(root, name)? {
-            Some(facts) => {
-                self.explained.insert((facts.device, facts.inode));
+            Some(found) => {
+                self.explained.insert(found.identity);
                 if ask.is_question {
                     self.found.insert(OsStr::from_bytes(ask.name).into());
+                } else if !found.is_known {
+                    self.unread.insert((root, name));
                 }
             }
-            None if ask.is_question => {
-                self.places[root].absent.push((usize::MAX, name.into()));
-            }
+            None if ask.is_question => self.places[root].absent.push((usize::MAX, name)),
             None => {}
         }
         if is_source && self.may_be_precompiled() {
@@ -392,9 +512,9 @@ impl<'a> Walk<'a> {
             self.take(&ask, Some(here), true)?;
             if compile.family == Family::Clang && !name.starts_with(b"/") {
                 for suffix in [&b".pch"[..], b".gch"] {
-                    let name = [name, suffix].concat();
-                    if self.probe(here, &name)?.is_none() {
-                        self.places[here].absent.push((usize::MAX, name.into()));
+                    let name = self.name(&[name, suffix].concat());
+                    if self.probe(here, name)?.is_none() {
+                        self.places[here].absent.push((usize::MAX, name));
                     }
                 }
             }
@@ -424,7 +544,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// What was absent, by the deepest directories that are there.
+    /// What was absent, by the deepest directories that are there. Names that were found in the
+    /// same place stand next to each other, so that groups share them.
     fn groups(&mut self) -> Result<Vec<Group>, Reason> {
         let mut groups: Vec<Group> = Vec::new();
         for place in 0..self.places.len() {
@@ -435,17 +556,22 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let path = self.places[place].path.clone();
+            let names = absent.into_iter().map(|(_, name)| self.names[name as usize].clone());
+            let names: Vec<Rc<[u8]>> = names.collect();
             if self.places[place].is_missing {
-                let names = absent.into_iter().map(|(_, name)| name.to_vec()).collect();
-                groups.push(missing_group(&path, names));
+                groups.push(missing_group(&path, names.iter().map(|name| name.to_vec()).collect()));
                 continue;
             }
-            let mut by_directory: BTreeMap<PathBuf, Vec<Vec<u8>>> = BTreeMap::new();
-            for (_, name) in absent {
-                let (directory, name) = self.deepest(&path, &name);
-                by_directory.entry(directory).or_default().push(name);
+            let mut below: BTreeMap<PathBuf, Vec<Vec<u8>>> = BTreeMap::new();
+            let mut here = Vec::new();
+            for name in names {
+                match self.deepest(&path, &name) {
+                    Some((directory, rest)) => below.entry(directory).or_default().push(rest),
+                    None => here.push(name.to_vec()),
+                }
             }
-            groups.extend(by_directory.into_iter().map(|(directory, names)| Group {
+            let here = (!here.is_empty()).then_some((path, here));
+            groups.extend(here.into_iter().chain(below).map(|(directory, names)| Group {
                 directory,
                 prefix: Vec::new(),
                 names,
@@ -454,20 +580,22 @@ impl<'a> Walk<'a> {
         Ok(groups)
     }
 
-    /// The deepest directory on the way to a name, and what is left of the name there.
-    fn deepest(&mut self, path: &Path, name: &[u8]) -> (PathBuf, Vec<u8>) {
-        let mut directory = path.to_path_buf();
+    /// The deepest directory on the way to a name, and what is left of the name there; `None` if
+    /// that is where the name was looked for.
+    fn deepest(&mut self, path: &Path, name: &[u8]) -> Option<(PathBuf, Vec<u8>)> {
+        let mut directory = None;
         let mut rest = name;
         while let Some(slash) = rest.iter().position(|byte| *byte == b'/') {
-            let next = directory.join(OsStr::from_bytes(&rest[..slash]));
+            let so_far = directory.as_deref().unwrap_or(path);
+            let next = so_far.join(OsStr::from_bytes(&rest[..slash]));
             if !self.is_directory(&next) {
                 break;
             }
-            directory = next;
+            directory = Some(next);
             let slashes = rest[slash..].iter().take_while(|byte| **byte == b'/').count();
             rest = &rest[slash + slashes..];
         }
-        (directory, rest.to_vec())
+        Some((directory?, rest.to_vec()))
     }
 }
 
@@ -485,11 +613,11 @@ fn missing_group(path: &Path, names: Vec<Vec<u8>>) -> Group {
 
 /// A path without a leading `./`, which gcc leaves out.
 fn plain(path: &Path) -> &Path {
-    path.strip_prefix(".").unwrap_or(path)
-}
-
-fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    match path.as_os_str().as_bytes() {
+        b"." => Path::new(""),
+        [b'.', b'/', rest @ ..] if !rest.starts_with(b"/") => Path::new(OsStr::from_bytes(rest)),
+        _ => path,
+    }
 }
 
 fn modified(path: &Path, error: &io::Error) -> Reason {

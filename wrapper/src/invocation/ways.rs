@@ -9,11 +9,13 @@
 //!
 //! Not seen: a directory in which an entry came or went after it was renamed.
 
-use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+
+use crate::maps::Set;
 
 /// Links on one way at most, as in the kernel.
 const LINKS_MAX: usize = 40;
@@ -21,13 +23,13 @@ const LINKS_MAX: usize = 40;
 /// The ways that have been looked at.
 pub(super) struct Ways {
     started_ns: u64,
-    known: HashSet<PathBuf>,
+    known: Set<Vec<u8>>,
 }
 
 impl Ways {
     /// Ways since T0.
     pub(super) fn since(started_ns: u64) -> Ways {
-        Ways { started_ns, known: HashSet::new() }
+        Ways { started_ns, known: Set::default() }
     }
 
     /// The first part of the way to `path` that may have changed.
@@ -40,7 +42,7 @@ impl Ways {
 
     fn walk(&mut self, path: &Path, links_max: usize) -> io::Result<Option<PathBuf>> {
         // The way to a directory that is known is known, too.
-        if self.known.contains(path) {
+        if self.known.contains(path.as_os_str().as_bytes()) {
             return Ok(None);
         }
         if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty())
@@ -63,7 +65,7 @@ impl Ways {
                 }
             }
         }
-        self.known.insert(path.to_path_buf());
+        self.known.insert(path.as_os_str().as_bytes().to_vec());
         Ok(None)
     }
 
