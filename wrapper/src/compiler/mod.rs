@@ -8,6 +8,7 @@
 
 mod clang;
 mod common;
+mod dependencies;
 mod flag;
 mod gcc;
 mod modules;
