@@ -11,7 +11,7 @@
 //! 3. It left nothing but its messages and the dependency file: calls with further outputs are not
 //!    eligible. What became of an object that stood there was observed ([`Fate`]), and a hit does
 //!    the same, or leaves the call to the compiler.
-//! 4. Inputs must not change during the compile, as in [`compile`](super::compile). What the
+//! 4. Inputs must not change during the compile, as in [`inputs`](super::inputs). What the
 //!    compiler listed itself must be what the preprocessor lists afterwards.
 //! 5. A marker under the direct key tells that there is any failure, so that a miss costs a look-up
 //!    and not a run of the preprocessor.
@@ -25,8 +25,8 @@ use std::process::ExitStatus;
 use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
 use rustix::fs::{Access, access};
 
-use super::lookup::Text;
 use super::records::read_section;
+use super::text::Text;
 use super::{Answer, Job, Session, complaint, unlisted};
 use crate::capture;
 use crate::compiler::{Compile, Family, Language, Purpose};

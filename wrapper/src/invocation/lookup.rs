@@ -1,18 +1,17 @@
 //! Asking the store: manifest, variants, result; then the preprocessed text.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
 
 use larder_engine::{Entry, Key, RecordKind, SectionKind};
 
-use super::compile::Inputs;
 use super::records::{
     manifest_sections, read_manifest, read_names, read_section, read_whole_manifest, trace_lookup,
 };
-use super::{Answer, Job, Session, code, failures, stream, streams};
+use super::text::Text;
+use super::{Answer, Job, Session, failures, stream, streams};
 use crate::absent;
-use crate::digest::{Digest, Mentions, Seen};
-use crate::fingerprint::{Preprocessed, preprocessed_key, result_key, text_decides};
+use crate::digest::{Mentions, Seen};
+use crate::fingerprint::{result_key, text_decides};
 use crate::manifest::{Manifest, Variant};
 use crate::moment::moment;
 use crate::outcome::{Counter, Reason};
@@ -240,68 +239,4 @@ fn remember(session: &Session<'_>, job: &Job, text: &Text, result: &Key) {
     manifest.add(*result, &text.inputs.state(state, moment), &text.inputs.list);
     let sections = manifest_sections(&manifest);
     session.put(vec![Entry::new(job.direct, RecordKind::Manifest, sections)]);
-}
-
-/// The preprocessed text of a job: its key, and what was read for it.
-pub(super) struct Text {
-    pub(super) key: Key,
-    pub(super) inputs: Inputs,
-    /// Every file that the preprocessor read, as it named them.
-    pub(super) files: Vec<PathBuf>,
-}
-
-impl Text {
-    pub(super) fn make(session: &Session<'_>, job: &Job) -> Result<Text, String> {
-        let list = super::compile::Scratch::new().map_err(|error| format!("no list: {error}"))?;
-        if !session.wait_for_start() {
-            return Err("the clock was set back".to_owned());
-        }
-        let mut arguments = vec!["-E".into(), "-MD".into(), "-MF".into(), list.path().into()];
-        arguments.extend(job.compile.preprocess_arguments.iter().cloned());
-        let capture = crate::exec::Capture {
-            stdout: crate::exec::Stream::Collect,
-            stderr: crate::exec::Stream::Collect,
-        };
-        let ran =
-            session.run_preprocessor(&arguments, capture).map_err(|error| error.to_string())?;
-        if !ran.status.success() {
-            return Err(format!("the preprocessor ended with {}", ran.status));
-        }
-        // Messages may come from comments and white space, which the text does not show.
-        if !ran.stderr.is_empty() {
-            return Err("the preprocessor had messages".to_owned());
-        }
-        let shows_columns = [&b"source_location"[..], b"__builtin_COLUMN"];
-        if shows_columns.iter().any(|word| contains(&ran.stdout, word)) {
-            return Err("the text asks for its columns".to_owned());
-        }
-        let files = crate::depfile::parse(&list.read().map_err(|error| error.to_string())?);
-        if !super::compile::names(&files, &job.compile.input) {
-            return Err("the list of inputs lacks the source".to_owned());
-        }
-        let files = super::compile::each_once(job, files);
-        let inputs = Inputs::look(session, job, &files).map_err(|reason| reason.text)?;
-        if inputs.has_precompiled {
-            return Err("the text is not what a precompiled header holds".to_owned());
-        }
-        let text = text_digest(&ran.stdout, &inputs)?;
-        let preprocessed = Preprocessed { text: &text, files: &files };
-        let key = session.facts(job, |facts| preprocessed_key(facts, &preprocessed));
-        Ok(Text { key, inputs, files })
-    }
-}
-
-/// Digest of the text and of the code that it was made from.
-fn text_digest(text: &[u8], inputs: &Inputs) -> Result<Digest, String> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&(text.len() as u64).to_le_bytes()).update(text);
-    for input in &inputs.list {
-        let text = std::fs::read(&input.path).map_err(|error| error.to_string())?;
-        hasher.update(&code::of(&text));
-    }
-    Ok(*hasher.finalize().as_bytes())
-}
-
-fn contains(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|part| part == word)
 }
