@@ -352,3 +352,25 @@ fn a_header_that_is_read_once_by_the_operator_counts_under_each_name() {
         }
     }
 }
+
+/// The same header under a name that a macro gives: gcc lists the first name only.
+#[test]
+fn a_header_that_is_read_once_counts_under_a_name_from_a_macro() {
+    for compiler in compilers() {
+        for definition in ["#define N \"two/p.h\"", "#define M(x) <two/p.h>\n#define N M(1)"] {
+            let sandbox = Sandbox::new();
+            let source =
+                format!("{definition}\n#include \"one/p.h\"\n#include N\nint x = VALUE;\n");
+            sandbox.write("a.c", &source);
+            sandbox.write("one/p.h", "#pragma once\n#define VALUE 1\n");
+            fs::create_dir(sandbox.path("two")).unwrap();
+            std::os::unix::fs::symlink("../one/p.h", sandbox.path("two/p.h")).unwrap();
+            let call = ["-c", "a.c", "-I.", "-o", "a.o", "-MD"];
+            sandbox.check_cached(compiler, &call);
+            fs::remove_file(sandbox.path("two/p.h")).unwrap();
+            sandbox.write("two/p.h", "#undef VALUE\n#define VALUE 2\n");
+            assert_eq!(sandbox.check(compiler, &call), "miss", "{compiler} {definition}");
+            assert_eq!(sandbox.check(compiler, &call), "direct", "{compiler} {definition}");
+        }
+    }
+}

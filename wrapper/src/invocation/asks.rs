@@ -118,6 +118,8 @@ pub(super) struct Asks<'a> {
     pub(super) questions_by_macro: bool,
     /// It may be that the compiler reads it once only, or something that it includes.
     pub(super) is_read_once: bool,
+    /// Values of macros that may be names, and whether they are in quotes.
+    pub(super) literals: Vec<(bool, &'a [u8])>,
 }
 
 impl<'a> Asks<'a> {
@@ -164,6 +166,9 @@ impl<'a> Asks<'a> {
     fn take_directive(&mut self, rest: &'a [u8]) {
         if let Some(what) = rest.strip_prefix(b"pragma") {
             self.is_read_once |= skip_blanks(what).starts_with(b"once");
+        }
+        if let Some(definition) = rest.strip_prefix(b"define") {
+            self.literals.extend(value_of_macro(skip_blanks(definition)).and_then(literal));
         }
         if !rest.starts_with(b"i") {
             return;
@@ -236,6 +241,15 @@ fn defined_macro(directive: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let end = skip_blanks(rest).strip_prefix(b")").filter(|_| !parameter.is_empty());
     let is_value = end.is_some_and(|end| skip_blanks(end).is_empty());
     Some((name, is_value.then_some(parameter)))
+}
+
+/// What stands behind the name and the parameters of a macro.
+fn value_of_macro(definition: &[u8]) -> Option<&[u8]> {
+    let (_, rest) = name(definition);
+    match rest.strip_prefix(b"(") {
+        Some(parameters) => Some(skip_blanks(&parameters[memchr(b')', parameters)? + 1..])),
+        None => Some(skip_blanks(rest)),
+    }
 }
 
 /// The name that a text begins with, perhaps empty, and the rest.
@@ -409,6 +423,15 @@ mod tests {
             assert_eq!(asks.named.iter().map(|ask| ask.name).collect::<Vec<_>>(), [b"h.h"]);
         }
         assert_eq!(names("#includes <x>\n#define include 1\na # b \"c\""), [""; 0]);
+    }
+
+    #[test]
+    fn values_of_macros_that_may_be_names_are_found() {
+        let text = "#define A \"a.h\"\n# define B(x) <b.h> // c\n#define C 1\n#define D x \"d\"\n";
+        let (mut buffer, none) = (Vec::new(), BTreeSet::new());
+        let asks = Asks::of(&Joined::of(text.as_bytes(), &mut buffer), false, &none);
+        assert_eq!(asks.literals, [(true, &b"a.h"[..]), (false, b"b.h")]);
+        assert!(asks.named.is_empty());
     }
 
     #[test]

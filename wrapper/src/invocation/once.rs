@@ -6,8 +6,10 @@
 //! `probed`) and that were not read are inputs, too, if they have the contents of one that may be
 //! read once only.
 //!
-//! Not seen: a name that a macro gives, and that times or links change while all contents stay the
-//! same.
+//! Where an `#include` has its name from a macro, so do those that any macro's value may lead to.
+//!
+//! Not seen: a name that a macro puts together, and that times or links change while all contents
+//! stay the same.
 
 use std::path::PathBuf;
 

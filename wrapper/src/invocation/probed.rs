@@ -86,12 +86,19 @@ pub(super) fn look(
     }
     let mut walk = Walk::new(session, compile, search, inputs.iter().zip(seen))?;
     let mut probed = Probed::default();
-    let macro_places = follow(&mut walk, &mut probed, inputs, seen)?;
+    let Computed { places: macro_places, literals } = follow(&mut walk, &mut probed, inputs, seen)?;
     walk.take_forced()?;
     let explained = std::mem::take(&mut walk.explained);
     for (Input { path, .. }, seen) in inputs.iter().zip(seen) {
         if !is_same(path, &compile.input) && !explained.contains(&seen.identity) {
             walk.take_by_path(path, &macro_places)?;
+        }
+    }
+    // Which of them are names is not known, so that none explains an input.
+    for (is_quoted, name) in literals.iter().filter(|_| !probed.read_once.is_empty()) {
+        for place in &macro_places {
+            let ask = Ask { is_quoted: *is_quoted, is_question: false, is_next: false, name };
+            walk.take(&ask, is_quoted.then_some(*place), false)?;
         }
     }
     probed.found = walk.found.iter().cloned().collect();
@@ -100,7 +107,16 @@ pub(super) fn look(
     Ok(probed)
 }
 
-/// Follows what each text asks for; where those are that include by a macro.
+/// What is included by macros.
+#[derive(Default)]
+struct Computed {
+    /// Where the texts are that do so.
+    places: BTreeSet<usize>,
+    /// What may be a name, and whether it is in quotes.
+    literals: BTreeSet<(bool, Vec<u8>)>,
+}
+
+/// Follows what each text asks for.
 ///
 /// The macros by which texts ask are found on the way, and for them all texts count together. So
 /// all are read again when one was found: whatever was asked before is asked then, too.
@@ -109,8 +125,8 @@ fn follow(
     probed: &mut Probed,
     inputs: &[Input],
     seen: &[Seen],
-) -> Result<BTreeSet<usize>, Reason> {
-    let mut macro_places = BTreeSet::new();
+) -> Result<Computed, Reason> {
+    let mut computed = Computed::default();
     let mut aliases = BTreeSet::new();
     let (mut buffer, mut whole) = (Vec::new(), Vec::new());
     let mut has_operator = false;
@@ -129,11 +145,13 @@ fn follow(
                 walk.take(ask, ask.is_quoted.then_some(place), is_source)?;
             }
             if asks.includes_by_macro {
-                macro_places.insert(place);
+                computed.places.insert(place);
             }
             probed.has_unknown |= asks.questions_by_macro;
             if alias_count == 0 {
                 has_operator |= is_own && text.has_once_operator();
+                let literals = asks.literals.iter().filter(|_| is_own);
+                computed.literals.extend(literals.map(|(quoted, name)| (*quoted, name.to_vec())));
                 if is_own && asks.is_read_once {
                     probed.read_once.push(index);
                 }
@@ -153,7 +171,7 @@ fn follow(
     }
     // A macro of a precompiled header may ask in any text.
     probed.has_unknown |= walk.compile.precompiles() && !aliases.is_empty();
-    Ok(macro_places)
+    Ok(computed)
 }
 
 impl Includes {
