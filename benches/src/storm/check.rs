@@ -9,6 +9,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use larder_engine::env::{Env, LockByte, OpenMode, RealEnv, Sharing};
 use larder_engine::limits::SEGMENT_BYTES_PER_TABLE_PAGE;
@@ -20,6 +21,9 @@ use super::content::{self, Part, Put, SHARED_KEYS, What, is_kept};
 use super::ledger::Ledger;
 use super::settings::{Broken, Settings};
 use crate::oldest_live;
+
+/// A lock that a dead process left for good is locked after this, too.
+const LOCKS_LET_GO_MAX: Duration = Duration::from_secs(5);
 
 /// A frame, and what aligning a record to 64 bytes (a cloneable one to a block) can take.
 const RECORD_OVERHEAD_BYTES: u64 = 64 + 64;
@@ -67,7 +71,14 @@ pub fn check(
     ledger: &mut Ledger,
     events: &Events,
 ) -> Result<Findings, Box<dyn std::error::Error>> {
-    for lock in held_locks(path)? {
+    // The kernel keeps the files of a process that is dead while anybody looks at its memory.
+    let dead_since = Instant::now();
+    let mut locks = held_locks(path)?;
+    while !locks.is_empty() && dead_since.elapsed() < LOCKS_LET_GO_MAX {
+        std::thread::sleep(Duration::from_millis(20));
+        locks = held_locks(path)?;
+    }
+    for lock in locks {
         ledger.fail(format!("everybody is dead, and {lock:?} is locked"));
     }
     if let Some(broken @ (Broken::Lose | Broken::Flip)) = settings.broken {

@@ -131,6 +131,9 @@ const NAME_WORDS: &[&[u8]] = &[b"__builtin_FILE", b"__builtin_source_location"];
 /// And what clang replaces by a name with that of a file in it.
 const CLANG_NAME_WORDS: &[&[u8]] = &[b"__PRETTY_FUNCTION__", b"__FUNCSIG__"];
 
+/// Where the headers of the system are, in the markers of lines.
+const SYSTEM: &[u8] = b"\"/usr/";
+
 /// What a compile has made.
 pub(super) struct Made<'a, 'b> {
     /// Whether a file below the root was read under an absolute name.
@@ -253,19 +256,82 @@ fn text_shows(session: &Session<'_>, job: &Job, place: &Place) -> Option<bool> {
     let mut arguments: Vec<OsString> = vec!["-E".into()];
     arguments.extend(job.compile.preprocess_arguments.iter().cloned());
     let ran = session.run_preprocessor(&arguments, capture).ok()?;
-    let is_marker = |line: &&[u8]| line.starts_with(b"# ");
-    let lines = ran.stdout.split(|byte| *byte == b'\n').filter(|line| !is_marker(line));
-    let mut lines = lines.filter(|line| !line.is_empty());
     let is_clang = job.compile.family == Family::Clang && job.compile.language == Language::Cpp;
-    let words = [NAME_WORDS, if is_clang { CLANG_NAME_WORDS } else { &[] }].concat();
-    let asks =
-        |line: &[u8]| words.iter().any(|word| line.windows(word.len()).any(|part| part == *word));
-    ran.status.success().then(|| lines.any(|line| place.shows_in(line) || asks(line)))
+    let has = |line: &[u8], words: &[&[u8]]| {
+        words.iter().any(|word| line.windows(word.len()).any(|part| part == *word))
+    };
+    let (mut is_own, mut names_functions, mut has_unnamed_types) = (true, false, false);
+    for line in ran.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        if let Some(marker) = line.strip_prefix(b"# ") {
+            is_own = !marker.windows(SYSTEM.len()).any(|part| part == SYSTEM);
+            continue;
+        }
+        if place.shows_in(line) || has(line, NAME_WORDS) {
+            return Some(true);
+        }
+        names_functions |= is_clang && has(line, CLANG_NAME_WORDS);
+        has_unnamed_types |= is_clang && is_own && may_have_unnamed_type(line);
+    }
+    ran.status.success().then_some(names_functions && has_unnamed_types)
+}
+
+/// Whether a line of C++ may have a lambda, or a type without a name.
+fn may_have_unnamed_type(line: &[u8]) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
+    let at = |index: usize| line.get(index).copied().unwrap_or(b' ');
+    let before = |index: usize| index.checked_sub(1).map_or(b' ', at);
+    let starts = |index: usize| match at(index) {
+        // Behind a name, a call or another one it is an index, and a double one is an attribute.
+        b'[' => {
+            let follows = is_of_name(before(index)) || matches!(before(index), b')' | b']' | b'[');
+            !follows && at(index + 1) != b'['
+        }
+        b's' | b'u' | b'e' | b'c' if !is_of_name(before(index)) => {
+            let words: [&[u8]; 4] = [b"struct", b"union", b"enum", b"class"];
+            let word = words.iter().find(|word| line[index..].starts_with(word));
+            word.is_some_and(|word| {
+                let rest = &line[index + word.len()..];
+                let next = rest.trim_ascii_start().first();
+                // An attribute may stand before the name, or nothing before the next line.
+                !rest.first().is_some_and(|byte| is_of_name(*byte))
+                    && next.is_none_or(|next| b"{:[(".contains(next) || rest.starts_with(b" __"))
+            })
+        }
+        _ => false,
+    };
+    (0..line.len()).any(starts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_without_names_are_seen() {
+        for line in [
+            "auto f = [](int x) { return x; };",
+            "  return [&] { return 1; };",
+            "g([=] {}, 1);",
+            "struct { int x; } y;",
+            "typedef enum",
+            "enum : int { A };",
+            "union{ int x; };",
+            "struct __attribute__((packed)) {",
+            "class [[nodiscard]] {",
+        ] {
+            assert!(may_have_unnamed_type(line.as_bytes()), "{line}");
+        }
+        for line in [
+            "int a[3] = { b[1], f()[2], c[0][1] };",
+            "[[noreturn]] void f();",
+            "struct named { int x; };",
+            "enum class color { red };",
+            "class constructor; int structure; my_enum {",
+            "delete[] p; x = new int[3];",
+        ] {
+            assert!(!may_have_unnamed_type(line.as_bytes()), "{line}");
+        }
+    }
 
     #[test]
     fn options_are_neutral_only_if_they_are_known() {
