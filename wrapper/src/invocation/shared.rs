@@ -25,6 +25,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
 use larder_engine::{Section, SectionKind};
+use memchr::memmem;
 
 use super::{Job, Session};
 use crate::compiler::{Compile, Family, Language};
@@ -257,13 +258,12 @@ fn text_shows(session: &Session<'_>, job: &Job, place: &Place) -> Option<bool> {
     arguments.extend(job.compile.preprocess_arguments.iter().cloned());
     let ran = session.run_preprocessor(&arguments, capture).ok()?;
     let is_clang = job.compile.family == Family::Clang && job.compile.language == Language::Cpp;
-    let has = |line: &[u8], words: &[&[u8]]| {
-        words.iter().any(|word| line.windows(word.len()).any(|part| part == *word))
-    };
+    let has =
+        |line: &[u8], words: &[&[u8]]| words.iter().any(|word| memmem::find(line, word).is_some());
     let (mut is_own, mut names_functions, mut has_unnamed_types) = (true, false, false);
     for line in ran.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         if let Some(marker) = line.strip_prefix(b"# ") {
-            is_own = !marker.windows(SYSTEM.len()).any(|part| part == SYSTEM);
+            is_own = memmem::find(marker, SYSTEM).is_none();
             continue;
         }
         if place.shows_in(line) || has(line, NAME_WORDS) {

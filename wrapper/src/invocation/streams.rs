@@ -9,6 +9,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
+
 use super::Job;
 use crate::compiler::{Compile, split};
 use crate::depfile;
@@ -20,7 +22,7 @@ const DESCRIPTORS: [&[u8]; 3] = [b"/dev/fd", b"/dev/std", b"/proc/self/fd"];
 pub(super) fn before(job: &Job) -> Option<PathBuf> {
     let forced = forced(&job.compile).into_iter();
     let text = fs::read(&job.compile.input).unwrap_or_default();
-    let is_mentioned = |name: &[u8]| text.windows(name.len()).any(|part| part == name);
+    let is_mentioned = |name: &[u8]| memmem::find(&text, name).is_some();
     let mentioned = DESCRIPTORS.into_iter().find(|name| is_mentioned(name));
     let mentioned = mentioned.map(|name| PathBuf::from(OsStr::from_bytes(name)));
     forced.map(PathBuf::from).find(|path| is_stream(path)).or(mentioned)

@@ -15,6 +15,8 @@
 use std::fs;
 use std::path::Path;
 
+use memchr::memmem;
+
 use super::{Job, Session, hidden_input, precompiled};
 use crate::compiler::{Family, Language};
 use crate::exec::{self, Capture, Stream};
@@ -74,7 +76,7 @@ pub(super) fn check(
         }
         for input in inputs {
             let text = read(&input.path)?;
-            let lists = compile.asks_for_listing() && contains(&text, b".loc");
+            let lists = compile.asks_for_listing() && memmem::find(&text, b".loc").is_some();
             if lists || names_lines(&text) {
                 return Err(hidden_input(&input.path));
             }
@@ -106,10 +108,11 @@ fn assembly_may_read(text: &[u8]) -> bool {
     let text = text.to_ascii_lowercase();
     // In MRI mode directives have no dot; with `.altmacro` parameters have no backslash.
     let words: [&[u8]; 4] = [b"incbin", b".include", b".altmacro", b".mri"];
-    if words.iter().any(|word| contains(&text, word)) {
+    if words.iter().any(|word| memmem::find(&text, word).is_some()) {
         return true;
     }
-    let has_macros = [&b".macro"[..], b".irp", b".rept"].iter().any(|word| contains(&text, word));
+    let has_macros =
+        [&b".macro"[..], b".irp", b".rept"].iter().any(|word| memmem::find(&text, word).is_some());
     has_macros && (0..text.len()).any(|at| text[at] == b'\\' && may_join(&text, at))
 }
 
@@ -135,7 +138,7 @@ fn may_join(text: &[u8], at: usize) -> bool {
 
 /// Whether a directive that reads has this piece.
 fn is_piece(text: &[u8]) -> bool {
-    !text.is_empty() && READING.iter().any(|word| contains(word, text))
+    !text.is_empty() && READING.iter().any(|word| memmem::find(word, text).is_some())
 }
 
 /// Whether preprocessed text may read a file.
@@ -167,10 +170,6 @@ fn is_marker(line: &[u8]) -> bool {
     };
     let rest = rest.trim_ascii_start();
     rest.first().is_some_and(u8::is_ascii_digit) || words(rest).next() == Some(b"line")
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
 }
 
 #[cfg(test)]
