@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 0-1 | XXH3-128 of boot id, device, inode, size, mtime, ctime and [`SCHEME`] |
 //! | 2-5 | BLAKE3 of the contents |
-//! | 6 | what the contents mention, [`Mentions`] |
+//! | 6 | what the contents mention, [`Mentions`], or that nobody asked |
 //! | 7 | XXH3-64 of the words before it |
 //!
 //! 1. A slot counts if and only if its check word fits, so a slot that two processes wrote at once,
@@ -61,6 +61,8 @@ const WINDOW_GROUPS: u64 = 256;
 const AGE_NS_MIN: u64 = 20_000_000;
 /// Two ticks of a file system that counts seconds.
 const COARSE_AGE_NS_MIN: u64 = 2_000_000_000;
+/// In word 6: nobody looked for mentions.
+const NOT_SCANNED: u64 = 1 << 8;
 /// Files are hashed in pieces of this size, so that a toolchain's libraries need no such memory.
 const PIECE_BYTES: usize = 1 << 20;
 /// Longest text that [`Mentions::scan`] looks for, with generous white space.
@@ -277,13 +279,26 @@ impl Digests {
         Ok((self.look_at(path, &facts)?, is_link))
     }
 
+    /// Digest of the regular file at `path`, which is a program or a library: what it mentions is
+    /// not asked for, which would take longer than all else.
+    ///
+    /// # Errors
+    /// As [`Digests::look`].
+    pub fn digest(&self, path: &Path) -> io::Result<Digest> {
+        let facts = self.directories.facts(path)?;
+        match self.find(&self.name(&facts)) {
+            Some((digest, _)) if facts.is_regular => Ok(digest),
+            _ => Ok(self.hash(path, false)?.digest),
+        }
+    }
+
     fn look_at(&self, path: &Path, facts: &Facts) -> io::Result<Seen> {
         if !facts.is_regular {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
         }
         match self.find(&self.name(facts)) {
-            Some((digest, mentions)) => Ok(seen(facts, digest, mentions)),
-            None => self.hash(path),
+            Some((digest, Some(mentions))) => Ok(seen(facts, digest, mentions)),
+            _ => self.hash(path, true),
         }
     }
 
@@ -356,21 +371,21 @@ impl Digests {
         group.chunks_exact(MARK_WORDS)
     }
 
-    fn hash(&self, path: &Path) -> io::Result<Seen> {
+    fn hash(&self, path: &Path, scans: bool) -> io::Result<Seen> {
         let opened_ns = coarse_clock_ns();
         let file = File::open(path)?;
         let facts = Facts::of(&file)?;
         if !facts.is_regular {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
         }
-        let (digest, mentions) = hash_reader(&file, facts.bytes)?;
+        let (digest, mentions) = hash_reader(&file, facts.bytes, scans)?;
         let name = self.name(&facts);
         if self.name(&Facts::of(&file)?) != name {
             return Err(io::Error::other("the file changed while it was read"));
         }
         let seen = seen(&facts, digest, mentions);
         if is_settled(&facts, opened_ns) && self.is_trusted(path, facts.device) {
-            self.enter(&name, &digest, mentions);
+            self.enter(&name, &digest, scans.then_some(mentions));
         }
         Ok(seen)
     }
@@ -414,7 +429,7 @@ impl Digests {
         group.chunks_exact(SLOT_WORDS)
     }
 
-    fn find(&self, name: &Name) -> Option<(Digest, Mentions)> {
+    fn find(&self, name: &Name) -> Option<(Digest, Option<Mentions>)> {
         let slot = self.slots(name).find(|slot| {
             slot.iter().zip(name.words).all(|(word, own)| word.load(Ordering::Relaxed) == own)
         })?;
@@ -429,20 +444,22 @@ impl Digests {
         for (place, word) in digest.chunks_exact_mut(8).zip(&words[2..6]) {
             place.copy_from_slice(&word.to_le_bytes());
         }
-        Some((digest, Mentions::from_bits(words[6] as u8)))
+        let is_scanned = words[6] & NOT_SCANNED == 0;
+        Some((digest, is_scanned.then_some(Mentions::from_bits(words[6] as u8))))
     }
 
-    /// Takes the first empty slot, else one chosen by the name.
-    fn enter(&self, name: &Name, digest: &Digest, mentions: Mentions) {
+    /// Takes the slot that has the name, else the first empty one, else one chosen by the name.
+    fn enter(&self, name: &Name, digest: &Digest, mentions: Option<Mentions>) {
         let mut words = [0; SLOT_WORDS];
         words[..2].copy_from_slice(&name.words);
         for (word, bytes) in words[2..6].iter_mut().zip(digest.chunks_exact(8)) {
             *word = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
         }
-        words[6] = u64::from(mentions.bits());
+        words[6] = mentions.map_or(NOT_SCANNED, |mentions| u64::from(mentions.bits()));
         words[CHECK_WORD] = check_word(&words);
-        let free = |slot: &&[AtomicU64]| slot[0].load(Ordering::Relaxed) == 0;
-        let slot = self.slots(name).find(free);
+        let begins = |with: u64| move |slot: &&[AtomicU64]| slot[0].load(Ordering::Relaxed) == with;
+        let slot = self.slots(name).find(begins(name.words[0]));
+        let slot = slot.or_else(|| self.slots(name).find(begins(0)));
         let slot = slot.or_else(|| self.slots(name).nth(name.words[1] as usize % WAYS));
         for (shared, word) in slot.into_iter().flatten().zip(words) {
             shared.store(word, Ordering::Relaxed);
@@ -493,7 +510,7 @@ fn is_settled(facts: &Facts, opened_ns: u64) -> bool {
     facts.changed_ns().saturating_add(age_ns) < opened_ns
 }
 
-fn hash_reader(mut file: &File, bytes: u64) -> io::Result<(Digest, Mentions)> {
+fn hash_reader(mut file: &File, bytes: u64, scans: bool) -> io::Result<(Digest, Mentions)> {
     let mut hasher = blake3::Hasher::new();
     let mut mentions = Mentions::default();
     // One byte more than the file has, so that its end is seen without growing the buffer.
@@ -502,7 +519,9 @@ fn hash_reader(mut file: &File, bytes: u64) -> io::Result<(Digest, Mentions)> {
     loop {
         let read = Read::take(&mut file, PIECE_BYTES as u64).read_to_end(&mut buffer)?;
         hasher.update(&buffer[kept..]);
-        mentions = mentions.union(Mentions::scan(&buffer));
+        if scans {
+            mentions = mentions.union(Mentions::scan(&buffer));
+        }
         if read < PIECE_BYTES {
             return Ok((*hasher.finalize().as_bytes(), mentions));
         }
@@ -587,12 +606,28 @@ mod tests {
         let digests = Digests::open(Some(&dir.path().join("digests")), |_| true);
         let first = digests.look(&path).unwrap();
         let name = digests.name(&Facts::at(&path).unwrap());
-        assert_eq!(digests.find(&name), Some((first.digest, first.mentions)));
+        assert_eq!(digests.find(&name), Some((first.digest, Some(first.mentions))));
         assert_eq!(digests.look(&path).unwrap(), first);
         let slot = digests.slots(&name).find(|slot| slot[0].load(Ordering::Relaxed) != 0).unwrap();
         slot[3].fetch_xor(1, Ordering::Relaxed);
         assert_eq!(digests.find(&name), None);
         assert_eq!(digests.look(&path).unwrap(), first);
+    }
+
+    #[test]
+    fn what_was_known_as_a_program_is_scanned_as_a_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("both");
+        fs::write(&path, "__DATE__").unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        let digests = Digests::open(Some(&dir.path().join("digests")), |_| true);
+        let digest = digests.digest(&path).unwrap();
+        let name = digests.name(&Facts::at(&path).unwrap());
+        assert_eq!(digests.find(&name), Some((digest, None)));
+        let seen = digests.look(&path).unwrap();
+        assert_eq!((seen.digest, seen.mentions), (digest, Mentions::DATE));
+        assert_eq!(digests.find(&name), Some((digest, Some(Mentions::DATE))));
+        assert_eq!(digests.digest(&path).unwrap(), digest);
     }
 
     #[test]
@@ -627,6 +662,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let digests = Digests::open(None, |_| true);
         assert!(digests.look(dir.path()).is_err());
+        assert!(digests.digest(dir.path()).is_err());
         assert!(digests.look(Path::new("/dev/null")).is_err());
         assert!(digests.look(&dir.path().join("missing")).is_err());
     }

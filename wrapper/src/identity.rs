@@ -101,9 +101,9 @@ impl Toolchain {
         digests: &Digests,
     ) -> Result<Toolchain, Reason> {
         let driver = digests
-            .look(compiler)
+            .digest(compiler)
             .map_err(|error| failed(format!("cannot read {}: {error}", compiler.display())))?;
-        let key = toolchain_key(compile, compiler, &driver.digest, &choosing_words(compile));
+        let key = toolchain_key(compile, compiler, &driver, &choosing_words(compile));
         if let Ok(Some(record)) = store.get(&key)
             && let Ok(bytes) = record.read(0)
             && let Some(toolchain) = Toolchain::decode(&bytes)
@@ -150,7 +150,8 @@ impl Toolchain {
     }
 
     fn is_current(&self, digests: &Digests) -> bool {
-        let same = |part: &Input| digests.look(&part.path).is_ok_and(|s| s.digest == part.digest);
+        let same =
+            |part: &Input| digests.digest(&part.path).is_ok_and(|digest| digest == part.digest);
         self.parts.iter().all(same) && self.witnesses.iter().all(same) && self.around.are_current()
     }
 
@@ -315,8 +316,8 @@ fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Too
     // Driver and assembler share libraries, and each part is looked at on every hit.
     let mut known = HashSet::new();
     programs.retain(|path| known.insert(path.clone()));
-    let part = |path: PathBuf| match digests.look(&path) {
-        Ok(seen) => Ok(Input { path, digest: seen.digest }),
+    let part = |path: PathBuf| match digests.digest(&path) {
+        Ok(digest) => Ok(Input { path, digest }),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     };
     let parts = programs.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;

@@ -123,7 +123,7 @@ impl Inputs {
         job.named.iter().try_for_each(|named| check_named(session, named))?;
         // Their words are in the keys, but the compiler has read them again.
         for path in response_files(session.call.arguments, &job.directory)? {
-            look_before(session, &path)?;
+            is_link_before(session, &path)?;
         }
         inputs.check_ways(session, job)?;
         inputs.share_names(job.place.as_ref());
@@ -151,7 +151,7 @@ impl Inputs {
             }
         }
         for path in job.toolchain.files() {
-            let (_, is_link) = look_before(session, path)?;
+            let is_link = is_link_before(session, path)?;
             check(if is_link { path } else { above(path) })?;
         }
         Ok(())
@@ -279,10 +279,23 @@ impl Inputs {
 fn look_before(session: &Session<'_>, path: &Path) -> Result<(Seen, bool), Reason> {
     let looked = session.digests.look_and_link(path);
     let (seen, is_link) = looked.map_err(|error| modified(path, &error.to_string()))?;
-    if seen.changed_ns >= session.call.started_ns && !session.takes_changed(path) {
+    check_time(session, path, seen.changed_ns)?;
+    Ok((seen, is_link))
+}
+
+/// Checks the same of a file whose contents are known, and says whether a link stands there.
+fn is_link_before(session: &Session<'_>, path: &Path) -> Result<bool, Reason> {
+    let found = session.digests.directories().facts_and_link(path);
+    let (facts, is_link) = found.map_err(|error| modified(path, &error.to_string()))?;
+    check_time(session, path, facts.changed_ns())?;
+    Ok(is_link)
+}
+
+fn check_time(session: &Session<'_>, path: &Path, changed_ns: u64) -> Result<(), Reason> {
+    if changed_ns >= session.call.started_ns && !session.takes_changed(path) {
         return Err(modified(path, "changed during the compile"));
     }
-    Ok((seen, is_link))
+    Ok(())
 }
 
 /// Checks that a named file is what it was before the run, or is still not there.
