@@ -46,16 +46,16 @@ pub struct Cost {
     pub cpu_secs: f64,
 }
 
-/// Builds afresh; `change` is done to the tree first. Times are those of the build command alone.
+/// Makes the tree afresh, does `change` to it, and configures it.
 ///
 /// # Errors
 /// If a command fails.
-pub fn build(
+pub fn prepare(
     project: &Project,
     place: &Place,
     behind: &Behind,
     change: impl FnOnce(&Path) -> Outcome<()>,
-) -> Outcome<Cost> {
+) -> Outcome<()> {
     if place.tree.exists() {
         fs::remove_dir_all(&place.tree)?;
     }
@@ -70,6 +70,14 @@ pub fn build(
     for command in project.configure {
         run(&mut prepared(project, place, behind, command))?;
     }
+    Ok(())
+}
+
+/// Runs the build command in a tree that is prepared.
+///
+/// # Errors
+/// If it fails.
+pub fn build(project: &Project, place: &Place, behind: &Behind) -> Outcome<Cost> {
     let (begun, cpu_before) = (Instant::now(), cpu_secs_of_children()?);
     run(&mut prepared(project, place, behind, project.build))?;
     let wall_secs = begun.elapsed().as_secs_f64();
@@ -104,7 +112,9 @@ fn prepared(project: &Project, place: &Place, behind: &Behind, words: &[&str]) -
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", place.links.display()));
     command.env("SOURCE_DATE_EPOCH", EPOCH).env("LC_ALL", "C");
-    command.envs(project.environment.iter().copied());
+    let tree = place.tree.display().to_string();
+    let variables = project.environment.iter();
+    command.envs(variables.map(|(name, value)| (name, value.replace("{tree}", &tree))));
     if let Behind::Cache(_, store, variables) = behind {
         command.env("LARDER_DIR", store).env("CCACHE_DIR", store).env("LARDER_CONFIG", "/dev/null");
         command.envs(variables.iter().map(|(name, value)| (name, value)));

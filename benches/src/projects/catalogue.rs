@@ -9,7 +9,8 @@ pub struct Project {
     pub what: &'static str,
     /// Programs that are needed beside compilers.
     pub needs: &'static [&'static str],
-    /// Variables of the build.
+    /// Variables of the build, in which `{tree}` stands for the folder. As in Debian's builds, no
+    /// object names it, so that a second checkout makes the same ones.
     pub environment: &'static [(&'static str, &'static str)],
     /// A file that is written into the tree first: its name and its text.
     pub extra: Option<(&'static str, &'static str)>,
@@ -27,7 +28,7 @@ pub const PROJECTS: &[Project] = &[
         name: "redis",
         what: "C, gcc, make, -g",
         needs: &["make"],
-        environment: &[("CC", "gcc")],
+        environment: &[("CC", "gcc"), ("REDIS_CFLAGS", "-ffile-prefix-map={tree}=.")],
         extra: None,
         configure: &[],
         build: &["make", "-j2", "MALLOC=libc"],
@@ -37,7 +38,7 @@ pub const PROJECTS: &[Project] = &[
         name: "fmtlib",
         what: "C++, g++, CMake and Ninja, precompiled header",
         needs: &["cmake", "ninja"],
-        environment: &[("CC", "gcc"), ("CXX", "g++")],
+        environment: &[("CC", "gcc"), ("CXX", "g++"), ("CXXFLAGS", "-ffile-prefix-map={tree}=.")],
         extra: Some((
             "precompile.cmake",
             "cmake_language(DEFER CALL target_precompile_headers fmt PRIVATE <vector> <string>)\n",
@@ -61,7 +62,11 @@ pub const PROJECTS: &[Project] = &[
         name: "leveldb",
         what: "C++, clang++, CMake and Ninja, --coverage",
         needs: &["cmake", "ninja", "clang++"],
-        environment: &[("CC", "clang"), ("CXX", "clang++")],
+        environment: &[
+            ("CC", "clang"),
+            ("CXX", "clang++"),
+            ("CXXFLAGS", "--coverage -ffile-prefix-map={tree}=."),
+        ],
         extra: None,
         configure: &[&[
             "cmake",
@@ -72,7 +77,6 @@ pub const PROJECTS: &[Project] = &[
             "-B",
             "out",
             "-DCMAKE_BUILD_TYPE=Debug",
-            "-DCMAKE_CXX_FLAGS=--coverage",
             "-DLEVELDB_BUILD_TESTS=OFF",
             "-DLEVELDB_BUILD_BENCHMARKS=OFF",
         ]],
@@ -83,7 +87,7 @@ pub const PROJECTS: &[Project] = &[
         name: "xz",
         what: "C, gcc, autotools and libtool, -g",
         needs: &["make"],
-        environment: &[("CC", "gcc"), ("CFLAGS", "-g -O2")],
+        environment: &[("CC", "gcc"), ("CFLAGS", "-g -O2 -ffile-prefix-map={tree}=.")],
         extra: None,
         configure: &[&["./configure", "--disable-nls", "--disable-doc"]],
         build: &["make", "-j2"],
@@ -93,7 +97,7 @@ pub const PROJECTS: &[Project] = &[
         name: "pixman",
         what: "C, gcc, Meson, split dwarf",
         needs: &["meson", "ninja"],
-        environment: &[("CC", "gcc"), ("CFLAGS", "-g -gsplit-dwarf")],
+        environment: &[("CC", "gcc"), ("CFLAGS", "-g -gsplit-dwarf -ffile-prefix-map={tree}=.")],
         extra: None,
         configure: &[&["meson", "setup", "out", "-Dgtk=disabled", "-Dlibpng=disabled"]],
         build: &["ninja", "-j2", "-C", "out"],
@@ -103,7 +107,10 @@ pub const PROJECTS: &[Project] = &[
         name: "zlib",
         what: "C, clang, make, assertions on",
         needs: &["make", "clang"],
-        environment: &[("CC", "clang"), ("CFLAGS", "-O3 -g -DZLIB_DEBUG")],
+        environment: &[
+            ("CC", "clang"),
+            ("CFLAGS", "-O3 -g -DZLIB_DEBUG -ffile-prefix-map={tree}=."),
+        ],
         extra: None,
         configure: &[&["./configure"]],
         build: &["make", "-j2"],

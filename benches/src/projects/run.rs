@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::build::{Behind, Cost, Place, build};
+use super::build::{Behind, Cost, Place, build, prepare};
 use super::catalogue::Project;
 use super::compare::{Tree, differences, stable, tree};
 use super::settings::Settings;
@@ -143,10 +143,15 @@ impl Stage<'_> {
         eprintln!("{}: {name}", self.project.name);
     }
 
-    fn build(&self, place: &Place, behind: &Behind, changed: bool) -> Outcome<Cost> {
-        build(self.project, place, behind, |tree| {
+    fn prepare(&self, place: &Place, behind: &Behind, changed: bool) -> Outcome<()> {
+        prepare(self.project, place, behind, |tree| {
             if changed { change(&tree.join(self.project.changed)) } else { Ok(()) }
         })
+    }
+
+    fn build(&self, place: &Place, behind: &Behind, changed: bool) -> Outcome<Cost> {
+        self.prepare(place, behind, changed)?;
+        build(self.project, place, behind)
     }
 
     fn reference(&self, name: &str, place: &Place, changed: bool) -> Outcome<(Cost, Reference)> {
@@ -168,8 +173,10 @@ impl Stage<'_> {
         reference: &Reference,
     ) -> Outcome<()> {
         self.say(name);
+        // What a configure script compiles often has the number of a process in its name.
+        self.prepare(place, &self.larder, changed)?;
         let before = self.counts()?;
-        let cost = self.build(place, &self.larder, changed)?;
+        let cost = build(self.project, place, &self.larder)?;
         let after = self.counts()?;
         let mut counts = [0; 3];
         for (count, (after, before)) in counts.iter_mut().zip(after.iter().zip(before)) {
