@@ -48,7 +48,7 @@
 //! | `RC_DEBUG_OPTIONS` | yes | yes | clang writes its arguments into debug information |
 //! | `LLVM_OVERRIDE_PRODUCER` | yes | yes | clang writes it into bitcode |
 //! | `SDKROOT` | yes | yes | clang searches it for headers |
-//! | `PWD` | no | no | part of the row "working directory": compilers believe it if it names the current one |
+//! | `PWD` | no | no | part of the row "working directory" if it leads there: compilers believe it then |
 //! | `PATH` | no | no | part of the toolchain: decides which assembler is found |
 //! | `COMPILER_PATH` | no | no | part of the toolchain |
 //! | `LD_LIBRARY_PATH` | no | no | part of the toolchain: decides which libraries are loaded |
@@ -115,6 +115,8 @@ pub struct Facts<'a> {
     pub native: Option<Digest>,
     /// The environment.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// What compilers call the working directory, if not by its real path (`place::other_name`).
+    pub other_name: Option<OsString>,
 }
 
 /// What the user asks to be left out.
@@ -166,11 +168,16 @@ const INPUTS: &[(&str, u8, Write)] = &[
         fields.texts(&facts.compile.key_arguments_after_preprocessing);
     }),
     ("working directory", BOTH, |fields, facts, preprocessed| match facts.place {
-        Some(place) if preprocessed.is_none() => fields.mapped(place, &facts.compile.arguments),
+        Some(place) if preprocessed.is_none() => {
+            fields.mapped(place, &facts.compile.arguments);
+            if facts.compile.cwd_matters && facts.leniency.hash_dir {
+                fields.variable(facts.other_name.clone());
+            }
+        }
         _ if !facts.leniency.hash_dir => {}
         _ if facts.compile.cwd_matters => {
             fields.text(facts.directory.as_os_str());
-            fields.text(&(facts.variable)("PWD").unwrap_or_default());
+            fields.text(facts.other_name.as_deref().unwrap_or_default());
         }
         Some(place) => fields.text(place.directory().as_os_str()),
         None if preprocessed.is_none() && searches_relative_paths(facts) => {
@@ -320,17 +327,13 @@ pub fn messages_state(colored: bool, variable: impl Fn(&str) -> Option<OsString>
     fields.state()
 }
 
-/// What a result is bound to that shows where it was made: the working directory, and the messages
-/// if it has any; never 0.
-pub fn place_state(
-    place: &Place,
-    messages: u64,
-    variable: impl Fn(&str) -> Option<OsString>,
-) -> u64 {
+/// What a result is bound to that shows where it was made: the working directory and its other
+/// name, and the messages if it has any; never 0.
+pub fn place_state(place: &Place, messages: u64, other_name: Option<OsString>) -> u64 {
     let mut fields = Fields::new("place");
     fields.text(place.root().as_os_str());
     fields.text(place.directory().as_os_str());
-    fields.variable(variable("PWD"));
+    fields.variable(other_name);
     fields.number(messages);
     fields.state()
 }

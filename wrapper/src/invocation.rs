@@ -55,7 +55,7 @@ use crate::identity::{Toolchain, native};
 use crate::log::Log;
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};
-use crate::place::Place;
+use crate::place::{self, Place};
 
 /// The exit status of a shell for a command that is not there.
 const STATUS_NOT_FOUND: i32 = 127;
@@ -117,7 +117,9 @@ impl Job {
     fn state(&self, has_messages: bool, shows_place: bool) -> u64 {
         let messages = if has_messages { self.messages_state() } else { 0 };
         match &self.place {
-            Some(place) if shows_place => place_state(place, messages, |name| env::var_os(name)),
+            Some(place) if shows_place => {
+                place_state(place, messages, other_name_of(&self.directory))
+            }
             _ => messages,
         }
     }
@@ -448,8 +450,14 @@ impl Session<'_> {
             named: &job.named,
             native: job.native,
             variable: &|name| env::var_os(name),
+            other_name: other_name_of(&job.directory),
         })
     }
+}
+
+/// The name of the working directory in `PWD`, if that is another one.
+fn other_name_of(directory: &Path) -> Option<OsString> {
+    place::other_name(directory, env::var_os("PWD"))
 }
 
 /// Whether an error says that there is no such file.

@@ -10,7 +10,9 @@
 //!    `/base/a.c` and one that says `a.c` have different keys: their outputs show different names.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What stands before a path that was made relative.
@@ -32,6 +34,17 @@ const PATH_OPTIONS: &[&[u8]] = &[
 /// Options that replace the start of names in outputs.
 pub const PREFIX_MAPS: &[&str] =
     &["-fdebug-prefix-map=", "-ffile-prefix-map=", "-fmacro-prefix-map="];
+
+/// The name of the working directory that compilers take from `PWD`, where it is another one: an
+/// absolute path that leads there. What a tool that changed the directory has left is none.
+pub fn other_name(directory: &Path, pwd: Option<OsString>) -> Option<OsString> {
+    // Compared as paths, `/a/.` and `/a` would be the same.
+    let is_other = |pwd: &OsString| pwd != directory.as_os_str();
+    let pwd = pwd.filter(|pwd| Path::new(pwd).is_absolute() && is_other(pwd))?;
+    let identity = |path: &Path| fs::metadata(path).map(|facts| (facts.dev(), facts.ino())).ok();
+    let leads_there = identity(Path::new(&pwd)).is_some_and(|at| Some(at) == identity(directory));
+    leads_there.then_some(pwd)
+}
 
 /// A working directory below a base directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -171,6 +184,21 @@ fn parts(path: &[u8]) -> Vec<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_leads_to_the_directory_is_a_name_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, link) = (dir.path().join("here"), dir.path().join("link"));
+        fs::create_dir(&here).unwrap();
+        std::os::unix::fs::symlink(&here, &link).unwrap();
+        let name = |pwd: &Path| other_name(&here, Some(pwd.into()));
+        assert_eq!(name(&link), Some(link.clone().into()));
+        assert_eq!(name(&here.join(".")), Some(here.join(".").into()));
+        for none in [&here, dir.path(), Path::new("/is/not/there"), Path::new("here")] {
+            assert_eq!(name(none), None, "{}", none.display());
+        }
+        assert_eq!(other_name(&here, None), None);
+    }
 
     fn place(directory: &str) -> Place {
         Place::of(&["/w".into(), "/w/one".into()], Path::new(directory)).unwrap()

@@ -111,6 +111,7 @@ fn prepared(project: &Project, place: &Place, behind: &Behind, words: &[&str]) -
     command.args(&words[1..]).current_dir(&place.tree).stdin(Stdio::null());
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", place.links.display()));
+    command.env("PWD", &place.tree);
     command.env("SOURCE_DATE_EPOCH", EPOCH).env("LC_ALL", "C");
     let tree = place.tree.display().to_string();
     let variables = project.environment.iter();

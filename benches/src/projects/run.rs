@@ -61,7 +61,7 @@ pub fn run(project: &Project, sources: &Path, settings: &Settings) -> Outcome<Re
         tree: folder.join(tree),
         links: folder.join("bin"),
     };
-    let (here, there) = (place("tree"), place("second/tree"));
+    let (here, there) = (place("tree"), place("second"));
     let base = vec![("LARDER_BASE_DIRS".to_owned(), folder.display().to_string())];
     let larder = settings.larder.canonicalize()?;
     let larder = Behind::Cache(larder, folder.join("store"), base);

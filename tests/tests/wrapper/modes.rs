@@ -1,6 +1,7 @@
 //! Settings that change how results are asked for, what counts for them, and what is stored.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use larder_tests::larder_binary;
@@ -262,6 +263,23 @@ fn debug_information_is_shared_only_if_prefix_maps_take_the_directory_out() {
                 assert_eq!(checkouts.run(compiler, &call), ["direct", "direct"]);
             }
         }
+    }
+}
+
+/// `ninja -C build` leaves the variable as it was.
+#[test]
+fn a_variable_pwd_that_leads_elsewhere_does_not_count() {
+    for compiler in compilers() {
+        let mut checkouts = Checkouts::new(PLAIN);
+        let call = [ABSOLUTE, &["-g", "-ffile-prefix-map=ROOT=."]].concat();
+        checkouts.sandbox.set("PWD", "/");
+        assert_eq!(checkouts.run(compiler, &call), ["miss", "direct"], "{compiler}");
+        checkouts.sandbox.set("PWD", "/tmp");
+        assert_eq!(checkouts.run(compiler, &call), ["direct", "direct"], "{compiler}");
+        let link = checkouts.sandbox.path("link");
+        symlink(checkouts.sandbox.path("one/build"), &link).unwrap();
+        checkouts.sandbox.set("PWD", link.to_str().unwrap());
+        assert_eq!(checkouts.run(compiler, &call), ["miss", "direct"], "{compiler}");
     }
 }
 

@@ -27,7 +27,7 @@ use std::os::unix::ffi::OsStrExt;
 use larder_engine::{Section, SectionKind};
 use memchr::memmem;
 
-use super::{Job, Session};
+use super::{Job, Session, other_name_of};
 use crate::compiler::{Compile, Family, Language};
 use crate::depfile::template;
 use crate::exec::{Capture, Stream};
@@ -233,7 +233,7 @@ fn reads_from_here(compile: &Compile, place: &Place, inputs: &[Input]) -> bool {
 
 fn maps_directory(compile: &Compile, place: &Place) -> bool {
     let directory = place.directory().as_os_str();
-    let is_plain = env::var_os("PWD").is_none_or(|pwd| pwd == directory);
+    let is_plain = other_name_of(place.directory()).is_none();
     let maps = |word: &OsString| match prefix_map(word.as_bytes()) {
         Some((b"-fmacro-prefix-map=", ..)) => false,
         Some((_, old, new)) => directory.as_bytes().starts_with(old) && !place.shows_in(new),
