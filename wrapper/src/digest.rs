@@ -40,7 +40,7 @@ use crate::files::{Directories, Facts};
 pub type Digest = [u8; 32];
 
 /// Raised whenever [`Mentions`] finds more, so that what was entered before is not found.
-const SCHEME: u64 = 3;
+const SCHEME: u64 = 4;
 /// Slots of the table: twice the files of a large tree. One slot is 64 bytes, so this is 4 MiB of
 /// disk; a table that is too small only hashes more.
 const SLOTS: usize = 1 << 16;
@@ -132,8 +132,14 @@ impl Mentions {
 
     /// What `text` mentions, in comments and strings too: in doubt it counts.
     pub fn scan(text: &[u8]) -> Mentions {
-        let found = Mentions::scan_lines(text);
-        let Some(joined) = disguise::joined(text) else { return found };
+        let mut found = Mentions::scan_lines(text);
+        let joined = disguise::joined(text);
+        if let Some(spelled) = disguise::spelled_out(joined.as_deref().unwrap_or(text))
+            && Mentions::scan_lines(&spelled).any(Mentions::HIDDEN_INPUT)
+        {
+            found = found.union(Mentions::HIDDEN_INPUT);
+        }
+        let Some(joined) = joined else { return found };
         let more = Mentions::scan_lines(&joined);
         // Whoever looks for the names that it asks for does not find the word.
         let is_hidden = more.any(Mentions::HAS_INCLUDE) && !found.any(Mentions::HAS_INCLUDE);
@@ -570,6 +576,8 @@ mod tests {
             ("P(__has_, include)", Mentions::HAS_INCLUDE_OF_MACRO),
             ("asm(\".inc\" \"bin x\")", Mentions::HIDDEN_INPUT),
             ("asm(S(D)\"incbin x\")", Mentions::HIDDEN_INPUT),
+            ("asm(\"\\x2eincbin x\")", Mentions::HIDDEN_INPUT),
+            ("asm(\".inc\\\n\\142in x\")", Mentions::HIDDEN_INPUT),
             ("asm(\".incl\" \"ude \\\"x\\\"\")", Mentions::HIDDEN_INPUT),
             ("#pragma clang dependency \"x\"", Mentions::HIDDEN_INPUT),
             ("#pragma GCC /* x */ dependency \"x\"", Mentions::HIDDEN_INPUT),

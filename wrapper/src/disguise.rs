@@ -9,8 +9,10 @@
 //!    arguments that macros turn into literals, or by a macro of the assembler
 //!    ([`starts_with_directive`]).
 //!
-//! Not seen: characters in literals that are written as numbers, the three pieces of a word that
-//! are one letter each, and underscores that reach a macro as an argument.
+//! 4. A literal may have letters as numbers: [`spelled_out`] writes them.
+//!
+//! Not seen: the three pieces of a word that are one letter each, and underscores that reach a
+//! macro as an argument.
 
 /// Shortest first piece, so that no usual name is one.
 const PIECE_BYTES_MIN: usize = 4;
@@ -29,7 +31,8 @@ pub fn joined(text: &[u8]) -> Option<Vec<u8>> {
         let line = line.strip_suffix(b"\\").or_else(|| line.strip_suffix(b"??/"));
         let Some(line) = line else { continue };
         let next = text.get(at).copied().unwrap_or(b'\n');
-        if line.last().is_some_and(|byte| is_of_word(*byte)) && is_of_word(next) {
+        let goes_on = is_of_word(next) || next == b'\\';
+        if line.last().is_some_and(|byte| is_of_word(*byte)) && goes_on {
             joined.extend_from_slice(line);
             copied = at;
         }
@@ -39,6 +42,48 @@ pub fn joined(text: &[u8]) -> Option<Vec<u8>> {
     }
     joined.extend_from_slice(&text[copied..]);
     Some(joined)
+}
+
+/// The text with the letters and dots that literals give as numbers, `None` if there is none.
+pub fn spelled_out(text: &[u8]) -> Option<Vec<u8>> {
+    let mut spelled = Vec::new();
+    let mut copied = 0;
+    for at in memchr::memchr_iter(b'\\', text) {
+        if let Some((byte, bytes)) = text.get(at + 1..).and_then(number)
+            && at >= copied
+        {
+            spelled.extend_from_slice(&text[copied..at]);
+            spelled.push(byte);
+            copied = at + 1 + bytes;
+        }
+    }
+    if copied == 0 {
+        return None;
+    }
+    spelled.extend_from_slice(&text[copied..]);
+    Some(spelled)
+}
+
+/// The letter or dot whose number stands behind a backslash, and how many bytes that is written in.
+fn number(text: &[u8]) -> Option<(u8, usize)> {
+    let (start, base, digits_max) = match text {
+        [b'x' | b'u', b'{', ..] => (2, 16, APART_BYTES_MAX),
+        [b'o', b'{', ..] => (2, 8, APART_BYTES_MAX),
+        [b'x', ..] => (1, 16, APART_BYTES_MAX),
+        [b'u', ..] => (1, 16, 4),
+        [b'U', ..] => (1, 16, 8),
+        [b'0'..=b'7', ..] => (0, 8, 3),
+        _ => return None,
+    };
+    let digits = text[start..].iter().take(digits_max);
+    let digits = digits.map_while(|byte| char::from(*byte).to_digit(base));
+    let (value, count) = digits.fold((0_u32, 0), |(value, count), digit| {
+        (value.saturating_mul(base).saturating_add(digit), count + 1)
+    });
+    let byte = u8::try_from(value).ok().filter(|byte| byte.is_ascii_alphabetic() || *byte == b'.');
+    let end = start + count;
+    let closing = usize::from(start == 2 && text.get(end) == Some(&b'}'));
+    Some((byte?, end + closing))
 }
 
 fn is_of_word(byte: u8) -> bool {
@@ -160,6 +205,31 @@ mod tests {
         assert_eq!(of("asm(\".\\\nincbin\")"), Some("asm(\".incbin\")".to_owned()));
         for text in ["#define A \\\n  b\n", "a;\\\nb", "a\\\n", "a\nb", ""] {
             assert_eq!(of(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn letters_that_are_numbers_are_written_out() {
+        let of = |text: &[u8]| spelled_out(text).map(|text| String::from_utf8(text).unwrap());
+        let dot: &[&[u8]] = &[
+            b"\\x2eincbin",
+            b"\\056incbin",
+            b"\\56incbin",
+            b"\\x{2e}incbin",
+            b"\\o{56}incbin",
+            b"\\u{002E}incbin",
+            b"\\u002eincbin",
+            b"\\U0000002Eincbin",
+            b".\\x69ncbin",
+            b".inc\\142in",
+            b"\\x2e\\x69\\x6e\\x63\\x62\\x69\\x6e",
+        ];
+        for text in dot {
+            assert_eq!(of(text).as_deref(), Some(".incbin"), "{}", text.escape_ascii());
+        }
+        // As long as it goes on, it is one number.
+        for text in [&b"\\x2ebyte"[..], b"\\n", b"\\0", b"a.c", b"\\x41414141414141414e", b"\\"] {
+            assert_eq!(of(text), None, "{}", text.escape_ascii());
         }
     }
 

@@ -52,6 +52,8 @@ fn a_file_that_inline_assembly_reads_by_a_word_in_pieces_counts() {
             "S(.inc) S(bin) \" \\\"data\\\"\"",
             "S(DOT) \"incbin \\\"data\\\"\"",
             "\".inc\\\nbin \\\"data\\\"\"",
+            "\"\\x2eincbin \\\"data\\\"\"",
+            "\".inc\\142in \\\"data\\\"\"",
             "\".macro m op\\n.inc\\\\op \\\"data\\\"\\n.endm\\nm bin\"",
         ] {
             let sandbox = Sandbox::new();
