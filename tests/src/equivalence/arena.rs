@@ -113,6 +113,8 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 pub struct Arena<'a> {
     kitchen: &'a Kitchen,
     folder: TempDir,
+    /// Where the project stands at the moment.
+    root: PathBuf,
     call: Call,
     counters: BTreeMap<String, u64>,
 }
@@ -124,7 +126,9 @@ impl<'a> Arena<'a> {
     /// If something cannot be written.
     pub fn new(kitchen: &'a Kitchen, script: &Script) -> io::Result<Arena<'a>> {
         let call = script.call.clone();
-        let mut arena = Arena { kitchen, folder: temp_dir(), call, counters: BTreeMap::new() };
+        let folder = temp_dir();
+        let root = folder.path().join("work");
+        let mut arena = Arena { kitchen, folder, root, call, counters: BTreeMap::new() };
         kitchen.store(&arena.store())?;
         arena.counted()?;
         for name in ["work", "tmp", "home"] {
@@ -139,16 +143,12 @@ impl<'a> Arena<'a> {
         Ok(arena)
     }
 
-    fn root(&self) -> PathBuf {
-        self.folder.path().join("work")
-    }
-
     fn expand(&self, text: &str) -> String {
-        text.replace(ROOT, &self.root().display().to_string())
+        text.replace(ROOT, &self.root.display().to_string())
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.root().join(name)
+        self.root.join(name)
     }
 
     /// Makes the changes of a step and runs its call; nothing if the step is silent.
@@ -160,7 +160,7 @@ impl<'a> Arena<'a> {
         if step.is_silent || !self.path(&self.call.directory).is_dir() {
             return Ok(Outcome::default());
         }
-        let roots = [self.root(), self.folder.path().join("tmp")];
+        let roots = [self.root.clone(), self.folder.path().join("tmp")];
         let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
         let mut outcome = Outcome::default();
         if let Some((microseconds, action)) = &step.meanwhile {
@@ -170,6 +170,10 @@ impl<'a> Arena<'a> {
             self.forget_outputs(&before, action, &roots)?;
         }
         let before = Tree::look(&roots)?;
+        if step.copy_first {
+            self.run_copy(step)?;
+            outcome.counted.extend(self.counted()?);
+        }
         let mut run = |arena: &mut Arena<'_>, with_larder: bool| -> io::Result<Left> {
             before.put_back(&roots)?;
             let left = arena.run(step, with_larder, &roots)?;
@@ -186,6 +190,10 @@ impl<'a> Arena<'a> {
             (expected, run(self, true)?)
         };
         let second = run(self, true)?;
+        if let Some(name) = outcome.counted.iter().find(|name| OWN_FAULTS.contains(&name.as_str()))
+        {
+            outcome.wrong.push(format!("larder counted {name}"));
+        }
         outcome.is_success = expected.status.iter().all(|status| *status == Some(0));
         let wrong: Vec<_> = [("first", &first), ("second", &second)]
             .into_iter()
@@ -218,9 +226,23 @@ impl<'a> Arena<'a> {
         Ok(outcome)
     }
 
+    /// Runs larder in a copy of the project, in another directory, which shares what it can.
+    fn run_copy(&mut self, step: &Step) -> io::Result<()> {
+        let copy = self.folder.path().join("copy");
+        let original = std::mem::replace(&mut self.root, copy.clone());
+        let copied = Command::new("cp").arg("-a").arg(&original).arg(&copy).status()?;
+        let ended = match copied.success() {
+            true => self.command(&self.call, true, step).stdin(Stdio::null()).output().map(drop),
+            false => Err(io::Error::other("the project cannot be copied")),
+        };
+        self.root = original;
+        fs::remove_dir_all(&copy)?;
+        ended
+    }
+
     /// Runs larder while something is changed.
     fn race(&mut self, step: &Step, delay: Duration, action: &Action) -> io::Result<()> {
-        let mut command = self.command(&self.call, true, step.by_link);
+        let mut command = self.command(&self.call, true, step);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn()?;
         std::thread::sleep(delay);
@@ -250,7 +272,7 @@ impl<'a> Arena<'a> {
         let mut children = Vec::new();
         let mut outputs = Vec::new();
         for call in &calls {
-            let mut command = self.command(call, with_larder, step.by_link);
+            let mut command = self.command(call, with_larder, step);
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
             if with_larder {
                 children.push(command.spawn()?);
@@ -271,13 +293,13 @@ impl<'a> Arena<'a> {
         })
     }
 
-    fn command(&self, call: &Call, with_larder: bool, by_link: bool) -> Command {
+    fn command(&self, call: &Call, with_larder: bool, step: &Step) -> Command {
         let compiler = self.expand(&call.compiler);
         let mut path = std::env::var("PATH").unwrap_or_default();
         let mut words = vec![compiler.clone()];
         // A link to larder under another name is larder itself.
         let may_link = !compiler.contains('/') && !compiler.starts_with("c99");
-        if with_larder && by_link && may_link {
+        if with_larder && step.by_link && may_link {
             let links = self.kitchen.folder.path().join("links");
             // It may stand from an earlier call.
             let _ = symlink(&self.kitchen.larder, links.join(&compiler));
@@ -298,6 +320,9 @@ impl<'a> Arena<'a> {
         command.env("TMPDIR", self.folder.path().join("tmp"));
         self.kitchen.settings(&mut command, &self.store());
         command.env("LARDER_LOG", self.folder.path().join("log"));
+        if step.copy_first {
+            command.env("LARDER_BASE_DIRS", &self.root);
+        }
         command
             .envs(call.variables.iter().map(|(name, value)| (name.as_str(), self.expand(value))));
         command
@@ -402,6 +427,9 @@ fn moment(time: Time) -> Option<SystemTime> {
         Time::Now | Time::Kept => None,
     }
 }
+
+/// Of these, what is larder's own fault.
+const OWN_FAULTS: &[&str] = &["internal_error", "store_unavailable"];
 
 /// Counters of which every call adds to one.
 const ENDS: &[&str] = &[

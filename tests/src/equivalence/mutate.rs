@@ -52,6 +52,7 @@ impl Model {
             is_silent: random.below(12) == 0,
             larder_first: random.below(2) == 0,
             by_link: random.below(4) == 0,
+            copy_first: random.below(6) == 0,
             has_twin: random.below(10) == 0 && !self.call.words().any(may_share),
             meanwhile,
         }

@@ -109,6 +109,8 @@ pub struct Step {
     pub larder_first: bool,
     /// Whether larder is called by a link that is named like the compiler.
     pub by_link: bool,
+    /// Whether larder has compiled a copy of the project before, with which results are shared.
+    pub copy_first: bool,
     /// Whether a second call with other names of its outputs runs at the same time.
     pub has_twin: bool,
     /// A change while the compiler runs, and after how many microseconds.
@@ -207,6 +209,9 @@ impl fmt::Display for Script {
             }
             if let Some((microseconds, action)) = &step.meanwhile {
                 write!(f, "(sleep {microseconds}e-6; {}) &  ", action.to_string().trim_end())?;
+            }
+            if step.copy_first {
+                writeln!(f, "# after a copy, with LARDER_BASE_DIRS as each one's folder:")?;
             }
             if step.has_twin {
                 writeln!(f, "# two calls at once, outputs apart:")?;

@@ -83,9 +83,10 @@ impl Shrinker<'_> {
 
     fn details(&mut self) {
         for at in 0..self.best.steps.len() {
-            let changes: [fn(&mut super::script::Step); 5] = [
+            let changes: [fn(&mut super::script::Step); 6] = [
                 |step| step.meanwhile = None,
                 |step| step.has_twin = false,
+                |step| step.copy_first = false,
                 |step| step.by_link = false,
                 |step| step.larder_first = false,
                 |step| step.actions.clear(),
