@@ -258,7 +258,9 @@ impl<'a> Arena<'a> {
         for name in action.names() {
             let path = self.path(name);
             target.0.retain(|known, _| !known.starts_with(&path));
-            let changed = now.0.iter().filter(|(known, _)| known.starts_with(&path));
+            // With the directories that were made for it.
+            let is_its = |known: &Path| known.starts_with(&path) || path.starts_with(known);
+            let changed = now.0.iter().filter(|(known, _)| is_its(known));
             target.0.extend(changed.map(|(path, node)| (path.clone(), node.clone())));
         }
         target.put_back(roots)
