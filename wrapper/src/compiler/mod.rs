@@ -212,6 +212,24 @@ impl Compile {
         !self.arguments.iter().any(forces)
     }
 
+    /// The headers that `-include` and `-imacros` force in.
+    pub fn forced_headers(&self) -> Vec<&OsStr> {
+        // What is joined to the option; `-include-pch` is another one.
+        let joined = |word: &'_ OsString| {
+            let mut options = ["-include", "-imacros"].into_iter();
+            let rest =
+                options.find_map(|option| word.as_bytes().strip_prefix(option.as_bytes()))?;
+            (!rest.starts_with(b"-")).then(|| word.len() - rest.len())
+        };
+        split(self.family, &self.arguments)
+            .into_iter()
+            .filter_map(|words| match &words[0].as_bytes()[joined(&words[0])?..] {
+                b"" => words.get(1).map(OsString::as_os_str),
+                joined => Some(OsStr::from_bytes(joined)),
+            })
+            .collect()
+    }
+
     /// Whether the assembler is asked to list what it reads.
     pub fn asks_for_listing(&self) -> bool {
         let lists = |word: &OsString| {

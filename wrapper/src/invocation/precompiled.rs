@@ -61,7 +61,7 @@ pub(super) fn found<'a>(
         let all = directories.iter().chain(&search.bracket);
         all.into_iter().try_for_each(|directory| refuse_any_in(directory))?;
     }
-    let forced = ["-include", "-imacros"].into_iter().flat_map(|option| values(compile, option));
+    let forced = compile.forced_headers();
     let included = source.names.iter().map(|name| OsStr::from_bytes(name));
     let names: Vec<&OsStr> = included.chain(forced).collect();
     let named = names.iter().flat_map(|name| directories.iter().map(move |at| at.join(name)));

@@ -34,7 +34,7 @@ use std::rc::Rc;
 use super::asks::{Ask, Asks, Joined};
 use super::{Session, is_absence};
 use crate::absent::Group;
-use crate::compiler::{Compile, Family, split};
+use crate::compiler::{Compile, Family};
 use crate::digest::{Mentions, Seen};
 use crate::files::{Facts, above, is_same};
 use crate::manifest::Input;
@@ -518,14 +518,8 @@ impl<'a> Walk<'a> {
     fn take_forced(&mut self) -> Result<(), Reason> {
         let compile = self.compile;
         let here = self.place(Path::new(""))?;
-        for words in split(compile.family, &compile.arguments) {
-            let first = words[0].as_bytes();
-            let rest = [&b"-include"[..], b"-imacros"].iter().find_map(|o| first.strip_prefix(*o));
-            let name = match rest {
-                Some(b"") => words.get(1).map_or(&b""[..], |word| word.as_bytes()),
-                Some(name) if !name.starts_with(b"-") => name,
-                _ => continue,
-            };
+        for name in compile.forced_headers() {
+            let name = name.as_bytes();
             let ask = Ask { is_quoted: true, is_question: false, is_next: false, name };
             self.take(&ask, Some(here), true)?;
             if compile.family == Family::Clang && !name.starts_with(b"/") {

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use memchr::memmem;
 
 use super::Job;
-use crate::compiler::{Compile, split};
 use crate::depfile;
 
 /// Where descriptors of a process have names.
@@ -20,7 +19,7 @@ const DESCRIPTORS: [&[u8]; 3] = [b"/dev/fd", b"/dev/std", b"/proc/self/fd"];
 
 /// An input that may be a stream, by all that is known before the compile.
 pub(super) fn before(job: &Job) -> Option<PathBuf> {
-    let forced = forced(&job.compile).into_iter();
+    let forced = job.compile.forced_headers().into_iter();
     let text = fs::read(&job.compile.input).unwrap_or_default();
     let is_mentioned = |name: &[u8]| memmem::find(&text, name).is_some();
     let mentioned = DESCRIPTORS.into_iter().find(|name| is_mentioned(name));
@@ -33,25 +32,6 @@ pub(super) fn after(job: &Job) -> Option<PathBuf> {
     let depfile = job.compile.depfile.as_ref();
     let text = depfile.and_then(|depfile| fs::read(&depfile.path).ok()).unwrap_or_default();
     depfile::parse(&text).into_iter().find(|path| is_stream(path)).or_else(|| before(job))
-}
-
-/// The headers that options include.
-fn forced(compile: &Compile) -> Vec<&OsStr> {
-    let of_words = |words: &'_ [std::ffi::OsString]| {
-        let rest = ["-include", "-imacros"]
-            .into_iter()
-            .find_map(|option| words[0].as_bytes().strip_prefix(option.as_bytes()))?;
-        Some(rest.is_empty())
-    };
-    let mut forced = Vec::new();
-    for words in split(compile.family, &compile.arguments) {
-        match of_words(words) {
-            Some(true) => forced.extend(words.get(1).map(|word| word.as_os_str())),
-            Some(false) => forced.push(OsStr::from_bytes(&words[0].as_bytes()[8..])),
-            None => {}
-        }
-    }
-    forced
 }
 
 fn is_stream(path: &Path) -> bool {
