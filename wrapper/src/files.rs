@@ -18,6 +18,7 @@ use memchr::memrchr;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, lstat, openat, readlink, stat, statat,
 };
+use rustix::io::Errno;
 
 /// Directories that are kept open at most.
 const DIRECTORIES_MAX: usize = 64;
@@ -187,12 +188,25 @@ impl Directories {
     /// # Errors
     /// If there is none.
     pub fn facts_and_link(&self, path: &Path) -> io::Result<(Facts, bool)> {
+        let (facts, is_link) = self.target_and_link(path)?;
+        Ok((facts.ok_or(io::ErrorKind::NotFound)?, is_link))
+    }
+
+    /// The same, with `None` for the facts where a link leads to nothing.
+    ///
+    /// # Errors
+    /// If there is no file and no link.
+    pub fn target_and_link(&self, path: &Path) -> io::Result<(Option<Facts>, bool)> {
         self.within(path, |directory, name| {
             let own = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
             if FileType::from_raw_mode(own.st_mode) != FileType::Symlink {
-                return Ok((Facts::new(&own), false));
+                return Ok((Some(Facts::new(&own)), false));
             }
-            Ok((Facts::new(&statat(directory, name, AtFlags::empty())?), true))
+            match statat(directory, name, AtFlags::empty()) {
+                Ok(target) => Ok((Some(Facts::new(&target)), true)),
+                Err(Errno::NOENT | Errno::NOTDIR) => Ok((None, true)),
+                Err(error) => Err(error.into()),
+            }
         })
     }
 

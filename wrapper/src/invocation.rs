@@ -124,6 +124,13 @@ impl Job {
         }
     }
 
+    /// Where marks of absent names stand.
+    fn unit(&self) -> u64 {
+        let mut unit = [0; 8];
+        unit.copy_from_slice(&self.direct.as_bytes()[..8]);
+        u64::from_le_bytes(unit)
+    }
+
     /// Every state that a result for this call may be bound to.
     fn states(&self) -> Vec<u64> {
         let mut states = vec![self.state(false, false), self.state(true, false)];

@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use larder_tests::{find_or_skip, larder_binary};
+
 use super::{Sandbox, compilers, wait_a_tick};
 
 const VALUE: &str = "int f(void) { return VALUE; }\n";
@@ -90,6 +92,60 @@ fn a_header_beside_a_header_shadows() {
         let call = ["-c", "a.c", "-Iinc", "-Itwo"];
         check_shadow(&sandbox, compiler, &call, "inc/sub/deep/h.h");
         check_shadow(&sandbox, compiler, &call, "inc/deep/h.h");
+    }
+}
+
+/// What decides stands elsewhere: the state of the searched directory stays as it was at the miss.
+#[test]
+fn what_a_link_or_a_directory_on_the_way_leads_to_shadows() {
+    for compiler in compilers() {
+        for (include, link, target, new) in [
+            ("<h.h>", "one/h.h", "../far/h.h", "far/h.h"),
+            ("<sub/h.h>", "one/sub", "../far", "far/h.h"),
+            ("<sub/deep/h.h>", "one/sub/deep", "../../far", "far/h.h"),
+            ("<sub/deep/h.h>", "one/sub", "../far", "far/deep/h.h"),
+        ] {
+            let sandbox = Sandbox::new();
+            sandbox.write("a.c", &format!("#include {include}\n{VALUE}"));
+            let name = include.trim_matches(['<', '>']);
+            sandbox.write(&format!("two/{name}"), "#define VALUE 1\n");
+            sandbox.write("one/sub2/other.h", "");
+            if link.starts_with("one/sub/") {
+                fs::create_dir(sandbox.path("one/sub")).unwrap();
+            }
+            symlink(target, sandbox.path(link)).unwrap();
+            check_shadow(&sandbox, compiler, &["-c", "a.c", "-Ione", "-Itwo"], new);
+        }
+    }
+}
+
+/// Nothing is looked for at the first hit that the miss has looked for: later hits make as many
+/// calls.
+#[test]
+fn what_a_miss_has_looked_for_is_known_to_the_first_hit() {
+    let Some(strace) = find_or_skip("strace") else { return };
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", &format!("#include <stdio.h>\n#include <h.h>\n{VALUE}"));
+        sandbox.write("src/a.c", &format!("#include <stdio.h>\n#include <h.h>\n{VALUE}"));
+        sandbox.write("two/h.h", "#define VALUE 1\n");
+        sandbox.write("one/other.h", "");
+        fs::create_dir(sandbox.path("out")).unwrap();
+        wait_a_tick();
+        let call = ["-c", "src/a.c", "-Ione", "-Itwo", "-o", "out/a.o"];
+        assert_eq!(sandbox.check(compiler, &["-c", "a.c", "-Itwo", "-o", "out/b.o"]), "miss");
+        assert_eq!(sandbox.check(compiler, &call), "miss");
+        let mut calls = || {
+            let list = sandbox.path("out/calls");
+            let mut command = sandbox.command(&strace);
+            command.args(["-f", "-e", "trace=%%stat", "-o"]).arg(&list);
+            command.arg(larder_binary()).arg(compiler).args(call);
+            assert!(command.status().unwrap().success());
+            fs::read_to_string(list).unwrap().matches("ENOENT").count()
+        };
+        let (first, second) = (calls(), calls());
+        assert_eq!(first, second, "{compiler} {}", sandbox.log());
+        assert_eq!(sandbox.counts(), (2, 0, 2), "{compiler}");
     }
 }
 

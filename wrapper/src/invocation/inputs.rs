@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use larder_engine::env::{clock_ns, coarse_clock_ns};
 
-use super::probed::{self, Probed};
+use super::probed::{self, Mark, Probed};
 use super::ways::Ways;
 use super::{ABSENT, Job, Session, modules, once, precompiled};
 use crate::absent::Group;
@@ -179,6 +179,7 @@ impl Inputs {
         search: &SearchPath,
     ) -> Result<Probed, Reason> {
         let read = (&self.list[..], &self.seen[..]);
+        let opened_ns = coarse_clock_ns();
         let mut probed = probed::look(session, &job.compile, search, read)?;
         for found in &probed.found {
             if self.list.iter().all(|input| input.path != *found) {
@@ -190,6 +191,9 @@ impl Inputs {
             self.add_mentions(session, Mentions::HAS_INCLUDE_OF_MACRO, true);
         }
         self.absent = std::mem::take(&mut probed.absent);
+        for Mark { directory, facts, set } in &probed.marks {
+            session.digests.mark_absent(job.unit(), directory, facts, *set, opened_ns);
+        }
         Ok(probed)
     }
 

@@ -100,14 +100,11 @@ fn fitting<'a>(session: &Session<'_>, job: &Job, manifest: &'a Manifest) -> Opti
 
 /// Whether nothing stands where the compiler looked in vain.
 fn is_absent(session: &Session<'_>, job: &Job, manifest: &Manifest, variant: &Variant) -> bool {
-    let mut unit = [0; 8];
-    unit.copy_from_slice(&job.direct.as_bytes()[..8]);
-    let unit = u64::from_le_bytes(unit);
     let names = OnceCell::new();
     let read = || read_names(session, &job.direct);
     manifest.absent_of(variant).all(|group| {
         let names = || manifest.names_in(names.get_or_init(read), &group);
-        let holds = absent::hold(&session.digests, unit, group.directory, group.set, names);
+        let holds = absent::hold(&session.digests, job.unit(), group.directory, group.set, names);
         if !holds {
             let directory = group.directory.display();
             session.log(format_args!("a name that was absent in \"{directory}\" may be there"));

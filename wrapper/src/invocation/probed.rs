@@ -52,6 +52,8 @@ pub(super) struct Probed {
     pub(super) found: Vec<PathBuf>,
     /// Names that were not there.
     pub(super) absent: Vec<Group>,
+    /// Of which of these groups the state of its directory tells all: what a hit would find out.
+    pub(super) marks: Vec<Mark>,
     /// A `__has_include` has its name from a macro.
     pub(super) has_unknown: bool,
     /// What the source itself includes.
@@ -60,6 +62,21 @@ pub(super) struct Probed {
     pub(super) read_once: Vec<usize>,
     /// Files that an `#include` leads to, and that are no inputs.
     pub(super) unread: Vec<PathBuf>,
+}
+
+/// A directory in which a group of names is absent, and as it was before they were looked for.
+#[derive(Debug)]
+pub(super) struct Mark {
+    pub(super) directory: PathBuf,
+    pub(super) facts: Facts,
+    /// `Group::set`.
+    pub(super) set: u128,
+}
+
+impl Mark {
+    fn of(group: &Group, facts: Facts) -> Mark {
+        Mark { directory: group.directory.clone(), facts, set: group.set() }
+    }
 }
 
 /// What one text includes.
@@ -103,7 +120,7 @@ pub(super) fn look(
     }
     probed.found = walk.found.iter().cloned().collect();
     probed.unread = walk.unread.iter().map(|(place, name)| walk.path_of(*place, *name)).collect();
-    probed.absent = walk.groups()?;
+    (probed.absent, probed.marks) = walk.groups()?;
     Ok(probed)
 }
 
@@ -187,7 +204,8 @@ impl Includes {
 /// A directory in which names are looked for.
 struct Place {
     path: PathBuf,
-    is_missing: bool,
+    /// As it was before anything was looked for; `None` if it is missing.
+    facts: Option<Facts>,
     /// What is found here is an input.
     is_input: bool,
     /// (index of the place where the name was found, index of the name)
@@ -203,14 +221,31 @@ struct Found {
     is_known: bool,
 }
 
+/// What was found where a name may lead.
+enum Stands {
+    File(Found),
+    Nothing,
+    /// No file, but a directory or a link, so that what changes may lie elsewhere.
+    Other,
+}
+
+/// What stands on the way to a name.
+#[derive(Clone, Copy)]
+enum Way {
+    /// As it was before anything below was looked for.
+    Directory(Facts),
+    Missing,
+    Other,
+}
+
 /// The search, done once more.
 struct Walk<'a> {
     session: &'a Session<'a>,
     compile: &'a Compile,
     /// Device and inode of each input.
     inputs: Map<&'a [u8], (u64, u64)>,
-    /// Whether there is a directory at a path.
-    directories: Map<Vec<u8>, bool>,
+    /// What stands on the way to names.
+    ways: Map<Vec<u8>, Way>,
     /// Those of the search path, aside first, and those of texts.
     places: Vec<Place>,
     by_path: Map<Vec<u8>, usize>,
@@ -226,6 +261,8 @@ struct Walk<'a> {
     taken: Set<(usize, u8, u32)>,
     /// What stands at a name in a place.
     probes: Map<(usize, u32), Option<Found>>,
+    /// Names that lead nowhere by something that stands in the place.
+    unsure: Set<(usize, u32)>,
     /// Device and inode of every file that a name leads to.
     explained: Set<(u64, u64)>,
     found: BTreeSet<PathBuf>,
@@ -249,7 +286,7 @@ impl<'a> Walk<'a> {
             compile,
             session,
             inputs: inputs.map(known).collect(),
-            directories: Map::default(),
+            ways: Map::default(),
             places: Vec::new(),
             by_path: Map::default(),
             aside_count: search.aside.len(),
@@ -259,6 +296,7 @@ impl<'a> Walk<'a> {
             by_name: Map::default(),
             taken: Set::default(),
             probes: Map::default(),
+            unsure: Set::default(),
             explained: Set::default(),
             found: BTreeSet::new(),
             unread: BTreeSet::new(),
@@ -291,7 +329,7 @@ impl<'a> Walk<'a> {
 
     fn add(&mut self, path: &Path, is_input: bool) -> Result<usize, Reason> {
         let at = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let is_missing = match Facts::at(at) {
+        let facts = match Facts::at(at) {
             Ok(facts) if facts.is_directory => {
                 let started_ns = self.session.call.started_ns;
                 let is_replaced = facts.ctime_ns() >= started_ns && facts.mtime_ns() < started_ns;
@@ -299,19 +337,14 @@ impl<'a> Walk<'a> {
                 if is_replaced || link.is_some_and(|(link, _)| link.ctime_ns() >= started_ns) {
                     return Err(appeared(path));
                 }
-                false
+                Some(facts)
             }
             // Compilers warn about it.
             Ok(_) => return Err(unclear(path, "is searched and is no directory")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(unclear(path, &error.to_string())),
         };
-        self.places.push(Place {
-            path: path.to_path_buf(),
-            is_missing,
-            is_input,
-            absent: Vec::new(),
-        });
+        self.places.push(Place { path: path.to_path_buf(), facts, is_input, absent: Vec::new() });
         Ok(self.places.len() - 1)
     }
 
@@ -334,7 +367,7 @@ impl<'a> Walk<'a> {
 
     /// The file that a name leads to in a place; it is looked for once.
     fn probe(&mut self, place: usize, name: u32) -> Result<Option<Found>, Reason> {
-        if self.places[place].is_missing {
+        if self.places[place].facts.is_none() {
             return Ok(None);
         }
         if let Some(known) = self.probes.get(&(place, name)) {
@@ -348,43 +381,68 @@ impl<'a> Walk<'a> {
         }
         let name_bytes = self.names[name as usize].clone();
         path.extend_from_slice(&name_bytes);
-        let has_directory = name_bytes.contains(&b'/');
-        let found = self.look(Path::new(OsStr::from_bytes(&path)), has_directory)?;
+        let stands = self.look(&path, path.len() - name_bytes.len())?;
         self.path = path;
+        let found = match stands {
+            Stands::File(found) => Some(found),
+            Stands::Nothing => None,
+            Stands::Other => {
+                self.unsure.insert((place, name));
+                None
+            }
+        };
         self.probes.insert((place, name), found);
         Ok(found)
     }
 
-    /// The file at a path; `has_directory` tells that its directory may be missing.
-    fn look(&mut self, path: &Path, has_directory: bool) -> Result<Option<Found>, Reason> {
+    /// What stands at a path. Directories on the way may be missing from the byte `start` on.
+    fn look(&mut self, bytes: &[u8], start: usize) -> Result<Stands, Reason> {
+        let path = Path::new(OsStr::from_bytes(bytes));
         // What was seen of an input was older than T0.
         if let Some(identity) = self.inputs.get(plain(path).as_os_str().as_bytes()) {
-            return Ok(Some(Found { identity: *identity, is_known: true }));
+            return Ok(Stands::File(Found { identity: *identity, is_known: true }));
         }
-        if has_directory && !self.is_directory(above(path)) {
-            return Ok(None);
+        for slash in memchr::memchr_iter(b'/', &bytes[start..]) {
+            if !matches!(self.way(OsStr::from_bytes(&bytes[..start + slash])), Way::Directory(_)) {
+                return Ok(Stands::Nothing);
+            }
         }
-        match self.session.digests.directories().facts(path) {
-            Ok(facts) if facts.is_directory => Ok(None),
+        let facts = match self.session.digests.directories().target_and_link(path) {
+            Ok((Some(facts), _)) => Ok(facts),
+            Ok((None, _)) => return Ok(Stands::Other),
+            Err(error) => Err(error),
+        };
+        match facts {
+            Ok(facts) if facts.is_directory => Ok(Stands::Other),
             Ok(facts)
                 if facts.changed_ns() >= self.session.call.started_ns
                     && !self.session.takes_changed(path) =>
             {
                 Err(appeared(path))
             }
-            Ok(facts) => Ok(Some(Found { identity: (facts.device, facts.inode), is_known: false })),
-            Err(error) if is_absence(&error) => Ok(None),
+            Ok(facts) => {
+                let identity = (facts.device, facts.inode);
+                Ok(Stands::File(Found { identity, is_known: false }))
+            }
+            Err(error) if is_absence(&error) => Ok(Stands::Nothing),
             Err(error) => Err(unclear(path, &error.to_string())),
         }
     }
 
-    fn is_directory(&mut self, path: &Path) -> bool {
-        if let Some(known) = self.directories.get(path.as_os_str().as_bytes()) {
+    fn way(&mut self, path: &OsStr) -> Way {
+        if let Some(known) = self.ways.get(path.as_bytes()) {
             return *known;
         }
-        let is_one = Facts::at(path).is_ok_and(|facts| facts.is_directory);
-        self.directories.insert(path.as_os_str().as_bytes().to_vec(), is_one);
-        is_one
+        let way = match Facts::of_link(Path::new(path)) {
+            Ok((facts, is_link)) => {
+                let target = if is_link { Facts::at(Path::new(path)).ok() } else { Some(facts) };
+                target.filter(|facts| facts.is_directory).map_or(Way::Other, Way::Directory)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Way::Missing,
+            Err(_) => Way::Other,
+        };
+        self.ways.insert(path.as_bytes().to_vec(), way);
+        way
     }
 
     /// Follows one name; `beside` is the place of the text where it is in quotes.
@@ -556,10 +614,10 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// What was absent, by the deepest directories that are there. Names that were found in the
-    /// same place stand next to each other, so that groups share them.
-    fn groups(&mut self) -> Result<Vec<Group>, Reason> {
-        let mut groups: Vec<Group> = Vec::new();
+    /// What was absent, by the deepest directories that are there, and which of it can be marked.
+    /// Names that were found in the same place stand next to each other, so that groups share them.
+    fn groups(&mut self) -> Result<(Vec<Group>, Vec<Mark>), Reason> {
+        let (mut groups, mut marks) = (Vec::new(), Vec::new());
         for place in 0..self.places.len() {
             let mut absent = std::mem::take(&mut self.places[place].absent);
             absent.sort_unstable();
@@ -568,12 +626,16 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let path = self.places[place].path.clone();
+            let is_sure = absent.iter().all(|(_, name)| !self.unsure.contains(&(place, *name)));
             let names = absent.into_iter().map(|(_, name)| self.names[name as usize].clone());
             let names: Vec<Rc<[u8]>> = names.collect();
-            if self.places[place].is_missing {
-                groups.push(missing_group(&path, names.iter().map(|name| name.to_vec()).collect()));
+            let Some(facts) = self.places[place].facts else {
+                let names = names.iter().map(|name| name.to_vec()).collect();
+                let (group, facts) = missing_group(&path, names);
+                marks.extend(facts.map(|facts| Mark::of(&group, facts)));
+                groups.push(group);
                 continue;
-            }
+            };
             let mut below: BTreeMap<PathBuf, Vec<Vec<u8>>> = BTreeMap::new();
             let mut here = Vec::new();
             for name in names {
@@ -582,14 +644,36 @@ impl<'a> Walk<'a> {
                     None => here.push(name.to_vec()),
                 }
             }
-            let here = (!here.is_empty()).then_some((path, here));
-            groups.extend(here.into_iter().chain(below).map(|(directory, names)| Group {
-                directory,
-                prefix: Vec::new(),
-                names,
-            }));
+            let here = (!here.is_empty()).then_some((path, here, Way::Directory(facts)));
+            let below = below.into_iter().map(|(directory, names)| {
+                let way = self.ways.get(directory.as_os_str().as_bytes());
+                (directory, names, way.copied().unwrap_or(Way::Other))
+            });
+            let all: Vec<_> = here.into_iter().chain(below).collect();
+            for (directory, names, way) in all {
+                let group = Group { directory, prefix: Vec::new(), names };
+                if let Way::Directory(facts) = way
+                    && is_sure
+                    && self.start_nowhere(&group)
+                {
+                    marks.push(Mark::of(&group, facts));
+                }
+                groups.push(group);
+            }
         }
-        Ok(groups)
+        Ok((groups, marks))
+    }
+
+    /// Whether nothing stands at the first part of each name that has several.
+    fn start_nowhere(&mut self, group: &Group) -> bool {
+        // Most of them begin as the one before.
+        let mut known: &[u8] = b"";
+        group.names.iter().all(|name| {
+            let Some(slash) = memchr::memchr(b'/', name) else { return true };
+            let is_known = std::mem::replace(&mut known, &name[..slash]) == &name[..slash];
+            let path = || group.directory.join(OsStr::from_bytes(&name[..slash]));
+            is_known || matches!(self.way(path().as_os_str()), Way::Missing)
+        })
     }
 
     /// The deepest directory on the way to a name, and what is left of the name there; `None` if
@@ -600,7 +684,7 @@ impl<'a> Walk<'a> {
         while let Some(slash) = rest.iter().position(|byte| *byte == b'/') {
             let so_far = directory.as_deref().unwrap_or(path);
             let next = so_far.join(OsStr::from_bytes(&rest[..slash]));
-            if !self.is_directory(&next) {
+            if !matches!(self.way(next.as_os_str()), Way::Directory(_)) {
                 break;
             }
             directory = Some(next);
@@ -611,16 +695,25 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The group of names below a directory that is missing.
-fn missing_group(path: &Path, names: Vec<Vec<u8>>) -> Group {
-    let is_there = |path: &&Path| {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { *path };
-        Facts::at(path).is_ok_and(|facts| facts.is_directory)
+/// The group of names below a directory that is missing, and the facts of the directory that is
+/// there if its state tells all.
+fn missing_group(path: &Path, names: Vec<Vec<u8>>) -> (Group, Option<Facts>) {
+    let there = |path: &'_ Path| {
+        let at = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        Facts::at(at).ok().filter(|facts| facts.is_directory)
     };
-    let directory = path.ancestors().skip(1).find(is_there).unwrap_or(Path::new(""));
+    let mut above = path.ancestors().skip(1);
+    let found = above.find_map(|directory| Some((directory, there(directory)?)));
+    let directory = found.map_or(Path::new(""), |(directory, _)| directory);
     let missing = path.strip_prefix(directory).unwrap_or(path);
+    let is_absent = |_: &Facts| {
+        let first = missing.components().next().map(|first| directory.join(first));
+        let own = first.map(|first| Facts::of_link(&first));
+        matches!(own, Some(Err(error)) if error.kind() == io::ErrorKind::NotFound)
+    };
+    let facts = found.map(|(_, facts)| facts).filter(is_absent);
     let prefix = [missing.as_os_str().as_bytes(), b"/"].concat();
-    Group { directory: directory.to_path_buf(), prefix, names }
+    (Group { directory: directory.to_path_buf(), prefix, names }, facts)
 }
 
 /// A path without a leading `./`, which gcc leaves out.
