@@ -135,7 +135,7 @@ fn what_a_miss_has_looked_for_is_known_to_the_first_hit() {
         let call = ["-c", "src/a.c", "-Ione", "-Itwo", "-o", "out/a.o"];
         assert_eq!(sandbox.check(compiler, &["-c", "a.c", "-Itwo", "-o", "out/b.o"]), "miss");
         assert_eq!(sandbox.check(compiler, &call), "miss");
-        let mut calls = || {
+        let calls = || {
             let list = sandbox.path("out/calls");
             let mut command = sandbox.command(&strace);
             command.args(["-f", "-e", "trace=%%stat", "-o"]).arg(&list);
