@@ -11,6 +11,28 @@ use super::{Sandbox, compilers, wait_a_tick};
 
 const WARNS: &str = "int main(void) { int unused; return 0; }\n";
 
+/// A `TMPDIR` that is none was an internal error, found by seed 2000361 of the equivalence test:
+/// compilers take `/tmp` then, larder gave up.
+#[test]
+fn a_directory_for_temporary_files_that_is_missing_is_left_out() {
+    for compiler in compilers() {
+        for name in ["absent", "a.h"] {
+            let mut sandbox = Sandbox::new();
+            sandbox.write("a.c", WARNS);
+            sandbox.write("a.h", "");
+            let temporary = sandbox.path(name).to_str().unwrap().to_owned();
+            sandbox.set("TMPDIR", &temporary);
+            for call in [&["-c", "a.c"][..], &["-c", "a.c", "-MMD"], &["a.h"]] {
+                if compiler == "clang" && call == ["a.h"] {
+                    continue;
+                }
+                sandbox.check_cached(compiler, call);
+            }
+            assert_eq!(sandbox.count("internal_error"), 0, "{compiler} {name}");
+        }
+    }
+}
+
 /// `mktemp` leaves an empty file of mode 0600, and `gcc -o` into it kept that mode: the assembler
 /// removes an old object only if it has contents, and else writes into it. A hit gave 0644, and
 /// tore the file from its other names. Dependency files are always written into.

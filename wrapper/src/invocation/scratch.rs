@@ -11,8 +11,12 @@ use larder_engine::env::{clock_ns, remove_at_end};
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
+    /// Where the directory for temporary files is none, in the usual one, as compilers do.
     pub(super) fn new() -> io::Result<Scratch> {
-        let directory = std::env::temp_dir();
+        Scratch::new_in(&std::env::temp_dir()).or_else(|_| Scratch::new_in(Path::new("/tmp")))
+    }
+
+    fn new_in(directory: &Path) -> io::Result<Scratch> {
         let mut number = clock_ns();
         loop {
             let path = directory.join(format!("larder-{}-{number:x}.d", std::process::id()));
