@@ -396,7 +396,9 @@ impl Digests {
         Ok(seen)
     }
 
-    fn is_trusted(&self, path: &Path, device: u64) -> bool {
+    /// Whether the file system of `path`, which has this device number, is one of
+    /// [`TRUSTED_FILE_SYSTEMS`].
+    pub fn is_trusted(&self, path: &Path, device: u64) -> bool {
         let mut devices = self.devices.borrow_mut();
         if let Some((_, trusted)) = devices.iter().find(|(known, _)| *known == device) {
             return *trusted;

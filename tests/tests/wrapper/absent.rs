@@ -604,6 +604,36 @@ fn a_precompiled_header_that_appears_is_seen() {
     }
 }
 
+/// gcc reads a precompiled header only for the first include, and a text does not tell which that is.
+#[test]
+fn only_the_first_include_has_a_precompiled_form() {
+    let skipped = "#if 0\n#include \"none.h\"\n#include <late.h>\n#endif\n";
+    for (before, behind, may_be_first) in [
+        ("", "#include <late.h>\n", true),
+        (skipped, "#include <late.h>\n", true),
+        ("#include \"late.h\"\n", "", false),
+        ("#ifndef __has_include_next\n#include <late.h>\n#endif\n", "", true),
+        ("#define LATE <late.h>\n#include LATE\n", "", true),
+    ] {
+        for place in ["one", "two"] {
+            let sandbox = two_directories("<h.h>");
+            sandbox.write("two/late.h", "extern int late;\n");
+            sandbox.write("a.c", &format!("{before}#include <h.h>\n{behind}{VALUE}"));
+            let call = ["-c", "a.c", "-Ione", "-Itwo"];
+            wait_a_tick();
+            sandbox.check_cached("gcc", &call);
+            sandbox.write("other.h", "#define VALUE 8\n");
+            let gch = format!("{place}/h.h.gch");
+            let mut command = sandbox.command(Path::new("gcc"));
+            assert!(command.args(["other.h", "-o", &gch]).status().unwrap().success());
+            wait_a_tick();
+            // Objects are compared with the compiler's own.
+            let counted = sandbox.check("gcc", &call);
+            assert_eq!(counted == "uncached", may_be_first, "{before}{place}: {counted}");
+        }
+    }
+}
+
 /// What the warning tells is not in the text of any input.
 #[test]
 fn a_missing_directory_that_is_warned_about_counts() {

@@ -6,7 +6,7 @@
 //!
 //! 1. Every precompiled header that stands where it may have been read is an input: one too many
 //!    costs a miss when it changes. gcc looks for one only for what the source itself includes and
-//!    for `-include`, not inside other headers.
+//!    for `-include`, not inside other headers, and only for the first of these (see `first`).
 //! 2. A macro in it may mention the time, and its bytes do not tell. So when one is made through
 //!    larder, what its headers mention is remembered under its digest; a call that may have read
 //!    another one is not cached.
@@ -71,7 +71,8 @@ pub(super) fn found<'a>(
     let own = unread.flat_map(|name| search.bracket.iter().map(move |at| at.join(name)));
     let mut known = Set::default();
     let mut found = Vec::new();
-    for path in read.iter().map(|path| path.to_path_buf()).chain(named).chain(own) {
+    let first = read.iter().take(source.read).map(|path| path.to_path_buf());
+    for path in first.chain(named).chain(own) {
         let path = precompiled_form(path);
         if !known.insert(path.as_os_str().as_bytes().to_vec()) {
             continue;
@@ -186,7 +187,8 @@ mod tests {
         fs::write(own.join("bits/all.h.gch"), "").unwrap();
         let source = place.path().join("a.c");
         fs::write(&source, "").unwrap();
-        let includes = Includes { names: vec![b"bits/all.h".to_vec()], by_macro: false };
+        let includes =
+            Includes { names: vec![b"bits/all.h".to_vec()], by_macro: false, read: usize::MAX };
         let arguments = ["-c".into(), source.clone().into_os_string()];
         let compile = parse(Family::Gcc, None, &arguments, place.path()).unwrap();
         let search = SearchPath { bracket: vec![own.clone()], ..SearchPath::default() };

@@ -32,6 +32,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::asks::{Ask, Asks, Joined};
+use super::first::{self, First};
+use super::searched::Searched;
 use super::{Session, is_absence};
 use crate::absent::Group;
 use crate::compiler::{Compile, Family};
@@ -79,12 +81,14 @@ impl Mark {
     }
 }
 
-/// What one text includes.
+/// What one text may include first.
 #[derive(Debug, Default)]
 pub(super) struct Includes {
     pub(super) names: Vec<Vec<u8>>,
     /// A macro gives a name.
     pub(super) by_macro: bool,
+    /// How many files may have been read by then, of those that were listed.
+    pub(super) read: usize,
 }
 
 /// What `compile` looked for, which read `inputs`, each with what was seen of it.
@@ -147,6 +151,7 @@ fn follow(
     let mut aliases = BTreeSet::new();
     let (mut buffer, mut whole) = (Vec::new(), Vec::new());
     let mut has_operator = false;
+    let listed = || inputs.iter().map(|input| input.path.as_path()).zip(seen);
     loop {
         let alias_count = aliases.len();
         let mut found = Vec::new();
@@ -158,8 +163,10 @@ fn follow(
             let is_source = is_same(path, &walk.compile.input);
             let is_own = !path.as_os_str().as_bytes().starts_with(SYSTEM);
             let place = walk.place(above(path))?;
-            for ask in &asks.named {
-                walk.take(ask, ask.is_quoted.then_some(place), is_source)?;
+            let first = if is_source { Some(walk.first(&asks, place, listed())?) } else { None };
+            for (at, ask) in asks.named.iter().enumerate() {
+                let may_be_first = first.is_some_and(|first| at < first.asks);
+                walk.take(ask, ask.is_quoted.then_some(place), may_be_first)?;
             }
             if asks.includes_by_macro {
                 computed.places.insert(place);
@@ -172,8 +179,8 @@ fn follow(
                 if is_own && asks.is_read_once {
                     probed.read_once.push(index);
                 }
-                if is_source {
-                    probed.source = Includes::of(&asks);
+                if let Some(first) = first {
+                    probed.source = Includes::of(&asks, first);
                 }
             }
             found.extend(asks.aliases);
@@ -192,24 +199,14 @@ fn follow(
 }
 
 impl Includes {
-    fn of(asks: &Asks<'_>) -> Includes {
-        let names = asks.named.iter().filter(|ask| !ask.is_question);
+    fn of(asks: &Asks<'_>, first: First) -> Includes {
+        let names = asks.named.iter().take(first.asks).filter(|ask| !ask.is_question);
         Includes {
             names: names.map(|ask| ask.name.to_vec()).collect(),
             by_macro: asks.includes_by_macro,
+            read: first.inputs,
         }
     }
-}
-
-/// A directory in which names are looked for.
-struct Place {
-    path: PathBuf,
-    /// As it was before anything was looked for; `None` if it is missing.
-    facts: Option<Facts>,
-    /// What is found here is an input.
-    is_input: bool,
-    /// (index of the place where the name was found, index of the name)
-    absent: Vec<(usize, u32)>,
 }
 
 /// A file that a name leads to.
@@ -247,9 +244,11 @@ struct Walk<'a> {
     /// What stands on the way to names.
     ways: Map<Vec<u8>, Way>,
     /// Those of the search path, aside first, and those of texts.
-    places: Vec<Place>,
+    places: Vec<Searched>,
     by_path: Map<Vec<u8>, usize>,
     aside_count: usize,
+    /// Only what the source includes first may be read in a precompiled form.
+    first_counts_alone: bool,
     /// The places of the search path that only names in quotes are looked for in end here.
     quote_end: usize,
     /// And all others here.
@@ -290,6 +289,7 @@ impl<'a> Walk<'a> {
             places: Vec::new(),
             by_path: Map::default(),
             aside_count: search.aside.len(),
+            first_counts_alone: first::counts_alone(compile, search),
             quote_end: search.aside.len() + search.quote.len(),
             search_end: search.aside.len() + search.quote.len() + search.bracket.len(),
             names: Vec::new(),
@@ -344,7 +344,7 @@ impl<'a> Walk<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(unclear(path, &error.to_string())),
         };
-        self.places.push(Place { path: path.to_path_buf(), facts, is_input, absent: Vec::new() });
+        self.places.push(Searched::new(path, facts, is_input));
         Ok(self.places.len() - 1)
     }
 
@@ -373,19 +373,25 @@ impl<'a> Walk<'a> {
         if let Some(known) = self.probes.get(&(place, name)) {
             return Ok(*known);
         }
+        let name_bytes = self.names[name as usize].clone();
+        if self.places[place].lacks(&name_bytes, &self.session.digests) {
+            return Ok(None);
+        }
         let mut path = std::mem::take(&mut self.path);
         path.clear();
         path.extend_from_slice(self.places[place].path.as_os_str().as_bytes());
         if path.last().is_some_and(|last| *last != b'/') {
             path.push(b'/');
         }
-        let name_bytes = self.names[name as usize].clone();
         path.extend_from_slice(&name_bytes);
         let stands = self.look(&path, path.len() - name_bytes.len())?;
         self.path = path;
         let found = match stands {
             Stands::File(found) => Some(found),
-            Stands::Nothing => None,
+            Stands::Nothing => {
+                self.places[place].note_absence();
+                None
+            }
             Stands::Other => {
                 self.unsure.insert((place, name));
                 None
@@ -445,29 +451,76 @@ impl<'a> Walk<'a> {
         way
     }
 
+    /// What the source, whose text is in `place`, may have included first; `listed` is what was read.
+    fn first<'b>(
+        &mut self,
+        asks: &Asks<'_>,
+        place: usize,
+        listed: impl Iterator<Item = (&'b Path, &'b Seen)> + Clone,
+    ) -> Result<First, Reason> {
+        let is_unclear = asks.includes_by_macro || asks.named.iter().any(|ask| ask.is_next);
+        if is_unclear || !self.first_counts_alone || !self.may_be_precompiled() {
+            return Ok(First::default());
+        }
+        let mut positions: Map<(u64, u64), usize> = Map::default();
+        for (at, (_, seen)) in listed.clone().enumerate() {
+            positions.entry(seen.identity).or_insert(at);
+        }
+        let mut leads = Vec::new();
+        for ask in &asks.named {
+            let found = self.lead(ask, place)?;
+            leads.push(found.and_then(|found| positions.get(&found.identity).copied()));
+        }
+        Ok(First::of(&leads, listed.map(|(path, _)| path), &self.compile.input))
+    }
+
+    /// The file that a name in the source leads to.
+    fn lead(&mut self, ask: &Ask<'_>, place: usize) -> Result<Option<Found>, Reason> {
+        let absolute = ask.name.iter().take_while(|byte| **byte == b'/').count();
+        if ask.is_question || absolute == ask.name.len() {
+            return Ok(None);
+        }
+        let name = self.name(&ask.name[absolute..]);
+        if absolute > 0 {
+            let root = self.place(Path::new("/"))?;
+            return self.probe(root, name);
+        }
+        let beside = ask.is_quoted.then_some(place);
+        for place in self.searched(beside) {
+            if let Some(found) = self.probe(place, name)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where a name is looked for; `beside` is the place of the text where it is in quotes.
+    fn searched(&self, beside: Option<usize>) -> impl Iterator<Item = usize> + use<> {
+        let first = if beside.is_some() { self.aside_count } else { self.quote_end };
+        beside.into_iter().chain(0..self.aside_count).chain(first..self.search_end)
+    }
+
     /// Follows one name; `beside` is the place of the text where it is in quotes.
     fn take(
         &mut self,
         ask: &Ask<'_>,
         beside: Option<usize>,
-        is_source: bool,
+        may_be_first: bool,
     ) -> Result<(), Reason> {
         let Ask { is_question, is_next, .. } = *ask;
-        let is_source = is_source && !is_question;
-        let kind = u8::from(is_question) | u8::from(is_next) << 1 | u8::from(is_source) << 2;
+        let may_be_first = may_be_first && !is_question;
+        let kind = u8::from(is_question) | u8::from(is_next) << 1 | u8::from(may_be_first) << 2;
         let name = self.name(ask.name);
         let key = (beside.map_or(0, |place| place + 1), kind, name);
         if ask.name.is_empty() || !self.taken.insert(key) {
             return Ok(());
         }
         if ask.name.starts_with(b"/") {
-            return self.take_absolute(ask, is_source);
+            return self.take_absolute(ask, may_be_first);
         }
-        let first = if beside.is_some() { self.aside_count } else { self.quote_end };
-        let places = beside.into_iter().chain(0..self.aside_count).chain(first..self.search_end);
         let mut absent = Vec::new();
         let mut last = None;
-        for place in places {
+        for place in self.searched(beside) {
             match self.probe(place, name)? {
                 None => absent.push(place),
                 Some(found) => {
@@ -487,7 +540,7 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        if last.is_none() && is_source && self.may_be_precompiled() {
+        if last.is_none() && may_be_first && self.may_be_precompiled() {
             last = self.only_precompiled(name, &absent)?;
         }
         match last {
@@ -501,7 +554,7 @@ impl<'a> Walk<'a> {
         for place in &absent {
             self.places[*place].absent.push((rank, name));
         }
-        if is_source && self.may_be_precompiled() {
+        if may_be_first && self.may_be_precompiled() {
             self.take_precompiled(name, rank, absent.into_iter().chain(last.map(|(at, _)| at)))?;
         }
         Ok(())
@@ -549,7 +602,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A name that is looked for in one place only.
-    fn take_absolute(&mut self, ask: &Ask<'_>, is_source: bool) -> Result<(), Reason> {
+    fn take_absolute(&mut self, ask: &Ask<'_>, may_be_first: bool) -> Result<(), Reason> {
         let root = self.place(Path::new("/"))?;
         let name = ask.name.iter().position(|byte| *byte != b'/').map(|start| &ask.name[start..]);
         let Some(name) = name else { return Ok(()) };
@@ -566,7 +619,7 @@ impl<'a> Walk<'a> {
             None if ask.is_question => self.places[root].absent.push((usize::MAX, name)),
             None => {}
         }
-        if is_source && self.may_be_precompiled() {
+        if may_be_first && self.may_be_precompiled() {
             self.take_precompiled(name, usize::MAX, std::iter::once(root))?;
         }
         Ok(())
@@ -706,12 +759,9 @@ fn missing_group(path: &Path, names: Vec<Vec<u8>>) -> (Group, Option<Facts>) {
     let found = above.find_map(|directory| Some((directory, there(directory)?)));
     let directory = found.map_or(Path::new(""), |(directory, _)| directory);
     let missing = path.strip_prefix(directory).unwrap_or(path);
-    let is_absent = |_: &Facts| {
-        let first = missing.components().next().map(|first| directory.join(first));
-        let own = first.map(|first| Facts::of_link(&first));
-        matches!(own, Some(Err(error)) if error.kind() == io::ErrorKind::NotFound)
-    };
-    let facts = found.map(|(_, facts)| facts).filter(is_absent);
+    let first = missing.components().next().map(|first| Facts::of_link(&directory.join(first)));
+    let is_absent = matches!(first, Some(Err(error)) if error.kind() == io::ErrorKind::NotFound);
+    let facts = found.map(|(_, facts)| facts).filter(|_| is_absent);
     let prefix = [missing.as_os_str().as_bytes(), b"/"].concat();
     (Group { directory: directory.to_path_buf(), prefix, names }, facts)
 }
