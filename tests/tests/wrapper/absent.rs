@@ -604,7 +604,7 @@ fn a_precompiled_header_that_appears_is_seen() {
     }
 }
 
-/// gcc reads a precompiled header only for the first include, and a text does not tell which that is.
+/// gcc reads a precompiled header only for the first include; a text does not tell which that is.
 #[test]
 fn only_the_first_include_has_a_precompiled_form() {
     let skipped = "#if 0\n#include \"none.h\"\n#include <late.h>\n#endif\n";

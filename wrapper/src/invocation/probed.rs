@@ -451,7 +451,7 @@ impl<'a> Walk<'a> {
         way
     }
 
-    /// What the source, whose text is in `place`, may have included first; `listed` is what was read.
+    /// What the source, whose text is in `place`, may have included first; `listed` was read.
     fn first<'b>(
         &mut self,
         asks: &Asks<'_>,
