@@ -78,7 +78,7 @@ use std::path::{Path, PathBuf};
 
 use larder_engine::Key;
 
-use crate::compiler::{Compile, Family};
+use crate::compiler::{Compile, Family, Language};
 use crate::config::Sloppiness;
 use crate::digest::Digest;
 use crate::manifest::Input;
@@ -388,6 +388,15 @@ pub fn precompiled_key(precompiled: &Digest) -> Key {
     let mut fields = Fields::new("precompiled");
     fields.number(u64::from(SCHEME));
     fields.bytes(precompiled);
+    fields.key()
+}
+
+/// Where it is remembered what the headers of a toolchain ask for, for one language.
+pub fn asks_key(toolchain: &Digest, language: Language) -> Key {
+    let mut fields = Fields::new("asks");
+    fields.number(u64::from(SCHEME));
+    fields.bytes(toolchain);
+    fields.number(language as u64);
     fields.key()
 }
 

@@ -634,6 +634,36 @@ fn only_the_first_include_has_a_precompiled_form() {
     }
 }
 
+/// What the headers of the system ask for is remembered by the first unit for all others.
+#[test]
+fn a_header_that_shadows_what_a_header_of_the_system_includes_is_seen() {
+    for compiler in compilers() {
+        let sandbox = two_directories("<h.h>");
+        for unit in ["first.c", "second.c"] {
+            sandbox.write(unit, &format!("#include <stdio.h>\n#include <h.h>\n{VALUE}"));
+        }
+        wait_a_tick();
+        for unit in ["first.c", "second.c"] {
+            sandbox.check_cached(compiler, &["-c", unit, "-Ione", "-Itwo"]);
+        }
+        let name = "one/bits/types/__FILE.h";
+        sandbox.write(name, "struct _IO_FILE;\ntypedef struct _IO_FILE __FILE;\n#define VALUE 5\n");
+        sandbox.write("two/h.h", "#ifndef VALUE\n#define VALUE 1\n#endif\n");
+        for unit in ["first.c", "second.c"] {
+            assert_eq!(sandbox.check(compiler, &["-c", unit, "-Ione", "-Itwo"]), "miss");
+        }
+        fs::remove_file(sandbox.path(name)).unwrap();
+        for unit in ["first.c", "second.c"] {
+            assert_ne!(sandbox.check(compiler, &["-c", unit, "-Ione", "-Itwo"]), "direct");
+            sandbox.check(compiler, &["-c", unit, "-Ione", "-Itwo"]);
+        }
+        sandbox.write(name, "struct _IO_FILE;\ntypedef struct _IO_FILE __FILE;\n#define VALUE 6\n");
+        for unit in ["first.c", "second.c"] {
+            assert_ne!(sandbox.check(compiler, &["-c", unit, "-Ione", "-Itwo"]), "direct");
+        }
+    }
+}
+
 /// What the warning tells is not in the text of any input.
 #[test]
 fn a_missing_directory_that_is_warned_about_counts() {

@@ -180,7 +180,7 @@ impl Inputs {
     ) -> Result<Probed, Reason> {
         let read = (&self.list[..], &self.seen[..]);
         let opened_ns = coarse_clock_ns();
-        let mut probed = probed::look(session, &job.compile, search, read)?;
+        let mut probed = probed::look(session, job, search, read)?;
         for found in &probed.found {
             if self.list.iter().all(|input| input.path != *found) {
                 self.look_at(session, found)?;

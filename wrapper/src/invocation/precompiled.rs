@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use larder_engine::{Entry, RecordKind, Section, SectionKind};
 
 use super::Session;
-use super::probed::Includes;
 use super::records::read_section;
+use super::texts::Includes;
 use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions};
 use crate::files::Directories;

@@ -31,21 +31,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::asks::{Ask, Asks, Joined};
+use super::asks::{Ask, Asks};
 use super::first::{self, First};
+use super::remembered::Remembered;
 use super::searched::Searched;
-use super::{Session, is_absence};
+use super::texts::{Computed, Includes, follow};
+use super::{Job, Session, is_absence};
 use crate::absent::Group;
 use crate::compiler::{Compile, Family};
-use crate::digest::{Mentions, Seen};
-use crate::files::{Facts, above, is_same};
+use crate::digest::Seen;
+use crate::files::{Directories, Facts, is_same};
+use crate::fingerprint::asks_key;
 use crate::manifest::Input;
 use crate::maps::{Map, Set};
 use crate::outcome::{Counter, Reason};
 use crate::search::{self, SearchPath};
-
-/// Headers of the system are guarded by macros, and are many.
-const SYSTEM: &[u8] = b"/usr/";
 
 /// What was looked for.
 #[derive(Debug, Default)]
@@ -81,33 +81,28 @@ impl Mark {
     }
 }
 
-/// What one text may include first.
-#[derive(Debug, Default)]
-pub(super) struct Includes {
-    pub(super) names: Vec<Vec<u8>>,
-    /// A macro gives a name.
-    pub(super) by_macro: bool,
-    /// How many files may have been read by then, of those that were listed.
-    pub(super) read: usize,
-}
-
-/// What `compile` looked for, which read `inputs`, each with what was seen of it.
+/// What the compile of `job` looked for, which read `inputs`, each with what was seen of it.
 ///
 /// # Errors
 /// If that cannot be told, or something has changed since.
 pub(super) fn look(
     session: &Session<'_>,
-    compile: &Compile,
+    job: &Job,
     search: &SearchPath,
     (inputs, seen): (&[Input], &[Seen]),
 ) -> Result<Probed, Reason> {
+    let compile = &job.compile;
     if search.has_frameworks {
         let text = "frameworks are searched for headers";
         return Err(Reason::new(Counter::UnsupportedCompilerOption, text));
     }
     let mut walk = Walk::new(session, compile, search, inputs.iter().zip(seen))?;
     let mut probed = Probed::default();
-    let Computed { places: macro_places, literals } = follow(&mut walk, &mut probed, inputs, seen)?;
+    let key = asks_key(&job.toolchain.contents, compile.language);
+    let mut remembered = Remembered::read(session, key);
+    let Computed { places: macro_places, literals } =
+        follow(&mut walk, &mut probed, (inputs, seen), &mut remembered)?;
+    remembered.write(session);
     walk.take_forced()?;
     let explained = std::mem::take(&mut walk.explained);
     for (Input { path, .. }, seen) in inputs.iter().zip(seen) {
@@ -126,87 +121,6 @@ pub(super) fn look(
     probed.unread = walk.unread.iter().map(|(place, name)| walk.path_of(*place, *name)).collect();
     (probed.absent, probed.marks) = walk.groups()?;
     Ok(probed)
-}
-
-/// What is included by macros.
-#[derive(Default)]
-struct Computed {
-    /// Where the texts are that do so.
-    places: BTreeSet<usize>,
-    /// What may be a name, and whether it is in quotes.
-    literals: BTreeSet<(bool, Vec<u8>)>,
-}
-
-/// Follows what each text asks for.
-///
-/// The macros by which texts ask are found on the way, and for them all texts count together. So
-/// all are read again when one was found: whatever was asked before is asked then, too.
-fn follow(
-    walk: &mut Walk<'_>,
-    probed: &mut Probed,
-    inputs: &[Input],
-    seen: &[Seen],
-) -> Result<Computed, Reason> {
-    let mut computed = Computed::default();
-    let mut aliases = BTreeSet::new();
-    let (mut buffer, mut whole) = (Vec::new(), Vec::new());
-    let mut has_operator = false;
-    let listed = || inputs.iter().map(|input| input.path.as_path()).zip(seen);
-    loop {
-        let alias_count = aliases.len();
-        let mut found = Vec::new();
-        for (index, (Input { path, .. }, seen)) in inputs.iter().zip(seen).enumerate() {
-            let files = walk.session.digests.directories();
-            files.read(path, seen.bytes, &mut buffer).map_err(|error| modified(path, &error))?;
-            let text = Joined::of(&buffer, &mut whole);
-            let asks = Asks::of(&text, seen.mentions.any(Mentions::HAS_INCLUDE), &aliases);
-            let is_source = is_same(path, &walk.compile.input);
-            let is_own = !path.as_os_str().as_bytes().starts_with(SYSTEM);
-            let place = walk.place(above(path))?;
-            let first = if is_source { Some(walk.first(&asks, place, listed())?) } else { None };
-            for (at, ask) in asks.named.iter().enumerate() {
-                let may_be_first = first.is_some_and(|first| at < first.asks);
-                walk.take(ask, ask.is_quoted.then_some(place), may_be_first)?;
-            }
-            if asks.includes_by_macro {
-                computed.places.insert(place);
-            }
-            probed.has_unknown |= asks.questions_by_macro;
-            if alias_count == 0 {
-                has_operator |= is_own && text.has_once_operator();
-                let literals = asks.literals.iter().filter(|_| is_own);
-                computed.literals.extend(literals.map(|(quoted, name)| (*quoted, name.to_vec())));
-                if is_own && asks.is_read_once {
-                    probed.read_once.push(index);
-                }
-                if let Some(first) = first {
-                    probed.source = Includes::of(&asks, first);
-                }
-            }
-            found.extend(asks.aliases);
-        }
-        aliases.extend(found);
-        if aliases.len() == alias_count {
-            break;
-        }
-    }
-    if has_operator {
-        probed.read_once = (0..inputs.len()).collect();
-    }
-    // A macro of a precompiled header may ask in any text.
-    probed.has_unknown |= walk.compile.precompiles() && !aliases.is_empty();
-    Ok(computed)
-}
-
-impl Includes {
-    fn of(asks: &Asks<'_>, first: First) -> Includes {
-        let names = asks.named.iter().take(first.asks).filter(|ask| !ask.is_question);
-        Includes {
-            names: names.map(|ask| ask.name.to_vec()).collect(),
-            by_macro: asks.includes_by_macro,
-            read: first.inputs,
-        }
-    }
 }
 
 /// A file that a name leads to.
@@ -236,7 +150,7 @@ enum Way {
 }
 
 /// The search, done once more.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     session: &'a Session<'a>,
     compile: &'a Compile,
     /// Device and inode of each input.
@@ -317,8 +231,20 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
+    pub(super) fn directories(&self) -> &'a Directories {
+        self.session.digests.directories()
+    }
+
+    pub(super) fn is_source(&self, path: &Path) -> bool {
+        is_same(path, &self.compile.input)
+    }
+
+    pub(super) fn precompiles(&self) -> bool {
+        self.compile.precompiles()
+    }
+
     /// The place of texts in a directory.
-    fn place(&mut self, path: &Path) -> Result<usize, Reason> {
+    pub(super) fn place(&mut self, path: &Path) -> Result<usize, Reason> {
         if let Some(place) = self.by_path.get(path.as_os_str().as_bytes()) {
             return Ok(*place);
         }
@@ -413,7 +339,7 @@ impl<'a> Walk<'a> {
                 return Ok(Stands::Nothing);
             }
         }
-        let facts = match self.session.digests.directories().target_and_link(path) {
+        let facts = match self.directories().target_and_link(path) {
             Ok((Some(facts), _)) => Ok(facts),
             Ok((None, _)) => return Ok(Stands::Other),
             Err(error) => Err(error),
@@ -452,7 +378,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What the source, whose text is in `place`, may have included first; `listed` was read.
-    fn first<'b>(
+    pub(super) fn first<'b>(
         &mut self,
         asks: &Asks<'_>,
         place: usize,
@@ -501,7 +427,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Follows one name; `beside` is the place of the text where it is in quotes.
-    fn take(
+    pub(super) fn take(
         &mut self,
         ask: &Ask<'_>,
         beside: Option<usize>,
@@ -775,7 +701,7 @@ fn plain(path: &Path) -> &Path {
     }
 }
 
-fn modified(path: &Path, error: &io::Error) -> Reason {
+pub(super) fn modified(path: &Path, error: &io::Error) -> Reason {
     Reason::new(Counter::ModifiedInputFile, format!("{}: {error}", path.display()))
 }
 
