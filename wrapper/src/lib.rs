@@ -32,5 +32,6 @@ pub mod log;
 pub mod maps;
 pub mod outcome;
 pub mod place;
+pub mod rust;
 pub mod stats;
 pub mod trace;

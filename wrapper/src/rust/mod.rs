@@ -1,0 +1,7 @@
+//! What a call of rustc or clippy means, and what rustc writes down about a compile.
+//!
+//! Everything here works on texts alone: no file is looked at.
+
+pub mod arguments;
+pub mod dep_info;
+mod options;
