@@ -13,6 +13,7 @@
 //! runs again, by `exec`, because its messages cannot be passed on as they were: they cannot be
 //! written, or an added trace cannot be told from them.
 
+mod account;
 mod asks;
 mod code;
 mod compile;
@@ -34,7 +35,7 @@ mod unlisted;
 pub mod upkeep;
 mod ways;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -45,6 +46,7 @@ use std::process::{ExitStatus, exit};
 use larder_engine::env::clock_ns;
 use larder_engine::{EngineCounter, Key, Options, RecordLayout, Store};
 
+use crate::account::{Account, Obstacle};
 use crate::compiler;
 use crate::compiler::{Compile, Family, Language};
 use crate::config::Config;
@@ -90,6 +92,12 @@ struct Session<'a> {
     counts: RefCell<Vec<(Counter, u64)>>,
     /// What the engine had counted as damaged when this call began.
     damaged_before: u64,
+    /// What the compiler had taken for the result of a hit, in microseconds; 0 for not known.
+    avoided_us: Cell<u32>,
+    /// What stands in the way of a hit, as far as it is known.
+    obstacle: RefCell<Obstacle>,
+    /// What there is to tell of a call that was no hit.
+    account: RefCell<Account>,
 }
 
 /// A cacheable call and everything that its keys are made of.
@@ -247,7 +255,16 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
             let take = |bytes| store.take_room(bytes).unwrap_or(false);
             let digests = Digests::open(Some(&table), take);
             let damaged_before = damaged(&store);
-            Some(Session { call, store, digests, counts: RefCell::default(), damaged_before })
+            Some(Session {
+                call,
+                store,
+                digests,
+                counts: RefCell::default(),
+                damaged_before,
+                avoided_us: Cell::new(0),
+                obstacle: RefCell::default(),
+                account: RefCell::default(),
+            })
         }
         Err(error) => {
             call.log.line(format_args!("cannot open the store: {error}"));
@@ -309,10 +326,12 @@ fn finish(session: &Session<'_>, is_over: bool) {
     if more > 0 {
         session.log(format_args!("{more} look-ups missed, because the store is damaged there"));
     }
+    guarded(session.call.log, || account::close(session));
     if session.store.is_read_only() {
         return;
     }
     guarded(session.call.log, || {
+        account::keep(session);
         for (counter, count) in session.counts.borrow().iter() {
             session.store.counters().add(*counter as usize, *count);
         }
@@ -345,6 +364,9 @@ impl Session<'_> {
 
     fn give_up(&self, reason: &Reason) {
         self.count(reason.counter);
+        let mut account = self.account.borrow_mut();
+        account.outcome = reason.counter as u16;
+        account.reason.clone_from(&reason.text);
         self.log(format_args!("{:?}: {}", reason.counter, reason.text));
     }
 

@@ -4,6 +4,8 @@
 //! direct hit adds one to `direct_cache_hit` and `local_storage_hit` and two to
 //! `local_storage_read_hit` (manifest and result). `local_storage_hit` and `_miss` count results.
 
+pub mod calls;
+
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
