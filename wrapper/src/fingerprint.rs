@@ -296,6 +296,11 @@ pub fn direct_rows(facts: &Facts<'_>) -> Vec<Row> {
     }
 }
 
+/// Whether a row stands for a variable that only decides the language of messages.
+pub fn is_locale_variable(row: &str) -> bool {
+    LOCALE_VARIABLES.contains(&row)
+}
+
 /// Whether a row stands for an environment variable.
 pub fn is_variable(row: &str) -> bool {
     ENVIRONMENT.iter().any(|(name, _)| *name == row)

@@ -19,6 +19,7 @@ mod code;
 mod compile;
 mod complaint;
 mod failures;
+pub mod foresee;
 mod inputs;
 mod lookup;
 mod modules;
@@ -98,6 +99,8 @@ struct Session<'a> {
     obstacle: RefCell<Obstacle>,
     /// What there is to tell of a call that was no hit.
     account: RefCell<Account>,
+    /// Nothing is to be written, and nothing restored: the answer alone is asked for.
+    is_dry: bool,
 }
 
 /// A cacheable call and everything that its keys are made of.
@@ -250,22 +253,7 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
         return None;
     }
     match open_store(call.config, path) {
-        Ok(store) => {
-            let table = digest_table(path);
-            let take = |bytes| store.take_room(bytes).unwrap_or(false);
-            let digests = Digests::open(Some(&table), take);
-            let damaged_before = damaged(&store);
-            Some(Session {
-                call,
-                store,
-                digests,
-                counts: RefCell::default(),
-                damaged_before,
-                avoided_us: Cell::new(0),
-                obstacle: RefCell::default(),
-                account: RefCell::default(),
-            })
-        }
+        Ok(store) => Some(Session::new(call, store, path)),
         Err(error) => {
             call.log.line(format_args!("cannot open the store: {error}"));
             None
@@ -347,6 +335,26 @@ fn pass_on(stdout: &[u8], stderr: &[u8]) -> bool {
     let mut out = io::stdout().lock();
     let passed = out.write_all(stdout).and_then(|()| out.flush());
     passed.and_then(|()| io::stderr().lock().write_all(stderr)).is_ok()
+}
+
+impl<'a> Session<'a> {
+    fn new(call: &'a Call<'a>, store: Store, path: &Path) -> Session<'a> {
+        let table = digest_table(path);
+        let take = |bytes| store.take_room(bytes).unwrap_or(false);
+        let digests = Digests::open(Some(&table), take);
+        let damaged_before = damaged(&store);
+        Session {
+            call,
+            store,
+            digests,
+            counts: RefCell::default(),
+            damaged_before,
+            avoided_us: Cell::new(0),
+            obstacle: RefCell::default(),
+            account: RefCell::default(),
+            is_dry: false,
+        }
+    }
 }
 
 impl Session<'_> {

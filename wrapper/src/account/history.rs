@@ -93,7 +93,7 @@ fn split(bytes: &[u8]) -> Vec<&[u8]> {
 mod tests {
     use super::super::coding::tests::sample;
     use super::*;
-    use larder_engine::Options;
+    use larder_engine::{Options, Put};
 
     fn of(source: &str, at_ns: u64) -> Account {
         Account { source: source.into(), ..sample(at_ns) }
@@ -105,7 +105,8 @@ mod tests {
         let store = Store::open(&dir.path().join("store"), Options::new()).unwrap();
         assert_eq!(read(&store, Path::new("/one/s/a.c")), []);
         let mut put = |source: &str, at_ns| {
-            store.put(&with(&store, &of(source, at_ns)).unwrap()).unwrap();
+            let put = store.put(&with(&store, &of(source, at_ns)).unwrap()).unwrap();
+            assert_eq!(put, Put::Stored);
         };
         (0..3).for_each(|n| put("/another/s/a.c", n));
         (10..17).for_each(|n| put("/one/s/a.c", n));

@@ -13,7 +13,10 @@
 //!    difference is still known, and the account says that it was cut.
 
 mod coding;
+pub mod compare;
 pub mod history;
+pub mod lines;
+pub mod reading;
 pub mod recent;
 
 use std::ffi::OsString;

@@ -195,6 +195,10 @@ fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Answer> {
         session.hinder(Obstacle::Unusable("the result is damaged".to_owned()));
         return None;
     };
+    if session.is_dry {
+        session.account.borrow_mut().result = Some(*key);
+        return Some(Answer::Hit { stdout: restorable.stdout, stderr: restorable.stderr });
+    }
     match restore::write(source, &restorable) {
         Ok(restored) => count_objects(session, &restored),
         Err(error) => {
@@ -284,7 +288,7 @@ fn by_inputs(session: &Session<'_>, job: &Job, text: &Text) -> Option<(Key, Answ
 fn remember(session: &Session<'_>, job: &Job, text: &Text, result: &Key) {
     let Some(moment) = text.inputs.moment(session, job) else { return };
     let config = session.call.config;
-    if config.is_read_only() || !config.direct_mode.value {
+    if session.is_dry || config.is_read_only() || !config.direct_mode.value {
         return;
     }
     let mut manifest = read_whole_manifest(session, &job.direct);
