@@ -379,16 +379,24 @@ impl Config {
 
     /// The settings as `name = value` lines with their origins, then the problems.
     pub fn describe(&self) -> String {
-        let mut config = self.clone();
         let mut lines = String::new();
-        for key in KEYS {
-            let (value, origin) = key.show(&mut config);
-            lines.push_str(&format!("{} = {value}  ({origin})\n", key.name));
+        for (name, value, origin) in self.rows() {
+            lines.push_str(&format!("{name} = {value}  ({origin})\n"));
         }
         for problem in &self.problems {
             lines.push_str(&format!("# {problem}\n"));
         }
         lines
+    }
+
+    /// The name, the value and the origin of each setting, as people read them.
+    pub fn rows(&self) -> Vec<(&'static str, String, String)> {
+        let mut config = self.clone();
+        let row = |key: &Key| {
+            let (value, origin) = key.show(&mut config);
+            (key.name, value, origin.to_string())
+        };
+        KEYS.iter().map(row).collect()
     }
 
     /// Whether nothing may be stored.

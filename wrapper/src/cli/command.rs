@@ -61,8 +61,9 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// none is better than another one.
 pub fn store_directory(config: &Config) -> Result<&Path, Failure> {
     if let Some(problem) = &config.dir_problem {
-        return Err(Failure::WrongUse(problem.clone()));
+        let advice = "`larder config` shows every setting and where it comes from";
+        return Err(Failure::WrongUse(format!("{problem}; {advice}")));
     }
-    let missing = "neither LARDER_DIR nor HOME is set";
+    let missing = "nobody says where the store is: set LARDER_DIR to a directory, or HOME";
     config.dir.value.as_deref().ok_or_else(|| Failure::Failed(missing.to_owned()))
 }

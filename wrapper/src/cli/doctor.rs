@@ -7,7 +7,6 @@
 //! 3. It works, in words, where the store cannot be opened, too.
 //! 4. The exit status: 0 no problem, 1 a problem, 2 wrong use.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,27 +20,12 @@ use larder_engine::{ErrorKind, JobInfo, State};
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
 use super::command::{Failure, print, store_directory};
+use super::flags::Given;
 use super::holders::{Holder, holders};
 use super::json::Object;
 use super::verify::{lost_superblock, open_to_read};
 use crate::config::{Config, Janitor};
 use crate::stats::{counted, counted_past, size};
-
-/// What `larder doctor --help` says.
-const HELP: &str = "\
-larder doctor explains the state of the store in words, and changes nothing.
-
-usage:
-  larder doctor [--store] [--json]
-
-  --store     the store: so far there is nothing else to explain
-  --json      one object for programs
-
-exit status:
-  0    there is no problem
-  1    there is one
-  2    wrong use, or a setting leaves open which store is meant
-";
 
 /// A heartbeat of another kernel that is younger keeps larder from the store.
 const HEARTBEAT_SECS_MAX: u64 = 60;
@@ -162,26 +146,18 @@ impl Findings {
 }
 
 /// The command.
-pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
-    let mut json = false;
-    for argument in arguments {
-        match argument.to_str() {
-            Some("--json") => json = true,
-            Some("--store") => {}
-            Some("--help" | "-h") => return print(HELP),
-            _ => {
-                let what = format!("doctor takes no `{}`", argument.display());
-                return Err(Failure::WrongUse(what));
-            }
-        }
-    }
+pub fn run(given: &Given) -> Result<(), Failure> {
     let mut config = Config::load();
     if config.dir_problem.is_some() {
         store_directory(&config)?;
     }
     config.check_variable_names(std::env::vars_os().map(|(name, _)| name));
     let findings = examine(&config);
-    print(&if json { findings.json(config.dir.value.as_deref()) } else { findings.text() })?;
+    print(&if given.has("json") {
+        findings.json(config.dir.value.as_deref())
+    } else {
+        findings.text()
+    })?;
     if findings.0.iter().any(|line| line.verdict == Verdict::Problem) { exit(1) } else { Ok(()) }
 }
 

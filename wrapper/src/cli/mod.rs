@@ -2,10 +2,12 @@
 
 mod command;
 mod doctor;
+mod flags;
 mod holders;
 mod job;
 mod json;
 pub mod larder;
 mod progress;
+mod style;
 mod trim;
 mod verify;
