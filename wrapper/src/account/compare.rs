@@ -148,8 +148,6 @@ fn row(older: &Account, newer: &Account, name: &str) -> Difference {
     let nothing = Row { name: name.to_owned(), fields: Vec::new() };
     let one = older.row(name).unwrap_or(&nothing);
     let other = newer.row(name).unwrap_or(&nothing);
-    let text = |row: &Row, at: usize| row.fields.get(at).map_or(Cow::Borrowed(""), |f| shown(f));
-    let was_and_is = |what: &str| format!("{what} was {} and is {}", text(one, 0), text(other, 0));
     if older.is_cut_row(name) || newer.is_cut_row(name) {
         let text = format!("the row \"{name}\" of the key differs; it is too long to be kept");
         return Difference::new(kind_of(name), text);
@@ -157,13 +155,17 @@ fn row(older: &Account, newer: &Account, name: &str) -> Difference {
     match name {
         "scheme" => Difference::new(Kind::Scheme, "another version of larder has other rules"),
         "namespace" => {
-            let quoted = |row| format!("\"{}\"", text(row, 0));
-            let text = format!("the namespace was {} and is {}", quoted(one), quoted(other));
+            let (was, is) = (first(one), first(other));
+            let text = format!("the namespace was \"{was}\" and is \"{is}\"");
             Difference::new(Kind::Namespace, text)
         }
         "leniency" => settings(&leniency(one), &leniency(other)),
         "toolchain" => toolchain(&older.parts, &newer.parts),
-        "compiler path" => Difference::new(Kind::Compiler, was_and_is("the path of the compiler")),
+        "compiler path" => {
+            let (was, is) = (first(one), first(other));
+            let text = format!("the path of the compiler was {was} and is {is}");
+            Difference::new(Kind::Compiler, text)
+        }
         "family, language and purpose" => {
             let what = ["the family of the compiler", "the language", "what is to be made"];
             let differing = (0..3).filter(|at| one.fields.get(*at) != other.fields.get(*at));
@@ -197,6 +199,11 @@ fn row(older: &Account, newer: &Account, name: &str) -> Difference {
         }
         _ => variable(name, one, other),
     }
+}
+
+/// The first field.
+fn first(row: &Row) -> Cow<'_, str> {
+    row.fields.first().map_or(Cow::Borrowed(""), |field| shown(field))
 }
 
 fn kind_of(name: &str) -> Kind {

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use larder_engine::{Key, Record, RecordKind, SectionKind, Store};
+use larder_engine::{Record, RecordKind, SectionKind, Store};
 
 use super::Account;
 use super::compare::{Difference, Kind};

@@ -2,6 +2,7 @@
 
 mod command;
 mod doctor;
+mod explain;
 mod flags;
 mod holders;
 mod job;

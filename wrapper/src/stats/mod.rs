@@ -274,6 +274,36 @@ fn line(text: &mut String, indent: usize, label: &str, value: &str) {
     let _ = writeln!(text, "{}", format!("{label:<42}  {value}").trim_end());
 }
 
+/// A counter in words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Words {
+    /// Its name in JSON.
+    pub name: &'static str,
+    /// What people are told.
+    pub words: &'static str,
+}
+
+/// The words of a counter; `None` if there is none of that id.
+pub fn words_of(id: u16) -> Option<Words> {
+    let row = COUNTERS.iter().find(|row| row.0 as u16 == id)?;
+    Some(Words { name: row.1, words: row.2 })
+}
+
+/// Microseconds as people read them.
+pub fn time(us: u64) -> String {
+    let secs = us as f64 / 1e6;
+    match us {
+        0..1_000 => format!("{us} us"),
+        1_000..10_000 => format!("{:.1} ms", secs * 1e3),
+        10_000..1_000_000 => format!("{:.0} ms", secs * 1e3),
+        1_000_000..120_000_000 => format!("{secs:.1} s"),
+        120_000_000..7_200_000_000 => {
+            format!("{:.0} min {:.0} s", (secs / 60.0).floor(), secs % 60.0)
+        }
+        _ => format!("{:.0} h {:.0} min", (secs / 3600.0).floor(), (secs % 3600.0) / 60.0),
+    }
+}
+
 /// Bytes as people read them.
 pub fn size(bytes: u64) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB"];

@@ -3,12 +3,12 @@
 //! Texts are sentences for people who build programs and have never read about larder. What a line
 //! of a list says begins small and has no full stop; paragraphs are sentences.
 
-use super::super::{doctor, job, larder, trim, verify};
+use super::super::{doctor, explain, job, larder, trim, verify};
 use super::{Command, Count, Flag, Kind, Operand, Takes};
 
 /// Every command, in the order in which people are told of them.
 pub const COMMANDS: &[Command] =
-    &[STATS, ZERO, CLEAR, CONFIG, DOCTOR, VERIFY, TRIM, JOB, JANITOR, CHECKPOINT];
+    &[STATS, EXPLAIN, ZERO, CLEAR, CONFIG, DOCTOR, VERIFY, TRIM, JOB, JANITOR, CHECKPOINT];
 
 const STATS: Command = Command {
     name: "stats",
@@ -16,6 +16,36 @@ const STATS: Command = Command {
     flags: &[Flag::JSON],
     notes: &["docs/statistics.md describes every counter."],
     run: Some(larder::show_stats),
+    ..Command::NONE
+};
+
+const EXPLAIN: Command = Command {
+    name: "explain",
+    what: "say why a call was no hit, or what would become of one now",
+    about: &[
+        "Compares a call that was no hit with the nearest earlier entry for the same source, and \
+         names what differs: words of the command line, variables, settings, the compiler, headers. \
+         Nothing is compiled, stored or counted.",
+    ],
+    operands: &[Operand {
+        name: "FILE|last",
+        count: Count::Maybe,
+        kind: Kind::File,
+        what: "a source: its last call that was no hit; last: the last one of any source",
+    }],
+    behind: Some(Operand {
+        name: "COMPILER ARGUMENTS",
+        count: Count::Some,
+        kind: Kind::Compile,
+        what: "a compile: what would become of it now",
+    }),
+    flags: &[Flag::JSON],
+    notes: &["docs/explain.md describes what is kept of a call, and the JSON."],
+    examples: &[
+        ("larder explain src/main.c", "why its last compile was no hit"),
+        ("larder explain -- gcc -c src/main.c", "whether it would be one now"),
+    ],
+    run: Some(explain::run),
     ..Command::NONE
 };
 
