@@ -26,7 +26,7 @@ use crate::exec::is_larder;
 use crate::invocation::upkeep::{step_back, upkeep};
 use crate::invocation::{self, open_store};
 use crate::log::Log;
-use crate::stats::{self, Report};
+use crate::stats;
 
 const STATUS_FAILED: i32 = 1;
 const STATUS_WRONG_USE: i32 = 2;
@@ -200,12 +200,6 @@ fn open_writable() -> Result<Store, Failure> {
     Ok(store)
 }
 
-/// `larder stats`.
-pub fn show_stats(given: &Given) -> Result<(), Failure> {
-    let report = Report::read(&open()?)?;
-    print(&if given.has("json") { report.json() } else { report.text() })
-}
-
 /// `larder zero`.
 pub fn zero(_: &Given) -> Result<(), Failure> {
     stats::zero(&open_writable()?);
@@ -216,6 +210,7 @@ pub fn zero(_: &Given) -> Result<(), Failure> {
 pub fn clear(_: &Given) -> Result<(), Failure> {
     let store = open_writable()?;
     after_janitor(&store, Store::clear)?;
+    stats::note_cleared(&store);
     print(&format!("{} is empty\n", store.path().display()))
 }
 

@@ -9,6 +9,7 @@ mod job;
 mod json;
 pub mod larder;
 mod progress;
+mod stats;
 mod style;
 mod trim;
 mod verify;

@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use super::super::json::{self, Object};
 use super::super::style::{Paint, Style};
-use super::past::{Explained, ago};
+use super::past::Explained;
 use super::texts::Shown;
 use crate::account::Account;
 use crate::account::compare::{Difference, argument_words};
 use crate::outcome::Counter;
-use crate::stats;
+use crate::stats::{self, ago};
 
 /// The version of the JSON: raised when a field changes its meaning.
 const JSON_VERSION: u64 = 1;
@@ -32,7 +32,7 @@ pub fn text(explained: &Explained, style: Style) -> String {
         page.push_str(&style.hang("", 2, &sentence(obstacle)));
     }
     if let Some(nearest) = &explained.nearest {
-        let title = format!("The nearest earlier entry, {}", ago(nearest.at_ns));
+        let title = format!("The nearest earlier entry, {}", ago(nearest.at_ns / 1_000_000_000));
         let _ = write!(page, "\n{}\n", style.paint(Paint::Bold, &title));
         page.push_str(&other_place(explained, nearest, style));
         for (difference, shown) in &explained.differences {
@@ -63,7 +63,7 @@ fn headline(explained: &Explained, style: Style) -> String {
     let lead = source.map_or(String::new(), |source| format!("{}: ", source.display()));
     let mut line = format!("{lead}{}", style.paint(paint, &verb));
     if let Some(account) = explained.account.as_ref().filter(|_| !explained.is_future) {
-        line.push_str(&format!(", {}", ago(account.at_ns)));
+        line.push_str(&format!(", {}", ago(account.at_ns / 1_000_000_000)));
     }
     line.push('\n');
     if !explained.reason.is_empty() || ending(explained.outcome) == Ending::Uncached {
@@ -145,7 +145,7 @@ fn other_place(explained: &Explained, nearest: &Account, style: Style) -> String
 
 /// One difference.
 fn point(difference: &Difference, shown: Option<&Shown>, style: Style) -> String {
-    let mut page = style.hang("  *", INDENT, &sentence(&difference.text));
+    let mut page = style.hang(" *", INDENT, &sentence(&difference.text));
     for detail in &difference.details {
         page.push_str(&style.hang("", INDENT, detail));
     }

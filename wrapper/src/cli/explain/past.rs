@@ -1,7 +1,5 @@
 //! What stood in the way of a call, by its account and those of earlier ones.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use larder_engine::{EngineCounter, Key, Store};
 
 use super::texts::{self, Shown};
@@ -9,6 +7,7 @@ use crate::account::compare::{self, Difference};
 use crate::account::reading::{self, Reading};
 use crate::account::{Account, Differs, Obstacle, history, recent};
 use crate::outcome::Counter;
+use crate::stats::ago;
 
 /// Everything that there is to say of a call.
 #[derive(Default)]
@@ -88,6 +87,10 @@ pub fn compared(store: &Store, account: Account, is_future: bool) -> Explained {
             found.nearest = Some(earlier);
         }
         None => found.notes.extend(no_entry(store, &account)),
+    }
+    // What differs says more.
+    if account.obstacle == Obstacle::NoManifest && !found.differences.is_empty() {
+        found.obstacle = None;
     }
     found.account = Some(account);
     found
@@ -184,12 +187,12 @@ fn no_entry(store: &Store, account: &Account) -> Vec<String> {
     if let Some(earlier) = recent::read(store).iter().find(|other| is_earlier(other)) {
         notes.push(format!(
             "It was compiled and stored {}, and the store no longer knows of it.",
-            ago(earlier.at_ns)
+            ago(earlier.at_ns / 1_000_000_000)
         ));
     }
     let cleared_secs = count(store, Counter::StoreClearedTimestamp);
     if cleared_secs > 0 {
-        let when = ago(cleared_secs.saturating_mul(1_000_000_000));
+        let when = ago(cleared_secs);
         notes.push(format!("The store was emptied {when} (`larder clear`)."));
     }
     let evicted = store.counters().get(EngineCounter::SegmentsEvicted.id());
@@ -208,23 +211,9 @@ pub fn result_of(store: &Store, key: &Key) -> String {
     match store.get(key) {
         Ok(Some(record)) => {
             let bytes: u64 = record.sections().iter().map(|section| section.real_bytes).sum();
-            let when = ago(record.created_secs().saturating_mul(1_000_000_000));
+            let when = ago(record.created_secs());
             format!("the result was stored {when}, {}", crate::stats::size(bytes))
         }
         _ => "the result is in the store".to_owned(),
     }
-}
-
-/// How long ago a moment was.
-pub fn ago(at_ns: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let secs = now.saturating_sub(at_ns / 1_000_000_000);
-    let (count, unit) = match secs {
-        0..=1 => return "just now".to_owned(),
-        2..=119 => (secs, "second"),
-        120..=7199 => (secs / 60, "minute"),
-        7200..=172_799 => (secs / 3600, "hour"),
-        _ => (secs / 86_400, "day"),
-    };
-    format!("{} ago", crate::stats::counted(count, unit))
 }

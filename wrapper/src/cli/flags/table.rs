@@ -3,7 +3,7 @@
 //! Texts are sentences for people who build programs and have never read about larder. What a line
 //! of a list says begins small and has no full stop; paragraphs are sentences.
 
-use super::super::{doctor, explain, job, larder, trim, verify};
+use super::super::{doctor, explain, job, larder, stats, trim, verify};
 use super::{Command, Count, Flag, Kind, Operand, Takes};
 
 /// Every command, in the order in which people are told of them.
@@ -13,9 +13,37 @@ pub const COMMANDS: &[Command] =
 const STATS: Command = Command {
     name: "stats",
     what: "show hits, misses and the size of the store",
-    flags: &[Flag::JSON],
+    flags: &[
+        Flag {
+            name: "since",
+            takes: Takes::One("FILE|AGE", Kind::File),
+            what: "only what happened since `larder stats --json > FILE`; with --log an age, as 30m",
+            ..Flag::NONE
+        },
+        Flag {
+            name: "log",
+            takes: Takes::One("FILE", Kind::File),
+            what: "sum up a log of calls (LARDER_STATS_LOG) in place of the store's counters, and \
+                   show the slowest misses and the reasons",
+            ..Flag::NONE
+        },
+        Flag {
+            name: "html",
+            takes: Takes::One("FILE", Kind::File),
+            what: "write the same as a page for a browser",
+            ..Flag::NONE
+        },
+        Flag::JSON,
+    ],
     notes: &["docs/statistics.md describes every counter."],
-    run: Some(larder::show_stats),
+    examples: &[
+        ("larder stats --json > before; make; larder stats --since before", "what one build did"),
+        (
+            "LARDER_STATS_LOG=/tmp/calls make; larder stats --log /tmp/calls",
+            "the same, call by call",
+        ),
+    ],
+    run: Some(stats::run),
     ..Command::NONE
 };
 
