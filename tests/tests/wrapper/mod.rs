@@ -6,7 +6,9 @@ mod access;
 mod changes;
 mod clone;
 mod commands;
+mod completions;
 mod disguises;
+mod doctor;
 mod edits;
 mod elsewhere;
 mod equivalence;
@@ -19,14 +21,20 @@ mod inputs;
 mod interface;
 mod janitor;
 mod locks;
+mod man;
 mod meetings;
 mod modes;
 mod modules;
 mod obstacles;
 mod outputs;
 mod regressions;
+<<<<<<< HEAD
 mod seeing;
+=======
+mod shims;
+>>>>>>> i7-tools
 mod toolchains;
+mod tools;
 mod traps;
 mod trim;
 mod verify;

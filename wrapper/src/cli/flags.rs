@@ -19,7 +19,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::command::Failure;
 
-pub use help::{help, usage};
+pub use help::{help, rows, usage};
 pub use parse::{Parsed, nearest, parse};
 pub use table::COMMANDS;
 pub use value::{Kind, parse_age};
@@ -180,11 +180,13 @@ impl Given {
     }
 
     /// All operands.
+    #[allow(dead_code, reason = "no command takes several yet")]
     pub fn operands(&self) -> &[OsString] {
         &self.operands
     }
 
     /// What stands behind `--`, for a command that takes it apart.
+    #[allow(dead_code, reason = "no command takes it apart yet")]
     pub fn behind(&self) -> &[OsString] {
         &self.behind
     }
@@ -196,7 +198,7 @@ impl Given {
 }
 
 /// The command that these words name, as far as they do, and the words behind its name.
-pub fn find<'a>(words: &'a [OsString]) -> Option<(&'static Command, &'a [OsString])> {
+pub fn find(words: &[OsString]) -> Option<(&'static Command, &[OsString])> {
     let (first, mut rest) = words.split_first()?;
     let mut command = COMMANDS.iter().find(|command| first == command.name)?;
     while let Some((word, behind)) = rest.split_first() {

@@ -6,20 +6,14 @@
 use std::ffi::OsStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use larder_engine::JobInfo;
 use larder_engine::env::{Env, RealEnv};
-use larder_engine::{JobInfo, Store};
 
-use super::command::{Failure, print, store_directory};
+use super::command::{Failure, open_writable, print, store_directory};
 use super::flags::Given;
 use super::json::Object;
 use super::verify::open_to_read;
 use crate::config::{Config, is_job_id};
-use crate::invocation::open_store;
-
-fn open() -> Result<Store, Failure> {
-    let config = Config::load();
-    Ok(open_store(&config, store_directory(&config)?)?)
-}
 
 /// `larder job start`.
 pub fn start(given: &Given) -> Result<(), Failure> {
@@ -31,14 +25,14 @@ pub fn start(given: &Given) -> Result<(), Failure> {
             format!("`{name}` is no name of a job: letters, digits, dots, - and _, up to 55");
         return Err(given.wrong(&what));
     }
-    open()?.start_job(&id)?;
+    open_writable()?.start_job(&id)?;
     print(&format!("{id}\n"))
 }
 
 /// `larder job end`.
 pub fn end(given: &Given) -> Result<(), Failure> {
     let id = given.operand(0).and_then(OsStr::to_str).unwrap_or_default();
-    if open()?.end_job(id)? {
+    if open_writable()?.end_job(id)? {
         return print(&format!("{id} is forgotten\n"));
     }
     Err(Failure::Failed(format!("there is no job {id}; `larder job list` shows which there are")))

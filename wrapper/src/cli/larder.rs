@@ -12,28 +12,25 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::exit;
-use std::time::{Duration, Instant};
 
-use larder_engine::{Budget, EngineCounter, Store};
-
-use super::command::{Failure, print, store_directory};
-use super::flags::{self, COMMANDS, Given, Parsed};
-use super::json::Object;
+use super::command::{Failure, print};
+use super::flags::{self, COMMANDS, Parsed};
 use super::style::{Paint, Style};
 use crate::compiler::is_toolchain_name;
-use crate::config::{self, Config};
+use crate::config;
 use crate::exec::is_larder;
+<<<<<<< HEAD
 use crate::invocation::upkeep::{step_back, upkeep};
 use crate::invocation::{self, open_store};
 use crate::log::Log;
 use crate::stats;
+=======
+use crate::invocation;
+>>>>>>> i7-tools
 
 const STATUS_FAILED: i32 = 1;
 const STATUS_WRONG_USE: i32 = 2;
 const STATUS_UNREADABLE: i32 = 3;
-
-/// A command waits so long for a janitor that is at work.
-const JANITOR_WAIT: Duration = Duration::from_secs(60);
 
 /// Runs the binary.
 pub fn main() -> ! {
@@ -60,7 +57,7 @@ pub fn main() -> ! {
         Some("--version" | "-V") => end(print(&version())),
         Some(option) if option.starts_with('-') => end(Err(no_such_option(option))),
         Some("") => end(Err(wrong("the compiler's name is empty"))),
-        _ => match flags::find(&arguments[..]) {
+        _ => match flags::find(arguments) {
             Some((command, rest)) => end(run_command(command, rest)),
             None => invocation::run(first, rest, false),
         },
@@ -134,21 +131,14 @@ fn without_own_name(arguments: &[OsString]) -> &[OsString] {
 }
 
 fn end(result: Result<(), Failure>) -> ! {
-    match result {
-        Ok(()) => exit(0),
-        Err(Failure::Failed(text)) => {
-            eprintln!("larder: {text}");
-            exit(STATUS_FAILED)
-        }
-        Err(Failure::Unreadable(text)) => {
-            eprintln!("larder: {text}");
-            exit(STATUS_UNREADABLE)
-        }
-        Err(Failure::WrongUse(text)) => {
-            eprintln!("larder: {text}");
-            exit(STATUS_WRONG_USE)
-        }
-    }
+    let Err(failure) = result else { exit(0) };
+    let name = Style::of_stderr().paint(Paint::Red, "larder:");
+    eprintln!("{name} {}", failure.text());
+    exit(match failure {
+        Failure::Failed(_) => STATUS_FAILED,
+        Failure::Unreadable(_) => STATUS_UNREADABLE,
+        Failure::WrongUse(_) => STATUS_WRONG_USE,
+    })
 }
 
 fn version() -> String {
@@ -185,6 +175,7 @@ fn help(style: Style) -> String {
     }
     text
 }
+<<<<<<< HEAD
 
 fn open() -> Result<Store, Failure> {
     let config = Config::load();
@@ -294,3 +285,5 @@ pub fn checkpoint(_: &Given) -> Result<(), Failure> {
     after_janitor(&open_writable()?, Store::checkpoint)?;
     print("everything that is in the store would survive a power cut\n")
 }
+=======
+>>>>>>> i7-tools

@@ -1,8 +1,8 @@
 //! How text for people is set: colours where they are welcome, and as wide as there is room.
 //!
-//! 1. `NO_COLOR` (not empty) and `CLICOLOR=0` take colours away, `CLICOLOR_FORCE` (not empty and not
-//!    0) gives them also where there is no terminal; `NO_COLOR` wins. Else there are colours on a
-//!    terminal whose `TERM` is set and not `dumb`.
+//! 1. `NO_COLOR` (not empty) and `CLICOLOR=0` take colours away, `CLICOLOR_FORCE` (not empty and
+//!    not 0) gives them also where there is no terminal; `NO_COLOR` wins. Else there are colours on
+//!    a terminal whose `TERM` is set and not `dumb`.
 //! 2. The width is `COLUMNS`, else the terminal's, else [`WIDTH_DEFAULT`]; never more than
 //!    [`WIDTH_MAX`], because longer lines are hard to read.
 //! 3. Nothing that a program parses is coloured: JSON, ids and paths that stand alone.
@@ -25,6 +25,8 @@ pub struct Style {
     pub is_coloured: bool,
     /// Columns of a line.
     pub width: usize,
+    /// Whether somebody looks at it, and no program.
+    pub is_terminal: bool,
 }
 
 /// A way to set a text off.
@@ -69,8 +71,9 @@ impl Style {
     }
 
     /// Plain text of a width.
+    #[cfg(test)]
     pub const fn plain(width: usize) -> Style {
-        Style { is_coloured: false, width }
+        Style { is_coloured: false, width, is_terminal: false }
     }
 
     fn of(stream: &(impl AsFd + IsTerminal)) -> Style {
@@ -95,6 +98,7 @@ impl Style {
         Style {
             is_coloured: is_welcome && !is_set("NO_COLOR"),
             width: width.clamp(WIDTH_MIN, WIDTH_MAX),
+            is_terminal,
         }
     }
 
@@ -167,7 +171,8 @@ mod tests {
 
     #[test]
     fn colours_are_where_they_are_welcome() {
-        let rows: &[(bool, &[(&str, &str)], bool)] = &[
+        type Row = (bool, &'static [(&'static str, &'static str)], bool);
+        let rows: &[Row] = &[
             (true, &[("TERM", "xterm")], true),
             (true, &[], false),
             (true, &[("TERM", "dumb")], false),
@@ -210,7 +215,7 @@ mod tests {
 
     #[test]
     fn paint_is_put_on_where_there_are_colours() {
-        let coloured = Style { is_coloured: true, width: 80 };
+        let coloured = Style { is_coloured: true, width: 80, is_terminal: false };
         assert_eq!(coloured.paint(Paint::Red, "x"), "\x1b[31mx\x1b[0m");
         assert_eq!(coloured.paint(Paint::Red, ""), "");
         assert_eq!(Style::plain(80).paint(Paint::Red, "x"), "x");

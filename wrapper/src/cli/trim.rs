@@ -3,9 +3,9 @@
 use std::ffi::OsStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use larder_engine::{ErrorKind, Trim, Trimmed};
+use larder_engine::{Trim, Trimmed};
 
-use super::command::{Failure, print, store_directory};
+use super::command::{Failure, print, read_only, store_directory};
 use super::flags::{Given, parse_age};
 use super::json::Object;
 use super::progress::Bar;
@@ -19,22 +19,21 @@ pub fn run(given: &Given) -> Result<(), Failure> {
     let trim = wanted(given, config.job.value.as_deref(), now_secs())?;
     let store = open_store(&config, store_directory(&config)?)?;
     if store.is_read_only() && !trim.dry_run {
-        return Err(Failure::Failed(format!("{} is read-only", store.path().display())));
+        return Err(read_only(&config, store.path()));
     }
     let mut bar = Bar::new("trimming");
     let done = store.trim(&trim, |done, total| bar.show(done, total));
     bar.end();
-    let done = done.map_err(|error| match error.kind() {
-        ErrorKind::Busy => {
-            Failure::Failed(format!("another process maintains the store; try again ({error})"))
-        }
-        _ => error.into(),
-    })?;
+    let done = done?;
     print(&if given.has("json") { json(&trim, &done) } else { text(&trim, &done) })?;
     match trim.max_size_bytes {
         Some(limit) if done.disk_bytes_after > limit && !trim.dry_run => {
             let (used, limit) = (size(done.disk_bytes_after), size(limit));
-            Err(Failure::Failed(format!("the store takes {used} and cannot get down to {limit}")))
+            let text = format!(
+                "{} takes {used} and cannot get down to {limit}; `larder clear` empties it",
+                store.path().display()
+            );
+            Err(Failure::Failed(text))
         }
         _ => Ok(()),
     }

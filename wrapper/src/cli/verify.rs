@@ -62,7 +62,10 @@ fn unreadable(error: larder_engine::Error) -> Failure {
 /// Why the store at `path` cannot be opened.
 fn unopened(path: &Path, error: larder_engine::Error) -> Failure {
     match error.is_not_found() {
-        true => Failure::Unreadable(format!("there is no store in {}", path.display())),
+        true => Failure::Unreadable(format!(
+            "there is no store in {}; set LARDER_DIR, or let a compile make one",
+            path.display()
+        )),
         false => unreadable(error),
     }
 }

@@ -96,7 +96,7 @@ fn usage_lines(command: &Command, style: Style) -> String {
 }
 
 /// What can stand there, and what each is.
-fn rows(command: &Command) -> impl Iterator<Item = (String, &'static str)> {
+pub fn rows(command: &Command) -> impl Iterator<Item = (String, &'static str)> {
     let operand = |operand: &'static Operand| (operand.name.to_owned(), operand.what);
     let commands = command.commands.iter().map(|next| {
         let parts = usage(next);

@@ -275,7 +275,7 @@ mod tests {
         assert_eq!((near("jsno"), near("odler-tahn")), (Some("json"), Some("older-than")));
         assert_eq!((near("rep"), near("repiar")), (Some("repair"), Some("repair")));
         assert_eq!(
-            (near(""), near("x"), near("jo"), near("xxxx")),
+            (near(""), near("x"), near("js"), near("xxxx")),
             (None, None, Some("json"), None)
         );
     }

@@ -3,12 +3,34 @@
 //! Texts are sentences for people who build programs and have never read about larder. What a line
 //! of a list says begins small and has no full stop; paragraphs are sentences.
 
+<<<<<<< HEAD
 use super::super::{doctor, explain, job, larder, stats, trim, verify};
 use super::{Command, Count, Flag, Kind, Operand, Takes};
 
 /// Every command, in the order in which people are told of them.
 pub const COMMANDS: &[Command] =
     &[STATS, EXPLAIN, ZERO, CLEAR, CONFIG, DOCTOR, VERIFY, TRIM, JOB, JANITOR, CHECKPOINT];
+=======
+use super::super::{completions, doctor, housekeeping, job, man, shims, trim, verify};
+use super::{Command, Count, Flag, Kind, Operand, Takes};
+
+/// Every command, in the order in which people are told of them.
+pub const COMMANDS: &[Command] = &[
+    STATS,
+    ZERO,
+    CLEAR,
+    CONFIG,
+    DOCTOR,
+    SHIMS,
+    VERIFY,
+    TRIM,
+    JOB,
+    JANITOR,
+    CHECKPOINT,
+    COMPLETIONS,
+    MAN,
+];
+>>>>>>> i7-tools
 
 const STATS: Command = Command {
     name: "stats",
@@ -36,6 +58,7 @@ const STATS: Command = Command {
         Flag::JSON,
     ],
     notes: &["docs/statistics.md describes every counter."],
+<<<<<<< HEAD
     examples: &[
         ("larder stats --json > before; make; larder stats --since before", "what one build did"),
         (
@@ -74,13 +97,16 @@ const EXPLAIN: Command = Command {
         ("larder explain -- gcc -c src/main.c", "whether it would be one now"),
     ],
     run: Some(explain::run),
+=======
+    run: Some(housekeeping::show_stats),
+>>>>>>> i7-tools
     ..Command::NONE
 };
 
 const ZERO: Command = Command {
     name: "zero",
     what: "set the statistics to zero",
-    run: Some(larder::zero),
+    run: Some(housekeeping::zero),
     ..Command::NONE
 };
 
@@ -88,7 +114,7 @@ const CLEAR: Command = Command {
     name: "clear",
     what: "remove everything from the store",
     about: &["The settings and the statistics stay. Compiles that run meanwhile go on."],
-    run: Some(larder::clear),
+    run: Some(housekeeping::clear),
     ..Command::NONE
 };
 
@@ -97,21 +123,62 @@ const CONFIG: Command = Command {
     what: "show the settings, where each comes from, and what is wrong with them",
     flags: &[Flag::JSON],
     notes: &["docs/settings.md describes every setting."],
-    run: Some(larder::show_config),
+    run: Some(housekeeping::show_config),
     ..Command::NONE
 };
 
 const DOCTOR: Command = Command {
     name: "doctor",
-    what: "explain the state of the store in words",
-    about: &["Nothing is changed."],
-    flags: &[Flag { name: "store", what: "only the store", ..Flag::NONE }, Flag::JSON],
+    what: "say what stands in the way: compilers, PATH, variables, store, settings",
+    about: &[
+        "Each finding is fine (ok), worth knowing (note) or a problem, and the latter two say what \
+         to do. A small C and a small C++ unit are compiled by each compiler alone and through \
+         larder, in a temporary directory with a store of its own. Nothing else is changed.",
+    ],
+    flags: &[
+        Flag { name: "store", what: "only the settings and the store", ..Flag::NONE },
+        Flag { name: "no-trial", what: "compile nothing", ..Flag::NONE },
+        Flag::JSON,
+    ],
     statuses: &[
         (0, "there is no problem"),
         (1, "there is one"),
         (2, "wrong use, or a setting leaves open which store is meant"),
     ],
     run: Some(doctor::run),
+    ..Command::NONE
+};
+
+const SHIMS: Command = Command {
+    name: "shims",
+    what: "make links to larder in a directory, named like the compilers in PATH",
+    about: &[
+        "With that directory first in PATH, everything that calls gcc, g++, cc, c++, clang or \
+         clang++, with a version or for another machine too, calls larder. What is no link to \
+         larder is never touched. Called again, it adds new compilers and removes links of those \
+         that are gone.",
+    ],
+    operands: &[Operand {
+        name: "DIR",
+        count: Count::One,
+        kind: Kind::Directory,
+        what: "the directory of the links; it is made if it is not there",
+    }],
+    flags: &[
+        Flag { name: "list", what: "show the links, and change nothing", ..Flag::NONE },
+        Flag { name: "remove", what: "remove the links, and nothing else", ..Flag::NONE },
+        Flag::JSON,
+    ],
+    examples: &[(
+        "larder shims ~/.local/lib/larder && export PATH=~/.local/lib/larder:$PATH",
+        "every compile of this shell goes through larder",
+    )],
+    statuses: &[
+        (0, "every name leads to larder, or none is left"),
+        (1, "a name is taken by something else, or a link cannot be made"),
+        (2, "wrong use"),
+    ],
+    run: Some(shims::run),
     ..Command::NONE
 };
 
@@ -258,13 +325,56 @@ const JANITOR: Command = Command {
         what: "with low priority, and silent: how compiles start it",
         ..Flag::NONE
     }],
-    run: Some(larder::janitor),
+    run: Some(housekeeping::janitor),
     ..Command::NONE
 };
 
 const CHECKPOINT: Command = Command {
     name: "checkpoint",
     what: "make the store safe against a power cut, now",
-    run: Some(larder::checkpoint),
+    run: Some(housekeeping::checkpoint),
+    ..Command::NONE
+};
+
+const COMPLETIONS: Command = Command {
+    name: "completions",
+    what: "print what a shell needs to complete larder's commands",
+    operands: &[Operand {
+        name: "SHELL",
+        count: Count::One,
+        kind: Kind::Choice(completions::SHELLS),
+        what: "bash, zsh or fish",
+    }],
+    examples: &[
+        (
+            "larder completions bash > ~/.local/share/bash-completion/completions/larder",
+            "for bash, where the package bash-completion is installed",
+        ),
+        ("eval \"$(larder completions bash)\"", "for bash in any case: a line of ~/.bashrc"),
+        (
+            "larder completions zsh > ~/.zfunc/_larder",
+            "for zsh, where fpath has ~/.zfunc before compinit runs",
+        ),
+        ("larder completions fish > ~/.config/fish/completions/larder.fish", "for fish"),
+    ],
+    run: Some(completions::run),
+    ..Command::NONE
+};
+
+const MAN: Command = Command {
+    name: "man",
+    what: "print the manual page, or write all of them into a directory",
+    operands: &[Operand {
+        name: "DIR",
+        count: Count::Maybe,
+        kind: Kind::Directory,
+        what: "where larder.1, larder-stats.1 and so on are written; it is made if it is not there",
+    }],
+    flags: &[Flag::JSON],
+    examples: &[
+        ("larder man | man -l -", "read the page of larder"),
+        ("larder man ~/.local/share/man/man1", "install all pages"),
+    ],
+    run: Some(man::run),
     ..Command::NONE
 };
