@@ -28,11 +28,8 @@ mod modules;
 mod obstacles;
 mod outputs;
 mod regressions;
-<<<<<<< HEAD
 mod seeing;
-=======
 mod shims;
->>>>>>> i7-tools
 mod toolchains;
 mod tools;
 mod traps;

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::invocation::upkeep::{step_back, upkeep};
 use crate::invocation::{self, open_store};
 use crate::log::Log;
-use crate::stats::{self, Report};
+use crate::stats;
 
 /// A command waits so long for a janitor that is at work.
 const JANITOR_WAIT: Duration = Duration::from_secs(60);
@@ -20,12 +20,6 @@ const JANITOR_WAIT: Duration = Duration::from_secs(60);
 fn open() -> Result<Store, Failure> {
     let config = Config::load();
     Ok(open_store(&config, store_directory(&config)?)?)
-}
-
-/// `larder stats`.
-pub fn show_stats(given: &Given) -> Result<(), Failure> {
-    let report = Report::read(&open()?)?;
-    print(&if given.has("json") { report.json() } else { report.text() })
 }
 
 /// `larder zero`.
@@ -38,6 +32,7 @@ pub fn zero(_: &Given) -> Result<(), Failure> {
 pub fn clear(_: &Given) -> Result<(), Failure> {
     let store = open_writable()?;
     after_janitor(&store, Store::clear)?;
+    stats::note_cleared(&store);
     print(&format!("{} is empty\n", store.path().display()))
 }
 

@@ -3,20 +3,15 @@
 //! Texts are sentences for people who build programs and have never read about larder. What a line
 //! of a list says begins small and has no full stop; paragraphs are sentences.
 
-<<<<<<< HEAD
-use super::super::{doctor, explain, job, larder, stats, trim, verify};
-use super::{Command, Count, Flag, Kind, Operand, Takes};
-
-/// Every command, in the order in which people are told of them.
-pub const COMMANDS: &[Command] =
-    &[STATS, EXPLAIN, ZERO, CLEAR, CONFIG, DOCTOR, VERIFY, TRIM, JOB, JANITOR, CHECKPOINT];
-=======
-use super::super::{completions, doctor, housekeeping, job, man, shims, trim, verify};
+use super::super::{
+    completions, doctor, explain, housekeeping, job, man, shims, stats, trim, verify,
+};
 use super::{Command, Count, Flag, Kind, Operand, Takes};
 
 /// Every command, in the order in which people are told of them.
 pub const COMMANDS: &[Command] = &[
     STATS,
+    EXPLAIN,
     ZERO,
     CLEAR,
     CONFIG,
@@ -30,7 +25,6 @@ pub const COMMANDS: &[Command] = &[
     COMPLETIONS,
     MAN,
 ];
->>>>>>> i7-tools
 
 const STATS: Command = Command {
     name: "stats",
@@ -58,48 +52,7 @@ const STATS: Command = Command {
         Flag::JSON,
     ],
     notes: &["docs/statistics.md describes every counter."],
-<<<<<<< HEAD
-    examples: &[
-        ("larder stats --json > before; make; larder stats --since before", "what one build did"),
-        (
-            "LARDER_STATS_LOG=/tmp/calls make; larder stats --log /tmp/calls",
-            "the same, call by call",
-        ),
-    ],
-    run: Some(stats::run),
-    ..Command::NONE
-};
-
-const EXPLAIN: Command = Command {
-    name: "explain",
-    what: "say why a call was no hit, or what would become of one now",
-    about: &[
-        "Compares a call that was no hit with the nearest earlier entry for the same source, and \
-         names what differs: words of the command line, variables, settings, the compiler, headers. \
-         Nothing is compiled, stored or counted.",
-    ],
-    operands: &[Operand {
-        name: "FILE|last",
-        count: Count::Maybe,
-        kind: Kind::File,
-        what: "a source: its last call that was no hit; last: the last one of any source",
-    }],
-    behind: Some(Operand {
-        name: "COMPILER ARGUMENTS",
-        count: Count::Some,
-        kind: Kind::Compile,
-        what: "a compile: what would become of it now",
-    }),
-    flags: &[Flag::JSON],
-    notes: &["docs/explain.md describes what is kept of a call, and the JSON."],
-    examples: &[
-        ("larder explain src/main.c", "why its last compile was no hit"),
-        ("larder explain -- gcc -c src/main.c", "whether it would be one now"),
-    ],
-    run: Some(explain::run),
-=======
     run: Some(housekeeping::show_stats),
->>>>>>> i7-tools
     ..Command::NONE
 };
 
