@@ -118,7 +118,7 @@ fn compile(arguments: &[OsString]) -> ! {
         ours.iter().filter(|word| settings::is_assignment(word)).cloned().collect();
     let settings = load(&assignments);
     match rest.split_first() {
-        Some((compiler, rest)) => invocation::run_with(settings.larder(), compiler, rest, false),
+        Some((compiler, rest)) => run(&settings, compiler, rest, false),
         None => fail("no compiler is given"),
     }
 }

@@ -1,7 +1,7 @@
 //! What a call does beside compiling where larder is called `ccache`: what is refused there, the
 //! statistics log, and counting under `read_only`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -214,15 +214,22 @@ fn is_disabled(source: &Path) -> bool {
     read.is_ok() && memmem::find(&head, DISABLE_WORD).is_some()
 }
 
-/// The source of a call that was not understood, as well as one can tell.
+/// The source of a call that was not understood, as well as one can tell: the first file that looks
+/// like one, else the first file.
 pub(super) fn guessed_input(arguments: &[OsString]) -> Option<PathBuf> {
-    let is_source = |word: &&OsString| {
-        let path = Path::new(word);
-        let suffix = path.extension().unwrap_or_default();
-        let is_known = SOURCE_SUFFIXES.iter().any(|known| suffix == *known);
-        !word.as_bytes().starts_with(b"-") && is_known && path.is_file()
+    let is_file = |word: &&OsString| {
+        !word.as_bytes().starts_with(b"-") && fs::metadata(word).is_ok_and(|facts| facts.is_file())
     };
-    arguments.iter().find(is_source).map(PathBuf::from)
+    let suffix = |word: &OsString| Path::new(word).extension().map(OsStr::to_owned);
+    let is_source = |word: &&OsString| {
+        suffix(word).is_some_and(|suffix| SOURCE_SUFFIXES.iter().any(|known| suffix == *known))
+    };
+    let is_object = |word: &&OsString| {
+        suffix(word).is_some_and(|suffix| ["a", "d", "json", "o"].iter().any(|it| suffix == *it))
+    };
+    let first = arguments.iter().filter(is_source).find(is_file);
+    let any = || arguments.iter().filter(|word| !is_object(word)).find(is_file);
+    first.or_else(any).map(PathBuf::from)
 }
 
 /// Whether anything is counted: ccache can be told not to.
