@@ -3,6 +3,7 @@
 
 mod absent;
 mod access;
+mod called_ccache;
 mod changes;
 mod clone;
 mod commands;

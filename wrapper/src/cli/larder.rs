@@ -13,6 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::exit;
 
+use super::ccache;
 use super::command::{Failure, print};
 use super::flags::{self, COMMANDS, Parsed};
 use super::style::{Paint, Style};
@@ -31,7 +32,13 @@ pub fn main() -> ! {
     let called = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
     let name = Path::new(&called).file_name().unwrap_or_default();
+    if ccache::is_name(name) {
+        ccache::main(&arguments);
+    }
     if is_toolchain_name(name) {
+        if ccache::is_behind(&called) {
+            ccache::masquerade(name, &arguments);
+        }
         invocation::run(name, &arguments, true);
     }
     if !is_own_name(name) && !arguments.first().is_some_and(|first| is_for_larder(first)) {
