@@ -1,11 +1,21 @@
 //! Command lines, one module per name that the binary answers to, and what they need.
 
+pub mod ccache;
 mod command;
+mod completions;
 mod doctor;
+mod explain;
+mod flags;
 mod holders;
+mod housekeeping;
 mod job;
 mod json;
 pub mod larder;
+mod man;
 mod progress;
+mod shims;
+mod stats;
+mod style;
+mod toolchain;
 mod trim;
 mod verify;
