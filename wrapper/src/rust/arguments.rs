@@ -78,6 +78,20 @@ impl Emit {
             _ => return None,
         })
     }
+
+    /// The inverse of [`Emit::of`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Emit::Asm => "asm",
+            Emit::DepInfo => "dep-info",
+            Emit::Link => "link",
+            Emit::LlvmBitcode => "llvm-bc",
+            Emit::LlvmIr => "llvm-ir",
+            Emit::Metadata => "metadata",
+            Emit::Mir => "mir",
+            Emit::Object => "obj",
+        }
+    }
 }
 
 /// `--extern [MODIFIERS:]NAME[=PATH]`.
@@ -224,7 +238,7 @@ impl Parser {
         let made = &mut self.made;
         match row.class {
             Class::Keyed => made.key_words.extend([name.to_owned(), value.to_owned()]),
-            Class::Messages | Class::CheckCfg => {
+            Class::Messages => {
                 made.message_words.extend([name.to_owned(), value.to_owned()]);
             }
             Class::Json => {
@@ -377,6 +391,7 @@ impl Parser {
             made.emit.push((Emit::Link, None));
         }
         made.emit.sort();
+        check_emit(&made)?;
         cfgs.sort();
         cfgs.dedup();
         for cfg in cfgs {
@@ -385,6 +400,23 @@ impl Parser {
         made.source = source;
         Ok(made)
     }
+}
+
+/// Refuses outputs whose names are not certain.
+fn check_emit(made: &Crate) -> Result<(), Reason> {
+    let is_split = made.key_words.iter().any(|word| word.starts_with("codegen-units="));
+    for (emit, path) in &made.emit {
+        let is_of_units =
+            matches!(emit, Emit::Asm | Emit::LlvmBitcode | Emit::LlvmIr | Emit::Object);
+        if is_of_units && is_split {
+            let text = format!("--emit {} makes a file for each codegen unit", emit.name());
+            return Err(unsupported(&text));
+        }
+        if *emit == Emit::Link && path.is_some() && made.types.len() > 1 {
+            return Err(unsupported("--emit link names one file for several crate types"));
+        }
+    }
+    Ok(())
 }
 
 /// An option's name, and the value that is joined to it.

@@ -4,4 +4,6 @@
 
 pub mod arguments;
 pub mod dep_info;
+pub mod key;
 mod options;
+pub mod outputs;

@@ -27,8 +27,6 @@ pub(super) enum Class {
     Json,
     /// `--cfg`: counts, in any order.
     Cfg,
-    /// `--check-cfg`: changes warnings only.
-    CheckCfg,
     CrateName,
     CrateType,
     Emit,
@@ -61,7 +59,7 @@ pub(super) enum Class {
 }
 
 use Class::{
-    Cfg, CheckCfg, Codegen, CrateName, CrateType, Emit, Extern, ExtraFilename, Json, Keyed, Link,
+    Cfg, Codegen, CrateName, CrateType, Emit, Extern, ExtraFilename, Json, Keyed, Link,
     Messages, NamedFile, NativeLibrary, OutDir, Output, RemapPathPrefix, SearchPath,
     SplitDebuginfo, Sysroot, Target, TargetCpu, Test, Uncached, Unstable,
 };
@@ -96,7 +94,7 @@ pub(super) const OPTIONS: &[Row] = &[
     with_value("--allow", Keyed),
     with_value("--cap-lints", Keyed),
     with_value("--cfg", Cfg),
-    with_value("--check-cfg", CheckCfg),
+    with_value("--check-cfg", Keyed),
     with_value("--codegen", Codegen),
     with_value("--color", Messages),
     with_value("--crate-name", CrateName),

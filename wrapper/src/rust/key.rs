@@ -1,0 +1,171 @@
+//! What is in the key of a Rust crate.
+//!
+//! | input | in the key? | why |
+//! |---|---|---|
+//! | toolchain | yes | contents of the driver, its libraries, and the target's standard library |
+//! | words | yes | with their boundaries, see `arguments` |
+//! | crate types, test harness | yes | decide what is made |
+//! | emitted kinds | yes | decide what is made; their paths do not count |
+//! | source | yes | its name is in debug information and messages |
+//! | working directory | yes | in debug information and metadata |
+//! | externs | yes | name, modifiers and contents; not their paths, which show in no output |
+//! | searched directories | yes | names and contents of libraries that may be found there, but for `dependency`: what those directories have is named by hash in the externs |
+//! | named files | yes | contents |
+//! | processor | where `native` is said | |
+//! | output directory | with split debug information | the library names the files beside it |
+//! | `RUSTC_BOOTSTRAP`, `RUST_TARGET_PATH` | yes | allow features; where targets are described |
+//! | `CLIPPY_ARGS`, `CLIPPY_CONF_DIR` | yes | which lints |
+//! | `CARGO_*` | where a proc macro may read them | but for those that only steer cargo |
+//! | `OUT_DIR` | where a proc macro may read it | value and contents |
+//! | variables that `env!` reads | in the manifest | dep-info names them |
+//! | messages' form | where there are messages | colours, width, JSON |
+//! | `LD_LIBRARY_PATH` | no | cargo sets it for build scripts and macros; the toolchain finds its own libraries beside it |
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use larder_engine::Key;
+
+use super::arguments::{Crate, Extern};
+use crate::digest::Digest;
+
+/// Increased whenever what is hashed changes its meaning.
+const SCHEME: u32 = 1;
+
+/// Variables that count for each crate.
+pub const VARIABLES: &[&str] =
+    &["CLIPPY_ARGS", "CLIPPY_CONF_DIR", "RUSTC_BOOTSTRAP", "RUST_TARGET_PATH"];
+
+/// Beginnings of cargo's variables that no crate is made of: they say how cargo works.
+const OF_CARGO_ALONE: &[&str] = &[
+    "CARGO_BUILD_JOBS",
+    "CARGO_BUILD_RUSTC",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_HTTP_",
+    "CARGO_INCREMENTAL",
+    "CARGO_LOG",
+    "CARGO_MAKEFLAGS",
+    "CARGO_NET_",
+    "CARGO_REGISTRIES_",
+    "CARGO_REGISTRY_",
+    "CARGO_TARGET_DIR",
+    "CARGO_TERM_",
+];
+
+/// Whether a variable counts where a proc macro may read it.
+pub fn may_be_read(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    name == b"OUT_DIR"
+        || name.starts_with(b"CARGO")
+            && !OF_CARGO_ALONE.iter().any(|start| name.starts_with(start.as_bytes()))
+}
+
+/// Everything that the direct key of a crate is made of.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// Identity of the toolchain.
+    pub toolchain: &'a Digest,
+    /// The call.
+    pub made: &'a Crate,
+    /// The working directory.
+    pub directory: &'a Path,
+    /// The contents of each extern's file; `None` where none is named.
+    pub externs: &'a [(&'a Extern, Option<Digest>)],
+    /// Libraries in directories that are searched: name and contents.
+    pub searched: &'a [(String, Digest)],
+    /// The contents of named files.
+    pub named: &'a [Digest],
+    /// What `native` stands for.
+    pub native: Option<&'a Digest>,
+    /// Names and values of variables that count, sorted.
+    pub variables: &'a [(Vec<u8>, Option<Vec<u8>>)],
+    /// The contents of `OUT_DIR`, where they count.
+    pub out_dir: Option<&'a Digest>,
+}
+
+/// The direct key.
+pub fn direct_key(facts: &Facts<'_>) -> Key {
+    let Facts { made, .. } = facts;
+    let mut fields = Fields::new("rust");
+    fields.bytes(facts.toolchain);
+    fields.texts(made.key_words.iter().map(String::as_bytes));
+    fields.texts(made.types.iter().map(|kind| format!("{kind:?}").into_bytes()));
+    fields.bytes(&[u8::from(made.is_test)]);
+    fields.texts(made.emit.iter().map(|(emit, _)| emit.name().as_bytes()));
+    fields.bytes(made.name.as_bytes());
+    fields.bytes(made.source.as_os_str().as_bytes());
+    fields.bytes(facts.directory.as_os_str().as_bytes());
+    fields.number(facts.externs.len() as u64);
+    for (external, digest) in facts.externs {
+        fields.bytes(external.modifiers.as_bytes());
+        fields.bytes(external.name.as_bytes());
+        fields.optional(digest.as_ref().map(|digest| &digest[..]));
+    }
+    fields.number(facts.searched.len() as u64);
+    for (name, digest) in facts.searched {
+        fields.bytes(name.as_bytes());
+        fields.bytes(digest);
+    }
+    fields.texts(facts.named.iter().map(|digest| &digest[..]));
+    fields.optional(facts.native.map(|digest| &digest[..]));
+    // The library names the files of debug information that stand beside it.
+    let split = made.split_debuginfo.as_deref().is_some_and(|kind| kind != "off");
+    let beside = made.out_dir.as_deref().filter(|_| split);
+    fields.optional(beside.map(|path| path.as_os_str().as_bytes()));
+    fields.number(facts.variables.len() as u64);
+    for (name, value) in facts.variables {
+        fields.bytes(name);
+        fields.optional(value.as_deref());
+    }
+    fields.optional(facts.out_dir.map(|digest| &digest[..]));
+    fields.key()
+}
+
+/// The key of a result: what it was made of, and which messages it has.
+pub fn result_key(direct: &Key, inputs: &[(Vec<u8>, Digest)], messages: u64) -> Key {
+    let mut fields = Fields::new("rust result");
+    fields.bytes(direct.as_bytes());
+    fields.number(inputs.len() as u64);
+    for (path, digest) in inputs {
+        fields.bytes(path);
+        fields.bytes(digest);
+    }
+    fields.number(messages);
+    fields.key()
+}
+
+/// A hasher of fields, each with its length before it.
+struct Fields(blake3::Hasher);
+
+impl Fields {
+    fn new(kind: &str) -> Fields {
+        let mut fields = Fields(blake3::Hasher::new());
+        fields.bytes(b"larder");
+        fields.bytes(kind.as_bytes());
+        fields.number(u64::from(SCHEME));
+        fields
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    }
+
+    fn number(&mut self, number: u64) {
+        self.bytes(&number.to_le_bytes());
+    }
+
+    fn optional(&mut self, bytes: Option<&[u8]>) {
+        self.number(u64::from(bytes.is_some()));
+        self.bytes(bytes.unwrap_or_default());
+    }
+
+    fn texts<T: AsRef<[u8]>>(&mut self, texts: impl ExactSizeIterator<Item = T>) {
+        self.number(texts.len() as u64);
+        texts.for_each(|text| self.bytes(text.as_ref()));
+    }
+
+    fn key(self) -> Key {
+        Key::from_bytes(*self.0.finalize().as_bytes())
+    }
+}
