@@ -146,6 +146,10 @@ pub struct Config {
     pub log: Setting<Option<PathBuf>>,
     /// `trace`: a file that gets a row for each look-up, for replays; none by default.
     pub trace: Setting<Option<PathBuf>>,
+    /// `stats_log`: a file that gets a line for each call; none by default.
+    pub stats_log: Setting<Option<PathBuf>>,
+    /// `explain_sources`: texts of misses are kept, so that `larder explain` can show lines.
+    pub explain_sources: Setting<bool>,
     /// `job`: the id of the job that this call is a part of; none by default.
     pub job: Setting<Option<String>>,
     /// `ceiling_dirs`: where the search for `.larder.toml` ends.
@@ -244,6 +248,8 @@ impl Config {
             janitor: Setting::default(Janitor::Detached),
             log: Setting::default(None),
             trace: Setting::default(None),
+            stats_log: Setting::default(None),
+            explain_sources: Setting::default(false),
             job: Setting::default(None),
             ceiling_dirs: Setting::default(Vec::new()),
             ceiling_markers: Setting::default(vec![marker]),

@@ -13,11 +13,13 @@
 //! runs again, by `exec`, because its messages cannot be passed on as they were: they cannot be
 //! written, or an added trace cannot be told from them.
 
+mod account;
 mod asks;
 mod code;
 mod compile;
 mod complaint;
 mod failures;
+pub mod foresee;
 mod inputs;
 mod lookup;
 mod modules;
@@ -34,7 +36,7 @@ mod unlisted;
 pub mod upkeep;
 mod ways;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -45,6 +47,7 @@ use std::process::{ExitStatus, exit};
 use larder_engine::env::clock_ns;
 use larder_engine::{EngineCounter, Key, Options, RecordLayout, Store};
 
+use crate::account::{Account, Obstacle};
 use crate::compiler;
 use crate::compiler::{Compile, Family, Language};
 use crate::config::Config;
@@ -90,6 +93,14 @@ struct Session<'a> {
     counts: RefCell<Vec<(Counter, u64)>>,
     /// What the engine had counted as damaged when this call began.
     damaged_before: u64,
+    /// What the compiler had taken for the result of a hit, in microseconds; 0 for not known.
+    avoided_us: Cell<u32>,
+    /// What stands in the way of a hit, as far as it is known.
+    obstacle: RefCell<Obstacle>,
+    /// What there is to tell of a call that was no hit.
+    account: RefCell<Account>,
+    /// Nothing is to be written, and nothing restored: the answer alone is asked for.
+    is_dry: bool,
 }
 
 /// A cacheable call and everything that its keys are made of.
@@ -242,13 +253,7 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
         return None;
     }
     match open_store(call.config, path) {
-        Ok(store) => {
-            let table = digest_table(path);
-            let take = |bytes| store.take_room(bytes).unwrap_or(false);
-            let digests = Digests::open(Some(&table), take);
-            let damaged_before = damaged(&store);
-            Some(Session { call, store, digests, counts: RefCell::default(), damaged_before })
-        }
+        Ok(store) => Some(Session::new(call, store, path)),
         Err(error) => {
             call.log.line(format_args!("cannot open the store: {error}"));
             None
@@ -309,10 +314,12 @@ fn finish(session: &Session<'_>, is_over: bool) {
     if more > 0 {
         session.log(format_args!("{more} look-ups missed, because the store is damaged there"));
     }
+    guarded(session.call.log, || account::close(session));
     if session.store.is_read_only() {
         return;
     }
     guarded(session.call.log, || {
+        account::keep(session);
         for (counter, count) in session.counts.borrow().iter() {
             session.store.counters().add(*counter as usize, *count);
         }
@@ -330,6 +337,26 @@ fn pass_on(stdout: &[u8], stderr: &[u8]) -> bool {
     passed.and_then(|()| io::stderr().lock().write_all(stderr)).is_ok()
 }
 
+impl<'a> Session<'a> {
+    fn new(call: &'a Call<'a>, store: Store, path: &Path) -> Session<'a> {
+        let table = digest_table(path);
+        let take = |bytes| store.take_room(bytes).unwrap_or(false);
+        let digests = Digests::open(Some(&table), take);
+        let damaged_before = damaged(&store);
+        Session {
+            call,
+            store,
+            digests,
+            counts: RefCell::default(),
+            damaged_before,
+            avoided_us: Cell::new(0),
+            obstacle: RefCell::default(),
+            account: RefCell::default(),
+            is_dry: false,
+        }
+    }
+}
+
 impl Session<'_> {
     fn count(&self, counter: Counter) {
         self.count_many(counter, 1);
@@ -345,6 +372,9 @@ impl Session<'_> {
 
     fn give_up(&self, reason: &Reason) {
         self.count(reason.counter);
+        let mut account = self.account.borrow_mut();
+        account.outcome = reason.counter as u16;
+        account.reason.clone_from(&reason.text);
         self.log(format_args!("{:?}: {}", reason.counter, reason.text));
     }
 

@@ -3,6 +3,7 @@
 mod command;
 mod completions;
 mod doctor;
+mod explain;
 mod flags;
 mod holders;
 mod housekeeping;
@@ -12,6 +13,7 @@ pub mod larder;
 mod man;
 mod progress;
 mod shims;
+mod stats;
 mod style;
 mod toolchain;
 mod trim;

@@ -3,12 +3,15 @@
 //! Texts are sentences for people who build programs and have never read about larder. What a line
 //! of a list says begins small and has no full stop; paragraphs are sentences.
 
-use super::super::{completions, doctor, housekeeping, job, man, shims, trim, verify};
+use super::super::{
+    completions, doctor, explain, housekeeping, job, man, shims, stats, trim, verify,
+};
 use super::{Command, Count, Flag, Kind, Operand, Takes};
 
 /// Every command, in the order in which people are told of them.
 pub const COMMANDS: &[Command] = &[
     STATS,
+    EXPLAIN,
     ZERO,
     CLEAR,
     CONFIG,
@@ -26,9 +29,67 @@ pub const COMMANDS: &[Command] = &[
 const STATS: Command = Command {
     name: "stats",
     what: "show hits, misses and the size of the store",
-    flags: &[Flag::JSON],
+    flags: &[
+        Flag {
+            name: "since",
+            takes: Takes::One("FILE|AGE", Kind::File),
+            what: "only what happened since `larder stats --json > FILE`; with --log an age, as 30m",
+            ..Flag::NONE
+        },
+        Flag {
+            name: "log",
+            takes: Takes::One("FILE", Kind::File),
+            what: "sum up a log of calls (LARDER_STATS_LOG) in place of the store's counters, and \
+                   show the slowest misses and the reasons",
+            ..Flag::NONE
+        },
+        Flag {
+            name: "html",
+            takes: Takes::One("FILE", Kind::File),
+            what: "write the same as a page for a browser",
+            ..Flag::NONE
+        },
+        Flag::JSON,
+    ],
     notes: &["docs/statistics.md describes every counter."],
-    run: Some(housekeeping::show_stats),
+    examples: &[
+        ("larder stats --json > before; make; larder stats --since before", "what one build did"),
+        (
+            "LARDER_STATS_LOG=/tmp/calls make; larder stats --log /tmp/calls",
+            "the same, call by call",
+        ),
+    ],
+    run: Some(stats::run),
+    ..Command::NONE
+};
+
+const EXPLAIN: Command = Command {
+    name: "explain",
+    what: "say why a call was no hit, or what would become of one now",
+    about: &[
+        "Compares a call that was no hit with the nearest earlier entry for the same source, and \
+         names what differs: words of the command line, variables, settings, the compiler, headers. \
+         Nothing is compiled, stored or counted.",
+    ],
+    operands: &[Operand {
+        name: "FILE|last",
+        count: Count::Maybe,
+        kind: Kind::File,
+        what: "a source: its last call that was no hit; last: the last one of any source",
+    }],
+    behind: Some(Operand {
+        name: "COMPILER ARGUMENTS",
+        count: Count::Some,
+        kind: Kind::Compile,
+        what: "a compile: what would become of it now",
+    }),
+    flags: &[Flag::JSON],
+    notes: &["docs/explain.md describes what is kept of a call, and the JSON."],
+    examples: &[
+        ("larder explain src/main.c", "why its last compile was no hit"),
+        ("larder explain -- gcc -c src/main.c", "whether it would be one now"),
+    ],
+    run: Some(explain::run),
     ..Command::NONE
 };
 
