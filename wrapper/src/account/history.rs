@@ -16,9 +16,9 @@ use crate::fingerprint::accounts_key;
 
 const MAGIC: &[u8; 4] = b"LAH1";
 /// More would make each miss write more, and hardly be nearer.
-const ACCOUNTS_MAX: usize = 8;
+const ACCOUNTS_MAX: usize = 12;
 /// The same source with other options in turn: debug and release, two architectures.
-const OF_ONE_MAX: usize = 4;
+const OF_ONE_MAX: usize = 6;
 /// A command line of some hundred directories fits.
 const ACCOUNT_BYTES_MAX: usize = 16 << 10;
 /// The section's name, for listings of the store.
@@ -64,12 +64,23 @@ pub fn with(store: &Store, account: &Account) -> Option<Entry<'static>> {
     Some(Entry::new(key, RecordKind::Blob, vec![section]))
 }
 
-/// The accounts that stay.
+/// The accounts that stay. Of one source the oldest goes that has a younger one with the same
+/// arguments: who builds in two ways, as debug and release, keeps one of each.
 fn kept<'a>(mut accounts: Vec<&'a [u8]>, source: &Path) -> Vec<&'a [u8]> {
-    let is_same = |bytes: &&&[u8]| Account::decode(bytes).is_some_and(|a| a.source == source);
-    if accounts.len() > OF_ONE_MAX && accounts.iter().filter(is_same).count() > OF_ONE_MAX {
-        if let Some(oldest) = accounts.iter().position(|bytes| is_same(&bytes)) {
-            accounts.remove(oldest);
+    if accounts.len() > OF_ONE_MAX {
+        let decoded: Vec<_> = accounts.iter().map(|bytes| Account::decode(bytes)).collect();
+        let own = decoded.iter().enumerate().filter_map(|(at, account)| {
+            Some((at, account.as_ref().filter(|account| account.source == source)?))
+        });
+        let own: Vec<(usize, &Account)> = own.collect();
+        let has_younger = |(at, account): &&(usize, &Account)| {
+            let row = account.row("arguments");
+            own.iter().any(|(other, younger)| other > at && younger.row("arguments") == row)
+        };
+        if own.len() > OF_ONE_MAX
+            && let Some((at, _)) = own.iter().find(has_younger).or(own.first())
+        {
+            accounts.remove(*at);
         }
     }
     accounts.drain(..accounts.len().saturating_sub(ACCOUNTS_MAX));
@@ -93,6 +104,7 @@ fn split(bytes: &[u8]) -> Vec<&[u8]> {
 mod tests {
     use super::super::coding::tests::sample;
     use super::*;
+    use crate::fingerprint::Row;
     use larder_engine::{Options, Put};
 
     fn of(source: &str, at_ns: u64) -> Account {
@@ -109,13 +121,30 @@ mod tests {
             assert_eq!(put, Put::Stored);
         };
         (0..3).for_each(|n| put("/another/s/a.c", n));
-        (10..17).for_each(|n| put("/one/s/a.c", n));
+        (10..19).for_each(|n| put("/one/s/a.c", n));
         let found = read(&store, Path::new("/third/s/a.c"));
         let times: Vec<_> = found.iter().map(|account| account.at_ns).collect();
-        assert_eq!(times, [0, 1, 2, 13, 14, 15, 16]);
+        assert_eq!(times, [0, 1, 2, 13, 14, 15, 16, 17, 18]);
         (20..40).for_each(|n| put(&format!("/{n}/s/a.c"), n));
         assert_eq!(read(&store, Path::new("/one/s/a.c")).len(), ACCOUNTS_MAX);
         assert_eq!(read(&store, Path::new("/one/t/a.c")), []);
+    }
+
+    #[test]
+    fn each_way_to_build_keeps_an_account() {
+        let with = |at_ns, words: &str| {
+            let fields = vec![words.as_bytes().to_vec()];
+            let rows = vec![Row { name: "arguments".to_owned(), fields }];
+            Account { rows, ..sample(at_ns) }.encode(ACCOUNT_BYTES_MAX).unwrap()
+        };
+        let mut accounts = vec![with(0, "release")];
+        for n in 1..20 {
+            accounts.push(with(n, "debug"));
+            let slices = accounts.iter().map(Vec::as_slice).collect();
+            accounts = kept(slices, &sample(0).source).into_iter().map(<[u8]>::to_vec).collect();
+        }
+        let times: Vec<_> = accounts.iter().map(|a| Account::decode(a).unwrap().at_ns).collect();
+        assert_eq!(times, [0, 15, 16, 17, 18, 19]);
     }
 
     #[test]

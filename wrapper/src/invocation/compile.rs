@@ -304,10 +304,11 @@ impl Session<'_> {
         self.put_with(entries, Vec::new());
     }
 
-    /// As [`Session::put`], with further entries that no counter has.
-    fn put_with<'a>(&self, mut entries: Vec<Entry<'a>>, further: Vec<Entry<'a>>) {
+    /// As [`Session::put`], with further entries before them that no counter has: manifest and
+    /// result stay neighbours.
+    fn put_with<'a>(&self, entries: Vec<Entry<'a>>, further: Vec<Entry<'a>>) {
         let count = entries.len() as u64;
-        entries.extend(further);
+        let mut entries: Vec<_> = further.into_iter().chain(entries).collect();
         for entry in &mut entries {
             entry.namespace = self.call.config.namespace.value.clone().into();
         }

@@ -35,6 +35,11 @@ pub fn run(given: &Given) -> Result<(), Failure> {
     let mut config = Config::load();
     let path = store_directory(&config)?.to_path_buf();
     config.readonly.value = true;
+    if !path.exists() {
+        let place = path.display();
+        let text = format!("there is no store at {place} yet: the first compile makes it");
+        return Err(Failure::Failed(text));
+    }
     let explained = match (given.operand(0), given.behind()) {
         (None, [program, arguments @ ..]) => {
             let foreseen = foresee(&config, program, arguments)?;

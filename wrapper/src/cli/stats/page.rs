@@ -8,8 +8,12 @@ use crate::outcome::Counter::{self, *};
 use crate::stats::figures::bucket_end_us;
 use crate::stats::{Figures, Group, counted, grouped, size, time};
 
-/// Columns of a label and the number behind it.
-const LABEL: usize = 34;
+/// Most and fewest columns of a label.
+const LABEL_MAX: usize = 34;
+const LABEL_MIN: usize = 20;
+/// What stands behind a label and its number.
+const MORE: usize = 24;
+/// Columns of a number.
 const NUMBER: usize = 12;
 /// A histogram without so many columns for bars is hard to read.
 const BAR_MIN: usize = 8;
@@ -18,6 +22,8 @@ const BAR_MIN: usize = 8;
 struct Page {
     text: String,
     style: Style,
+    /// Columns of a label.
+    label: usize,
     /// What a bar is drawn with: its part, and the rest.
     ink: (char, char),
 }
@@ -26,7 +32,8 @@ struct Page {
 pub fn text(shown: &Shown, style: Style) -> String {
     let figures = &shown.figures;
     let ink = if is_utf8() { ('\u{2588}', '\u{2591}') } else { ('#', '.') };
-    let mut page = Page { text: String::new(), style, ink };
+    let label = style.width.saturating_sub(NUMBER + MORE).clamp(LABEL_MIN, LABEL_MAX);
+    let mut page = Page { text: String::new(), style, label, ink };
     let title = style.paint(Paint::Dim, &shown.title);
     let _ = writeln!(page.text, "{title}");
     if figures.was_zeroed {
@@ -68,12 +75,12 @@ fn is_utf8() -> bool {
 
 impl Page {
     fn heading(&mut self, label: &str, value: &str) {
-        let label = self.style.paint(Paint::Bold, &format!("{label:<LABEL$}"));
+        let label = self.style.paint(Paint::Bold, &format!("{label:<0$}", self.label));
         let _ = writeln!(self.text, "\n{label}{value:>NUMBER$}");
     }
 
     fn line(&mut self, label: &str, value: &str, more: &str) {
-        let line = format!("  {label:<width$}{value:>NUMBER$}  {more}", width = LABEL - 2);
+        let line = format!("  {label:<width$}{value:>NUMBER$}  {more}", width = self.label - 2);
         let _ = writeln!(self.text, "{}", line.trim_end());
     }
 
@@ -91,13 +98,13 @@ impl Page {
     fn calls(&mut self, figures: &Figures) {
         self.heading("cacheable calls", &grouped(figures.cacheable()));
         if figures.cacheable() > 0 {
-            let bar = self.bar(figures.hit_rate(), LABEL + NUMBER - 2, Paint::Green);
+            let bar = self.bar(figures.hit_rate(), self.label + NUMBER - 2, Paint::Green);
             let _ = writeln!(self.text, "  {bar}");
         }
         let percent = format!("({:.1} %)", figures.hit_rate() * 100.0);
         // The number and its share stay together, for those who look for them.
         let hits = format!("{:>NUMBER$} {percent}", grouped(figures.hits()));
-        let _ = writeln!(self.text, "  {:<width$}{hits}", "hits", width = LABEL - 2);
+        let _ = writeln!(self.text, "  {:<width$}{hits}", "hits", width = self.label - 2);
         self.count("  direct", figures.value(DirectCacheHit));
         self.count("  preprocessed", figures.value(PreprocessedCacheHit));
         self.count("misses", figures.value(CacheMiss));
@@ -192,7 +199,7 @@ impl Page {
         };
         self.line("on disk", &size(used), &format!("of {}{grown}", size(most)));
         if most > 0 {
-            let bar = self.bar(used as f64 / most as f64, LABEL + NUMBER - 2, Paint::Cyan);
+            let bar = self.bar(used as f64 / most as f64, self.label + NUMBER - 2, Paint::Cyan);
             let _ = writeln!(self.text, "  {bar}");
         }
         self.count("entries", bytes("store_entries"));
