@@ -15,6 +15,7 @@
 //! 4. Switches are 1, true, yes, on or 0, false, no, off, in any case.
 //! 5. Lists are TOML's, or one text: paths with colons between them, words with blanks.
 
+pub mod ccache;
 mod directory;
 mod keys;
 #[cfg(test)]
@@ -154,6 +155,8 @@ pub struct Config {
     pub ceiling_markers: Setting<Vec<OsString>>,
     /// `safe_dirs`: where `.larder.toml` may start programs.
     pub safe_dirs: Setting<Vec<PathBuf>>,
+    /// What a larder called `ccache` does beside that.
+    pub ccache: Option<Box<ccache::Ccache>>,
     /// Values that could not be used, as sentences.
     pub problems: Vec<String>,
 }
@@ -248,6 +251,7 @@ impl Config {
             ceiling_dirs: Setting::default(Vec::new()),
             ceiling_markers: Setting::default(vec![marker]),
             safe_dirs: Setting::default(Vec::new()),
+            ccache: None,
             problems: Vec::new(),
         }
     }

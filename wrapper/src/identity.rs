@@ -145,6 +145,14 @@ impl Toolchain {
             CompilerCheck::Command(words) => {
                 hasher.update(b"command").update(&printed(words, compiler)?)
             }
+            CompilerCheck::Commands(commands) => {
+                hasher.update(b"commands");
+                for words in commands {
+                    let text = printed(words, compiler)?;
+                    hasher.update(&(text.len() as u64).to_le_bytes()).update(&text);
+                }
+                &mut hasher
+            }
         };
         Ok(Some(*hasher.finalize().as_bytes()))
     }
@@ -239,7 +247,7 @@ fn printed(words: &[String], compiler: &Path) -> Result<Vec<u8>, String> {
     };
     let mut words = words.iter().map(word);
     let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words).env("LARDER_DISABLE", "1");
+    command.args(words).env("LARDER_DISABLE", "1").env("CCACHE_DISABLE", "1");
     let output = run(&mut command)?;
     match output.status.success() {
         true => Ok([output.stdout, output.stderr].concat()),

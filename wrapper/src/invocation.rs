@@ -156,8 +156,12 @@ enum Answer {
 /// Runs `larder PROGRAM ARGUMENTS` and ends this process. `is_link` tells that larder was called by
 /// a link named like the compiler.
 pub fn run(program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
+    run_with(Config::load(), program, arguments, is_link)
+}
+
+/// The same with settings that have been read.
+pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
     let started_ns = clock_ns();
-    let config = Config::load();
     let log = Log::new(config.log.value.clone());
     for problem in &config.problems {
         log.line(format_args!("configuration: {problem}"));

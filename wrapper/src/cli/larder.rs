@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use larder_engine::{Budget, EngineCounter, Store};
 
 use super::command::{Failure, print, store_directory};
-use super::{doctor, job, trim, verify};
+use super::{ccache, doctor, job, trim, verify};
 use crate::compiler::is_toolchain_name;
 use crate::config::{self, Config};
 use crate::exec::is_larder;
@@ -70,7 +70,13 @@ pub fn main() -> ! {
     let called = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
     let name = Path::new(&called).file_name().unwrap_or_default();
+    if ccache::is_name(name) {
+        ccache::main(&arguments);
+    }
     if is_toolchain_name(name) {
+        if ccache::is_behind(&called) {
+            ccache::masquerade(name, &arguments);
+        }
         invocation::run(name, &arguments, true);
     }
     if !is_own_name(name) && !arguments.first().is_some_and(|first| is_for_larder(first)) {

@@ -1,5 +1,6 @@
 //! Command lines, one module per name that the binary answers to, and what they need.
 
+pub mod ccache;
 mod command;
 mod doctor;
 mod holders;

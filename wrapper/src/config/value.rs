@@ -116,6 +116,8 @@ pub enum CompilerCheck {
     Text(String),
     /// By what this command prints; `%compiler%` in it is the compiler.
     Command(Vec<String>),
+    /// By what several commands print.
+    Commands(Vec<Vec<String>>),
 }
 
 impl CompilerCheck {
@@ -144,6 +146,10 @@ impl CompilerCheck {
             CompilerCheck::None => "none".to_owned(),
             CompilerCheck::Text(text) => format!("string:{text}"),
             CompilerCheck::Command(words) => words.join(" "),
+            CompilerCheck::Commands(commands) => {
+                let commands = commands.iter().map(|words| words.join(" "));
+                commands.collect::<Vec<_>>().join("; ")
+            }
         }
     }
 }

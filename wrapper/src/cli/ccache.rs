@@ -1,0 +1,119 @@
+//! `ccache`: the command line of a larder that is called by that name.
+//!
+//! 1. A name that begins with `ccache` is ccache's. So is a link named like a compiler that leads
+//!    over such a name. A copy or a hard link named like a compiler tells nothing by itself: it is
+//!    ccache's if the same file stands beside it under such a name, or if a variable of ccache is
+//!    set.
+//! 2. Without arguments, or with an option as the first one, it is a command. Else settings
+//!    (`KEY=VALUE`) may stand before the compiler, and ccache itself any number of times.
+//! 3. A wrong configuration is an error, status 1: nothing is compiled.
+
+mod commands;
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::exit;
+
+use crate::config::ccache::{self as settings, Settings};
+use crate::files::behind_links;
+use crate::invocation;
+
+/// Every error ends with it.
+pub const STATUS_FAILED: i32 = 1;
+/// Links that are followed to find a name.
+const LINKS_MAX: usize = 40;
+
+/// Whether a program of this name is ccache.
+pub fn is_name(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"ccache")
+}
+
+/// Whether larder, called by the name of a compiler, stands there for ccache.
+pub fn is_behind(called: &OsStr) -> bool {
+    let Some(mut path) = place_of(called) else { return false };
+    let mut is_link = false;
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = fs::read_link(&path) else { break };
+        is_link = true;
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+        if path.file_name().is_some_and(is_name) {
+            return true;
+        }
+    }
+    !is_link && (has_twin(&path) || has_variable())
+}
+
+/// Where larder was found under the name by which it was called.
+fn place_of(called: &OsStr) -> Option<PathBuf> {
+    if called.as_bytes().contains(&b'/') {
+        return Some(called.into());
+    }
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|directory| directory.join(called)).find(|path| path.is_file())
+}
+
+/// Whether the file stands beside itself under ccache's name, as a hard link.
+fn has_twin(path: &Path) -> bool {
+    let facts = |path: &Path| fs::metadata(path).map(|facts| (facts.dev(), facts.ino())).ok();
+    let own = facts(path);
+    own.is_some() && facts(&path.with_file_name("ccache")) == own
+}
+
+fn has_variable() -> bool {
+    env::vars_os().any(|(name, _)| name.as_bytes().starts_with(b"CCACHE_"))
+}
+
+/// Runs a larder that is called `ccache`.
+pub fn main(arguments: &[OsString]) -> ! {
+    match arguments.first() {
+        None => commands::run(arguments),
+        Some(first) if first.as_bytes().starts_with(b"-") => commands::run(arguments),
+        Some(_) => compile(arguments),
+    }
+}
+
+/// Runs a larder that stands for ccache under the name of a compiler.
+pub fn masquerade(name: &OsStr, arguments: &[OsString]) -> ! {
+    let settings = load(&[]);
+    invocation::run_with(settings.larder(), name, arguments, true)
+}
+
+fn compile(arguments: &[OsString]) -> ! {
+    let is_own = |word: &OsString| {
+        let name = Path::new(word).file_name().unwrap_or_default();
+        is_name(name) || word.as_bytes().contains(&b'/') && is_linked(word)
+    };
+    let is_ours = |word: &OsString| settings::is_assignment(word) || is_own(word);
+    let count = arguments.iter().take_while(|word| is_ours(word)).count();
+    let (ours, rest) = arguments.split_at(count);
+    let assignments: Vec<OsString> =
+        ours.iter().filter(|word| settings::is_assignment(word)).cloned().collect();
+    let settings = load(&assignments);
+    match rest.split_first() {
+        Some((compiler, rest)) => invocation::run_with(settings.larder(), compiler, rest, false),
+        None => fail("no compiler is given"),
+    }
+}
+
+/// Whether a path leads over links to a file of ccache's name.
+fn is_linked(word: &OsStr) -> bool {
+    let path = Path::new(word);
+    path.is_symlink()
+        && behind_links(path).file_name().is_some_and(is_name)
+        && !crate::compiler::is_toolchain_name(path.file_name().unwrap_or_default())
+}
+
+/// The settings of this call, or the end.
+fn load(command_line: &[OsString]) -> Settings {
+    settings::load(command_line).unwrap_or_else(|error| fail(&error.to_string()))
+}
+
+/// Ends with an error.
+pub fn fail(what: &str) -> ! {
+    eprintln!("ccache: error: {what}");
+    exit(STATUS_FAILED)
+}
