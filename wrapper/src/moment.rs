@@ -50,9 +50,10 @@ pub fn moment(
     Some(*hasher.finalize().as_bytes())
 }
 
-/// How far local time is ahead of UTC at a moment, in seconds; 0 where the zone is not understood.
-pub fn local_offset_secs(secs: i64) -> i64 {
-    Zone::of_environment().and_then(|zone| offset_at(&zone.bytes, secs)).unwrap_or(0)
+/// How far local time is ahead of UTC at a moment, in seconds; `None` where that is not understood.
+pub fn local_offset_secs(secs: i64) -> Option<i64> {
+    let zone = Zone::of_environment()?;
+    if zone.bytes.is_empty() { Some(0) } else { offset_at(&zone.bytes, secs) }
 }
 
 /// A time zone file (TZif); no bytes are UTC.

@@ -99,8 +99,7 @@ impl Entry {
         if bytes.starts_with(&MAGIC) {
             return decode_new(bytes, contents_max);
         }
-        for ((magic, version), kind) in
-            [(OLD_RESULT, Kind::Result), (OLD_MANIFEST, Kind::Manifest)]
+        for ((magic, version), kind) in [(OLD_RESULT, Kind::Result), (OLD_MANIFEST, Kind::Manifest)]
         {
             if bytes.starts_with(&magic) {
                 return decode_old(bytes, version, kind, contents_max);
