@@ -377,6 +377,8 @@ fn valid_superblock(random: &mut Random) -> Vec<u8> {
         created_secs: random.number(),
         used_below: 9,
         suspect_below: 8,
+        noted_below: 7,
+        noted_secs: random.number(),
     };
     let next = Superblock { generation: block.generation + 1, ..block };
     [block.encode(), next.encode()].concat()

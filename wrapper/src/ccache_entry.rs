@@ -10,11 +10,12 @@
 //!
 //! All numbers are big-endian. The layouts:
 //!
-//! | since | layout |
-//! |---|---|
-//! | 4.7 | `CC AC`, 1, kind, compression, level, self-contained, time, version, namespace, size; contents; XXH3-128 of all that as it stands |
-//! | 4.5 | the same with 0, and without self-contained; the checksum is of the real contents, and is compressed with them; zero is none |
-//! | 4.0 | `cCrS` or `cCmF`, version, compression, level, size; contents and their XXH3-64, compressed together |
+//! - Since 4.7: `CC AC`, 1, kind, compression, level, self-contained, time, version, namespace,
+//!   size; the contents; the XXH3-128 of all that, as it stands.
+//! - Since 4.5: the same with 0, and without self-contained; the checksum is of the real contents,
+//!   and is compressed with them; where it is zero there is none.
+//! - Since 4.0: `cCrS` or `cCmF`, version, compression, level, size; the contents and the XXH3-64
+//!   of header and real contents, compressed together.
 
 mod container;
 mod manifest;

@@ -3,6 +3,8 @@
 
 mod absent;
 mod access;
+mod ccache_commands;
+mod ccache_files;
 mod changes;
 mod clone;
 mod commands;

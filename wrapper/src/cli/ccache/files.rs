@@ -1,4 +1,4 @@
-//! `--inspect`, `--extract-result`, `--hash-file`, `--checksum-file`: files of ccache's own, and any.
+//! `--inspect`, `--extract-result`, `--hash-file` and `--checksum-file`.
 //!
 //! 1. An entry is taken apart and checked as a whole before the first word of it is printed and the
 //!    first file written.

@@ -1,7 +1,8 @@
 //! ccache's options: one table, and the reading of a command line as GNU programs do it.
 //!
 //! 1. A long name may be cut short where that leaves one meaning; its value follows behind `=` or
-//!    as the next word. Short ones may stand together, and the value of the last may follow at once.
+//!    as the next word. Short ones may stand together, and the value of the last may follow at
+//!    once.
 //! 2. `--` ends the options. What is no option is passed over, as there.
 //! 3. Help is made from the table.
 

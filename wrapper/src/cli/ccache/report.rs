@@ -483,7 +483,7 @@ Local storage:
     #[test]
     fn ids_and_numbers_are_those_of_the_counters() {
         let numbers: Vec<usize> = IDS.iter().map(|row| row.0).collect();
-        assert!(numbers.is_sorted() && numbers.len() == 46);
+        assert!(numbers.is_sorted() && numbers.len() == 48);
         let outside =
             |number: &usize| [11, 12, 13, 14].contains(number) || (49..81).contains(number);
         assert!(!numbers.iter().any(outside));

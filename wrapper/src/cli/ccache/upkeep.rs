@@ -193,11 +193,19 @@ pub fn evict(how: &How, evict: &Evict) -> Result<(), Failure> {
     let before = |age_ms| now.saturating_sub(Duration::from_millis(age_ms)).as_secs();
     let trim = Trim {
         namespace: evict.namespace.clone(),
-        stored_before_secs: evict.age_ms.map(before),
+        unused_since_secs: evict.age_ms.map(before),
         dry_run: how.dry_run,
         ..Trim::default()
     };
-    tell(how, &trimmed(&settings, &trim)?)
+    let done = trimmed(&settings, &trim)?;
+    tell(how, &done)?;
+    match done.knows_no_use {
+        true => print(
+            "It is not known yet what was used in that time. Uses are noted now, and a later call \
+             removes\nwhat had none.\n",
+        ),
+        false => Ok(()),
+    }
 }
 
 /// A record of the store.
@@ -295,15 +303,11 @@ pub fn show_compression(how: &How) -> Result<(), Failure> {
     ))
 }
 
-/// Whether a record has a section that compression may make smaller.
+/// Whether a record was stored uncompressed, to be cloned. What stands raw in others is what
+/// compression made no smaller.
 fn is_worth_it(record: &Record) -> bool {
-    let mut sections = record.sections().iter();
-    record.kind() == Some(RecordKind::Result)
-        && sections.any(|section| section.is_raw() && section.stored_bytes >= RAW_BYTES_MIN)
+    record.kind() == Some(RecordKind::Result) && record.head().cloneable
 }
-
-/// Sections below are not worth a new record.
-const RAW_BYTES_MIN: u64 = 4096;
 
 /// `-X`.
 pub fn recompress(how: &How, level: Level) -> Result<(), Failure> {
