@@ -22,8 +22,8 @@ use larder_engine::format::superblock::Superblock;
 use larder_engine::format::tail::Tail;
 use larder_engine::{Key, RecordLayout};
 
-use crate::fuzz_store;
 use crate::sample::{Random, Value};
+use crate::{fuzz_ccache, fuzz_store};
 
 const PAGE_BYTES: usize = 4096;
 const UUID: [u8; 16] = [5; 16];
@@ -57,6 +57,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "superblock", run: run_superblock, valid: valid_superblock },
     Target { name: "tail", run: run_tail, valid: valid_tail },
     Target { name: "store", run: fuzz_store::run, valid: fuzz_store::valid },
+    Target { name: "ccache_entry", run: fuzz_ccache::run, valid: fuzz_ccache::valid },
 ];
 
 /// Runs the target of a name.

@@ -4,6 +4,7 @@
 mod absent;
 mod access;
 mod ccache_commands;
+mod ccache_entries;
 mod ccache_files;
 mod changes;
 mod clone;

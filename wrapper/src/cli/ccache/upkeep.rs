@@ -323,7 +323,7 @@ pub fn recompress(how: &How, level: Level) -> Result<(), Failure> {
     each_record("reading", &store, |record| {
         before.add(Sizes::of(record));
         match is_worth_it(record) {
-            true => wanted.push(record.key()),
+            true => wanted.push((record.key(), record.head().body_bytes)),
             false => after.add(Sizes::of(record)),
         }
         Ok(())
@@ -337,9 +337,11 @@ pub fn recompress(how: &How, level: Level) -> Result<(), Failure> {
         .file_mode(0o666 & !config.umask.value)
         .zstd_level(i32::from(level).clamp(-50, 22));
     let store = Store::open(&settings.store_dir(), options)?;
-    let (mut bar, count) = (Bar::new("recompressing"), wanted.len() as u64);
-    for (done, key) in (0..).zip(&wanted) {
-        bar.show(done, count);
+    let total = wanted.iter().map(|(_, bytes)| bytes).sum();
+    let (mut bar, mut done) = (Bar::new("recompressing"), 0);
+    for (key, bytes) in &wanted {
+        bar.show(done, total);
+        done += bytes;
         if let Some(record) = store.get(key)? {
             after.add(put_again(&store, &record)?);
         }
