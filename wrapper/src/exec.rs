@@ -6,11 +6,15 @@
 //!    jobserver's too) as they are. On a miss it also gets `LARDER_DISABLE`, so that a
 //!    second larder behind it stands back, and `UNCACHED_ERR_FD`, the number of a descriptor:
 //!    what a wrapper around the compiler writes there is seen now and stored never.
-//! 3. A signal that ends larder goes to the compiler first, where nobody else has sent it there.
-//! 4. Both output pipes are drained at the same time, so that neither side can wait for the other.
+//! 3. What larder starts or becomes gets `_LARDER_CHAIN`, the programs that larders in this chain
+//!    have started. A script that calls larder again, so that it would be found again, is passed
+//!    over: the next program of its name runs, or there is an error, and no endless circle.
+//! 4. A signal that ends larder goes to the compiler first, where nobody else has sent it there.
+//! 5. Both output pipes are drained at the same time, so that neither side can wait for the other.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -26,10 +30,18 @@ use crate::outcome::{Counter, Reason};
 
 /// Programs that are passed over when a compiler is looked for. A distributor (distcc, icecc) is no
 /// cache: it stays, and its calls run uncached.
-const CACHES: [&str; 3] = ["ccache", "larder", "sccache"];
+const CACHES: [&str; 2] = ["larder", "sccache"];
+/// And those whose name begins so, as `ccache-4.13`.
+const CACHE_PREFIX: &[u8] = b"ccache";
 
-/// The variable of the setting `disable`.
-const DISABLE_VARIABLE: &str = "LARDER_DISABLE";
+/// The variables of the setting `disable`, larder's own and ccache's.
+const DISABLE_VARIABLES: [&str; 2] = ["LARDER_DISABLE", "CCACHE_DISABLE"];
+
+/// The variable with the programs that larders in front of this one have started, with colons
+/// between them.
+const CHAIN_VARIABLE: &str = "_LARDER_CHAIN";
+/// Programs in it. A build in a build in a build has some; a circle has as many as one likes.
+const CHAIN_MAX: usize = 32;
 
 /// Where programs are looked for when `PATH` is not set, as `execvp` does.
 const PATH_DEFAULT: &str = "/bin:/usr/bin";
@@ -81,6 +93,67 @@ pub fn find_compiler(
         })
 }
 
+/// The program itself, or the next of its name where it is a script that has been started in this
+/// chain already: it has called larder, and would do so again.
+///
+/// # Errors
+/// The reason where there is no other.
+pub fn out_of_circle(
+    found: Program,
+    path_var: Option<&OsStr>,
+    own_exe: &Path,
+) -> Result<Program, Reason> {
+    let Some(chain) = std::env::var_os(CHAIN_VARIABLE) else { return Ok(found) };
+    let started: Vec<PathBuf> = std::env::split_paths(&chain).collect();
+    if !started.contains(&found.path) {
+        return Ok(found);
+    }
+    let circle = |why: &str| {
+        let text =
+            format!("{} calls this program again, which calls it{why}", found.path.display());
+        Err(Reason::new(Counter::CouldNotFindCompiler, text))
+    };
+    if started.len() >= CHAIN_MAX {
+        return circle(", and so on");
+    }
+    if is_binary(&found.file) {
+        return Ok(found);
+    }
+    let name = found.path.file_name().unwrap_or_default();
+    let mut others = candidates(path_var.unwrap_or(OsStr::new(PATH_DEFAULT)), name)
+        .filter(|candidate| !started.contains(candidate))
+        .filter_map(|candidate| {
+            let facts = stat(&candidate).ok().filter(is_executable)?;
+            let other = as_program(candidate);
+            (!is_cache(&other, &facts, own_exe) && other.file != found.file).then_some(other)
+        });
+    match others.next() {
+        Some(other) => Ok(other),
+        None => circle("; no other program of that name is in PATH"),
+    }
+}
+
+/// Whether a program is none of those that name their interpreter.
+fn is_binary(file: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = File::open(file).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && &magic == b"\x7fELF"
+}
+
+/// The chain with one program more.
+fn chain_with(program: &Path) -> OsString {
+    let mut chain = std::env::var_os(CHAIN_VARIABLE).unwrap_or_default();
+    let started = chain.as_bytes().split(|byte| *byte == b':').count();
+    // Nobody reads more of it.
+    if started <= CHAIN_MAX {
+        if !chain.is_empty() {
+            chain.push(":");
+        }
+        chain.push(program);
+    }
+    chain
+}
+
 /// The places of a name along `PATH`. An empty entry is the working directory; a bare name would be
 /// looked for once more when it is run.
 fn candidates(path_var: &OsStr, name: &OsStr) -> impl Iterator<Item = PathBuf> {
@@ -110,7 +183,9 @@ fn is_executable(facts: &Stat) -> bool {
 }
 
 fn is_cache(program: &Program, facts: &Stat, own_exe: &Path) -> bool {
-    CACHES.iter().any(|cache| program.file.file_name() == Some(OsStr::new(cache)))
+    let name = program.file.file_name().unwrap_or_default();
+    name.as_bytes().starts_with(CACHE_PREFIX)
+        || CACHES.iter().any(|cache| name == *cache)
         || is_same_file(facts, own_exe)
 }
 
@@ -187,12 +262,27 @@ pub fn run(
     Ok(Ran { status: output.status, stdout: output.stdout, stderr: output.stderr })
 }
 
+/// What stands around a compiler that larder starts or becomes.
+#[derive(Clone, Copy, Debug)]
+pub struct Around<'a> {
+    /// Words before it.
+    pub prefix: &'a [OsString],
+    /// Whether larder is called `ccache`: then another ccache behind it stands back, too.
+    pub is_ccache: bool,
+}
+
+impl Around<'_> {
+    fn disable_variables(&self) -> &'static [&'static str] {
+        if self.is_ccache { &DISABLE_VARIABLES } else { &DISABLE_VARIABLES[..1] }
+    }
+}
+
 /// Runs the compiler behind the words of a prefix, as rule 2 says.
 ///
 /// # Errors
 /// As [`run`].
 pub fn run_wrapped(
-    prefix: &[OsString],
+    around: Around<'_>,
     compiler: &Path,
     arguments: &[OsString],
     capture: Capture,
@@ -200,11 +290,15 @@ pub fn run_wrapped(
     // A duplicate is inherited, unlike the descriptors that the standard library opens.
     let uncached = rustix::io::dup(io::stderr()).ok();
     let number = uncached.as_ref().map(|file| file.as_raw_fd().to_string());
-    let changes = [
-        (OsStr::new(DISABLE_VARIABLE), Some(OsStr::new("1"))),
+    let chain = chain_with(compiler);
+    let mut changes = vec![
+        (OsStr::new(CHAIN_VARIABLE), Some(chain.as_os_str())),
         (OsStr::new("UNCACHED_ERR_FD"), number.as_deref().map(OsStr::new)),
     ];
-    let Some((program, words)) = prefix.split_first() else {
+    for name in around.disable_variables() {
+        changes.push((OsStr::new(name), Some(OsStr::new("1"))));
+    }
+    let Some((program, words)) = around.prefix.split_first() else {
         return run(compiler, arguments, &changes, capture);
     };
     let words = [words, &[compiler.into()], arguments].concat();
@@ -212,22 +306,32 @@ pub fn run_wrapped(
 }
 
 /// Becomes the compiler behind the words of a prefix; returns if there is none, or it cannot start.
-pub fn exec_wrapped(prefix: &[OsString], compiler: &Path, arguments: &[OsString]) {
-    if let Some((program, words)) = prefix.split_first() {
+pub fn exec_wrapped(around: Around<'_>, compiler: &Path, arguments: &[OsString]) {
+    if let Some((program, words)) = around.prefix.split_first() {
         let mut command = Command::new(program);
-        command.env(DISABLE_VARIABLE, "1");
+        command.envs(around.disable_variables().iter().map(|name| (name, "1")));
+        command.env(CHAIN_VARIABLE, chain_with(compiler));
         let _ = command.args(words).arg(compiler).args(arguments).exec();
     }
 }
 
 /// Becomes the program. `name` is its first argument, as the user gave it; where larder was called
 /// by a link named like the compiler, give the program's path instead, because gcc looks for its
-/// parts beside what its first argument leads to.
-pub fn exec_passthrough(program: &Path, name: &OsStr, arguments: &[OsString]) -> ! {
-    let mut error = Command::new(program).arg0(name).args(arguments).exec();
+/// parts beside what its first argument leads to. `variables` are added to the environment.
+pub fn exec_passthrough(
+    program: &Path,
+    name: &OsStr,
+    arguments: &[OsString],
+    variables: &[(&str, &str)],
+) -> ! {
+    let chain = chain_with(program);
+    let become_it = |command: &mut Command| {
+        command.args(arguments).env(CHAIN_VARIABLE, &chain).envs(variables.iter().copied()).exec()
+    };
+    let mut error = become_it(Command::new(program).arg0(name));
     if error.raw_os_error() == Some(libc::ENOEXEC) {
         // A script without a first line that says so: not every C library does as a shell would.
-        error = Command::new("/bin/sh").arg(program).args(arguments).exec();
+        error = become_it(Command::new("/bin/sh").arg(program));
     }
     eprintln!("larder: cannot run {}: {error}", program.display());
     exit(match error.kind() {
@@ -437,9 +541,9 @@ mod tests {
             Ok("exec") => {
                 let script = "head -c 5 /proc/$$/cmdline; echo \" $0 $1\"; exit 4";
                 let arguments = ["-c", script, "zero", "one"].map(OsString::from);
-                exec_passthrough(Path::new("/bin/sh"), OsStr::new("named"), &arguments)
+                exec_passthrough(Path::new("/bin/sh"), OsStr::new("named"), &arguments, &[])
             }
-            Ok("missing") => exec_passthrough(Path::new("/nonexistent"), OsStr::new("x"), &[]),
+            Ok("missing") => exec_passthrough(Path::new("/nonexistent"), OsStr::new("x"), &[], &[]),
             _ => assert!(std::env::var_os(ROLE).is_none()),
         }
     }

@@ -14,6 +14,7 @@
 //! written, or an added trace cannot be told from them.
 
 mod asks;
+mod called_ccache;
 mod code;
 mod compile;
 mod complaint;
@@ -49,7 +50,7 @@ use crate::compiler;
 use crate::compiler::{Compile, Family, Language};
 use crate::config::Config;
 use crate::digest::{Digest, Digests, Mentions, Seen};
-use crate::exec;
+use crate::exec::{self, Around};
 use crate::fingerprint::{Facts, messages_state, place_state, unsupported_variable};
 use crate::identity::{Toolchain, native};
 use crate::log::Log;
@@ -59,6 +60,9 @@ use crate::place::{self, Place};
 
 /// The exit status of a shell for a command that is not there.
 const STATUS_NOT_FOUND: i32 = 127;
+
+/// The exit status of ccache for everything that goes wrong in it.
+const STATUS_CCACHE_FAILED: i32 = 1;
 
 /// Linux bounds each string of an environment (`MAX_ARG_STRLEN`), and gcc hands all its options on
 /// in one of them, `COLLECT_GCC_OPTIONS`.
@@ -82,12 +86,29 @@ struct Call<'a> {
     arguments: &'a [OsString],
 }
 
+impl Call<'_> {
+    /// What stands around the compiler, with these words before it.
+    fn around<'a>(&self, prefix: &'a [OsString]) -> Around<'a> {
+        Around { prefix, is_ccache: self.config.ccache.is_some() }
+    }
+
+    /// What a compiler that takes the place of this process gets to know.
+    fn variables(&self) -> &'static [(&'static str, &'static str)] {
+        match self.config.ccache {
+            Some(_) if !self.config.disable.value => &[("CCACHE_DISABLE", "1")],
+            _ => &[],
+        }
+    }
+}
+
 /// A call with its store.
 struct Session<'a> {
     call: &'a Call<'a>,
     store: Store,
     digests: Digests,
     counts: RefCell<Vec<(Counter, u64)>>,
+    /// The source, once it is known.
+    input: RefCell<Option<PathBuf>>,
     /// What the engine had counted as damaged when this call began.
     damaged_before: u64,
 }
@@ -166,13 +187,8 @@ pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link
     for problem in &config.problems {
         log.line(format_args!("configuration: {problem}"));
     }
-    let own_exe = Path::new(exec::OWN_EXE);
-    let found = exec::find_compiler(program, env::var_os("PATH").as_deref(), own_exe);
-    let exec::Program { path: compiler, file } = found.unwrap_or_else(|reason| {
-        count_alone(&config, reason.counter);
-        eprintln!("larder: {}", reason.text);
-        exit(STATUS_NOT_FOUND)
-    });
+    let exec::Program { path: compiler, file } =
+        find(&config, program).unwrap_or_else(|reason| end_without_compiler(&config, &reason));
     let call = Call {
         started_ns,
         config: &config,
@@ -192,10 +208,35 @@ pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link
     let is_compiler =
         compiler::family_of(compiler.file_name().unwrap_or_default(), &file).is_some();
     if is_compiler && !config.disable.value {
-        exec::exec_wrapped(&config.prefix_command.value, &compiler, arguments);
+        exec::exec_wrapped(call.around(&config.prefix_command.value), &compiler, arguments);
     }
-    let name = if is_link { compiler.as_os_str() } else { program };
-    exec::exec_passthrough(&compiler, name, arguments)
+    // ccache names the compiler by its path.
+    let is_named = !is_link && config.ccache.is_none();
+    let name = if is_named { program } else { compiler.as_os_str() };
+    exec::exec_passthrough(&compiler, name, arguments, call.variables())
+}
+
+/// The compiler that is meant by the call, and by ccache's settings.
+fn find(config: &Config, program: &OsStr) -> Result<exec::Program, Reason> {
+    let own_exe = Path::new(exec::OWN_EXE);
+    let ccache = config.ccache.as_deref();
+    let program = ccache.and_then(|it| it.compiler.as_deref()).unwrap_or(program);
+    let path = ccache.and_then(|it| it.path.clone()).or_else(|| env::var_os("PATH"));
+    let found = exec::find_compiler(program, path.as_deref(), own_exe).map_err(|reason| {
+        let text = format!("Could not find compiler \"{}\" in PATH", program.display());
+        if ccache.is_some() { Reason { text, ..reason } } else { reason }
+    })?;
+    exec::out_of_circle(found, path.as_deref(), own_exe)
+}
+
+fn end_without_compiler(config: &Config, reason: &Reason) -> ! {
+    count_alone(config, reason.counter);
+    if config.ccache.is_some() {
+        eprintln!("ccache: error: {}", reason.text);
+        exit(STATUS_CCACHE_FAILED)
+    }
+    eprintln!("larder: {}", reason.text);
+    exit(STATUS_NOT_FOUND)
 }
 
 /// The status that this process is to end with; `None` if the compiler has yet to run.
@@ -245,19 +286,31 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
         call.log.line(format_args!("no store: files may have {bytes} bytes at most"));
         return None;
     }
-    match open_store(call.config, path) {
+    match open_for(call.config, path) {
         Ok(store) => {
             let table = digest_table(path);
             let take = |bytes| store.take_room(bytes).unwrap_or(false);
             let digests = Digests::open(Some(&table), take);
             let damaged_before = damaged(&store);
-            Some(Session { call, store, digests, counts: RefCell::default(), damaged_before })
+            let (counts, input) = (RefCell::default(), RefCell::default());
+            Some(Session { call, store, digests, counts, input, damaged_before })
         }
         Err(error) => {
             call.log.line(format_args!("cannot open the store: {error}"));
             None
         }
     }
+}
+
+/// Opens the store for a call. A store that is not there cannot be opened for reading, and ccache
+/// counts in it under `read_only`, too.
+fn open_for(config: &Config, path: &Path) -> larder_engine::Result<Store> {
+    let opened = open_store(config, path);
+    if opened.is_ok() || config.ccache.is_none() || !config.is_read_only() {
+        return opened;
+    }
+    drop(open_store(&called_ccache::writing(config), path)?);
+    open_store(config, path)
 }
 
 /// The limit on the length of files that this process may write, if there is one.
@@ -292,6 +345,7 @@ fn digest_table(store: &Path) -> PathBuf {
 fn count_alone(config: &Config, counter: Counter) {
     if let Some(path) = config.dir.value.as_deref()
         && !config.disable.value
+        && called_ccache::counts(config)
         && file_bytes_max().is_none_or(|bytes| bytes >= config.max_size_bytes.value)
         && let Ok(store) = open_store(config, path)
         && !store.is_read_only()
@@ -313,12 +367,16 @@ fn finish(session: &Session<'_>, is_over: bool) {
     if more > 0 {
         session.log(format_args!("{more} look-ups missed, because the store is damaged there"));
     }
+    guarded(session.call.log, || called_ccache::log_counts(session));
     if session.store.is_read_only() {
+        guarded(session.call.log, || called_ccache::count_read_only(session));
         return;
     }
     guarded(session.call.log, || {
-        for (counter, count) in session.counts.borrow().iter() {
-            session.store.counters().add(*counter as usize, *count);
+        if called_ccache::counts(session.call.config) {
+            for (counter, count) in session.counts.borrow().iter() {
+                session.store.counters().add(*counter as usize, *count);
+            }
         }
         if is_over && session.store.maintenance_due() {
             upkeep::maintain(session);
@@ -354,6 +412,9 @@ impl Session<'_> {
 
     /// Understands the call.
     fn job(&self) -> Result<Job, Reason> {
+        if self.call.config.ccache.is_some() {
+            self.input.replace(called_ccache::guessed_input(self.call.arguments));
+        }
         if let Some(name) = unsupported_variable() {
             let text = format!("{name} is set");
             return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
@@ -376,7 +437,7 @@ impl Session<'_> {
                 }
             }
         })?;
-        let mut compile = compiler::parse(family, language, self.call.arguments, &directory)?;
+        let mut compile = self.parsed(family, language, &directory)?;
         settings::apply(self.call.config, &mut compile);
         check_length(&compile)?;
         let check = &self.call.config.compiler_check.value;

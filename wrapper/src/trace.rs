@@ -18,13 +18,17 @@ const KEY_DIGITS: usize = 16;
 
 /// Appends one row.
 pub fn append(path: &Path, build: &str, unit: &Path, key: &Key, bytes: u64) {
+    append_text(path, &row(build, &unit.to_string_lossy(), key, bytes));
+}
+
+/// Appends a text, in one write.
+pub fn append_text(path: &Path, text: &str) {
     // A pipe that nobody reads is a trace that cannot be written.
     let mut options = OpenOptions::new();
     options.append(true).create(true).custom_flags(libc::O_NONBLOCK);
     if let Ok(mut file) = options.open(path) {
-        let row = row(build, &unit.to_string_lossy(), key, bytes);
         // One call, and not a second one for what a full disk left.
-        let _ = file.write(row.as_bytes());
+        let _ = file.write(text.as_bytes());
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod absent;
 mod access;
+mod called_ccache;
 mod ccache_commands;
 mod ccache_entries;
 mod ccache_files;

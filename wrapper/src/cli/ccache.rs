@@ -29,6 +29,8 @@ use crate::invocation;
 
 /// Every error ends with it.
 pub const STATUS_FAILED: i32 = 1;
+/// What stands before an option that is not to be looked at.
+const SKIP: &str = "--ccache-skip";
 /// Links that are followed to find a name.
 const LINKS_MAX: usize = 40;
 
@@ -83,8 +85,30 @@ pub fn main(arguments: &[OsString]) -> ! {
 
 /// Runs a larder that stands for ccache under the name of a compiler.
 pub fn masquerade(name: &OsStr, arguments: &[OsString]) -> ! {
-    let settings = load(&[]);
-    invocation::run_with(settings.larder(), name, arguments, true)
+    run(&load(&[]), name, arguments, true)
+}
+
+/// Runs the compiler. `--ccache-skip` is for ccache alone: the word behind it is not looked at.
+fn run(settings: &Settings, compiler: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
+    let mut config = settings.larder();
+    let mut words = Vec::with_capacity(arguments.len());
+    let mut skipped = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(word) = rest.next() {
+        let word = match word == SKIP {
+            true => {
+                let Some(next) = rest.next() else { break };
+                skipped.push(next.clone());
+                next
+            }
+            false => word,
+        };
+        words.push(word.clone());
+    }
+    if let Some(ccache) = &mut config.ccache {
+        ccache.skipped = skipped;
+    }
+    invocation::run_with(config, compiler, &words, is_link)
 }
 
 fn compile(arguments: &[OsString]) -> ! {
@@ -99,7 +123,7 @@ fn compile(arguments: &[OsString]) -> ! {
         ours.iter().filter(|word| settings::is_assignment(word)).cloned().collect();
     let settings = load(&assignments);
     match rest.split_first() {
-        Some((compiler, rest)) => invocation::run_with(settings.larder(), compiler, rest, false),
+        Some((compiler, rest)) => run(&settings, compiler, rest, false),
         None => fail("no compiler is given"),
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn run_and_store(
     let (listing, arguments) = prepared
         .map_err(|error| session.log(format_args!("cannot prepare the compile: {error}")))
         .ok()?;
-    if session.call.config.depend_mode.value && matches!(listing, Listing::Afterwards) {
+    if session.depends(job) && matches!(listing, Listing::Afterwards) {
         let text = "only the preprocessor could list the inputs, and depend_mode is on";
         session.give_up(&Reason::new(Counter::UnsupportedCompilerOption, text));
         return None;
@@ -90,7 +90,7 @@ pub(super) fn run_and_store(
         store(session, job, alias, &files, &ran)
     });
     match stored {
-        Some(Ok(())) => session.count(Counter::CacheMiss),
+        Some(Ok(())) => session.count_miss(),
         Some(Err(reason)) => session.give_up(&reason),
         None => session.count(Counter::InternalError),
     }
@@ -116,7 +116,7 @@ fn prepare(session: &Session<'_>, job: &Job) -> io::Result<(Listing, Vec<OsStrin
             Listing::Trace
         }
         None => {
-            let list = Scratch::new()?;
+            let list = session.scratch()?;
             arguments.extend(["-MD".into(), "-MF".into(), list.path().into()]);
             Listing::Injected(list)
         }
@@ -189,7 +189,7 @@ fn listed_by_failed(
 }
 
 fn list_afterwards(session: &Session<'_>, job: &Job) -> io::Result<Vec<PathBuf>> {
-    let list = Scratch::new()?;
+    let list = session.scratch()?;
     let mut arguments: Vec<OsString> = vec!["-M".into(), "-MF".into(), list.path().into()];
     arguments.extend(job.compile.preprocess_arguments.iter().cloned());
     let capture = Capture { stdout: Stream::Discard, stderr: Stream::Discard };
@@ -242,8 +242,10 @@ fn store(
     }
     let result = result_key(&job.direct, &inputs.list, &seen, state);
     // Read again, because another process may have added to it during the compile.
+    let mut had_manifest = false;
     let manifest = session.call.config.direct_mode.value.then(|| {
         let mut manifest = read_whole_manifest(session, &job.direct);
+        had_manifest = manifest.newest_first().next().is_some();
         manifest.add(result, &inputs.state(state, moment), &inputs.list);
         manifest
     });
@@ -261,7 +263,7 @@ fn store(
         let section = Section::new(SectionKind::AliasKey, &result.as_bytes()[..]);
         entries.push(Entry::new(alias, RecordKind::Alias, vec![section]));
     }
-    session.count(Counter::LocalStorageMiss);
+    session.count_stored(had_manifest);
     session.put(entries);
     // What the store made of it, or would have made of it at worst.
     trace_lookup(session, &job.compile.input, &result, || {
@@ -297,7 +299,15 @@ impl Session<'_> {
             entry.namespace = self.call.config.namespace.value.clone().into();
         }
         match self.store.put_all(&entries) {
-            Ok(Put::Stored) => self.count_many(Counter::LocalStorageWrite, entries.len() as u64),
+            Ok(Put::Stored) => {
+                let is_ccache = self.call.config.ccache.is_some();
+                // ccache has results and manifests only.
+                let is_counted = |entry: &&Entry<'_>| {
+                    !is_ccache || matches!(entry.kind, RecordKind::Result | RecordKind::Manifest)
+                };
+                let count = entries.iter().filter(is_counted).count() as u64;
+                self.count_many(Counter::LocalStorageWrite, count);
+            }
             Ok(Put::Dropped(why)) => {
                 self.count(Counter::StoreDropped);
                 self.log(format_args!("not stored: {why}"));

@@ -87,7 +87,8 @@ pub(super) fn answer(session: &Session<'_>, job: &Job) -> Option<Answer> {
     }
     let marker = failures_key(&job.direct);
     read_section(session, &marker, RecordKind::Blob, SectionKind::Data)?;
-    let key = Text::make(session, job).and_then(|text| key(session, job, &text));
+    let text = Text::make(session, job).map_err(|why| why.to_string());
+    let key = text.and_then(|text| key(session, job, &text));
     let key =
         key.map_err(|why| session.log(format_args!("no failure is looked for: {why}"))).ok()?;
     let answer = restored(session, job, &key)?;
@@ -155,7 +156,7 @@ impl Watched {
         }
         let fate = self.fate(&job.compile)?;
         let dependencies = capture::dependencies(&job.compile, session.call.started_ns)?;
-        let text = Text::make(session, job).map_err(|why| refuse(&why))?;
+        let text = Text::make(session, job).map_err(|why| refuse(&why.to_string()))?;
         if !listed.agrees(&text.files) {
             return Err(refuse("the preprocessor does not read what the compiler has read"));
         }
@@ -163,7 +164,7 @@ impl Watched {
         let names: Vec<_> = names.filter_map(Path::file_name).collect();
         complaint::check(&ran.stdout, &ran.stderr, &text.files, &names).map_err(refuse)?;
         unlisted::check(session, job, &text.inputs.list, true)?;
-        let key = key(session, job, &text).map_err(|why| refuse(&why))?;
+        let key = key(session, job, &text).map_err(|why| refuse(&why.to_string()))?;
         let status = STATUS_ERRORS.to_le_bytes();
         let mut sections = vec![
             Section::new(SectionKind::ExitStatus, &status[..]),

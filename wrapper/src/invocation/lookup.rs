@@ -7,7 +7,7 @@ use larder_engine::{Entry, Key, RecordKind, SectionKind};
 use super::records::{
     manifest_sections, read_manifest, read_names, read_section, read_whole_manifest, trace_lookup,
 };
-use super::text::Text;
+use super::text::{Text, TextError};
 use super::{Answer, Job, Session, failures, stream, streams};
 use crate::absent;
 use crate::digest::{Mentions, Seen};
@@ -44,6 +44,9 @@ fn asked(session: &Session<'_>) -> Answer {
         session.count(Counter::LocalStorageReadMiss);
         session.count(Counter::DirectCacheMiss);
         session.log(format_args!("no manifest for {}", job.compile.input.display()));
+        if config.ccache.is_some() {
+            return by_text_as_ccache(session, job);
+        }
         return session.direct_miss(job);
     };
     session.count(Counter::LocalStorageReadHit);
@@ -58,7 +61,10 @@ fn asked(session: &Session<'_>) -> Answer {
     }
     session.count(Counter::DirectCacheMiss);
     session.log(format_args!("no variant fits for {}", job.compile.input.display()));
-    if config.depend_mode.value || config.readonly_direct.value || !text_decides(&job.compile) {
+    if config.ccache.is_some() {
+        return by_text_as_ccache(session, job);
+    }
+    if session.depends(&job) || config.readonly_direct.value || !text_decides(&job.compile) {
         return session.direct_miss(job);
     }
     by_text(session, job)
@@ -174,6 +180,20 @@ fn count_objects(session: &Session<'_>, restored: &Restored) {
     }
 }
 
+/// ccache asks for the text on every miss, unless a setting keeps it from that, and counts that.
+fn by_text_as_ccache(session: &Session<'_>, job: Box<Job>) -> Answer {
+    if session.depends(&job) || session.call.config.readonly_direct.value {
+        return session.direct_miss(job);
+    }
+    if text_decides(&job.compile) {
+        return by_text(session, job);
+    }
+    // No text can lead to a result, so that nobody need make it.
+    session.count(Counter::LocalStorageReadMiss);
+    session.count_text_miss();
+    session.direct_miss(job)
+}
+
 /// Runs the preprocessor, and asks for the text that it makes where that decides, and for the
 /// inputs that it read.
 fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
@@ -182,8 +202,16 @@ fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
     }
     let text = match Text::make(session, &job) {
         Ok(text) => text,
+        Err(TextError::Failed(status)) if session.call.config.ccache.is_some() => {
+            let text = format!("the preprocessor ended with {status}");
+            return Answer::Uncached(Reason::new(Counter::PreprocessorError, text));
+        }
         Err(why) => {
             session.log(format_args!("no preprocessed text: {why}"));
+            if session.call.config.ccache.is_some() {
+                session.count(Counter::LocalStorageReadMiss);
+                session.count_text_miss();
+            }
             return Answer::Miss { job, alias: None };
         }
     };
@@ -201,7 +229,7 @@ fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
     let by_alias = by_alias.and_then(|result| Some((result, restored(session, &job, &result)?)));
     let found = by_alias.or_else(|| by_inputs(session, &job, &text));
     let Some((result, answer)) = found else {
-        session.count(Counter::PreprocessedCacheMiss);
+        session.count_text_miss();
         return Answer::Miss { job, alias };
     };
     session.count(Counter::PreprocessedCacheHit);
@@ -219,6 +247,8 @@ fn by_inputs(session: &Session<'_>, job: &Job, text: &Text) -> Option<(Key, Answ
     let moment = text.inputs.moment(session, job)?;
     job.states().into_iter().find_map(|state| {
         let result = result_key(&job.direct, &text.inputs.list, &moment, state);
+        // What is not there is no miss yet: another state may be.
+        session.store.contains(&result).unwrap_or(true).then_some(())?;
         Some((result, restored(session, job, &result)?))
     })
 }

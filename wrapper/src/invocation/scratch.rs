@@ -7,8 +7,23 @@ use std::path::{Path, PathBuf};
 
 use larder_engine::env::{clock_ns, remove_at_end};
 
+use super::Session;
+
 /// An empty file of larder's own for the compiler to write to; it goes when this is dropped.
 pub(super) struct Scratch(PathBuf);
+
+impl Session<'_> {
+    /// A scratch file where ccache's settings want it, if they do.
+    pub(super) fn scratch(&self) -> io::Result<Scratch> {
+        let ccache = self.call.config.ccache.as_deref();
+        let Some(directory) = ccache.and_then(|ccache| ccache.temporary_dir.as_ref()) else {
+            return Scratch::new();
+        };
+        fs::create_dir_all(directory)
+            .and_then(|()| Scratch::new_in(directory))
+            .or_else(|_| Scratch::new())
+    }
+}
 
 impl Scratch {
     /// Where the directory for temporary files is none, in the usual one, as compilers do.
@@ -16,7 +31,7 @@ impl Scratch {
         Scratch::new_in(&std::env::temp_dir()).or_else(|_| Scratch::new_in(Path::new("/tmp")))
     }
 
-    fn new_in(directory: &Path) -> io::Result<Scratch> {
+    pub(super) fn new_in(directory: &Path) -> io::Result<Scratch> {
         let mut number = clock_ns();
         loop {
             let path = directory.join(format!("larder-{}-{number:x}.d", std::process::id()));

@@ -99,7 +99,7 @@ impl Session<'_> {
     /// Runs the compiler on a miss.
     pub(super) fn run_compiler(&self, arguments: &[OsString], capture: Capture) -> io::Result<Ran> {
         let prefix = &self.call.config.prefix_command.value;
-        exec::run_wrapped(prefix, self.call.compiler, arguments, capture)
+        exec::run_wrapped(self.call.around(prefix), self.call.compiler, arguments, capture)
     }
 
     /// Runs the compiler only to preprocess.
@@ -109,7 +109,7 @@ impl Session<'_> {
         capture: Capture,
     ) -> io::Result<Ran> {
         let prefix = &self.call.config.prefix_command_cpp.value;
-        exec::run_wrapped(prefix, self.call.compiler, arguments, capture)
+        exec::run_wrapped(self.call.around(prefix), self.call.compiler, arguments, capture)
     }
 }
 

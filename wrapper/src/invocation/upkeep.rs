@@ -84,6 +84,14 @@ fn start(config: &Config) -> io::Result<()> {
             command.env(variable, path);
         }
     }
+    if config.ccache.is_some() {
+        // The janitor's settings are larder's own: it gets what those of ccache mean.
+        let dir = config.dir.value.as_deref().unwrap_or(Path::new(""));
+        command.env("LARDER_CONFIG", "/dev/null").env("LARDER_DIR", dir);
+        command.env("LARDER_MAX_SIZE", config.max_size_bytes.value.to_string());
+        command.env("LARDER_UMASK", format!("{:03o}", config.umask.value));
+        command.env_remove("LARDER_FILE_CLONE").env_remove("LARDER_READONLY");
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     without_inherited_files(|| command.spawn())?.map(drop)
 }

@@ -47,6 +47,8 @@ pub struct Ccache {
     pub absolute_paths_in_stderr: bool,
     /// `keep_comments_cpp`.
     pub keeps_comments: bool,
+    /// Words behind `--ccache-skip`, which mean nothing but what they do to the compiler.
+    pub skipped: Vec<OsString>,
     sloppiness: Vec<String>,
 }
 
@@ -89,6 +91,7 @@ impl Settings {
             temporary_dir: self.path("temporary_dir").filter(|_| is_set("temporary_dir")),
             absolute_paths_in_stderr: self.switch("absolute_paths_in_stderr"),
             keeps_comments: self.switch("keep_comments_cpp"),
+            skipped: Vec::new(),
             sloppiness: self.names("sloppiness"),
         }
     }
