@@ -23,6 +23,7 @@ pub mod moment;
 pub mod restore;
 pub mod search;
 
+pub mod ccache_entry;
 pub mod config;
 pub mod depfile;
 pub mod digest;

@@ -179,14 +179,7 @@ impl Given {
         self.operands.get(at).map(OsString::as_os_str)
     }
 
-    /// All operands.
-    #[allow(dead_code, reason = "no command takes several yet")]
-    pub fn operands(&self) -> &[OsString] {
-        &self.operands
-    }
-
     /// What stands behind `--`, for a command that takes it apart.
-    #[allow(dead_code, reason = "no command takes it apart yet")]
     pub fn behind(&self) -> &[OsString] {
         &self.behind
     }

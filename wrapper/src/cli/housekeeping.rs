@@ -1,26 +1,21 @@
-//! The commands that are a few lines each: statistics, settings, upkeep.
+//! The commands that are a few lines each: settings, upkeep, zero.
 
 use std::env;
 use std::time::{Duration, Instant};
 
 use larder_engine::{Budget, EngineCounter, Store};
 
-use super::command::{Failure, open_writable, print, store_directory};
+use super::command::{Failure, open_writable, print};
 use super::flags::Given;
 use super::json::Object;
 use crate::config::Config;
+use crate::invocation;
 use crate::invocation::upkeep::{step_back, upkeep};
-use crate::invocation::{self, open_store};
 use crate::log::Log;
 use crate::stats;
 
 /// A command waits so long for a janitor that is at work.
 const JANITOR_WAIT: Duration = Duration::from_secs(60);
-
-fn open() -> Result<Store, Failure> {
-    let config = Config::load();
-    Ok(open_store(&config, store_directory(&config)?)?)
-}
 
 /// `larder zero`.
 pub fn zero(_: &Given) -> Result<(), Failure> {

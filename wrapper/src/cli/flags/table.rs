@@ -52,7 +52,44 @@ const STATS: Command = Command {
         Flag::JSON,
     ],
     notes: &["docs/statistics.md describes every counter."],
-    run: Some(housekeeping::show_stats),
+    examples: &[
+        ("larder stats --json > before; make; larder stats --since before", "what one build did"),
+        (
+            "LARDER_STATS_LOG=/tmp/calls make; larder stats --log /tmp/calls",
+            "the same, call by call",
+        ),
+    ],
+    run: Some(stats::run),
+    ..Command::NONE
+};
+
+const EXPLAIN: Command = Command {
+    name: "explain",
+    what: "say why a call was no hit, or what would become of one now",
+    about: &[
+        "Compares a call that was no hit with the nearest earlier entry for the same source, and \
+         names what differs: words of the command line, variables, settings, the compiler, headers. \
+         Nothing is compiled, stored or counted.",
+    ],
+    operands: &[Operand {
+        name: "FILE|last",
+        count: Count::Maybe,
+        kind: Kind::File,
+        what: "a source: its last call that was no hit; last: the last one of any source",
+    }],
+    behind: Some(Operand {
+        name: "COMPILER ARGUMENTS",
+        count: Count::Some,
+        kind: Kind::Compile,
+        what: "a compile: what would become of it now",
+    }),
+    flags: &[Flag::JSON],
+    notes: &["docs/explain.md describes what is kept of a call, and the JSON."],
+    examples: &[
+        ("larder explain src/main.c", "why its last compile was no hit"),
+        ("larder explain -- gcc -c src/main.c", "whether it would be one now"),
+    ],
+    run: Some(explain::run),
     ..Command::NONE
 };
 
