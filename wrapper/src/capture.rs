@@ -61,7 +61,11 @@ fn missing(path: &Path) -> Reason {
 }
 
 /// The file as a section, `None` if there is none that changed since then.
-fn read(path: &Path, kind: SectionKind, since_ns: u64) -> Result<Option<Section<'static>>, Reason> {
+pub fn read(
+    path: &Path,
+    kind: SectionKind,
+    since_ns: u64,
+) -> Result<Option<Section<'static>>, Reason> {
     let bad = |text: String| Reason::new(Counter::BadOutputFile, text);
     let open =
         File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);

@@ -30,6 +30,7 @@ mod precompiled;
 mod probed;
 mod records;
 mod remembered;
+mod rust;
 mod scratch;
 mod searched;
 mod settings;
@@ -214,7 +215,8 @@ pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link
     };
     let session = if config.disable.value { None } else { guarded(&log, || open(&call)).flatten() };
     if let Some(session) = session {
-        let status = handle(&session);
+        let is_rust = rust::is_rust(&compiler);
+        let status = if is_rust { rust::handle(&session) } else { handle(&session) };
         finish(&session, status.is_some());
         if let Some(status) = status {
             exec::end_like(status)

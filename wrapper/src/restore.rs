@@ -41,13 +41,29 @@ pub struct Source<'a> {
 }
 
 /// What a result holds for one call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Restorable {
     files: Vec<Pending>,
     /// What the compiler wrote to stdout.
     pub stdout: Vec<u8>,
     /// What the compiler wrote to stderr.
     pub stderr: Vec<u8>,
+}
+
+impl Restorable {
+    /// Adds the file in a section, which goes to `path` in place of whatever stands there; `None`
+    /// if the section is damaged.
+    pub fn add(&mut self, source: Source<'_>, section: usize, path: &Path) -> Option<()> {
+        self.files.push(pending(source, section, path, Writing::Anew)?);
+        Some(())
+    }
+
+    /// Adds a file with these contents, which is no object.
+    pub fn add_bytes(&mut self, path: &Path, mode: u32, data: Vec<u8>) {
+        let content = Content::Bytes { data, uncloned: None };
+        let path = path.to_path_buf();
+        self.files.push(Pending { path, mode, writing: Writing::Anew, content, is_object: false });
+    }
 }
 
 #[derive(Debug)]
@@ -96,6 +112,9 @@ enum Writing {
     /// It replaces the file if it may write it: an object of clang that it compiled, its assembler
     /// text, its precompiled headers, modules and serialized diagnostics.
     Over,
+    /// It makes a new one: whatever rustc writes. cargo links these files elsewhere, and a link
+    /// keeps its contents.
+    Anew,
 }
 
 impl Writing {
@@ -290,7 +309,7 @@ fn inherit(new: &File, old: &Metadata, pending: &Pending) -> io::Result<()> {
     let is_written_into = match pending.writing {
         Writing::Into => true,
         Writing::IntoEmpty => old.len() == 0,
-        Writing::Over => false,
+        Writing::Over | Writing::Anew => false,
     };
     if is_written_into || pending.writing == Writing::Over {
         access(&pending.path, Access::WRITE_OK)?;

@@ -220,7 +220,7 @@ fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Answer> {
 }
 
 /// Counts how the objects of a hit came to their files.
-fn count_objects(session: &Session<'_>, restored: &Restored) {
+pub(super) fn count_objects(session: &Session<'_>, restored: &Restored) {
     for (counter, count) in
         [(Counter::ObjectsCloned, restored.cloned), (Counter::ObjectsCopied, restored.copied)]
     {

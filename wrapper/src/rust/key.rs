@@ -5,7 +5,7 @@
 //! | toolchain | yes | contents of the driver, its libraries, and the target's standard library |
 //! | words | yes | with their boundaries, see `arguments` |
 //! | crate types, test harness | yes | decide what is made |
-//! | emitted kinds | yes | decide what is made; their paths do not count |
+//! | emitted kinds, notifications | yes | decide what is made and said; paths do not count |
 //! | source | yes | its name is in debug information and messages |
 //! | working directory | yes | in debug information and metadata |
 //! | externs | yes | name, modifiers and contents; not their paths, which show in no output |
@@ -91,7 +91,7 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
     fields.bytes(facts.toolchain);
     fields.texts(made.key_words.iter().map(String::as_bytes));
     fields.texts(made.types.iter().map(|kind| format!("{kind:?}").into_bytes()));
-    fields.bytes(&[u8::from(made.is_test)]);
+    fields.bytes(&[u8::from(made.is_test), u8::from(made.notifies)]);
     fields.texts(made.emit.iter().map(|(emit, _)| emit.name().as_bytes()));
     fields.bytes(made.name.as_bytes());
     fields.bytes(made.source.as_os_str().as_bytes());
@@ -123,10 +123,13 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
 }
 
 /// The key of a result: what it was made of, and which messages it has.
-pub fn result_key(direct: &Key, inputs: &[(Vec<u8>, Digest)], messages: u64) -> Key {
+pub fn result_key<'a>(
+    direct: &Key,
+    inputs: impl Iterator<Item = (&'a [u8], &'a Digest)>,
+    messages: u64,
+) -> Key {
     let mut fields = Fields::new("rust result");
     fields.bytes(direct.as_bytes());
-    fields.number(inputs.len() as u64);
     for (path, digest) in inputs {
         fields.bytes(path);
         fields.bytes(digest);

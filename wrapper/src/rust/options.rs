@@ -59,9 +59,9 @@ pub(super) enum Class {
 }
 
 use Class::{
-    Cfg, Codegen, CrateName, CrateType, Emit, Extern, ExtraFilename, Json, Keyed, Link,
-    Messages, NamedFile, NativeLibrary, OutDir, Output, RemapPathPrefix, SearchPath,
-    SplitDebuginfo, Sysroot, Target, TargetCpu, Test, Uncached, Unstable,
+    Cfg, Codegen, CrateName, CrateType, Emit, Extern, ExtraFilename, Json, Keyed, Link, Messages,
+    NamedFile, NativeLibrary, OutDir, Output, RemapPathPrefix, SearchPath, SplitDebuginfo, Sysroot,
+    Target, TargetCpu, Test, Uncached, Unstable,
 };
 
 /// One option.

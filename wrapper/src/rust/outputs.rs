@@ -132,11 +132,8 @@ mod tests {
 
     #[test]
     fn a_notification_is_a_line_of_json() {
-        let output = |path: &str| Output {
-            emit: Emit::Metadata,
-            role: "metadata",
-            path: path.into(),
-        };
+        let output =
+            |path: &str| Output { emit: Emit::Metadata, role: "metadata", path: path.into() };
         let line = notification(&output("o/a \"b\"\\c\n\u{1}.rmeta"));
         assert_eq!(
             line,

@@ -1,0 +1,276 @@
+//! Results of crates: made by a run, and read for a hit.
+//!
+//! A result has a section for each file, named by its role; the dependency file and what was said
+//! stand in it with roles in the places of paths, so that they are right for any output directory:
+//!
+//! - in the dependency file a target that is an output is `\0ROLE\0`;
+//! - a notification is a line `\0ROLE\n`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use larder_engine::{Entry, RecordKind, Section, SectionKind};
+
+use super::super::account::microseconds;
+use super::super::records::{manifest_sections, read_whole_manifest, trace_lookup};
+use super::super::scratch::Scratch;
+use super::super::{Session, guarded};
+use super::inputs::Inputs;
+use super::{Job, Said, has_messages, run};
+use crate::capture;
+use crate::exec::Ran;
+use crate::manifest::State;
+use crate::outcome::{Counter, Reason};
+use crate::restore::{Restorable, Source};
+use crate::rust::arguments::Emit;
+use crate::rust::dep_info;
+use crate::rust::key::result_key;
+use crate::rust::outputs::{self, NOTIFICATION_START, Output};
+
+/// What the role of a file of split debug information begins with; the rest of its name follows.
+const SPLIT: &str = "dwo:";
+
+/// Runs the compiler and stores what it made. `None` if it did not start.
+pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStatus> {
+    let (list, injected) = match job.output(Emit::DepInfo) {
+        Some(output) => (output.path.clone(), None),
+        None => {
+            let scratch = guarded(session.call.log, Scratch::new)?.ok()?;
+            (scratch.path().to_path_buf(), Some(scratch))
+        }
+    };
+    let mut arguments = session.call.arguments.to_vec();
+    if injected.is_some() {
+        let mut word = OsString::from("--emit=dep-info=");
+        word.push(&list);
+        arguments.push(word);
+    }
+    let has_started_after = session.wait_for_start();
+    let begun_ns = larder_engine::env::clock_ns();
+    let ran = run::run(session, &arguments);
+    let ran = ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
+    let cost_us = microseconds(larder_engine::env::clock_ns().saturating_sub(begun_ns));
+    if !ran.status.success() {
+        session.count(Counter::CompileFailed);
+        return Some(ran.status);
+    }
+    let stored = guarded(session.call.log, || {
+        session.check_clock(has_started_after)?;
+        store(session, job, &ran, (&list, cost_us))
+    });
+    session.account.borrow_mut().cost_us = cost_us;
+    match stored {
+        Some(Ok(())) => session.count(Counter::CacheMiss),
+        Some(Err(reason)) => session.give_up(&reason),
+        None => session.count(Counter::InternalError),
+    }
+    Some(ran.status)
+}
+
+fn store(
+    session: &Session<'_>,
+    job: &Job,
+    ran: &Ran,
+    (list, cost_us): (&Path, u32),
+) -> Result<(), Reason> {
+    let listed = fs::read(list).map_err(|error| {
+        let text = format!("{}: {error}", list.display());
+        Reason::new(Counter::CompilerProducedNoOutput, text)
+    })?;
+    let info = dep_info::parse(&listed).ok_or_else(|| {
+        Reason::new(Counter::InternalError, "the dependency file is not understood")
+    })?;
+    let inputs = Inputs::look(session, job, &info)?;
+    let mut sections = Vec::with_capacity(job.outputs.len() + 2);
+    for output in &job.outputs {
+        let section = if output.emit == Emit::DepInfo {
+            let listed = generic(&listed, &job.outputs);
+            Section::new(SectionKind::Dependencies, listed).mode(0o666)
+        } else {
+            let kind = SectionKind::NamedFile;
+            let section = capture::read(&output.path, kind, session.call.started_ns)?;
+            let section = section.ok_or_else(|| missing(&output.path))?;
+            section.name(output.role.as_bytes())
+        };
+        sections.push(section);
+    }
+    sections.extend(split_debuginfo(session, job)?);
+    let stderr = generic_messages(&ran.stderr, &job.outputs)?;
+    for (kind, said) in [(SectionKind::Stdout, ran.stdout.clone()), (SectionKind::Stderr, stderr)] {
+        if !said.is_empty() {
+            sections.push(Section::new(kind, said));
+        }
+    }
+    let messages = if has_messages(&ran.stderr) { job.messages } else { 0 };
+    let read = inputs.list.iter().map(|input| (input.path.as_os_str().as_bytes(), &input.digest));
+    let result = result_key(&job.direct, read, messages);
+    let mut manifest = read_whole_manifest(session, &job.direct);
+    let absent = inputs.absent;
+    manifest.add(result, &State { messages, cost_us, absent, ..State::default() }, &inputs.list);
+    let entries = vec![
+        Entry::new(job.direct, RecordKind::Manifest, manifest_sections(&manifest)),
+        Entry::new(result, RecordKind::Result, sections),
+    ];
+    session.count(Counter::LocalStorageMiss);
+    session.put(entries);
+    trace_lookup(session, &job.made.source, &result, || {
+        let record = session.store.get(&result).ok().flatten();
+        record.map_or(0, |record| record.head().body_bytes)
+    });
+    Ok(())
+}
+
+fn missing(path: &Path) -> Reason {
+    Reason::new(Counter::CompilerProducedNoOutput, format!("{} was not made", path.display()))
+}
+
+/// Files of split debug information that this run has made.
+fn split_debuginfo(session: &Session<'_>, job: &Job) -> Result<Vec<Section<'static>>, Reason> {
+    let mut sections = Vec::new();
+    if job.made.split_debuginfo.is_none() {
+        return Ok(sections);
+    }
+    let stem = format!("{}.", outputs::stem(&job.made));
+    let directory = job.made.out_dir.as_deref().unwrap_or(Path::new("."));
+    let cannot = |error| {
+        let text = format!("{}: {error}", directory.display());
+        Reason::new(Counter::BadOutputFile, text)
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(cannot)? {
+        let name = entry.map_err(cannot)?.file_name();
+        let is_split = |rest: &[u8]| rest.ends_with(b".dwo") || rest.ends_with(b".dwp");
+        if name.as_bytes().strip_prefix(stem.as_bytes()).is_some_and(is_split) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    for name in names {
+        let path = directory.join(&name);
+        let read = capture::read(&path, SectionKind::NamedFile, session.call.started_ns)?;
+        if let Some(section) = read {
+            let role = [SPLIT.as_bytes(), &name.as_bytes()[stem.len()..]].concat();
+            sections.push(section.name(role));
+        }
+    }
+    Ok(sections)
+}
+
+/// The dependency file with roles for targets that are outputs.
+fn generic(listed: &[u8], outputs: &[Output]) -> Vec<u8> {
+    replaced_targets(listed, |target| {
+        let output = outputs.iter().find(|output| escaped(&output.path) == target)?;
+        Some([b"\0", output.role.as_bytes(), b"\0"].concat())
+    })
+}
+
+/// The inverse, for the outputs of another call.
+fn specific(listed: &[u8], outputs: &[Output]) -> Option<Vec<u8>> {
+    let mut is_whole = true;
+    let rendered = replaced_targets(listed, |target| {
+        let role = target.strip_prefix(b"\0")?.strip_suffix(b"\0")?;
+        let output = outputs.iter().find(|output| output.role.as_bytes() == role);
+        is_whole &= output.is_some();
+        output.map(|output| escaped(&output.path))
+    });
+    is_whole.then_some(rendered)
+}
+
+/// Each line that begins with a target, with what `other` makes of the target.
+fn replaced_targets(listed: &[u8], mut other: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(listed.len());
+    for line in listed.split_inclusive(|byte| *byte == b'\n') {
+        let target = line.windows(2).position(|pair| pair == b": " || pair == b":\n");
+        let new = target.and_then(|end| Some((end, other(&line[..end])?)));
+        match new {
+            Some((end, new)) => {
+                text.extend(new);
+                text.extend_from_slice(&line[end..]);
+            }
+            None => text.extend_from_slice(line),
+        }
+    }
+    text
+}
+
+/// A path as it stands in a dependency file.
+fn escaped(path: &Path) -> Vec<u8> {
+    let mut text = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if *byte == b' ' {
+            text.push(b'\\');
+        }
+        text.push(*byte);
+    }
+    text
+}
+
+/// What was said, with roles for notifications.
+fn generic_messages(said: &[u8], outputs: &[Output]) -> Result<Vec<u8>, Reason> {
+    let mut text = Vec::with_capacity(said.len());
+    for line in said.split_inclusive(|byte| *byte == b'\n') {
+        if !line.starts_with(NOTIFICATION_START) {
+            text.extend_from_slice(line);
+            continue;
+        }
+        let told = outputs.iter().find(|output| outputs::notification(output).as_bytes() == line);
+        let output = told.ok_or_else(|| {
+            let text = format!("rustc made something else: {}", String::from_utf8_lossy(line));
+            Reason::new(Counter::UnsupportedCompilerOption, text)
+        })?;
+        text.extend([b"\0", output.role.as_bytes(), b"\n"].concat());
+    }
+    Ok(text)
+}
+
+/// The inverse, for the outputs of another call.
+fn specific_messages(said: &[u8], outputs: &[Output]) -> Option<Vec<u8>> {
+    let mut text = Vec::with_capacity(said.len());
+    for line in said.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_prefix(b"\0").and_then(|rest| rest.strip_suffix(b"\n")) {
+            Some(role) => {
+                let output = outputs.iter().find(|output| output.role.as_bytes() == role)?;
+                text.extend(outputs::notification(output).into_bytes());
+            }
+            None => text.extend_from_slice(line),
+        }
+    }
+    Some(text)
+}
+
+/// The files of a result and what is said; `None` if it is damaged or lacks a part.
+pub(super) fn restorable(source: Source<'_>, job: &Job) -> Option<(Restorable, Said)> {
+    let sections = source.record.sections();
+    let mut files = Restorable::default();
+    for (at, section) in sections.iter().enumerate() {
+        let Some(rest) = section.name.strip_prefix(SPLIT.as_bytes()) else { continue };
+        let directory = job.made.out_dir.as_deref().unwrap_or(Path::new(""));
+        let name = [outputs::stem(&job.made).as_bytes(), b".", rest].concat();
+        if rest.contains(&b'/') {
+            return None;
+        }
+        files.add(source, at, &directory.join(OsStr::from_bytes(&name)))?;
+    }
+    for output in &job.outputs {
+        if output.emit == Emit::DepInfo {
+            let is_it =
+                |at: &larder_engine::SectionInfo| at.kind == Some(SectionKind::Dependencies);
+            let listed = source.record.read(sections.iter().position(is_it)?).ok()?;
+            files.add_bytes(&output.path, 0o666, specific(&listed, &job.outputs)?);
+        } else {
+            let is_it = |at: &larder_engine::SectionInfo| {
+                at.kind == Some(SectionKind::NamedFile) && at.name == output.role.as_bytes()
+            };
+            files.add(source, sections.iter().position(is_it)?, &output.path)?;
+        }
+    }
+    let text = |kind| match sections.iter().position(|at| at.kind == Some(kind)) {
+        Some(section) => source.record.read(section).ok(),
+        None => Some(Vec::new()),
+    };
+    let stderr = specific_messages(&text(SectionKind::Stderr)?, &job.outputs)?;
+    Some((files, Said { stdout: text(SectionKind::Stdout)?, stderr }))
+}
