@@ -32,6 +32,7 @@ mod modules;
 mod obstacles;
 mod outputs;
 mod regressions;
+mod rust;
 mod seeing;
 mod shims;
 mod toolchains;

@@ -192,6 +192,20 @@ pub fn parse(arguments: &[OsString]) -> Result<Crate, Reason> {
     parser.finish()
 }
 
+/// The arguments without those that say what is made.
+pub fn without_emit(arguments: &[OsString]) -> Vec<OsString> {
+    let mut kept = Vec::with_capacity(arguments.len());
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--emit" {
+            rest.next();
+        } else if !argument.as_encoded_bytes().starts_with(b"--emit=") {
+            kept.push(argument.clone());
+        }
+    }
+    kept
+}
+
 /// `-` alone is stdin.
 fn is_option(word: &str) -> bool {
     word.len() > 1 && word.starts_with('-')

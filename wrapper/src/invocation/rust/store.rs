@@ -8,6 +8,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -21,11 +22,11 @@ use super::super::{Session, guarded};
 use super::inputs::Inputs;
 use super::{Job, Said, has_messages, run};
 use crate::capture;
-use crate::exec::Ran;
+use crate::exec::{self, Capture, Ran, Stream};
 use crate::manifest::State;
 use crate::outcome::{Counter, Reason};
 use crate::restore::{Restorable, Source};
-use crate::rust::arguments::Emit;
+use crate::rust::arguments::{Emit, without_emit};
 use crate::rust::dep_info;
 use crate::rust::key::result_key;
 use crate::rust::outputs::{self, NOTIFICATION_START, Output};
@@ -35,22 +36,9 @@ const SPLIT: &str = "dwo:";
 
 /// Runs the compiler and stores what it made. `None` if it did not start.
 pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStatus> {
-    let (list, injected) = match job.output(Emit::DepInfo) {
-        Some(output) => (output.path.clone(), None),
-        None => {
-            let scratch = guarded(session.call.log, Scratch::new)?.ok()?;
-            (scratch.path().to_path_buf(), Some(scratch))
-        }
-    };
-    let mut arguments = session.call.arguments.to_vec();
-    if injected.is_some() {
-        let mut word = OsString::from("--emit=dep-info=");
-        word.push(&list);
-        arguments.push(word);
-    }
     let has_started_after = session.wait_for_start();
     let begun_ns = larder_engine::env::clock_ns();
-    let ran = run::run(session, &arguments);
+    let ran = run::run(session, session.call.arguments);
     let ran = ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
     let cost_us = microseconds(larder_engine::env::clock_ns().saturating_sub(begun_ns));
     if !ran.status.success() {
@@ -59,7 +47,7 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     }
     let stored = guarded(session.call.log, || {
         session.check_clock(has_started_after)?;
-        store(session, job, &ran, (&list, cost_us))
+        store(session, job, &ran, cost_us)
     });
     session.account.borrow_mut().cost_us = cost_us;
     match stored {
@@ -70,16 +58,11 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     Some(ran.status)
 }
 
-fn store(
-    session: &Session<'_>,
-    job: &Job,
-    ran: &Ran,
-    (list, cost_us): (&Path, u32),
-) -> Result<(), Reason> {
-    let listed = fs::read(list).map_err(|error| {
-        let text = format!("{}: {error}", list.display());
-        Reason::new(Counter::CompilerProducedNoOutput, text)
-    })?;
+fn store(session: &Session<'_>, job: &Job, ran: &Ran, cost_us: u32) -> Result<(), Reason> {
+    let listed = match job.output(Emit::DepInfo) {
+        Some(output) => fs::read(&output.path).map_err(|error| unlisted(&output.path, &error)),
+        None => list_afterwards(session),
+    }?;
     let info = dep_info::parse(&listed).ok_or_else(|| {
         Reason::new(Counter::InternalError, "the dependency file is not understood")
     })?;
@@ -121,6 +104,28 @@ fn store(
         record.map_or(0, |record| record.head().body_bytes)
     });
     Ok(())
+}
+
+/// The dependency file of a call that asks for none, by a run that makes nothing else. It cannot be
+/// asked for in the same run: what is emitted is part of a crate's identity.
+fn list_afterwards(session: &Session<'_>) -> Result<Vec<u8>, Reason> {
+    let failed = |error: io::Error| unlisted(Path::new("the dependency file"), &error);
+    let scratch = Scratch::new().map_err(failed)?;
+    let mut arguments = without_emit(session.call.arguments);
+    let mut word = OsString::from("--emit=dep-info=");
+    word.push(scratch.path());
+    arguments.push(word);
+    let capture = Capture { stdout: Stream::Discard, stderr: Stream::Discard };
+    let changes = [(OsStr::new("LARDER_DISABLE"), Some(OsStr::new("1")))];
+    let ran = exec::run(session.call.compiler, &arguments, &changes, capture).map_err(failed)?;
+    if !ran.status.success() {
+        return Err(failed(io::Error::other("rustc does not list what it reads")));
+    }
+    fs::read(scratch.path()).map_err(failed)
+}
+
+fn unlisted(path: &Path, error: &io::Error) -> Reason {
+    Reason::new(Counter::CompilerProducedNoOutput, format!("{}: {error}", path.display()))
 }
 
 fn missing(path: &Path) -> Reason {

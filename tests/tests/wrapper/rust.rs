@@ -1,0 +1,301 @@
+//! Crates: what rustc makes and says, and what larder makes and says in its place.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use larder_tests::larder_binary;
+
+use super::{Sandbox, wait_a_tick};
+
+/// What a call leaves in its output directory, with modes, and what it says.
+#[derive(PartialEq, Eq, Debug)]
+struct Left {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+    files: BTreeMap<String, (u32, Vec<u8>)>,
+}
+
+/// The compiler itself: the tests run below cargo, which has found it.
+fn rustc() -> String {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
+    let root = String::from_utf8(output.stdout).unwrap();
+    format!("{}/bin/rustc", root.trim())
+}
+
+fn run(sandbox: &Sandbox, with_larder: bool, line: &str) -> Left {
+    let out = sandbox.path("out");
+    let _ = fs::remove_dir_all(&out);
+    fs::create_dir(&out).unwrap();
+    let rustc = rustc();
+    let mut command = match with_larder {
+        true => {
+            let mut command = sandbox.command(larder_binary());
+            command.arg(&rustc);
+            command
+        }
+        false => sandbox.command(Path::new(&rustc)),
+    };
+    let output = command.args(line.split(' ')).output().unwrap();
+    let entries = fs::read_dir(&out).unwrap().map(Result::unwrap);
+    let files = entries.map(|entry| {
+        let mode = entry.metadata().unwrap().permissions().mode();
+        (entry.file_name().into_string().unwrap(), (mode, fs::read(entry.path()).unwrap()))
+    });
+    Left {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        files: files.collect(),
+    }
+}
+
+/// Compiles with and without larder, and tells what was counted.
+#[track_caller]
+fn check(sandbox: &Sandbox, line: &str) -> &'static str {
+    let expected = run(sandbox, false, line);
+    let before = sandbox.counts();
+    let left = run(sandbox, true, line);
+    assert!(left == expected, "{line}\n{}\n{}\n{}", left.stderr, expected.stderr, sandbox.log());
+    let after = sandbox.counts();
+    match (after.0 - before.0, after.2 - before.2) {
+        (1, 0) => "hit",
+        (0, 1) => "miss",
+        (0, 0) => "uncached",
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn check_cached(sandbox: &Sandbox, line: &str) {
+    assert_eq!(check(sandbox, line), "miss", "{line}\n{}", sandbox.log());
+    assert_eq!(check(sandbox, line), "hit", "{line}\n{}", sandbox.log());
+}
+
+const LIB: &str = "--crate-name a a.rs --edition=2021 --crate-type lib \
+                   --emit=dep-info,metadata,link --out-dir out";
+
+fn library(text: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rs", text);
+    wait_a_tick();
+    sandbox
+}
+
+/// Compiles a crate into `deps`, without larder.
+fn dependency(sandbox: &Sandbox, name: &str, text: &str) {
+    sandbox.write(&format!("{name}.rs"), text);
+    let source = format!("{name}.rs");
+    let call = ["--crate-name", name, &source, "--crate-type", "lib", "--out-dir", "deps"];
+    let rustc = rustc();
+    let mut command = sandbox.command(Path::new(&rustc));
+    assert!(command.args(call).status().unwrap().success());
+    wait_a_tick();
+}
+
+#[test]
+fn everything_that_is_made_of_a_library_comes_back() {
+    for more in [
+        "",
+        " -g",
+        " -C opt-level=3 -C codegen-units=2",
+        " -g -C split-debuginfo=unpacked",
+        " --error-format=json --json=artifacts,diagnostic-rendered-ansi",
+        " -C extra-filename=-0123456789abcdef -C metadata=0123456789abcdef",
+    ] {
+        let sandbox = library("pub fn f() -> u32 { 1 }\npub fn g<T: Copy>(t: T) -> T { t }\n");
+        check_cached(&sandbox, &format!("{LIB}{more}"));
+    }
+    for emit in ["metadata", "dep-info,metadata", "asm", "llvm-ir,obj", "mir,llvm-bc,dep-info"] {
+        let sandbox = library("pub fn f() -> u32 { 1 }\n");
+        let line = format!("--crate-name a a.rs --crate-type lib --emit={emit} --out-dir out");
+        check_cached(&sandbox, &line);
+    }
+}
+
+#[test]
+fn what_rustc_says_is_said_again() {
+    let sandbox = library("pub fn f() { let unused = 1; }\n");
+    check_cached(&sandbox, LIB);
+    let json = " --error-format=json --json=artifacts,diagnostic-rendered-ansi";
+    check_cached(&sandbox, &format!("{LIB}{json}"));
+    let said = run(&sandbox, true, &format!("{LIB}{json}")).stderr;
+    assert!(said.contains("unused variable") && said.contains("\"artifact\":\"out/liba.rlib\""));
+    // Messages for another width are others; where there are none, the width does not matter.
+    assert_eq!(check(&sandbox, &format!("{LIB}{json} --diagnostic-width=40")), "miss");
+    sandbox.write("a.rs", "pub fn f() {}\n");
+    wait_a_tick();
+    check_cached(&sandbox, &format!("{LIB}{json}"));
+    assert_eq!(check(&sandbox, &format!("{LIB}{json} --diagnostic-width=40")), "hit");
+}
+
+#[test]
+fn files_and_variables_that_the_source_reads_count() {
+    let mut sandbox = library(
+        "mod m;\npub const T: &str = include_str!(\"t.txt\");\n\
+         pub const V: Option<&str> = option_env!(\"VALUE\");\n",
+    );
+    sandbox.write("m.rs", "pub fn f() {}\n");
+    sandbox.write("t.txt", "one");
+    wait_a_tick();
+    check_cached(&sandbox, LIB);
+    for (name, text) in [("m.rs", "pub fn f() {}\npub fn g() {}\n"), ("t.txt", "two")] {
+        sandbox.write(name, text);
+        wait_a_tick();
+        check_cached(&sandbox, LIB);
+    }
+    for value in ["1", "2", ""] {
+        sandbox.set("VALUE", value);
+        check_cached(&sandbox, LIB);
+    }
+    sandbox.set("VALUE", "1");
+    assert_eq!(check(&sandbox, LIB), "hit");
+    sandbox.unset("VALUE");
+    assert_eq!(check(&sandbox, LIB), "hit");
+    // A module that is there twice is an error.
+    sandbox.write("m/mod.rs", "");
+    wait_a_tick();
+    assert_eq!(check(&sandbox, LIB), "uncached");
+}
+
+#[test]
+fn what_the_command_line_says_counts() {
+    let text = "#[cfg(one)]\npub fn one() {}\n#[cfg(two)]\npub fn two() {}\n\
+                #[cfg(debug_assertions)]\npub fn debug() {}\npub fn unused() { let x = 1; }\n";
+    let sandbox = library(text);
+    let mut known = Vec::new();
+    for more in [
+        "",
+        " --cfg one",
+        " --cfg two",
+        " --cfg one --cfg two",
+        " -C debug-assertions=off",
+        " -C opt-level=1",
+        " -C metadata=x",
+        " -O",
+        " -A unused",
+        " -D unused",
+        " --cap-lints allow",
+        " --check-cfg cfg(one)",
+        " --remap-path-prefix=a.rs=b.rs",
+        " -C panic=abort",
+        " -C target-cpu=x86-64",
+    ] {
+        let line = format!("{LIB}{more}");
+        let counted = check(&sandbox, &line);
+        assert_eq!(counted, if more == " -D unused" { "uncached" } else { "miss" }, "{more}");
+        known.push(line);
+    }
+    for line in known.iter().filter(|line| !line.ends_with("-D unused")) {
+        assert_eq!(check(&sandbox, line), "hit", "{line}");
+    }
+}
+
+/// The story: only the sorted contents of externs were hashed elsewhere, so that a crate with
+/// two of them swapped got the code of the other one.
+#[test]
+fn externs_count_by_name_and_contents() {
+    let sandbox = library("pub fn f() -> u32 { one::v() * 10 + two::v() }\n");
+    dependency(&sandbox, "x1", "#[inline] pub fn v() -> u32 { 1 }\n");
+    dependency(&sandbox, "x2", "#[inline] pub fn v() -> u32 { 2 }\n");
+    let with = |one: &str, two: &str| {
+        format!(
+            "{LIB} -C opt-level=2 --extern one=deps/lib{one}.rlib --extern two=deps/lib{two}.rlib"
+        )
+    };
+    check_cached(&sandbox, &with("x1", "x2"));
+    check_cached(&sandbox, &with("x2", "x1"));
+    assert_eq!(check(&sandbox, &with("x1", "x2")), "hit");
+    let noprelude = with("x1", "x2").replace("--extern one", "--extern noprelude:one");
+    assert_ne!(check(&sandbox, &format!("{noprelude} -Z unstable-options")), "hit");
+    dependency(&sandbox, "x1", "#[inline] pub fn v() -> u32 { 3 }\n");
+    check_cached(&sandbox, &with("x1", "x2"));
+    // The same file elsewhere is the same crate.
+    fs::create_dir(sandbox.path("other")).unwrap();
+    for name in ["libx1.rlib", "libx2.rlib"] {
+        fs::copy(sandbox.path("deps").join(name), sandbox.path("other").join(name)).unwrap();
+    }
+    wait_a_tick();
+    assert_eq!(check(&sandbox, &with("x1", "x2").replace("deps/", "other/")), "hit");
+}
+
+/// The story: an archive that the source or a modifier names was bundled in an old state.
+#[test]
+fn native_archives_count() {
+    for (text, option) in [
+        ("#[link(name = \"nat\", kind = \"static\")]\nextern \"C\" { pub fn n(); }\n", ""),
+        ("extern \"C\" { pub fn n(); }\n", " -l static=nat"),
+        ("extern \"C\" { pub fn n(); }\n", " -l static:+whole-archive=nat"),
+    ] {
+        let sandbox = library(text);
+        for value in 1..3 {
+            sandbox.write("n.c", &format!("int n(void) {{ return {value}; }}\n"));
+            let made = |program: &str, words: &[&str]| {
+                let status = sandbox.command(Path::new(program)).args(words).status();
+                assert!(status.unwrap().success(), "{program}");
+            };
+            made("gcc", &["-c", "n.c", "-o", "n.o"]);
+            fs::create_dir_all(sandbox.path("nat")).unwrap();
+            let _ = fs::remove_file(sandbox.path("nat/libnat.a"));
+            made("ar", &["rcsD", "nat/libnat.a", "n.o"]);
+            wait_a_tick();
+            check_cached(&sandbox, &format!("{LIB} -L native=nat{option}"));
+        }
+    }
+}
+
+#[test]
+fn another_output_directory_gets_the_same_files_under_its_own_name() {
+    let sandbox = library("pub fn f() { let unused = 1; }\n");
+    let json = " --error-format=json --json=artifacts";
+    let line = format!("{LIB}{json}");
+    check_cached(&sandbox, &line);
+    let elsewhere = sandbox.path("out").display().to_string();
+    let absolute = line.replace("--out-dir out", &format!("--out-dir {elsewhere}"));
+    assert_eq!(check(&sandbox, &absolute), "hit");
+}
+
+#[test]
+fn what_is_not_cached_runs_as_without_larder() {
+    let sandbox = library("pub fn f() {}\n");
+    sandbox.write("main.rs", "fn main() { println!(\"x\"); }\n");
+    sandbox.write("bad.rs", "fn main() { 1 }\n");
+    wait_a_tick();
+    for (line, counter) in [
+        ("--crate-name m main.rs --crate-type bin --out-dir out", "called_for_link"),
+        ("--crate-name a a.rs --crate-type staticlib --out-dir out", "called_for_link"),
+        ("--crate-name a a.rs --test --out-dir out", "called_for_link"),
+        ("--crate-name b bad.rs --crate-type lib --out-dir out", "compile_failed"),
+        ("--print crate-name a.rs", "unsupported_compiler_option"),
+        (
+            "--crate-name a a.rs --crate-type lib --out-dir out -C incremental=inc",
+            "unsupported_compiler_option",
+        ),
+    ] {
+        let before = sandbox.count(counter);
+        let expected = run(&sandbox, false, line);
+        let left = run(&sandbox, true, line);
+        assert_eq!(left.status, expected.status, "{line}");
+        assert_eq!((&left.stdout, &left.stderr), (&expected.stdout, &expected.stderr), "{line}");
+        assert!(left.files.keys().eq(expected.files.keys()), "{line}");
+        assert_eq!(sandbox.count(counter), before + 1, "{line}\n{}", sandbox.log());
+    }
+}
+
+/// cargo gives its outputs further names by links, which keep what they have.
+#[test]
+fn a_link_to_an_old_output_keeps_its_contents() {
+    let sandbox = library("pub fn f() {}\n");
+    check_cached(&sandbox, LIB);
+    run(&sandbox, true, LIB);
+    fs::write(sandbox.path("out/liba.rlib"), "old").unwrap();
+    fs::hard_link(sandbox.path("out/liba.rlib"), sandbox.path("link")).unwrap();
+    let rustc = rustc();
+    let mut command = sandbox.command(larder_binary());
+    assert!(command.arg(&rustc).args(LIB.split(' ')).status().unwrap().success());
+    assert_eq!(fs::read_to_string(sandbox.path("link")).unwrap(), "old");
+    assert_ne!(fs::read(sandbox.path("out/liba.rlib")).unwrap(), b"old");
+}
