@@ -215,7 +215,7 @@ pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link
     };
     let session = if config.disable.value { None } else { guarded(&log, || open(&call)).flatten() };
     if let Some(session) = session {
-        let is_rust = rust::is_rust(&compiler);
+        let is_rust = config.ccache.is_none() && rust::is_rust(&compiler);
         let status = if is_rust { rust::handle(&session) } else { handle(&session) };
         finish(&session, status.is_some());
         if let Some(status) = status {

@@ -183,6 +183,7 @@ fn what_the_command_line_says_counts() {
         " --remap-path-prefix=a.rs=b.rs",
         " -C panic=abort",
         " -C target-cpu=x86-64",
+        " -C target-cpu=native",
     ] {
         let line = format!("{LIB}{more}");
         let counted = check(&sandbox, &line);

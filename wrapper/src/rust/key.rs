@@ -138,6 +138,14 @@ pub fn result_key<'a>(
     fields.key()
 }
 
+/// Where it is remembered what `native` means, for one start of the machine.
+pub fn native_key(toolchain: &Digest, boot: &[u8; 16]) -> Key {
+    let mut fields = Fields::new("rust native");
+    fields.bytes(toolchain);
+    fields.bytes(boot);
+    fields.key()
+}
+
 /// A hasher of fields, each with its length before it.
 struct Fields(blake3::Hasher);
 

@@ -9,6 +9,7 @@
 //! 4. What is linked is not cached here.
 
 mod inputs;
+mod native;
 mod run;
 mod store;
 mod toolchain;
@@ -203,10 +204,9 @@ impl Job {
                 named.push((path, contents));
             }
         }
-        if made.is_native {
-            let text = "-C target-cpu=native is not handled for Rust";
-            return Err(Reason::new(Counter::UnsupportedCompilerOption, text));
-        }
+        let before = &session.call.arguments[..session.call.arguments.len() - words.len()];
+        let meaning = || native::meaning(session, &toolchain.identity, before);
+        let native = made.is_native.then(meaning).transpose()?;
         let may_read = may_reach_macros(&made);
         let variables = variables(may_read);
         let out_dir = env::var_os("OUT_DIR").filter(|_| may_read);
@@ -218,7 +218,7 @@ impl Job {
             externs: &externs,
             searched: &searched,
             named: &contents,
-            native: None,
+            native: native.as_ref(),
             variables: &variables,
             out_dir: out_dir.as_ref(),
         });
