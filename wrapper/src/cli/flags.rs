@@ -6,7 +6,7 @@
 //!    `--` ends them. Every command has `--help`. Of a flag that is given twice the last one
 //!    counts, unless it says that it repeats.
 //! 3. What a value has to look like is its [`Kind`], checked before a command runs.
-//! 4. A compile never comes here: see docs/decisions/0015-commands-are-a-table.md.
+//! 4. A compile never comes here: see docs/decisions/0016-commands-are-a-table.md.
 //!
 //! A new command is a row in `table` and a function that takes a [`Given`].
 
@@ -179,14 +179,7 @@ impl Given {
         self.operands.get(at).map(OsString::as_os_str)
     }
 
-    /// All operands.
-    #[allow(dead_code, reason = "no command takes several yet")]
-    pub fn operands(&self) -> &[OsString] {
-        &self.operands
-    }
-
     /// What stands behind `--`, for a command that takes it apart.
-    #[allow(dead_code, reason = "no command takes it apart yet")]
     pub fn behind(&self) -> &[OsString] {
         &self.behind
     }

@@ -222,7 +222,7 @@ mod tests {
         let trim = given("trim --max-size 2Gi --older-than=7d --namespace= --json").ok().unwrap();
         assert_eq!((trim.text("max-size"), trim.text("older-than")), (Some("2Gi"), Some("7d")));
         assert_eq!((trim.text("namespace"), trim.has("json")), (Some(""), true));
-        assert!(!trim.has("dry-run") && trim.operands().is_empty());
+        assert!(!trim.has("dry-run") && trim.operand(0).is_none());
         let jobs =
             "trim --not-touched-since-job --not-touched-since-job a --max-size 1 --max-size 2";
         let trim = given(jobs).ok().unwrap();

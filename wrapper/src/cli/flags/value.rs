@@ -14,7 +14,6 @@ pub enum Kind {
     /// A time that has gone by, as `12h`.
     Age,
     /// A file.
-    #[allow(dead_code, reason = "no command takes one yet")]
     File,
     /// A directory.
     Directory,
