@@ -431,9 +431,6 @@ impl Session<'_> {
 
     /// Understands the call.
     fn job(&self) -> Result<Job, Reason> {
-        if self.call.config.ccache.is_some() {
-            self.input.replace(called_ccache::guessed_input(self.call.arguments));
-        }
         if let Some(name) = unsupported_variable() {
             let text = format!("{name} is set");
             return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));

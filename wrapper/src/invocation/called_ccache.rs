@@ -20,6 +20,8 @@ use crate::trace;
 const OWN_COUNTERS: u16 = 128;
 /// As much of a source is looked at for the word that switches caching off.
 const HEAD_BYTES: u64 = 4096;
+/// What marks a key with options that are not known; no compiler gets it.
+const SKIPPED: &str = "--ccache-skip";
 const DISABLE_WORD: &[u8] = b"ccache:disable";
 
 /// Options that ccache hands to the compiler whatever they would do, by their beginning or whole.
@@ -83,9 +85,9 @@ impl Session<'_> {
             return Err(reason);
         }
         let parsed = parse_skipping(ccache, family, language, arguments, directory);
-        let compile = parsed.map_err(|reason| match self.input.borrow().is_none() {
+        let compile = parsed.map_err(|reason| match reason.counter {
             // Whatever else is in the way, there is nothing to compile.
-            true if reason.counter == Counter::UnsupportedCompilerOption => {
+            Counter::UnsupportedCompilerOption if guessed_input(arguments).is_none() => {
                 Reason::new(Counter::NoInputFile, reason.text)
             }
             _ => reason,
@@ -95,6 +97,11 @@ impl Session<'_> {
             Some(reason) => Err(reason),
             None => Ok(compile),
         }
+    }
+
+    /// The source of this call, as well as one can tell.
+    pub(super) fn source_name(&self) -> Option<PathBuf> {
+        self.input.borrow().clone().or_else(|| guessed_input(self.call.arguments))
     }
 
     /// Whether the preprocessor must not be run by itself. ccache does so where no dependency file
@@ -164,14 +171,18 @@ fn parse_skipping(
     let rest: Vec<_> = arguments.iter().filter(|word| !is_skipped(word)).cloned().collect();
     let mut compile = compiler::parse(family, language, &rest, directory)?;
     compile.arguments = arguments.to_vec();
-    for list in [
-        &mut compile.key_arguments,
-        &mut compile.key_arguments_after_preprocessing,
-        &mut compile.preprocess_arguments,
-    ] {
-        list.extend_from_slice(&ccache.skipped);
+    // Where they stand among the others may count, too.
+    for list in [&mut compile.key_arguments, &mut compile.key_arguments_after_preprocessing] {
+        list.push(SKIPPED.into());
+        list.extend_from_slice(arguments);
     }
     Ok(compile)
+}
+
+/// Whether options were skipped that larder does not know. Then no preprocessed text is made: where
+/// they would have to stand for that is not known.
+pub(super) fn skips_unknown(compile: &Compile) -> bool {
+    compile.key_arguments.iter().any(|word| word == SKIPPED)
 }
 
 /// An option that ccache does not look behind.
@@ -227,7 +238,7 @@ fn is_disabled(source: &Path) -> bool {
 
 /// The source of a call that was not understood, as well as one can tell: the first file that looks
 /// like one, else the first file.
-pub(super) fn guessed_input(arguments: &[OsString]) -> Option<PathBuf> {
+fn guessed_input(arguments: &[OsString]) -> Option<PathBuf> {
     let is_file = |word: &&OsString| {
         !word.as_bytes().starts_with(b"-") && fs::metadata(word).is_ok_and(|facts| facts.is_file())
     };
@@ -279,8 +290,7 @@ pub(super) fn log_counts(session: &Session<'_>) {
     if ccache.stats_log.is_none() && ccache.debug_level == 0 && !session.call.log.is_heard() {
         return;
     }
-    let input = session.input.borrow();
-    let input = input.as_deref().unwrap_or(Path::new(""));
+    let input = session.source_name().unwrap_or_default();
     let mut names = Vec::new();
     for (counter, count) in session.counts.borrow().iter() {
         let name = name_of(*counter);

@@ -122,8 +122,7 @@ fn likely_object(session: &Session<'_>) -> Option<PathBuf> {
     if let Some(named) = named.map(Path::new).filter(is_plain) {
         return Some(named.to_owned());
     }
-    let input = session.input.borrow();
-    Some(PathBuf::from(input.as_ref()?.with_extension("o").file_name()?))
+    Some(PathBuf::from(session.source_name()?.with_extension("o").file_name()?))
 }
 
 /// `OBJ.TIME.`, with its directory made.

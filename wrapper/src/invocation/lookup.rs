@@ -8,7 +8,7 @@ use super::records::{
     manifest_sections, read_manifest, read_names, read_section, read_whole_manifest, trace_lookup,
 };
 use super::text::{Text, TextError};
-use super::{Answer, Job, Session, failures, stream, streams};
+use super::{Answer, Job, Session, called_ccache, failures, stream, streams};
 use crate::absent;
 use crate::digest::{Mentions, Seen};
 use crate::fingerprint::{result_key, text_decides};
@@ -205,6 +205,11 @@ fn by_text_as_ccache(session: &Session<'_>, job: Box<Job>) -> Answer {
 fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
     if let Some(reason) = session.disabled_by_source(&job) {
         return Answer::Uncached(reason);
+    }
+    if called_ccache::skips_unknown(&job.compile) {
+        session.count(Counter::LocalStorageReadMiss);
+        session.count_text_miss();
+        return session.direct_miss(job);
     }
     if let Some(path) = streams::before(&job) {
         return Answer::Uncached(stream(&path));
