@@ -104,6 +104,17 @@ impl Session<'_> {
         config.depend_mode.value && (config.ccache.is_none() || job.compile.depfile.is_some())
     }
 
+    /// Whether the source switches caching off for itself. No direct hit need ask: what is stored
+    /// for these very contents was asked then. Nothing else is counted for such a call.
+    pub(super) fn disabled_by_source(&self, job: &Job) -> Option<Reason> {
+        if self.call.config.ccache.is_none() || !is_disabled(&job.compile.input) {
+            return None;
+        }
+        self.counts.borrow_mut().clear();
+        let text = format!("{} says ccache:disable", job.compile.input.display());
+        Some(Reason::new(Counter::Disabled, text))
+    }
+
     /// Counts that a preprocessed text led to no result.
     pub(super) fn count_text_miss(&self) {
         self.count(Counter::PreprocessedCacheMiss);
@@ -112,15 +123,18 @@ impl Session<'_> {
         }
     }
 
-    /// Counts a result that is stored. ccache has counted where it looked; under `recache` it
-    /// counts how it found the manifest.
-    pub(super) fn count_stored(&self, had_manifest: bool) {
+    /// Counts a result that is about to be stored. ccache has counted where it looked; under
+    /// `recache` it counts how it found the manifest.
+    pub(super) fn count_stored(&self, job: &Job) {
         let config = self.call.config;
         if config.ccache.is_none() {
             self.count(Counter::LocalStorageMiss);
         } else if config.recache.value {
-            let read = [Counter::LocalStorageReadMiss, Counter::LocalStorageReadHit];
-            self.count(read[usize::from(had_manifest)]);
+            let found = self.store.contains(&job.direct).unwrap_or(false);
+            self.count(match found && config.direct_mode.value {
+                true => Counter::LocalStorageReadHit,
+                false => Counter::LocalStorageReadMiss,
+            });
         }
     }
 
@@ -164,10 +178,10 @@ fn parse_skipping(
 fn too_hard(arguments: &[OsString]) -> Option<Reason> {
     let is_too_hard = |word: &&OsString| {
         let word = word.as_bytes();
-        let starts = |start: &&str| word.starts_with(start.as_bytes());
+        let mut starts = TOO_HARD_STARTS.iter();
         word != NOT_TOO_HARD.as_bytes()
             && (TOO_HARD.iter().any(|known| word == known.as_bytes())
-                || TOO_HARD_STARTS.iter().any(|start| starts(start)))
+                || starts.any(|start| word.starts_with(start.as_bytes())))
     };
     if let Some(word) = arguments.iter().find(is_too_hard) {
         let text = format!("{} is too hard for ccache", word.display());
@@ -191,10 +205,7 @@ fn refusal(ccache: &Ccache, compile: &Compile) -> Option<Reason> {
         let text = "sloppiness lacks modules";
         return Some(Reason::new(Counter::CouldNotUseModules, text));
     }
-    is_disabled(&compile.input).then(|| {
-        let text = format!("{} says {}", compile.input.display(), "ccache:disable");
-        Reason::new(Counter::Disabled, text)
-    })
+    None
 }
 
 /// The option that uses a profile, where there is none.
@@ -264,8 +275,10 @@ pub(super) fn count_read_only(session: &Session<'_>) {
 /// Writes what a call counted to the statistics log: the source behind a hash, then the names of
 /// the counters, sorted, each as often as it was counted.
 pub(super) fn log_counts(session: &Session<'_>) {
-    let ccache = session.call.config.ccache.as_deref();
-    let Some(path) = ccache.and_then(|ccache| ccache.stats_log.as_ref()) else { return };
+    let Some(ccache) = session.call.config.ccache.as_deref() else { return };
+    if ccache.stats_log.is_none() && ccache.debug_level == 0 && !session.call.log.is_heard() {
+        return;
+    }
     let input = session.input.borrow();
     let input = input.as_deref().unwrap_or(Path::new(""));
     let mut names = Vec::new();
@@ -274,6 +287,8 @@ pub(super) fn log_counts(session: &Session<'_>) {
         names.extend(name.into_iter().flat_map(|name| (0..*count).map(move |_| name.clone())));
     }
     names.sort_unstable();
+    names.iter().for_each(|name| session.log(format_args!("Result: {name}")));
+    let Some(path) = &ccache.stats_log else { return };
     let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
     trace::append_text(path, &format!("# {}\n{lines}", input.display()));
 }

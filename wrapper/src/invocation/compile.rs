@@ -242,10 +242,8 @@ fn store(
     }
     let result = result_key(&job.direct, &inputs.list, &seen, state);
     // Read again, because another process may have added to it during the compile.
-    let mut had_manifest = false;
     let manifest = session.call.config.direct_mode.value.then(|| {
         let mut manifest = read_whole_manifest(session, &job.direct);
-        had_manifest = manifest.newest_first().next().is_some();
         manifest.add(result, &inputs.state(state, moment), &inputs.list);
         manifest
     });
@@ -263,7 +261,7 @@ fn store(
         let section = Section::new(SectionKind::AliasKey, &result.as_bytes()[..]);
         entries.push(Entry::new(alias, RecordKind::Alias, vec![section]));
     }
-    session.count_stored(had_manifest);
+    session.count_stored(job);
     session.put(entries);
     // What the store made of it, or would have made of it at worst.
     trace_lookup(session, &job.compile.input, &result, || {

@@ -75,7 +75,7 @@ fn a_script_that_names_itself_leads_to_the_next_compiler() {
 #[test]
 fn where_there_is_no_other_compiler_there_is_an_error() {
     for (name, status, start) in [("ccache", 1, "ccache: error: "), ("larder", 127, "larder: ")] {
-        let program = format!("{name}-only-here");
+        let program = format!("only-{name}");
         let house = House::new();
         symlink(larder_binary(), house.at("bin/larder")).unwrap();
         house.script(
