@@ -2,6 +2,7 @@
 //! promised.
 
 use std::cell::RefCell;
+use std::io::Read;
 
 use zstd::bulk::{Compressor, Decompressor};
 
@@ -97,9 +98,44 @@ pub fn decompress_frame(packed: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
+/// Decompresses one zstd frame that need not declare its length, and that nothing follows.
+///
+/// # Errors
+/// `Corrupt` if the frame is damaged or gives more than `bytes_max` bytes; no more than that is
+/// ever held.
+pub fn decompress_up_to(packed: &[u8], bytes_max: u64) -> Result<Vec<u8>> {
+    if cfg!(miri) {
+        return decompress(packed, 0);
+    }
+    let damaged = |_| Error::corrupt("a zstd frame is damaged");
+    let decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(damaged)?;
+    let mut limited = decoder.single_frame().take(bytes_max.saturating_add(1));
+    let mut real = Vec::new();
+    limited.read_to_end(&mut real).map_err(damaged)?;
+    if real.len() as u64 > bytes_max {
+        return Err(Error::corrupt("a zstd frame gives more than it may"));
+    }
+    match limited.into_inner().finish().is_empty() {
+        true => Ok(real),
+        false => Err(Error::corrupt("something follows a zstd frame")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri runs no C code")]
+    fn a_frame_without_length_is_bounded() {
+        let text = b"abcabcabcabcabcabcabcabcabcabcabcabcabcabc".repeat(100);
+        let packed = zstd::stream::encode_all(text.as_slice(), 1).unwrap();
+        assert_eq!(decompress_up_to(&packed, text.len() as u64).unwrap(), text);
+        assert!(decompress_up_to(&packed, text.len() as u64 - 1).unwrap_err().is_corrupt());
+        assert!(decompress_up_to(&packed[..packed.len() - 1], 1 << 20).unwrap_err().is_corrupt());
+        let more = [packed.as_slice(), b"x"].concat();
+        assert!(decompress_up_to(&more, 1 << 20).unwrap_err().is_corrupt());
+    }
 
     #[test]
     #[cfg_attr(miri, ignore = "Miri runs no C code")]

@@ -188,12 +188,13 @@ impl Handle {
     }
 
     /// The recency bits; `None` where they cannot be kept.
-    fn recency(&self) -> Option<&Recency> {
-        let open = || {
-            let open = |mode| Recency::open(&*self.env, &self.path, mode, self.segment_bytes);
-            self.open_or_make(open).ok()
+    pub fn recency(&self) -> Option<&Recency> {
+        let open = |mode| Recency::open(&*self.env, &self.path, mode, self.segment_bytes);
+        let made = || match self.writable {
+            true => self.open_or_make(open).ok(),
+            false => open(OpenMode::Read).ok(),
         };
-        self.recency.get_or_init(|| if self.writable { open() } else { None }).as_ref()
+        self.recency.get_or_init(made).as_ref()
     }
 
     /// What is remembered for cloning, if a put has made the file for it.
@@ -246,6 +247,9 @@ impl Handle {
 
     /// Notes a hit in the recency bits, where they can be kept.
     pub fn touch(&self, location: Location) {
+        if !self.writable {
+            return;
+        }
         if let Some(recency) = self.recency() {
             // A hit that cannot be noted is still a hit.
             let _ = recency.touch(location);

@@ -84,10 +84,11 @@ pub fn place(handle: &Handle, key: &Key) -> Result<Option<Location>> {
     Ok(newest.ok().flatten().map(|newest| newest.location))
 }
 
-/// Whether a record stands in the older half of the live segments.
+/// Whether hits of a record are noted: it stands in the older half of the live segments, or was
+/// there when somebody began to ask what is used.
 pub fn is_old(record: &Record, block: &Superblock) -> bool {
     let live = block.next_segment - block.oldest_live;
-    record.location().segment < block.oldest_live + live / 2
+    record.location().segment < block.noted_below.max(block.oldest_live + live / 2)
 }
 
 /// The newest record of a key.

@@ -1,4 +1,5 @@
-//! Recency: one bit per granule of each live segment, "hit since it grew old".
+//! Recency: one bit per granule of each live segment, "hit since it grew old", or since somebody
+//! began to ask what is used: then all bits begin anew, and those of young segments are kept, too.
 //!
 //! The file holds, for each segment id modulo [`RECENCY_SEGMENTS`], the id and a bitmap. A slot
 //! whose id is another one is that of a segment long gone and is taken over. Bits are read and
@@ -7,6 +8,7 @@
 //! a wrong byte.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -83,13 +85,30 @@ impl Recency {
         self.file.write_at(&slot[at..at + WORD_BYTES], offset + at as u64)
     }
 
+    /// Forgets every hit of some segments, and lets their places be theirs. Of hits that are noted
+    /// meanwhile some may stay and some may be lost.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn forget(&self, segments: Range<u32>) -> Result<()> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        for segment in segments {
+            let (offset, _) = self.slot(segment)?;
+            let mut slot = [0; STRIDE_BYTES];
+            write_u64(&mut slot, 0, u64::from(segment) + 1);
+            self.file.write_at(&slot, offset)?;
+        }
+        Ok(())
+    }
+
     /// Which granules of a segment were hit since it grew old.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn hits(&self, segment: u32) -> Result<Hits> {
         let (_, slot) = self.slot(segment)?;
-        Ok(Hits { slot: Some(slot), granule_bytes: self.granule_bytes })
+        let is_its_own = read_u64(&slot, 0) == Some(u64::from(segment) + 1);
+        Ok(Hits { slot: Some(slot), is_its_own, granule_bytes: self.granule_bytes })
     }
 }
 
@@ -98,13 +117,20 @@ impl Recency {
 pub struct Hits {
     /// `None` where no hits are known.
     slot: Option<[u8; STRIDE_BYTES]>,
+    /// Whether the place was this segment's.
+    is_its_own: bool,
     granule_bytes: u64,
 }
 
 impl Hits {
     /// Of a segment of whose hits nothing is known.
     pub fn none() -> Self {
-        Hits { slot: None, granule_bytes: 1 }
+        Hits { slot: None, is_its_own: false, granule_bytes: 1 }
+    }
+
+    /// Whether a record whose hits were noted since [`Recency::forget`] had none.
+    pub fn lacks(&self, location: Location) -> bool {
+        self.is_its_own && !self.contains(location)
     }
 
     /// Whether nothing was hit.
@@ -151,6 +177,12 @@ mod tests {
         assert!(was_touched(at(successor, 1 << 20)));
         assert!(!was_touched(at(successor, 8192)));
         assert!(was_touched(at(successor, (1 << 20) + 64)));
+        assert!(!recency.hits(2).unwrap().lacks(at(2, 8192)));
+        recency.forget(0..3).unwrap();
+        assert!(recency.hits(2).unwrap().lacks(at(2, 8192)));
+        assert!(!recency.hits(successor).unwrap().lacks(at(successor, 8192)));
+        recency.touch(at(2, 8192)).unwrap();
+        assert!(!recency.hits(2).unwrap().lacks(at(2, 8192)));
         recency.touch(at(2, (256 << 20) - 64)).unwrap();
         assert!(was_touched(at(2, (256 << 20) - 64)));
     }

@@ -101,6 +101,12 @@ impl Snapshot {
         self.entries.is_empty()
     }
 
+    /// How many keys have a newest record of one of these kinds; of most records nothing is read.
+    pub fn count(&self, kinds: &[RecordKind]) -> u64 {
+        let is_counted = |place: &&Location| kinds.iter().any(|kind| *kind as u8 == place.kind);
+        self.places().iter().filter(is_counted).count() as u64
+    }
+
     /// Where the newest record of each key stands, in the order of the log. Where a prefix is that
     /// of one entry only, that is not read.
     pub(crate) fn places(&self) -> Vec<Location> {

@@ -22,8 +22,8 @@ use larder_engine::format::superblock::Superblock;
 use larder_engine::format::tail::Tail;
 use larder_engine::{Key, RecordLayout};
 
-use crate::fuzz_store;
 use crate::sample::{Random, Value};
+use crate::{fuzz_ccache, fuzz_store};
 
 const PAGE_BYTES: usize = 4096;
 const UUID: [u8; 16] = [5; 16];
@@ -57,6 +57,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "superblock", run: run_superblock, valid: valid_superblock },
     Target { name: "tail", run: run_tail, valid: valid_tail },
     Target { name: "store", run: fuzz_store::run, valid: fuzz_store::valid },
+    Target { name: "ccache_entry", run: fuzz_ccache::run, valid: fuzz_ccache::valid },
 ];
 
 /// Runs the target of a name.
@@ -377,6 +378,8 @@ fn valid_superblock(random: &mut Random) -> Vec<u8> {
         created_secs: random.number(),
         used_below: 9,
         suspect_below: 8,
+        noted_below: 7,
+        noted_secs: random.number(),
     };
     let next = Superblock { generation: block.generation + 1, ..block };
     [block.encode(), next.encode()].concat()

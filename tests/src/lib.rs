@@ -5,6 +5,7 @@ pub mod disk;
 pub mod equivalence;
 pub mod fault;
 pub mod fuzz;
+pub mod fuzz_ccache;
 pub mod fuzz_store;
 pub mod history;
 pub mod kill_env;

@@ -22,6 +22,7 @@ pub mod moment;
 pub mod restore;
 pub mod search;
 
+pub mod ccache_entry;
 pub mod config;
 pub mod depfile;
 pub mod digest;

@@ -50,6 +50,12 @@ pub fn moment(
     Some(*hasher.finalize().as_bytes())
 }
 
+/// How far local time is ahead of UTC at a moment, in seconds; `None` where that is not understood.
+pub fn local_offset_secs(secs: i64) -> Option<i64> {
+    let zone = Zone::of_environment()?;
+    if zone.bytes.is_empty() { Some(0) } else { offset_at(&zone.bytes, secs) }
+}
+
 /// A time zone file (TZif); no bytes are UTC.
 struct Zone {
     bytes: Vec<u8>,

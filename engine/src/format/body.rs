@@ -245,6 +245,11 @@ pub struct SectionInfo {
 }
 
 impl SectionInfo {
+    /// Whether its bytes are stored as they are.
+    pub fn is_raw(&self) -> bool {
+        self.codec == Codec::Raw
+    }
+
     /// Whether it stands raw in whole blocks from a block boundary of the body on, so that a file
     /// can be made of these and the tail. The offset of a grouped section counts in its group.
     pub(crate) fn is_in_blocks(&self) -> bool {

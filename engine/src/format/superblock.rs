@@ -2,7 +2,7 @@
 //!
 //! Two copies of one page stand in the file `superblock`. A copy is valid if and only if
 //! 1. it begins with the magic and a known format version, and its reserved bytes are zero;
-//! 2. its checksum is that of the 96 bytes before it;
+//! 2. its checksum is that of the 108 bytes before it;
 //! 3. `oldest live` <= `next segment` <= the largest segment id, and no other number is so large
 //!    that counting on could overflow.
 //!
@@ -37,10 +37,12 @@ const HEARTBEAT: usize = DURABLE_BELOW + 4;
 const CREATED: usize = HEARTBEAT + 8;
 const USED_BELOW: usize = CREATED + 8;
 const SUSPECT_BELOW: usize = USED_BELOW + 4;
-const CHECK: usize = SUSPECT_BELOW + 4;
+const NOTED_BELOW: usize = SUSPECT_BELOW + 4;
+const NOTED: usize = NOTED_BELOW + 4;
+const CHECK: usize = NOTED + 8;
 const END: usize = CHECK + 4;
 
-const _: () = assert!(END == 100);
+const _: () = assert!(END == 112);
 
 /// No epoch reaches this: sequence numbers have 24 bits for it, and the top two stay free.
 pub const EPOCH_MAX: u32 = 1 << 22;
@@ -82,6 +84,11 @@ pub struct Superblock {
     /// Segments from `durable_below` on and below this were written under a kernel that is gone:
     /// not all of what they hold reached the disk.
     pub suspect_below: u32,
+    /// Hits of records in segments below are noted even where these are young; detects what nobody
+    /// used since `noted_secs`.
+    pub noted_below: u32,
+    /// When that began, in seconds since 1970.
+    pub noted_secs: u64,
 }
 
 impl Superblock {
@@ -109,6 +116,8 @@ impl Superblock {
         write_u64(&mut page, CREATED, self.created_secs);
         write_u32(&mut page, USED_BELOW, self.used_below);
         write_u32(&mut page, SUSPECT_BELOW, self.suspect_below);
+        write_u32(&mut page, NOTED_BELOW, self.noted_below);
+        write_u64(&mut page, NOTED, self.noted_secs);
         let check = page.get(..CHECK).map_or(0, check32);
         write_u32(&mut page, CHECK, check);
         page
@@ -168,6 +177,8 @@ impl Superblock {
             created_secs: read_u64(page, CREATED)?,
             used_below: read_u32(page, USED_BELOW)?,
             suspect_below: read_u32(page, SUSPECT_BELOW)?,
+            noted_below: read_u32(page, NOTED_BELOW)?,
+            noted_secs: read_u64(page, NOTED)?,
         };
         // A newer format need not keep to this one's rules; it is refused by its number.
         let newer = read_u16(page, FORMAT)? > FORMAT_VERSION;
@@ -177,6 +188,7 @@ impl Superblock {
             && block.next_segment <= SEGMENT_ID_MAX
             && block.used_below <= block.next_segment
             && block.suspect_below <= block.next_segment
+            && block.noted_below <= block.next_segment
             && block.epoch < EPOCH_MAX
             && block.generation <= u64::MAX / 4
             && (SEGMENT_BYTES_MIN_TEST..=SEGMENT_BYTES_MAX)
@@ -204,6 +216,8 @@ mod tests {
             created_secs: 7,
             used_below: 5,
             suspect_below: 4,
+            noted_below: 5,
+            noted_secs: 8,
         }
     }
 

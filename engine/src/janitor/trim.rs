@@ -10,6 +10,7 @@
 //!    beginning of the log can go ([`crate::eviction`]). What is kept of them is reinserted, in
 //!    rounds: the copies of each are on the disk before their sources are published as gone.
 //! 4. Another checkpoint, so that the tree forgets what is gone, too.
+//! 5. Where it was asked what is unused: all notes of hits are forgotten, and begin anew.
 //!
 //! Killed anywhere a trim has dropped less than it should, and of what it was to keep each record
 //! stands in its source, in its copy, or in both. A copy takes room like every put; what finds none
@@ -43,6 +44,11 @@ pub struct Trim {
     pub max_size_bytes: Option<u64>,
     /// Filter: entries stored before this moment, in seconds since 1970. Hits do not count.
     pub stored_before_secs: Option<u64>,
+    /// Filter: entries that nobody got since this moment, in seconds since 1970, as far as the
+    /// store can know: it notes hits from the first such trim on. A trim knows it of what was there
+    /// at an earlier one that is older than the moment; whatever may have been used stays. Where it
+    /// can know, or is the first, it lets the notes begin anew.
+    pub unused_since_secs: Option<u64>,
     /// Filter: entries of this namespace.
     pub namespace: Option<String>,
     /// Filter: entries that none of these jobs got or put, and that were stored before the earliest
@@ -55,6 +61,7 @@ pub struct Trim {
 impl Trim {
     fn has_filter(&self) -> bool {
         self.stored_before_secs.is_some()
+            || self.unused_since_secs.is_some()
             || self.namespace.is_some()
             || !self.untouched_by.is_empty()
     }
@@ -80,6 +87,8 @@ pub struct Trimmed {
     /// Whether the store was so full that an eviction came first. What it dropped is counted above;
     /// a dry run does not know that.
     pub evicts_first: bool,
+    /// Whether it was asked what is unused, and of no entry it could be known.
+    pub knows_no_use: bool,
     /// What the store occupied before.
     pub disk_bytes_before: u64,
     /// What it occupies now; after a dry run, what it would.
@@ -141,7 +150,8 @@ pub fn trim(
     if trim.dry_run {
         let plan = survey(handle, &filter, u32::MAX, progress)?;
         let told = plan.outcome(handle.disk_bytes()?);
-        return Ok(Trimmed { evicts_first: eviction::is_due(handle)?, ..told });
+        let (evicts_first, knows_no_use) = (eviction::is_due(handle)?, filter.knows_no_use());
+        return Ok(Trimmed { evicts_first, knows_no_use, ..told });
     }
     if handle.is_poisoned() {
         return Err(poisoned(handle));
@@ -193,8 +203,26 @@ fn work(
             break;
         }
     }
+    all.knows_no_use = filter.knows_no_use();
+    if filter.begins_anew {
+        note_hits_from_now(handle, locks)?;
+    }
     count(handle, locks)?;
     Ok(all)
+}
+
+/// Lets the notes of hits begin anew, in all segments that there are. Hits in between are older
+/// than the moment that is written down.
+fn note_hits_from_now(handle: &Handle, locks: &LockTable) -> Result<()> {
+    let Some(recency) = handle.recency() else { return Ok(()) };
+    let lock = locks.lock(LockByte::Tail, LOCK_WAIT_MS_MAX)?;
+    let block = handle.superblock.read()?;
+    recency.forget(block.oldest_live..block.next_segment)?;
+    handle.superblock.change(&lock, |block| {
+        block.noted_below = block.next_segment;
+        block.noted_secs = handle.env.now_secs() + 1;
+    })?;
+    Ok(())
 }
 
 /// A size that a store without any entry passes is a mistake, such as a forgotten unit: nothing
@@ -240,6 +268,10 @@ struct Filter<'a> {
     jobs: Vec<Job>,
     /// Entries stored from this moment on are nobody's leftovers, in seconds since 1970.
     jobs_began_secs: u64,
+    /// Of records in segments below it is known whether they were used since that moment.
+    known_below: u32,
+    /// Whether the notes of hits begin anew.
+    begins_anew: bool,
 }
 
 impl<'a> Filter<'a> {
@@ -256,12 +288,25 @@ impl<'a> Filter<'a> {
             }
         }
         let jobs_began_secs = jobs.iter().map(Job::started_secs).min().unwrap_or(u64::MAX);
-        Ok(Filter { trim, jobs, jobs_began_secs })
+        let block = handle.superblock.read()?;
+        let moment = trim.unused_since_secs;
+        let is_known = block.noted_below > 0 && moment.is_some_and(|at| block.noted_secs <= at);
+        let known_below = if is_known { block.noted_below } else { 0 };
+        let begins_anew = moment.is_some() && (is_known || block.noted_below == 0);
+        Ok(Filter { trim, jobs, jobs_began_secs, known_below, begins_anew })
     }
 
-    fn drops(&self, head: &Head) -> bool {
+    fn knows_no_use(&self) -> bool {
+        self.trim.unused_since_secs.is_some() && self.known_below == 0
+    }
+
+    /// Whether a record goes that stands there.
+    fn drops(&self, head: &Head, hits: &Hits, at: Location) -> bool {
+        let is_unused =
+            |moment| head.created_secs < moment && at.segment < self.known_below && hits.lacks(at);
         let trim = self.trim;
         trim.has_filter()
+            && trim.unused_since_secs.is_none_or(is_unused)
             && trim.stored_before_secs.is_none_or(|moment| head.created_secs < moment)
             && trim.namespace.as_ref().is_none_or(|namespace| head.namespace == *namespace)
             && (self.jobs.is_empty()
@@ -319,7 +364,7 @@ fn survey_segment(
             Err(error) => return Err(error),
         };
         let sum = Sum { records: 1, bytes: FRAME_BYTES as u64 + record.frame.body_bytes };
-        if filter.drops(&record.head) {
+        if filter.drops(&record.head, &hits, *place) {
             part.filtered.add(sum);
         } else if hits.contains(*place) {
             part.hit.add(sum);
@@ -390,6 +435,7 @@ impl Plan {
             bytes_moved: moved.bytes,
             segments_dropped: self.parts.range(..self.end).count() as u64,
             evicts_first: false,
+            knows_no_use: false,
             disk_bytes_before,
             disk_bytes_after: self.disk_bytes_after,
         }
@@ -402,7 +448,7 @@ impl Plan {
             return false;
         }
         match segment.record_head(at) {
-            Ok(record) => !filter.drops(&record.head),
+            Ok(record) => !filter.drops(&record.head, hits, at),
             // Whoever copies it finds out what is wrong, and counts it.
             Err(_) => true,
         }

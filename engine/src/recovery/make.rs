@@ -116,6 +116,8 @@ fn begin(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Superbloc
         created_secs: now,
         used_below: FIRST_SEGMENT,
         suspect_below: FIRST_SEGMENT,
+        noted_below: 0,
+        noted_secs: 0,
     })
 }
 
@@ -145,6 +147,8 @@ fn survey(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Result<Option<S
         created_secs: oldest.created_secs,
         used_below: next_segment,
         suspect_below: next_segment,
+        noted_below: 0,
+        noted_secs: 0,
     }))
 }
 

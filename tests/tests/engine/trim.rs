@@ -337,6 +337,57 @@ fn a_trim_that_is_killed_anywhere_keeps_what_it_was_to_keep() {
     assert!(stops > 60, "only {stops} places to be killed at");
 }
 
+fn unused_since(moment: u64) -> Trim {
+    Trim { unused_since_secs: Some(moment), ..Trim::default() }
+}
+
+/// An eviction by age once went by when an entry was stored. A CI that evicts what its job did not
+/// use lost in every second run what it had hit in all of it.
+#[test]
+fn what_nobody_used_goes_as_soon_as_uses_are_noted() {
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1000);
+    let later = later.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    fill(&store);
+    let use_some = |is_used: fn(u64) -> bool| {
+        // Another process, as each compile is one.
+        let store = Store::open(dir.path(), options()).unwrap();
+        for number in (0..ENTRIES).filter(|number| is_used(*number)) {
+            store.get(&key(number)).unwrap();
+        }
+    };
+    use_some(|number| number.is_multiple_of(2));
+    let dry = Trim { dry_run: true, ..unused_since(later) };
+    for _ in 0..2 {
+        let done = trim(&store, &dry);
+        assert_eq!((done.entries_dropped, done.knows_no_use), (0, true), "nothing was noted");
+    }
+    let first = trim(&store, &unused_since(later));
+    assert_eq!((first.entries_dropped, first.knows_no_use), (0, true));
+    use_some(|number| number.is_multiple_of(5));
+    // Nobody knows what was used so long ago; and the notes do not begin anew for that.
+    let too_long_ago = trim(&store, &unused_since(2_000));
+    assert_eq!((too_long_ago.entries_dropped, too_long_ago.knows_no_use), (0, true));
+    let told = trim(&store, &dry);
+    assert_eq!((told.entries_dropped, told.entries_kept), (240, 60));
+    let ci = Trim { namespace: Some("ci".to_owned()), ..dry.clone() };
+    assert_eq!(trim(&store, &ci).entries_dropped, 80, "a namespace narrows it");
+    let done = trim(&store, &unused_since(later));
+    assert_eq!((done.entries_dropped, done.knows_no_use), (240, false));
+    // The notes begin anew: what is not used again goes, though it was moved.
+    use_some(|number| number == 10 || number == 15);
+    assert_eq!(put(&store, 1, 0), Put::Stored);
+    assert_eq!(trim(&store, &unused_since(later)).entries_dropped, 59);
+    assert_eq!(present(&store, &[0]), BTreeSet::from([10, 15]));
+    assert_is_whole(&store);
+    // A store that is only read tells the same, and notes nothing.
+    use_some(|number| number == 10);
+    let read = Store::open(dir.path(), options().read_only(true)).unwrap();
+    read.get(&key(15)).unwrap();
+    assert_eq!(trim(&store, &dry).entries_dropped, 0, "`present` used both");
+}
+
 fn untouched_by(ids: &[&str]) -> Trim {
     Trim { untouched_by: ids.iter().map(|id| (*id).to_owned()).collect(), ..Trim::default() }
 }

@@ -4,6 +4,9 @@
 mod absent;
 mod access;
 mod called_ccache;
+mod ccache_commands;
+mod ccache_entries;
+mod ccache_files;
 mod changes;
 mod clone;
 mod commands;

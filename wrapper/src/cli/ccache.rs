@@ -9,6 +9,11 @@
 //! 3. A wrong configuration is an error, status 1: nothing is compiled.
 
 mod commands;
+mod files;
+mod options;
+mod report;
+mod trim_dir;
+mod upkeep;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -140,4 +145,10 @@ fn load(command_line: &[OsString]) -> Settings {
 pub fn fail(what: &str) -> ! {
     eprintln!("ccache: error: {what}");
     exit(STATUS_FAILED)
+}
+
+/// What the system says, without its number.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }

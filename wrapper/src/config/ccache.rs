@@ -88,7 +88,21 @@ pub struct Settings {
 /// # Errors
 /// If a value or a file is wrong.
 pub fn load(command_line: &[OsString]) -> Result<Settings, Error> {
-    let variables = env::vars_os().collect::<Vec<_>>();
+    load_with(command_line, &[])
+}
+
+/// The same as if some variables were set, each of them once.
+///
+/// # Errors
+/// If a value or a file is wrong.
+pub fn load_with(
+    command_line: &[OsString],
+    set: &[(&'static str, OsString)],
+) -> Result<Settings, Error> {
+    let is_set = |name: &OsString| set.iter().any(|(other, _)| name == other);
+    let set = set.iter().map(|(name, value)| (OsString::from(name), value.clone()));
+    let kept = env::vars_os().filter(|(name, _)| !is_set(name));
+    let variables = set.chain(kept).collect::<Vec<_>>();
     let directory = env::current_dir().ok();
     Settings::from_sources(&variables, directory.as_deref(), command_line)
 }
