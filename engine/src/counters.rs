@@ -78,6 +78,10 @@ engine_counters! {
     ReinsertedRecords = "engine_reinserted_records";
     /// Bytes of these records.
     ReinsertedBytes = "engine_reinserted_bytes";
+    /// Bytes of entries that were put, as they stand in the log.
+    PutBytes = "engine_put_bytes";
+    /// Bytes of the sections of these entries.
+    PutRealBytes = "engine_put_real_bytes";
 }
 
 /// A higher count is none: nobody counts so far in a hundred years. The file has no checksums.

@@ -153,7 +153,15 @@ impl Store {
             .iter()
             .map(|entry| transfer::outgoing(&self.handle, entry))
             .collect::<Result<_>>()?;
-        self.append(&outgoing)
+        let put = self.append(&outgoing)?;
+        if put == Put::Stored {
+            let sections = entries.iter().flat_map(|entry| &entry.sections);
+            let real_bytes: usize = sections.map(|section| section.data.len()).sum();
+            let bytes: usize = outgoing.iter().map(|record| record.body.len()).sum();
+            self.counters().add(EngineCounter::PutBytes.id(), bytes as u64);
+            self.counters().add(EngineCounter::PutRealBytes.id(), real_bytes as u64);
+        }
+        Ok(put)
     }
 
     fn append(&self, records: &[Outgoing<'_>]) -> Result<Put> {

@@ -147,6 +147,10 @@ pub struct Config {
     pub log: Setting<Option<PathBuf>>,
     /// `trace`: a file that gets a row for each look-up, for replays; none by default.
     pub trace: Setting<Option<PathBuf>>,
+    /// `stats_log`: a file that gets a line for each call; none by default.
+    pub stats_log: Setting<Option<PathBuf>>,
+    /// `explain_sources`: texts of misses are kept, so that `larder explain` can show lines.
+    pub explain_sources: Setting<bool>,
     /// `job`: the id of the job that this call is a part of; none by default.
     pub job: Setting<Option<String>>,
     /// `ceiling_dirs`: where the search for `.larder.toml` ends.
@@ -247,6 +251,8 @@ impl Config {
             janitor: Setting::default(Janitor::Detached),
             log: Setting::default(None),
             trace: Setting::default(None),
+            stats_log: Setting::default(None),
+            explain_sources: Setting::default(false),
             job: Setting::default(None),
             ceiling_dirs: Setting::default(Vec::new()),
             ceiling_markers: Setting::default(vec![marker]),
@@ -377,16 +383,24 @@ impl Config {
 
     /// The settings as `name = value` lines with their origins, then the problems.
     pub fn describe(&self) -> String {
-        let mut config = self.clone();
         let mut lines = String::new();
-        for key in KEYS {
-            let (value, origin) = key.show(&mut config);
-            lines.push_str(&format!("{} = {value}  ({origin})\n", key.name));
+        for (name, value, origin) in self.rows() {
+            lines.push_str(&format!("{name} = {value}  ({origin})\n"));
         }
         for problem in &self.problems {
             lines.push_str(&format!("# {problem}\n"));
         }
         lines
+    }
+
+    /// The name, the value and the origin of each setting, as people read them.
+    pub fn rows(&self) -> Vec<(&'static str, String, String)> {
+        let mut config = self.clone();
+        let row = |key: &Key| {
+            let (value, origin) = key.show(&mut config);
+            (key.name, value, origin.to_string())
+        };
+        KEYS.iter().map(row).collect()
     }
 
     /// Whether nothing may be stored.

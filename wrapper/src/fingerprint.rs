@@ -140,6 +140,15 @@ pub struct Preprocessed<'a> {
     pub files: &'a [PathBuf],
 }
 
+/// One row of a key: its name, and what is hashed for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// As in the table of this module.
+    pub name: String,
+    /// Numbers have eight bytes, the least significant first; a list stands behind its length.
+    pub fields: Vec<Vec<u8>>,
+}
+
 type Write = fn(&mut Fields, &Facts<'_>, Option<&Preprocessed<'_>>);
 
 /// The rows of the table that are not environment variables: name, keys, and what is hashed.
@@ -276,6 +285,27 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
     hash_rows("direct", DIRECT, facts, None)
 }
 
+/// The rows of the direct key, each with the fields that are hashed for it: two calls have the same
+/// direct key if and only if these are equal. The texts of arguments and variables are in them.
+pub fn direct_rows(facts: &Facts<'_>) -> Vec<Row> {
+    let mut fields = Fields(To::Rows(Vec::new()));
+    write_rows(&mut fields, DIRECT, facts, None);
+    match fields.0 {
+        To::Rows(rows) => rows,
+        To::Key(_) => Vec::new(),
+    }
+}
+
+/// Whether a row stands for a variable that only decides the language of messages.
+pub fn is_locale_variable(row: &str) -> bool {
+    LOCALE_VARIABLES.contains(&row)
+}
+
+/// Whether a row stands for an environment variable.
+pub fn is_variable(row: &str) -> bool {
+    ENVIRONMENT.iter().any(|(name, _)| *name == row)
+}
+
 /// Where the alias of this call's result stands.
 pub fn preprocessed_key(facts: &Facts<'_>, preprocessed: &Preprocessed<'_>) -> Key {
     hash_rows("preprocessed", PREPROCESSED, facts, Some(preprocessed))
@@ -400,6 +430,21 @@ pub fn module_key(toolchain: &Digest, module: &Digest) -> Key {
     fields.key()
 }
 
+/// Where the last accounts of sources are remembered that have such a name; `tail` is the last
+/// two parts of their paths.
+pub fn accounts_key(tail: &OsStr) -> Key {
+    let mut fields = Fields::new("accounts");
+    fields.text(tail);
+    fields.key()
+}
+
+/// Where a text of this digest is kept, with `explain_sources`.
+pub fn text_key(digest: &Digest) -> Key {
+    let mut fields = Fields::new("text");
+    fields.bytes(digest);
+    fields.key()
+}
+
 /// Where it is remembered what `native` means.
 pub fn native_key(
     toolchain: &Digest,
@@ -437,20 +482,29 @@ fn hash_rows(
     preprocessed: Option<&Preprocessed<'_>>,
 ) -> Key {
     let mut fields = Fields::new(kind);
+    write_rows(&mut fields, keys, facts, preprocessed);
+    fields.key()
+}
+
+fn write_rows(
+    fields: &mut Fields,
+    keys: u8,
+    facts: &Facts<'_>,
+    preprocessed: Option<&Preprocessed<'_>>,
+) {
     for (name, row_keys, write) in INPUTS {
         if row_keys & keys != 0 {
-            fields.bytes(name.as_bytes());
-            write(&mut fields, facts, preprocessed);
+            fields.row(name);
+            write(fields, facts, preprocessed);
         }
     }
     let ignores_locale = facts.leniency.sloppiness.has(Sloppiness::LOCALE);
     for (name, row_keys) in ENVIRONMENT {
         if row_keys & keys != 0 && !(ignores_locale && LOCALE_VARIABLES.contains(name)) {
-            fields.bytes(name.as_bytes());
+            fields.row(name);
             fields.variable((facts.variable)(name));
         }
     }
-    fields.key()
 }
 
 /// Whether headers are searched from the working directory, so that the same call may find others
@@ -594,19 +648,44 @@ fn has_option(compile: &Compile, starts: &[&str]) -> bool {
     })
 }
 
-/// A hasher of fields, each with its length before it.
-struct Fields(blake3::Hasher);
+/// Fields, one behind the other.
+struct Fields(To);
+
+/// What becomes of fields.
+enum To {
+    /// They are hashed, each with its length before it.
+    Key(Box<blake3::Hasher>),
+    /// They are kept.
+    Rows(Vec<Row>),
+}
 
 impl Fields {
     fn new(kind: &str) -> Fields {
-        let mut fields = Fields(blake3::Hasher::new());
+        let mut fields = Fields(To::Key(Box::default()));
         fields.bytes(b"larder");
         fields.bytes(kind.as_bytes());
         fields
     }
 
+    /// Begins a row.
+    fn row(&mut self, name: &str) {
+        match &mut self.0 {
+            To::Key(_) => self.bytes(name.as_bytes()),
+            To::Rows(rows) => rows.push(Row { name: name.to_owned(), fields: Vec::new() }),
+        }
+    }
+
     fn bytes(&mut self, bytes: &[u8]) {
-        self.0.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        match &mut self.0 {
+            To::Key(hasher) => {
+                hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+            }
+            To::Rows(rows) => {
+                if let Some(row) = rows.last_mut() {
+                    row.fields.push(bytes.to_vec());
+                }
+            }
+        }
     }
 
     fn number(&mut self, number: u64) {
@@ -671,7 +750,10 @@ impl Fields {
     }
 
     fn key(self) -> Key {
-        Key::from_bytes(*self.0.finalize().as_bytes())
+        match &self.0 {
+            To::Key(hasher) => Key::from_bytes(*hasher.finalize().as_bytes()),
+            To::Rows(_) => Key::of(b""),
+        }
     }
 }
 

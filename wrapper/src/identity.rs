@@ -123,6 +123,11 @@ impl Toolchain {
         self.parts.iter().map(|part| part.path.as_path())
     }
 
+    /// The same with their digests.
+    pub fn parts(&self) -> impl Iterator<Item = (&Path, &Digest)> {
+        self.parts.iter().map(|part| (part.path.as_path(), &part.digest))
+    }
+
     /// The identity by anything else than contents.
     fn checked(&self, compiler: &Path, check: &CompilerCheck) -> Result<Option<Digest>, String> {
         let mut hasher = blake3::Hasher::new();

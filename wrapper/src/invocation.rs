@@ -13,6 +13,7 @@
 //! runs again, by `exec`, because its messages cannot be passed on as they were: they cannot be
 //! written, or an added trace cannot be told from them.
 
+mod account;
 mod asks;
 mod called_ccache;
 mod code;
@@ -20,6 +21,7 @@ mod compile;
 mod complaint;
 mod debug_files;
 mod failures;
+pub mod foresee;
 mod inputs;
 mod lookup;
 mod modules;
@@ -36,7 +38,7 @@ mod unlisted;
 pub mod upkeep;
 mod ways;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -47,6 +49,7 @@ use std::process::{ExitStatus, exit};
 use larder_engine::env::clock_ns;
 use larder_engine::{EngineCounter, Key, Options, RecordLayout, Store};
 
+use crate::account::{Account, Obstacle};
 use crate::compiler;
 use crate::compiler::{Compile, Family, Language};
 use crate::config::Config;
@@ -114,6 +117,14 @@ struct Session<'a> {
     debug: RefCell<debug_files::Debug>,
     /// What the engine had counted as damaged when this call began.
     damaged_before: u64,
+    /// What the compiler had taken for the result of a hit, in microseconds; 0 for not known.
+    avoided_us: Cell<u32>,
+    /// What stands in the way of a hit, as far as it is known.
+    obstacle: RefCell<Obstacle>,
+    /// What there is to tell of a call that was no hit.
+    account: RefCell<Account>,
+    /// Nothing is to be written, and nothing restored: the answer alone is asked for.
+    is_dry: bool,
 }
 
 /// A cacheable call and everything that its keys are made of.
@@ -298,21 +309,7 @@ fn open<'a>(call: &'a Call<'a>) -> Option<Session<'a>> {
         return None;
     }
     match open_for(call.config, path) {
-        Ok(store) => {
-            let table = digest_table(path);
-            let take = |bytes| store.take_room(bytes).unwrap_or(false);
-            let digests = Digests::open(Some(&table), take);
-            let damaged_before = damaged(&store);
-            Some(Session {
-                call,
-                store,
-                digests,
-                counts: RefCell::default(),
-                input: RefCell::default(),
-                debug: RefCell::default(),
-                damaged_before,
-            })
-        }
+        Ok(store) => Some(Session::new(call, store, path)),
         Err(error) => {
             call.log.line(format_args!("cannot open the store: {error}"));
             None
@@ -387,11 +384,15 @@ fn finish(session: &Session<'_>, is_over: bool) {
     }
     guarded(session.call.log, || called_ccache::log_counts(session));
     guarded(session.call.log, || debug_files::write(session));
+    if called_ccache::counts(session.call.config) {
+        guarded(session.call.log, || account::close(session));
+    }
     if session.store.is_read_only() {
         guarded(session.call.log, || called_ccache::count_read_only(session));
         return;
     }
     guarded(session.call.log, || {
+        account::keep(session);
         if called_ccache::counts(session.call.config) {
             for (counter, count) in session.counts.borrow().iter() {
                 session.store.counters().add(*counter as usize, *count);
@@ -411,6 +412,28 @@ fn pass_on(stdout: &[u8], stderr: &[u8]) -> bool {
     passed.and_then(|()| io::stderr().lock().write_all(stderr)).is_ok()
 }
 
+impl<'a> Session<'a> {
+    fn new(call: &'a Call<'a>, store: Store, path: &Path) -> Session<'a> {
+        let table = digest_table(path);
+        let take = |bytes| store.take_room(bytes).unwrap_or(false);
+        let digests = Digests::open(Some(&table), take);
+        let damaged_before = damaged(&store);
+        Session {
+            call,
+            store,
+            digests,
+            counts: RefCell::default(),
+            input: RefCell::default(),
+            debug: RefCell::default(),
+            damaged_before,
+            avoided_us: Cell::new(0),
+            obstacle: RefCell::default(),
+            account: RefCell::default(),
+            is_dry: false,
+        }
+    }
+}
+
 impl Session<'_> {
     fn count(&self, counter: Counter) {
         self.count_many(counter, 1);
@@ -426,6 +449,9 @@ impl Session<'_> {
 
     fn give_up(&self, reason: &Reason) {
         self.count(reason.counter);
+        let mut account = self.account.borrow_mut();
+        account.outcome = reason.counter as u16;
+        account.reason.clone_from(&reason.text);
         self.log(format_args!("{:?}: {}", reason.counter, reason.text));
     }
 

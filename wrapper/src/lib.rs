@@ -5,7 +5,7 @@
 //! [`identity`] (which compiler), [`compiler`] (what arguments mean), [`fingerprint`] and
 //! [`moment`] (keys), [`manifest`] (what was read before), [`search`] and [`absent`] (what was
 //! looked for in vain), [`capture`] and [`restore`] (outputs in and out), [`digest`] (contents of
-//! files), [`exec`] and [`depfile`] (the real compiler and what it reports).
+//! files), [`account`] (why a call was no hit), [`exec`] and [`depfile`] (the real compiler and what it reports).
 
 #![deny(missing_docs)]
 
@@ -13,6 +13,7 @@ pub mod cli;
 pub mod invocation;
 
 pub mod absent;
+pub mod account;
 pub mod capture;
 pub mod compiler;
 pub mod fingerprint;

@@ -9,7 +9,8 @@
 //! group    = directory:u32 prefix:u32 set:16 [run]   names absent in one directory, both paths
 //! run      = first:u32 count:u32          of the names, each ended by a zero, in a section of
 //!                                         their own, whose XXH3-128 stands before the groups
-//! variant  = result key:32 messages:u64 mentions:u8 moment:32 [input index:u32] [group index:u32]
+//! variant  = result key:32 messages:u64 mentions:u8 moment:32 cost:u32 [input index:u32]
+//!            [group index:u32]       `cost` is what the compiler took, in microseconds
 //! ```
 //!
 //! 1. Variants stand oldest first; a reader tries the newest first.
@@ -32,13 +33,13 @@ use crate::digest::{Digest, Mentions};
 use crate::maps::Map;
 
 const MAGIC: &[u8; 3] = b"LMF";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// More remembered states of one source than this are hardly asked for again, and each costs the
 /// comparison of a digest on every hit that needs an older one.
 const VARIANTS_MAX: usize = 64;
 /// Bounds what a hit must read; a unit with 2,000 headers takes about 200 KB per 2 variants.
 const BYTES_MAX: usize = 4 << 20;
-const VARIANT_BYTES_MIN: usize = KEY_BYTES + 8 + 1 + 32 + 4 + 4;
+const VARIANT_BYTES_MIN: usize = KEY_BYTES + 8 + 1 + 32 + 4 + 4 + 4;
 const GROUP_BYTES_MIN: usize = 4 + 4 + 16 + 4;
 const RUN_BYTES: usize = 8;
 
@@ -62,6 +63,8 @@ pub struct Variant {
     pub mentions: Mentions,
     /// What the time macros saw, zero if none is mentioned.
     pub moment: Digest,
+    /// What the compiler took, in microseconds; 0 if that is not known.
+    pub cost_us: u32,
     inputs: Vec<u32>,
     groups: Vec<u32>,
 }
@@ -75,6 +78,8 @@ pub struct State {
     pub mentions: Mentions,
     /// What the time macros saw.
     pub moment: Digest,
+    /// What the compiler took, in microseconds; 0 if that is not known.
+    pub cost_us: u32,
     /// What was looked for in vain.
     pub absent: Vec<Group>,
 }
@@ -229,11 +234,12 @@ impl Manifest {
         let inputs = inputs.iter().map(|input| builder.input(input)).collect();
         let groups = state.absent.iter().map(|group| builder.group(group)).collect();
         builder.finish();
-        let State { messages, mentions, moment, .. } = *state;
+        let State { messages, mentions, moment, cost_us, .. } = *state;
         let count = self.variants.len();
         self.variants.retain(|variant| variant.result != result);
         let has_unused = self.variants.len() < count;
-        self.variants.push(Variant { result, messages, mentions, moment, inputs, groups });
+        let variant = Variant { result, messages, mentions, moment, cost_us, inputs, groups };
+        self.variants.push(variant);
         self.shrink(has_unused);
     }
 
@@ -321,6 +327,7 @@ impl Manifest {
             bytes.extend_from_slice(&variant.messages.to_le_bytes());
             bytes.push(variant.mentions.bits());
             bytes.extend_from_slice(&variant.moment);
+            bytes.extend_from_slice(&variant.cost_us.to_le_bytes());
             number(&mut bytes, variant.inputs.len());
             variant.inputs.iter().for_each(|index| number(&mut bytes, *index as usize));
             number(&mut bytes, variant.groups.len());
@@ -512,6 +519,7 @@ impl<'a> Reader<'a> {
             messages: u64::from_le_bytes(self.array()?),
             mentions: Mentions::from_bits(self.bytes(1)?[0]),
             moment: self.array()?,
+            cost_us: self.number()?,
             inputs: self.indexes(input_end)?,
             groups: self.indexes(group_end)?,
         })
@@ -540,7 +548,9 @@ mod tests {
         for round in 10..13 {
             let absent = vec![group(&["a.h", "s/b.h"]), group(&["a.h", &format!("{round}.h")])];
             let mentions = Mentions::DATE;
-            let state = State { messages: u64::from(round), mentions, moment: [round; 32], absent };
+            let (messages, cost_us) = (u64::from(round), u32::from(round));
+            let moment = [round; 32];
+            let state = State { messages, mentions, moment, cost_us, absent };
             manifest.add(Key::of(&[round]), &state, &inputs(round));
         }
         manifest

@@ -58,6 +58,10 @@ pub enum Counter {
     StoreCorrupt = 130,
     /// A failed compile was answered from the store.
     FailureCacheHit = 131,
+    /// Calls that were no hits and are kept for `larder explain`.
+    CallsKept = 132,
+    /// When the store was emptied last, in seconds since 1970.
+    StoreClearedTimestamp = 133,
     /// Files of hits that share their blocks with the store.
     ObjectsCloned = 140,
     /// Files of hits whose bytes were written; for those under `file_clone` the next ones say why.
@@ -68,7 +72,36 @@ pub enum Counter {
     CopiedCompressed = 145,
     CopiedFresh = 146,
     CopiedRefused = 147,
+    /// What hits took, from the start of larder's work to its end, in microseconds.
+    HitTime = 150,
+    /// What calls took that were misses, the compiler's time included, in microseconds.
+    MissTime = 151,
+    /// What the compiler took in these misses, in microseconds.
+    CompileTime = 152,
+    /// What the compiler had taken for the results of hits, in microseconds.
+    AvoidedTime = 153,
+    /// Hits whose result does not say what the compiler took.
+    AvoidedUnknown = 154,
 }
+
+/// The first of the counters of hits by their time, see [`time_bucket`].
+pub const HIT_BUCKETS_FROM: usize = 160;
+/// The first of the counters of misses by their time.
+pub const MISS_BUCKETS_FROM: usize = 192;
+/// Counters of each; the last one has all that is longer.
+pub const TIME_BUCKETS: usize = 24;
+/// Times below this are in the first bucket; each bucket ends at twice what the one before it does.
+/// A hit takes one or two milliseconds, so that it has some buckets around it.
+pub const TIME_BUCKET_NS: u64 = 125_000;
+
+/// The bucket of a time: its end is the first power of two times [`TIME_BUCKET_NS`] above it.
+pub fn time_bucket(ns: u64) -> usize {
+    let units = ns / TIME_BUCKET_NS;
+    ((u64::BITS - units.leading_zeros()) as usize).min(TIME_BUCKETS - 1)
+}
+
+const _: () = assert!(HIT_BUCKETS_FROM + TIME_BUCKETS <= MISS_BUCKETS_FROM);
+const _: () = assert!(MISS_BUCKETS_FROM + TIME_BUCKETS <= 256);
 
 impl Counter {
     /// The counter of files that were copied for this reason.
@@ -97,5 +130,22 @@ impl Reason {
     /// A reason.
     pub fn new(counter: Counter, text: impl Into<String>) -> Self {
         Reason { counter, text: text.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_ends_at_twice_the_end_of_the_one_before() {
+        assert_eq!(time_bucket(0), 0);
+        assert_eq!(time_bucket(TIME_BUCKET_NS - 1), 0);
+        for bucket in 1..TIME_BUCKETS - 1 {
+            let end = TIME_BUCKET_NS << bucket;
+            assert_eq!(time_bucket(end / 2), bucket);
+            assert_eq!(time_bucket(end - 1), bucket);
+        }
+        assert_eq!(time_bucket(u64::MAX), TIME_BUCKETS - 1);
     }
 }

@@ -211,7 +211,8 @@ fn foreign_name(env: &dyn Env, path: &Path) -> Result<Option<String>> {
         LOCK_FILE_NAME => true,
         superblock::FILE_NAME => tag == TAG || is_empty(name),
         _ => {
-            let is_prefixed = ["digests-", job::FILE_PREFIX].iter().any(|p| name.starts_with(p));
+            let prefixes = ["digests-", "calls-", job::FILE_PREFIX];
+            let is_prefixed = prefixes.iter().any(|p| name.starts_with(p));
             tag == TAG && (TAGGED.contains(&name) || is_prefixed)
         }
     };

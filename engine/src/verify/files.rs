@@ -188,7 +188,8 @@ impl Checker<'_> {
         ];
         for name in self.names(&handle.path, ".")? {
             let is_known = known.iter().chain(&OTHER_FILES).any(|known| *known == name);
-            let is_prefixed = ["digests-", job::FILE_PREFIX].iter().any(|p| name.starts_with(p));
+            let prefixes = ["digests-", "calls-", job::FILE_PREFIX];
+            let is_prefixed = prefixes.iter().any(|p| name.starts_with(p));
             if !is_known && !is_prefixed {
                 found.push(strange(DamageKind::UnknownFile, name, None, "no file of a store"));
             }

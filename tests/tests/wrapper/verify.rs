@@ -143,7 +143,7 @@ fn where_there_is_nothing_to_read_the_status_is_3_and_nothing_is_made() {
 fn wrong_use_of_verify_and_doctor_is_status_2_and_help_is_given() {
     let sandbox = Sandbox::new();
     for wrong in [["verify", "--fix"], ["verify", "x"], ["doctor", "--nonsense"]] {
-        assert!(ends(&sandbox, &wrong, 2).contains("larder --help"));
+        assert!(ends(&sandbox, &wrong, 2).contains("--help`"));
     }
     let help = ends(&sandbox, &["verify", "--help"], 0);
     assert!(help.contains("exit status:") && help.contains("--repair"));

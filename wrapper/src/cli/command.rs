@@ -3,7 +3,10 @@
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use larder_engine::Store;
+
 use crate::config::Config;
+use crate::invocation::open_store;
 
 /// Why a command ended.
 pub enum Failure {
@@ -38,12 +41,56 @@ impl From<larder_engine::Error> for Failure {
     }
 }
 
-/// What went wrong, and what can be done where somebody else is in the way.
+/// What went wrong, and what can be done.
 pub fn words(error: &larder_engine::Error) -> String {
-    match error.is_busy() {
-        true => format!("{error}; try again, and `larder doctor` says who is in the way"),
-        false => error.to_string(),
+    format!("{error}; {}", advice(error))
+}
+
+/// What can be done about an error of the store.
+pub fn advice(error: &larder_engine::Error) -> &'static str {
+    use larder_engine::ErrorKind as Kind;
+    match error.kind() {
+        Kind::NotAStore => {
+            "there is something else, and no store: set LARDER_DIR to a directory of its own"
+        }
+        _ if error.is_not_found() => {
+            "the directory holds no store: set LARDER_DIR, or let a compile make one"
+        }
+        Kind::NewerFormat => {
+            "a newer larder made it: use that one, or another LARDER_DIR for this one"
+        }
+        Kind::Busy => "try again, and `larder doctor` says who is in the way",
+        Kind::OtherKernel => {
+            "another kernel uses it: give each machine a store of its own by LARDER_DIR; after a \
+             reboot wait a minute"
+        }
+        Kind::Corrupt => "it is damaged: run `larder verify --repair`",
+        Kind::ReadOnly => {
+            "this user may not do that there: give the store to this user, or set LARDER_DIR"
+        }
+        Kind::Full => "make room on the disk, or run `larder trim`",
+        Kind::Limit => "a setting is out of bounds: `larder config` shows the settings",
+        _ => {
+            "the system refuses: see that LARDER_DIR names a directory on a disk that works; \
+             `larder doctor` tells more"
+        }
     }
+}
+
+/// Why a store that has to be changed cannot be, and what can be done.
+pub fn read_only(config: &Config, path: &Path) -> Failure {
+    let path = path.display();
+    let readonly = [&config.readonly, &config.readonly_direct].into_iter().find(|s| s.value);
+    Failure::Failed(match readonly {
+        Some(setting) => {
+            let origin = &setting.origin;
+            format!("{path} is read-only by a setting ({origin}): set it to 0 for this command")
+        }
+        None => format!(
+            "{path} is read-only: this user may not write it, or it is mounted so; give it to this \
+             user, or set LARDER_DIR"
+        ),
+    })
 }
 
 /// Writes to stdout. A reader that is gone has seen enough; any other failure is one.
@@ -61,8 +108,19 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// none is better than another one.
 pub fn store_directory(config: &Config) -> Result<&Path, Failure> {
     if let Some(problem) = &config.dir_problem {
-        return Err(Failure::WrongUse(problem.clone()));
+        let advice = "`larder config` shows every setting and where it comes from";
+        return Err(Failure::WrongUse(format!("{problem}; {advice}")));
     }
-    let missing = "neither LARDER_DIR nor HOME is set";
+    let missing = "nobody says where the store is: set LARDER_DIR to a directory, or HOME";
     config.dir.value.as_deref().ok_or_else(|| Failure::Failed(missing.to_owned()))
+}
+
+/// The store, for a command that changes it.
+pub fn open_writable() -> Result<Store, Failure> {
+    let config = Config::load();
+    let store = open_store(&config, store_directory(&config)?)?;
+    if store.is_read_only() {
+        return Err(read_only(&config, store.path()));
+    }
+    Ok(store)
 }

@@ -3,76 +3,46 @@
 //! The job of a compile is what `LARDER_JOB` says, and nothing else: a store has no current job,
 //! because several may run on it at once, and because asking for one would cost every hit.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use larder_engine::JobInfo;
 use larder_engine::env::{Env, RealEnv};
-use larder_engine::{JobInfo, Store};
 
-use super::command::{Failure, print, store_directory};
+use super::command::{Failure, open_writable, print, store_directory};
+use super::flags::Given;
 use super::json::Object;
 use super::verify::open_to_read;
 use crate::config::{Config, is_job_id};
-use crate::invocation::open_store;
 
-/// What `larder job --help` says.
-const HELP: &str = "\
-larder job begins, lists and ends jobs. A job remembers what its compiles got from the store and put
-into it, so that `larder trim --not-touched-since-job` can drop the rest.
-
-usage:
-  larder job start [NAME]     begin a job, print its id
-  larder job list [--json]    every job: its id, its age, how many entries it touched
-  larder job end ID           forget a job
-
-In a CI: export LARDER_JOB=$(larder job start), build, then `larder trim --not-touched-since-job`.
-Any number of jobs can run on one store at once; each compile belongs to the one in its LARDER_JOB.
-A store remembers 16 of them, and the oldest goes when another one begins. Compiles that may not
-write to the store (LARDER_READONLY) are not noted.
-";
-
-/// The command.
-pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
-    let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or("?")).collect();
-    match words[..] {
-        ["--help" | "-h"] => print(HELP),
-        ["start"] => start(""),
-        ["start", name] if !name.starts_with('-') => start(name),
-        ["list"] => list(false),
-        ["list", "--json"] => list(true),
-        ["end", id] if !id.starts_with('-') => end(id),
-        _ => Err(Failure::WrongUse("job takes start [NAME], list [--json] or end ID".to_owned())),
-    }
-}
-
-fn open() -> Result<Store, Failure> {
-    let config = Config::load();
-    Ok(open_store(&config, store_directory(&config)?)?)
-}
-
-fn start(name: &str) -> Result<(), Failure> {
+/// `larder job start`.
+pub fn start(given: &Given) -> Result<(), Failure> {
+    let name = given.operand(0).and_then(OsStr::to_str).unwrap_or_default();
     let number = RealEnv.random() as u32;
     let id = if name.is_empty() { format!("{number:08x}") } else { format!("{name}-{number:08x}") };
     if !is_job_id(&id) {
         let what =
             format!("`{name}` is no name of a job: letters, digits, dots, - and _, up to 55");
-        return Err(Failure::WrongUse(what));
+        return Err(given.wrong(&what));
     }
-    open()?.start_job(&id)?;
+    open_writable()?.start_job(&id)?;
     print(&format!("{id}\n"))
 }
 
-fn end(id: &str) -> Result<(), Failure> {
-    if open()?.end_job(id)? {
+/// `larder job end`.
+pub fn end(given: &Given) -> Result<(), Failure> {
+    let id = given.operand(0).and_then(OsStr::to_str).unwrap_or_default();
+    if open_writable()?.end_job(id)? {
         return print(&format!("{id} is forgotten\n"));
     }
     Err(Failure::Failed(format!("there is no job {id}; `larder job list` shows which there are")))
 }
 
-fn list(json: bool) -> Result<(), Failure> {
+/// `larder job list`.
+pub fn list(given: &Given) -> Result<(), Failure> {
     let config = Config::load();
     let jobs = open_to_read(&config, store_directory(&config)?)?.jobs()?;
-    if json {
+    if given.has("json") {
         return print(&Object::new().list("jobs", jobs.iter().map(object)).page());
     }
     if jobs.is_empty() {

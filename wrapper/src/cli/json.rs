@@ -83,6 +83,11 @@ impl Object {
         self.add(name, &format!("[{}{end}]", items.join(",")))
     }
 
+    /// The same with a value that is JSON already.
+    pub fn raw(self, name: &str, value: &str) -> Object {
+        self.add(name, value)
+    }
+
     /// The object on one line.
     pub fn line(&self) -> String {
         format!("{{{}}}", self.fields.join(", "))

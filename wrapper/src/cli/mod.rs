@@ -2,11 +2,20 @@
 
 pub mod ccache;
 mod command;
+mod completions;
 mod doctor;
+mod explain;
+mod flags;
 mod holders;
+mod housekeeping;
 mod job;
 mod json;
 pub mod larder;
+mod man;
 mod progress;
+mod shims;
+mod stats;
+mod style;
+mod toolchain;
 mod trim;
 mod verify;

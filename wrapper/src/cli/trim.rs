@@ -1,83 +1,39 @@
 //! `larder trim`: drops what nobody has a use for, before the store is full.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use larder_engine::{ErrorKind, Trim, Trimmed};
+use larder_engine::{Trim, Trimmed};
 
-use super::command::{Failure, print, store_directory};
+use super::command::{Failure, print, read_only, store_directory};
+use super::flags::{Given, parse_age};
 use super::json::Object;
 use super::progress::Bar;
 use crate::config::{Config, parse_size};
 use crate::invocation::open_store;
 use crate::stats::size;
 
-/// What `larder trim --help` says.
-const HELP: &str = "\
-larder trim drops entries of the store, and frees their disk space.
-
-usage:
-  larder trim [--older-than AGE] [--namespace NAME] [--not-touched-since-job [ID]]
-              [--max-size SIZE] [--dry-run] [--json]
-
-which entries go (if several of these are given, those to which all apply):
-  --older-than AGE               stored longer ago than that: 30m, 12h, 7d, 2w; hits do not count
-  --namespace NAME               stored under LARDER_NAMESPACE=NAME; \"\" is none
-  --not-touched-since-job [ID]   neither got nor put by that job (default: the one in LARDER_JOB)
-                                 and stored before it began; may be given for several jobs, and
-                                 what any of them touched stays
-
-how much stays:
-  --max-size SIZE                after that the oldest go until the store takes no more disk than
-                                 SIZE, as 500M or 2Gi (no unit: bytes); what was hit lately goes
-                                 last. This limits the store once; LARDER_MAX_SIZE does so always
-
-  --dry-run                      only tell what would go
-  --json                         one object for programs
-
-What is kept of the oldest part of the store is written again, so a trim may write as much as it
-keeps. It can be interrupted at any time, and compiles go on meanwhile. It waits for a janitor that
-is at work, for a minute at most. A store that is more than 90 % full is evicted first, as always.
-An entry is a record: a compile has about two.
-
-exit status:
-  0    what was to go is gone
-  1    the store could not be trimmed, or not to that size
-  2    wrong use
-";
-
-/// What is asked for.
-#[derive(Default)]
-struct Wanted {
-    trim: Trim,
-    json: bool,
-}
-
 /// The command.
-pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
-    if arguments.iter().any(|word| word == "--help" || word == "-h") {
-        return print(HELP);
-    }
+pub fn run(given: &Given) -> Result<(), Failure> {
     let config = Config::load();
-    let wanted = parse(arguments, config.job.value.as_deref(), now_secs())?;
+    let trim = wanted(given, config.job.value.as_deref(), now_secs())?;
     let store = open_store(&config, store_directory(&config)?)?;
-    if store.is_read_only() && !wanted.trim.dry_run {
-        return Err(Failure::Failed(format!("{} is read-only", store.path().display())));
+    if store.is_read_only() && !trim.dry_run {
+        return Err(read_only(&config, store.path()));
     }
     let mut bar = Bar::new("trimming");
-    let done = store.trim(&wanted.trim, |done, total| bar.show(done, total));
+    let done = store.trim(&trim, |done, total| bar.show(done, total));
     bar.end();
-    let done = done.map_err(|error| match error.kind() {
-        ErrorKind::Busy => {
-            Failure::Failed(format!("another process maintains the store; try again ({error})"))
-        }
-        _ => error.into(),
-    })?;
-    print(&if wanted.json { json(&wanted.trim, &done) } else { text(&wanted.trim, &done) })?;
-    match wanted.trim.max_size_bytes {
-        Some(limit) if done.disk_bytes_after > limit && !wanted.trim.dry_run => {
+    let done = done?;
+    print(&if given.has("json") { json(&trim, &done) } else { text(&trim, &done) })?;
+    match trim.max_size_bytes {
+        Some(limit) if done.disk_bytes_after > limit && !trim.dry_run => {
             let (used, limit) = (size(done.disk_bytes_after), size(limit));
-            Err(Failure::Failed(format!("the store takes {used} and cannot get down to {limit}")))
+            let text = format!(
+                "{} takes {used} and cannot get down to {limit}; `larder clear` empties it",
+                store.path().display()
+            );
+            Err(Failure::Failed(text))
         }
         _ => Ok(()),
     }
@@ -87,67 +43,28 @@ fn now_secs() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// From the command line; both `--option value` and `--option=value` will do.
-fn parse(arguments: &[OsString], job: Option<&str>, now_secs: u64) -> Result<Wanted, Failure> {
-    let wrong = |what: String| Failure::WrongUse(what);
-    let mut words = Vec::new();
-    for argument in arguments {
-        let word = argument.to_str().ok_or_else(|| wrong("trim takes UTF-8 only".to_owned()))?;
-        match word.split_once('=').filter(|_| word.starts_with("--")) {
-            Some((option, value)) => words.extend([(option, true), (value, false)]),
-            None => words.push((word, word.starts_with("--"))),
-        }
-    }
-    let mut wanted = Wanted::default();
-    let mut words = words.into_iter().peekable();
-    while let Some((option, _)) = words.next() {
-        let mut value = || words.next_if(|(_, is_option)| !is_option).map(|(word, _)| word);
-        let needs = |what: &str| wrong(format!("{option} takes {what}"));
-        let trim = &mut wanted.trim;
-        match option {
-            "--json" => wanted.json = true,
-            "--dry-run" => trim.dry_run = true,
-            "--max-size" => {
-                let bytes = value().and_then(parse_size);
-                trim.max_size_bytes = Some(bytes.ok_or_else(|| needs("a size, as 500M or 2Gi"))?);
-            }
-            "--older-than" => {
-                let secs = value().and_then(parse_age);
-                let secs = secs.ok_or_else(|| needs("an age, as 30m, 12h, 7d or 2w"))?;
-                trim.stored_before_secs = Some(now_secs.saturating_sub(secs));
-            }
-            "--namespace" => {
-                let name = value().ok_or_else(|| needs("a namespace; \"\" is none"))?;
-                trim.namespace = Some(name.to_owned());
-            }
-            "--not-touched-since-job" => {
-                let id = value().or(job);
-                let what = "the id of a job, where LARDER_JOB is not set";
-                trim.untouched_by.push(id.ok_or_else(|| needs(what))?.to_owned());
-            }
-            other => return Err(wrong(format!("trim takes no `{other}`; see trim --help"))),
-        }
-    }
-    let asks = Trim { dry_run: wanted.trim.dry_run, ..Trim::default() };
-    if wanted.trim == asks {
-        return Err(wrong("trim needs to know what is to go; see trim --help".to_owned()));
-    }
-    Ok(wanted)
-}
-
-/// Seconds of an age: a number and a unit.
-fn parse_age(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit: u64 = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        "w" => 604_800,
-        _ => return None,
+/// What the flags ask for.
+fn wanted(given: &Given, job: Option<&str>, now_secs: u64) -> Result<Trim, Failure> {
+    let mut trim = Trim {
+        max_size_bytes: given.text("max-size").and_then(parse_size),
+        namespace: given.text("namespace").map(str::to_owned),
+        ..Trim::default()
     };
-    number.parse::<u64>().ok()?.checked_mul(unit)
+    let age = given.text("older-than").and_then(parse_age);
+    trim.stored_before_secs = age.map(|secs| now_secs.saturating_sub(secs));
+    for id in given.values("not-touched-since-job") {
+        let id = id.and_then(OsStr::to_str).or(job).ok_or_else(|| {
+            given
+                .wrong("--not-touched-since-job takes the id of a job, where LARDER_JOB is not set")
+        })?;
+        trim.untouched_by.push(id.to_owned());
+    }
+    if trim == Trim::default() {
+        let flags = "--older-than, --namespace, --not-touched-since-job or --max-size";
+        return Err(given.wrong(&format!("trim needs to know what is to go: {flags}")));
+    }
+    trim.dry_run = given.has("dry-run");
+    Ok(trim)
 }
 
 fn text(trim: &Trim, done: &Trimmed) -> String {
@@ -197,11 +114,23 @@ fn json(trim: &Trim, done: &Trimmed) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use super::super::flags::{self, Parsed};
     use super::*;
 
+    fn trim_of(line: &str, job: Option<&str>) -> Option<Trim> {
+        let words: Vec<OsString> =
+            format!("trim {line}").split_whitespace().map(Into::into).collect();
+        let (command, rest) = flags::find(&words)?;
+        match flags::parse(command, rest).ok()? {
+            Parsed::Run(given) => wanted(&given, job, 1_000_000).ok(),
+            Parsed::Help(_) => None,
+        }
+    }
+
     fn trim(line: &str) -> Option<Trim> {
-        let words: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
-        parse(&words, Some("mine"), 1_000_000).ok().map(|wanted| wanted.trim)
+        trim_of(line, Some("mine"))
     }
 
     #[test]
@@ -232,7 +161,6 @@ mod tests {
         ] {
             assert_eq!(trim(line), None, "{line}");
         }
-        let words = ["--not-touched-since-job".into()];
-        assert!(parse(&words, None, 0).is_err());
+        assert_eq!(trim_of("--not-touched-since-job", None), None);
     }
 }

@@ -6,7 +6,6 @@
 //!    power cut took and what killed processes left is told, and is no damage: the janitor cleans
 //!    it up.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::exit;
 use std::time::Duration;
@@ -14,40 +13,15 @@ use std::time::Duration;
 use larder_engine::{Damage, DamageKind, ErrorKind, RepairStep, Severity, Store, VerifyReport};
 
 use super::command::{Failure, print, store_directory, words};
+use super::flags::Given;
 use super::json::Object;
 use super::progress::Bar;
 use crate::config::Config;
 use crate::invocation::open_store;
 use crate::stats::{counted, counted_past, size};
 
-/// What `larder verify --help` says.
-pub const HELP: &str = "\
-larder verify reads the whole store and says what is damaged, and what that means.
-
-usage:
-  larder verify [--repair] [--json]
-
-  --repair    drop what is damaged, and rebuild what can be rebuilt from the rest
-  --json      one object for programs
-
-exit status:
-  0    everything is whole, or is whole after the repair
-  1    something is damaged
-  2    wrong use, or a setting leaves open which store is meant
-  3    the store could not be read, or not be repaired, or the report not be written
-
-docs/verify.md describes every kind of damage.
-";
-
 /// Damages in the text; `--json` has more.
 const DAMAGES_SHOWN_MAX: usize = 50;
-
-/// What is asked for.
-#[derive(Clone, Copy, Default)]
-struct Wanted {
-    json: bool,
-    repair: bool,
-}
 
 /// What there is to say.
 #[derive(Default)]
@@ -63,31 +37,19 @@ struct Outcome {
 }
 
 /// The command.
-pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
-    let mut wanted = Wanted::default();
-    for argument in arguments {
-        match argument.to_str() {
-            Some("--json") => wanted.json = true,
-            Some("--repair") => wanted.repair = true,
-            Some("--help" | "-h") => return print(HELP),
-            _ => {
-                let what = format!("verify takes no `{}`", argument.display());
-                return Err(Failure::WrongUse(what));
-            }
-        }
-    }
+pub fn run(given: &Given) -> Result<(), Failure> {
     let config = Config::load();
     let path = store_directory(&config).map_err(Failure::unreadable)?.to_owned();
-    let outcome = match wanted.repair {
+    let outcome = match given.has("repair") {
         false => verify(&config, &path),
         true => repair(&config, &path),
     };
-    if let (Err(Failure::Unreadable(text)), true) = (&outcome, wanted.json) {
+    if let (Err(Failure::Unreadable(text)), true) = (&outcome, given.has("json")) {
         // Programs get an object in any case.
         print(&Object::new().text("error", text).page()).map_err(Failure::unreadable)?;
     }
     let outcome = outcome?;
-    let text = if wanted.json { outcome.json() } else { outcome.text(&path) };
+    let text = if given.has("json") { outcome.json() } else { outcome.text(&path) };
     print(&text).map_err(Failure::unreadable)?;
     let last = outcome.left.as_ref().unwrap_or(&outcome.found);
     if last.damaged.is_empty() { Ok(()) } else { exit(1) }
@@ -100,7 +62,10 @@ fn unreadable(error: larder_engine::Error) -> Failure {
 /// Why the store at `path` cannot be opened.
 fn unopened(path: &Path, error: larder_engine::Error) -> Failure {
     match error.is_not_found() {
-        true => Failure::Unreadable(format!("there is no store in {}", path.display())),
+        true => Failure::Unreadable(format!(
+            "there is no store in {}; set LARDER_DIR, or let a compile make one",
+            path.display()
+        )),
         false => unreadable(error),
     }
 }

@@ -32,7 +32,9 @@ use larder_engine::SectionKind;
 pub use modules::ModuleFile;
 pub use outputs::Purpose;
 pub use parse::{parse, split};
-pub use recognise::{family_of, is_preprocessor_name, is_toolchain_name, recognise};
+pub use recognise::{
+    family_of, is_compiler_name, is_preprocessor_name, is_toolchain_name, recognise,
+};
 pub use response::files as response_files;
 
 /// Which table of flags applies.

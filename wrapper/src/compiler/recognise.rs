@@ -60,6 +60,11 @@ pub fn is_toolchain_name(name: &OsStr) -> bool {
     stem_of(name).is_some() || is_one_of(COMPANIONS, name)
 }
 
+/// Whether a program of this name is a compiler, and not only something that comes with one.
+pub fn is_compiler_name(name: &OsStr) -> bool {
+    stem_of(name).is_some()
+}
+
 /// Whether a program of this name is a preprocessor.
 pub fn is_preprocessor_name(name: &OsStr) -> bool {
     is_one_of(PREPROCESSORS, name)

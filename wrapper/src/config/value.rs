@@ -201,6 +201,11 @@ impl Sloppiness {
         self.0
     }
 
+    /// The inverse of [`Sloppiness::bits`].
+    pub fn from_bits(bits: u16) -> Sloppiness {
+        Sloppiness(bits)
+    }
+
     /// The known ones of some names, and the unknown names.
     pub(super) fn parse(names: &[OsString]) -> (Sloppiness, Vec<String>) {
         let mut found = Sloppiness::default();
@@ -215,7 +220,7 @@ impl Sloppiness {
     }
 
     /// The names of what it has.
-    pub(super) fn show(self) -> String {
+    pub fn show(self) -> String {
         let has = |bit: Sloppiness| bit.0 != 0 && self.has(bit);
         let names = Sloppiness::NAMES.iter().filter(|(_, bit)| has(*bit)).map(|(name, _)| *name);
         names.collect::<Vec<_>>().join(",")

@@ -111,6 +111,16 @@ fn depfile() -> Depfile {
     }
 }
 
+/// The direct key that rows give: what `larder explain` tells of them is what the key is made of.
+fn key_of_rows(rows: &[Row]) -> Key {
+    let mut fields = Fields::new("direct");
+    for row in rows {
+        fields.row(&row.name);
+        row.fields.iter().for_each(|field| fields.bytes(field));
+    }
+    fields.key()
+}
+
 /// The bits of the keys that differ.
 fn difference(one: &Sample, other: &Sample) -> u8 {
     let keys = |sample: &Sample| {
@@ -138,7 +148,9 @@ fn difference(one: &Sample, other: &Sample) -> u8 {
             other_name: sample.other_name.clone(),
         };
         let preprocessed = Preprocessed { text: &sample.text, files: &sample.files };
-        (direct_key(&facts), preprocessed_key(&facts, &preprocessed))
+        let direct = direct_key(&facts);
+        assert_eq!(key_of_rows(&direct_rows(&facts)), direct);
+        (direct, preprocessed_key(&facts, &preprocessed))
     };
     let (one, other) = (keys(one), keys(other));
     (u8::from(one.0 != other.0) * DIRECT) | (u8::from(one.1 != other.1) * PREPROCESSED)

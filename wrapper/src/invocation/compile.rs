@@ -6,16 +6,19 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use larder_engine::env::clock_ns;
 use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKind};
 
+use super::account::microseconds;
 use super::inputs::{Inputs, each_once, names};
-use super::records::{manifest_sections, read_whole_manifest, trace_lookup};
+use super::records::{alias_bytes, manifest_sections, read_whole_manifest, trace_lookup};
 use super::scratch::Scratch;
 use super::shared::{self, Made};
 use super::{Job, Session, failures, guarded, pass_on, precompiled, streams, unlisted};
 use crate::digest::Mentions;
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{records_additions, records_trace, result_key};
+use crate::manifest::State;
 use crate::outcome::{Counter, Reason};
 use crate::{capture, depfile};
 
@@ -52,7 +55,10 @@ pub(super) fn run_and_store(
     let watched = guarded(session.call.log, || failures::watch(session, job)).flatten();
     let has_started_after = session.wait_for_start();
     let capture = Capture { stdout: Stream::Collect, stderr: Stream::Collect };
+    let begun_ns = clock_ns();
     let ran = session.run_compiler(&arguments, capture);
+    let cost_us = microseconds(clock_ns().saturating_sub(begun_ns));
+    session.describe(job, cost_us);
     let mut ran =
         ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
     let traced = match listing {
@@ -241,10 +247,12 @@ fn store(
         seen = *hasher.finalize().as_bytes();
     }
     let result = result_key(&job.direct, &inputs.list, &seen, state);
+    let cost_us = session.account.borrow().cost_us;
     // Read again, because another process may have added to it during the compile.
     let manifest = session.call.config.direct_mode.value.then(|| {
         let mut manifest = read_whole_manifest(session, &job.direct);
-        manifest.add(result, &inputs.state(state, moment), &inputs.list);
+        let state = State { cost_us, ..inputs.state(state, moment) };
+        manifest.add(result, &state, &inputs.list);
         manifest
     });
     let manifest = manifest
@@ -258,11 +266,11 @@ fn store(
     entries.push(entry);
     // Source lines in messages show what the preprocessed text does not.
     if let Some(alias) = alias.filter(|_| !has_messages) {
-        let section = Section::new(SectionKind::AliasKey, &result.as_bytes()[..]);
+        let section = Section::new(SectionKind::AliasKey, alias_bytes(&result, cost_us));
         entries.push(Entry::new(alias, RecordKind::Alias, vec![section]));
     }
     session.count_stored(job);
-    session.put(entries);
+    session.put_with(entries, session.entries_of_account(job, &inputs, &result));
     // What the store made of it, or would have made of it at worst.
     trace_lookup(session, &job.compile.input, &result, || {
         let record = session.store.get(&result).ok().flatten();
@@ -292,26 +300,33 @@ fn shows_place(
 
 impl Session<'_> {
     /// Stores entries under the configured namespace; a refusal is counted and logged.
-    pub(super) fn put(&self, mut entries: Vec<Entry<'_>>) {
+    pub(super) fn put(&self, entries: Vec<Entry<'_>>) {
+        self.put_with(entries, Vec::new());
+    }
+
+    /// As [`Session::put`], with further entries before them that no counter has: manifest and
+    /// result stay neighbours.
+    fn put_with<'a>(&self, entries: Vec<Entry<'a>>, further: Vec<Entry<'a>>) {
+        let is_ccache = self.call.config.ccache.is_some();
+        // ccache has results and manifests only.
+        let is_counted = |entry: &&Entry<'_>| {
+            !is_ccache || matches!(entry.kind, RecordKind::Result | RecordKind::Manifest)
+        };
+        let count = entries.iter().filter(is_counted).count() as u64;
+        let mut entries: Vec<_> = further.into_iter().chain(entries).collect();
         for entry in &mut entries {
             entry.namespace = self.call.config.namespace.value.clone().into();
         }
         match self.store.put_all(&entries) {
-            Ok(Put::Stored) => {
-                let is_ccache = self.call.config.ccache.is_some();
-                // ccache has results and manifests only.
-                let is_counted = |entry: &&Entry<'_>| {
-                    !is_ccache || matches!(entry.kind, RecordKind::Result | RecordKind::Manifest)
-                };
-                let count = entries.iter().filter(is_counted).count() as u64;
-                self.count_many(Counter::LocalStorageWrite, count);
-            }
+            Ok(Put::Stored) => self.count_many(Counter::LocalStorageWrite, count),
             Ok(Put::Dropped(why)) => {
                 self.count(Counter::StoreDropped);
+                self.account.borrow_mut().reason = format!("not stored: {why}");
                 self.log(format_args!("not stored: {why}"));
             }
             Err(error) => {
                 self.count(Counter::StoreUnavailable);
+                self.account.borrow_mut().reason = format!("not stored: {error}");
                 self.log(format_args!("not stored: {error}"));
             }
         }

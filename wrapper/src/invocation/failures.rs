@@ -247,6 +247,10 @@ fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Answer> {
             return None;
         }
     };
+    if session.is_dry {
+        let status = ExitStatus::from_raw(status << 8);
+        return Some(Answer::Failure { status, stdout: Vec::new(), stderr: Vec::new() });
+    }
     let done =
         restore::write(source, &restorable).and_then(|_| to_remove.map_or(Ok(()), fs::remove_file));
     if let Err(error) = done {

@@ -243,7 +243,8 @@ impl Inputs {
 
     /// What a manifest says of them, beside their digests.
     pub(super) fn state(&self, messages: u64, moment: Digest) -> State {
-        State { messages, mentions: self.mentions, moment, absent: self.absent.clone() }
+        let (mentions, absent) = (self.mentions, self.absent.clone());
+        State { messages, mentions, moment, cost_us: 0, absent }
     }
 
     /// What gcc may have read in place of headers, of which it names nothing (see `precompiled`).

@@ -1,18 +1,21 @@
 //! Asking the store: manifest, variants, result; then the preprocessed text.
 
 use std::cell::OnceCell;
+use std::path::Path;
 
 use larder_engine::{Entry, Key, RecordKind, SectionKind};
 
 use super::records::{
-    manifest_sections, read_manifest, read_names, read_section, read_whole_manifest, trace_lookup,
+    manifest_sections, read_alias, read_manifest, read_names, read_section, read_whole_manifest,
+    trace_lookup,
 };
 use super::text::{Text, TextError};
 use super::{Answer, Job, Session, called_ccache, failures, stream, streams};
 use crate::absent;
-use crate::digest::{Mentions, Seen};
+use crate::account::{Differs, Obstacle};
+use crate::digest::{Digest, Mentions, Seen};
 use crate::fingerprint::{result_key, text_decides};
-use crate::manifest::{Manifest, Variant};
+use crate::manifest::{Manifest, State, Variant};
 use crate::moment::moment;
 use crate::outcome::{Counter, Reason};
 use crate::restore::{self, Restored, Source};
@@ -38,8 +41,10 @@ fn asked(session: &Session<'_>) -> Answer {
         Ok(job) => Box::new(job),
         Err(reason) => return Answer::Uncached(reason),
     };
+    session.note_source(&job);
     if session.call.config.recache.value {
         session.count(Counter::Recache);
+        session.hinder(Obstacle::Recache);
         return Answer::Miss { job, alias: None };
     }
     let config = session.call.config;
@@ -50,6 +55,7 @@ fn asked(session: &Session<'_>) -> Answer {
         session.count(Counter::LocalStorageReadMiss);
         session.count(Counter::DirectCacheMiss);
         session.log(format_args!("no manifest for {}", job.compile.input.display()));
+        session.hinder(Obstacle::NoManifest);
         if config.ccache.is_some() {
             return by_text_as_ccache(session, job);
         }
@@ -58,6 +64,7 @@ fn asked(session: &Session<'_>) -> Answer {
     session.count(Counter::LocalStorageReadHit);
     if let Some(variant) = fitting(session, &job, &manifest) {
         if let Some(answer) = restored(session, &job, &variant.result) {
+            session.avoided_us.set(variant.cost_us);
             session.count(Counter::DirectCacheHit);
             session.log(format_args!("direct hit for {}", job.compile.input.display()));
             return answer;
@@ -67,6 +74,7 @@ fn asked(session: &Session<'_>) -> Answer {
     }
     session.count(Counter::DirectCacheMiss);
     session.log(format_args!("no variant fits for {}", job.compile.input.display()));
+    session.hinder(obstacle(session, &job, &manifest));
     if config.ccache.is_some() {
         return by_text_as_ccache(session, job);
     }
@@ -90,7 +98,11 @@ impl Session<'_> {
 }
 
 /// The newest variant that fits; each file of the manifest is looked at once at most.
-fn fitting<'a>(session: &Session<'_>, job: &Job, manifest: &'a Manifest) -> Option<&'a Variant> {
+pub(super) fn fitting<'a>(
+    session: &Session<'_>,
+    job: &Job,
+    manifest: &'a Manifest,
+) -> Option<&'a Variant> {
     let seen: Vec<OnceCell<Option<Seen>>> = vec![OnceCell::new(); manifest.paths().len()];
     let look = |path: usize| -> Option<&Seen> {
         let look = || session.digests.look(manifest.paths().get(path)?).ok();
@@ -106,23 +118,58 @@ fn fitting<'a>(session: &Session<'_>, job: &Job, manifest: &'a Manifest) -> Opti
             && is_the_moment(session, job, variant, || {
                 manifest.inputs_of(variant).filter_map(|(path, _)| Some(look(path)?.mtime_secs))
             })
-            && is_absent(session, job, manifest, variant)
+            && absent_directory(session, job, manifest, variant).is_none()
     })
 }
 
-/// Whether nothing stands where the compiler looked in vain.
-fn is_absent(session: &Session<'_>, job: &Job, manifest: &Manifest, variant: &Variant) -> bool {
+/// What is in the way of the newest variant, where none fits: the conditions of [`fitting`] in
+/// their order.
+pub(super) fn obstacle(session: &Session<'_>, job: &Job, manifest: &Manifest) -> Obstacle {
+    let Some(variant) = manifest.newest_first().next() else { return Obstacle::NoManifest };
+    let inputs = || manifest.inputs_of(variant);
+    let look = |path: usize| session.digests.look(manifest.paths().get(path)?).ok();
+    let is_other =
+        |(path, digest): &(usize, &Digest)| look(*path).is_none_or(|seen| seen.digest != **digest);
+    let mtimes = || inputs().filter_map(|(path, _)| Some(look(path)?.mtime_secs));
+    if !job.states().contains(&variant.messages) {
+        return Obstacle::NoVariant(Differs::Messages);
+    }
+    if variant.mentions.any(Mentions::HAS_INCLUDE_OF_MACRO) {
+        return Obstacle::NoVariant(Differs::Unsure);
+    }
+    if let Some((path, _)) = inputs().find(is_other) {
+        let path = manifest.paths().get(path).unwrap_or(&job.compile.input);
+        return Obstacle::NoVariant(Differs::Input(path.to_path_buf()));
+    }
+    if !is_the_moment(session, job, variant, mtimes) {
+        return Obstacle::NoVariant(Differs::Moment);
+    }
+    match absent_directory(session, job, manifest, variant) {
+        Some(directory) => Obstacle::NoVariant(Differs::Absent(directory.to_path_buf())),
+        None => Obstacle::Unknown,
+    }
+}
+
+/// A directory where something may stand that the compiler looked for in vain.
+fn absent_directory<'a>(
+    session: &Session<'_>,
+    job: &Job,
+    manifest: &'a Manifest,
+    variant: &'a Variant,
+) -> Option<&'a Path> {
     let names = OnceCell::new();
     let read = || read_names(session, &job.direct);
-    manifest.absent_of(variant).all(|group| {
-        let names = || manifest.names_in(names.get_or_init(read), &group);
+    let mut groups = manifest.absent_of(variant);
+    let found = groups.find(|group| {
+        let names = || manifest.names_in(names.get_or_init(read), group);
         let holds = absent::hold(&session.digests, job.unit(), group.directory, group.set, names);
         if !holds {
             let directory = group.directory.display();
             session.log(format_args!("a name that was absent in \"{directory}\" may be there"));
         }
-        holds
-    })
+        !holds
+    });
+    found.map(|group| group.directory)
 }
 
 fn is_the_moment<I: Iterator<Item = i64>>(
@@ -147,6 +194,7 @@ fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Answer> {
     let Some(record) = record.filter(|record| record.kind() == Some(RecordKind::Result)) else {
         session.count(Counter::LocalStorageReadMiss);
         session.count(Counter::LocalStorageMiss);
+        session.hinder(Obstacle::ResultGone(*key));
         return None;
     };
     session.count(Counter::LocalStorageReadHit);
@@ -156,13 +204,19 @@ fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Answer> {
         session.count(Counter::StoreCorrupt);
         session.count(Counter::LocalStorageMiss);
         session.log(format_args!("a result is damaged or lacks an output"));
+        session.hinder(Obstacle::Unusable("the result is damaged".to_owned()));
         return None;
     };
+    if session.is_dry {
+        session.account.borrow_mut().result = Some(*key);
+        return Some(Answer::Hit { stdout: restorable.stdout, stderr: restorable.stderr });
+    }
     match restore::write(source, &restorable) {
         Ok(restored) => count_objects(session, &restored),
         Err(error) => {
             session.count(Counter::BadOutputFile);
             session.log(format_args!("cannot restore: {error}"));
+            session.hinder(Obstacle::Unusable(format!("it cannot be written: {error}")));
             return None;
         }
     }
@@ -235,15 +289,22 @@ fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
     let alias = text_decides(&job.compile).then_some(text.key);
     let by_alias = alias.and_then(|alias| {
         let bytes = read_section(session, &alias, RecordKind::Alias, SectionKind::AliasKey)?;
-        Some(Key::from_bytes(bytes.try_into().ok()?))
+        read_alias(&bytes)
     });
     if alias.is_some() && by_alias.is_none() {
         session.count(Counter::LocalStorageReadMiss);
     }
-    let by_alias = by_alias.and_then(|result| Some((result, restored(session, &job, &result)?)));
+    let by_alias = by_alias.and_then(|(result, cost_us)| {
+        let answer = restored(session, &job, &result)?;
+        session.avoided_us.set(cost_us);
+        Some((result, answer))
+    });
     let found = by_alias.or_else(|| by_inputs(session, &job, &text));
     let Some((result, answer)) = found else {
         session.count_text_miss();
+        if !session.call.config.direct_mode.value {
+            session.hinder(Obstacle::NoText);
+        }
         return Answer::Miss { job, alias };
     };
     session.count(Counter::PreprocessedCacheHit);
@@ -271,13 +332,14 @@ fn by_inputs(session: &Session<'_>, job: &Job, text: &Text) -> Option<(Key, Answ
 fn remember(session: &Session<'_>, job: &Job, text: &Text, result: &Key) {
     let Some(moment) = text.inputs.moment(session, job) else { return };
     let config = session.call.config;
-    if config.is_read_only() || !config.direct_mode.value {
+    if session.is_dry || config.is_read_only() || !config.direct_mode.value {
         return;
     }
     let mut manifest = read_whole_manifest(session, &job.direct);
     // Only results without messages have a preprocessed key. It belongs to one directory.
     let state = job.state(false, job.place.is_some());
-    manifest.add(*result, &text.inputs.state(state, moment), &text.inputs.list);
+    let state = State { cost_us: session.avoided_us.get(), ..text.inputs.state(state, moment) };
+    manifest.add(*result, &state, &text.inputs.list);
     let sections = manifest_sections(&manifest);
     session.put(vec![Entry::new(job.direct, RecordKind::Manifest, sections)]);
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use larder_engine::{Key, RecordKind, Section, SectionKind};
+use larder_engine::{KEY_BYTES, Key, RecordKind, Section, SectionKind};
 
 use super::Session;
 use crate::manifest::Manifest;
@@ -28,6 +28,18 @@ pub(super) fn manifest_sections(manifest: &Manifest) -> Vec<Section<'_>> {
         sections.push(Section::new(SectionKind::Data, manifest.names()));
     }
     sections
+}
+
+/// What stands in an alias: the key of the result, and what the compiler took for it.
+pub(super) fn alias_bytes(result: &Key, cost_us: u32) -> Vec<u8> {
+    [&result.as_bytes()[..], &cost_us.to_le_bytes()].concat()
+}
+
+/// The inverse of [`alias_bytes`].
+pub(super) fn read_alias(bytes: &[u8]) -> Option<(Key, u32)> {
+    let (key, cost) = bytes.split_at_checked(KEY_BYTES)?;
+    let key = Key::from_bytes(key.try_into().ok()?);
+    Some((key, u32::from_le_bytes(cost.try_into().ok()?)))
 }
 
 /// The manifest under a key, without its names.
