@@ -116,7 +116,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("store"), Options::new()).unwrap();
         assert_eq!(read(&store, Path::new("/one/s/a.c")), []);
-        let mut put = |source: &str, at_ns| {
+        let put = |source: &str, at_ns| {
             let put = store.put(&with(&store, &of(source, at_ns)).unwrap()).unwrap();
             assert_eq!(put, Put::Stored);
         };

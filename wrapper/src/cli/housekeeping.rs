@@ -1,4 +1,4 @@
-//! The commands that are a few lines each: zero, clear, config, upkeep.
+//! The commands that are a few lines each: settings, upkeep, zero.
 
 use std::env;
 use std::time::{Duration, Instant};
