@@ -240,10 +240,8 @@ fn store(
     let result = result_key(&job.direct, &inputs.list, &seen, state);
     let cost_us = session.account.borrow().cost_us;
     // Read again, because another process may have added to it during the compile.
-    let mut had_manifest = false;
     let manifest = session.call.config.direct_mode.value.then(|| {
         let mut manifest = read_whole_manifest(session, &job.direct);
-        had_manifest = manifest.newest_first().next().is_some();
         let state = State { cost_us, ..inputs.state(state, moment) };
         manifest.add(result, &state, &inputs.list);
         manifest
@@ -262,7 +260,7 @@ fn store(
         let section = Section::new(SectionKind::AliasKey, alias_bytes(&result, cost_us));
         entries.push(Entry::new(alias, RecordKind::Alias, vec![section]));
     }
-    session.count_stored(had_manifest);
+    session.count_stored(job);
     session.put_with(entries, session.entries_of_account(job, &inputs, &result));
     // What the store made of it, or would have made of it at worst.
     trace_lookup(session, &job.compile.input, &result, || {
