@@ -24,7 +24,7 @@ use std::process::{Command, ExitStatus, Stdio, exit};
 use larder_engine::env::end_child_too;
 use rustix::fs::{FileType, Stat, stat};
 
-use crate::compiler::Family;
+use crate::compiler::{Family, is_toolchain_name};
 use crate::files::behind_links;
 use crate::outcome::{Counter, Reason};
 
@@ -93,8 +93,8 @@ pub fn find_compiler(
         })
 }
 
-/// The program itself, or the next of its name where it is a script that has been started in this
-/// chain already: it has called larder, and would do so again.
+/// The program itself, or the next of its name where it is a script that has the name of a compiler
+/// and has been started in this chain already: it has called larder, and would do so again.
 ///
 /// # Errors
 /// The reason where there is no other.
@@ -116,10 +116,11 @@ pub fn out_of_circle(
     if started.len() >= CHAIN_MAX {
         return circle(", and so on");
     }
-    if is_binary(&found.file) {
+    let name = found.path.file_name().unwrap_or_default();
+    // A build may well run a script in the same script.
+    if is_binary(&found.file) || !is_toolchain_name(name) {
         return Ok(found);
     }
-    let name = found.path.file_name().unwrap_or_default();
     let mut others = candidates(path_var.unwrap_or(OsStr::new(PATH_DEFAULT)), name)
         .filter(|candidate| !started.contains(candidate))
         .filter_map(|candidate| {

@@ -19,6 +19,7 @@ mod called_ccache;
 mod code;
 mod compile;
 mod complaint;
+mod debug_files;
 mod failures;
 mod first;
 pub mod foresee;
@@ -117,6 +118,8 @@ struct Session<'a> {
     counts: RefCell<Vec<(Counter, u64)>>,
     /// The source, once it is known.
     input: RefCell<Option<PathBuf>>,
+    /// What ccache's debug files are to tell.
+    debug: RefCell<debug_files::Debug>,
     /// What the engine had counted as damaged when this call began.
     damaged_before: u64,
     /// What the compiler had taken for the result of a hit, in microseconds; 0 for not known.
@@ -199,11 +202,14 @@ pub fn run(program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
 /// The same with settings that have been read.
 pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
     let started_ns = clock_ns();
-    let log = Log::new(config.log.value.clone());
+    let mut log = Log::new(config.log.value.clone());
+    if config.ccache.as_ref().is_some_and(|ccache| ccache.debug_level > 0) {
+        log = log.keeping();
+    }
     for problem in &config.problems {
         log.line(format_args!("configuration: {problem}"));
     }
-    let exec::Program { path: compiler, file } =
+    let (exec::Program { path: compiler, file }, is_other) =
         find(&config, program).unwrap_or_else(|reason| end_without_compiler(&config, &reason));
     let call = Call {
         started_ns,
@@ -227,14 +233,16 @@ pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link
     if is_compiler && !config.disable.value {
         exec::exec_wrapped(call.around(&config.prefix_command.value), &compiler, arguments);
     }
-    // ccache names the compiler by its path.
-    let is_named = !is_link && config.ccache.is_none();
+    // ccache names the compiler by its path; so does larder where it is another than was named,
+    // because gcc looks for its parts beside what its first argument leads to.
+    let is_named = !is_link && config.ccache.is_none() && !is_other;
     let name = if is_named { program } else { compiler.as_os_str() };
     exec::exec_passthrough(&compiler, name, arguments, call.variables())
 }
 
-/// The compiler that is meant by the call, and by ccache's settings.
-fn find(config: &Config, program: &OsStr) -> Result<exec::Program, Reason> {
+/// The compiler that is meant by the call, and by ccache's settings; and whether it is another one,
+/// because that would call larder again.
+fn find(config: &Config, program: &OsStr) -> Result<(exec::Program, bool), Reason> {
     let own_exe = Path::new(exec::OWN_EXE);
     let ccache = config.ccache.as_deref();
     let program = ccache.and_then(|it| it.compiler.as_deref()).unwrap_or(program);
@@ -243,7 +251,10 @@ fn find(config: &Config, program: &OsStr) -> Result<exec::Program, Reason> {
         let text = format!("Could not find compiler \"{}\" in PATH", program.display());
         if ccache.is_some() { Reason { text, ..reason } } else { reason }
     })?;
-    exec::out_of_circle(found, path.as_deref(), own_exe)
+    let first = found.path.clone();
+    let found = exec::out_of_circle(found, path.as_deref(), own_exe)?;
+    let is_other = found.path != first;
+    Ok((found, is_other))
 }
 
 fn end_without_compiler(config: &Config, reason: &Reason) -> ! {
@@ -377,10 +388,11 @@ fn finish(session: &Session<'_>, is_over: bool) {
     if more > 0 {
         session.log(format_args!("{more} look-ups missed, because the store is damaged there"));
     }
-    guarded(session.call.log, || {
-        called_ccache::log_counts(session);
-        account::close(session);
-    });
+    guarded(session.call.log, || called_ccache::log_counts(session));
+    guarded(session.call.log, || debug_files::write(session));
+    if called_ccache::counts(session.call.config) {
+        guarded(session.call.log, || account::close(session));
+    }
     if session.store.is_read_only() {
         guarded(session.call.log, || called_ccache::count_read_only(session));
         return;
@@ -418,6 +430,7 @@ impl<'a> Session<'a> {
             digests,
             counts: RefCell::default(),
             input: RefCell::default(),
+            debug: RefCell::default(),
             damaged_before,
             avoided_us: Cell::new(0),
             obstacle: RefCell::default(),
@@ -450,9 +463,6 @@ impl Session<'_> {
 
     /// Understands the call.
     fn job(&self) -> Result<Job, Reason> {
-        if self.call.config.ccache.is_some() {
-            self.input.replace(called_ccache::guessed_input(self.call.arguments));
-        }
         if let Some(name) = unsupported_variable() {
             let text = format!("{name} is set");
             return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
@@ -502,6 +512,7 @@ impl Session<'_> {
             colored,
         };
         job.direct = self.facts(&job, crate::fingerprint::direct_key);
+        self.note_job(&job);
         Ok(job)
     }
 

@@ -5,7 +5,8 @@
 //! [`identity`] (which compiler), [`compiler`] (what arguments mean), [`fingerprint`] and
 //! [`moment`] (keys), [`manifest`] (what was read before), [`search`] and [`absent`] (what was
 //! looked for in vain), [`capture`] and [`restore`] (outputs in and out), [`digest`] (contents of
-//! files), [`account`] (why a call was no hit), [`exec`] and [`depfile`] (the real compiler and what it reports).
+//! files), [`account`] (why a call was no hit), [`exec`] and [`depfile`] (the real compiler and
+//! what it reports).
 
 #![deny(missing_docs)]
 

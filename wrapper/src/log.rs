@@ -4,7 +4,7 @@
 //! 2. Without `LARDER_LOG` a call of [`Log::line`] does not even format its text.
 //! 3. A log that cannot be written is no error.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -16,16 +16,42 @@ use std::path::PathBuf;
 pub struct Log {
     path: Option<PathBuf>,
     file: OnceCell<Option<File>>,
+    /// The lines so far, where somebody wants them at the end.
+    kept: Option<RefCell<String>>,
 }
 
 impl Log {
     /// A log at `path`, opened at its first line; no log for `None`.
     pub fn new(path: Option<PathBuf>) -> Log {
-        Log { path, file: OnceCell::new() }
+        Log { path, file: OnceCell::new(), kept: None }
+    }
+
+    /// The same log, which also keeps its lines.
+    pub fn keeping(mut self) -> Log {
+        self.kept = Some(RefCell::default());
+        self
+    }
+
+    /// Whether a line goes anywhere.
+    pub fn is_heard(&self) -> bool {
+        self.path.is_some() || self.kept.is_some()
+    }
+
+    /// The lines so far, if they are kept.
+    pub fn kept(&self) -> Option<String> {
+        self.kept.as_ref().map(|lines| lines.borrow().clone())
     }
 
     /// Appends one line: the process id, then `text` with its line ends escaped.
     pub fn line(&self, text: fmt::Arguments<'_>) {
+        if !self.is_heard() {
+            return;
+        }
+        let text = text.to_string().replace('\n', "\\n");
+        let line = format!("[{}] {text}\n", std::process::id());
+        if let Some(kept) = &self.kept {
+            kept.borrow_mut().push_str(&line);
+        }
         let Some(path) = &self.path else { return };
         // A pipe that nobody reads is a log that cannot be written.
         let open = || {
@@ -33,8 +59,6 @@ impl Log {
             options.append(true).create(true).custom_flags(libc::O_NONBLOCK).open(path).ok()
         };
         if let Some(file) = self.file.get_or_init(open) {
-            let text = text.to_string().replace('\n', "\\n");
-            let line = format!("[{}] {text}\n", std::process::id());
             // A full disk must not disturb the compile.
             let _ = (&mut &*file).write_all(line.as_bytes());
         }

@@ -446,8 +446,8 @@ fn a_newer_format_is_refused() {
     change(&copy.path().join("superblock"), |bytes| {
         for page in bytes.chunks_mut(4096) {
             page[8] += 1;
-            let check = larder_engine::checksum::check32(&page[..96]);
-            page[96..100].copy_from_slice(&check.to_le_bytes());
+            let check = larder_engine::checksum::check32(&page[..108]);
+            page[108..112].copy_from_slice(&check.to_le_bytes());
         }
     });
     assert_eq!(refusal(copy.path()), ErrorKind::NewerFormat);

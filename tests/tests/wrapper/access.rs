@@ -173,7 +173,7 @@ fn programs_are_told_why_a_store_cannot_be_read() {
     for arguments in ["verify --json", "verify --json --repair"] {
         let report = limited.json(arguments, 3);
         let expected = format!("there is no store in {}", limited.store().display());
-        assert_eq!(report["error"], expected.as_str());
+        assert!(report["error"].as_str().unwrap().starts_with(&expected), "{report}");
     }
 }
 

@@ -30,9 +30,9 @@ fn clean(program: &Path, home: &Path) -> Command {
     command
 }
 
-/// Makes files old enough to be stored.
+/// Gives files a time of long ago, always the same.
 fn age(directory: &Path) {
-    let then = SystemTime::now() - Duration::from_secs(3600);
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     for entry in fs::read_dir(directory).unwrap() {
         let file = fs::File::options().append(true).open(entry.unwrap().path()).unwrap();
         file.set_modified(then).unwrap();
@@ -277,17 +277,24 @@ fn a_compiler_knows_that_it_is_behind_ccache() {
     assert_eq!(told, "disable=1 fd=set\ndisable=1 fd=\n");
 }
 
+/// No table has the option, whose place among the others counts, too.
 #[test]
 fn what_is_skipped_still_counts() {
     let house = House::new();
     house.write("work/a.c", "int f(void) { return sizeof(long); }\n");
-    // No table has this one; another value of it is another result.
-    let call = |value: &str| {
-        let option = format!("-Wno-unknown-thing{value}");
-        assert_good(&house.run(&["gcc", "--ccache-skip", &option, "-c", "a.c"], &[]));
-        house.counted().iter().any(|name| name == "direct_cache_hit")
+    let call = |words: &str| {
+        let words: Vec<_> = ["gcc"].into_iter().chain(words.split(' ')).collect();
+        assert_good(&house.run(&words, &[]));
+        let counted = house.counted();
+        let has = |name: &str| counted.iter().any(|known| known == name);
+        assert!(has("direct_cache_hit") != has("cache_miss"), "{counted:?}");
+        has("direct_cache_hit")
     };
-    assert!(!call("1") && call("1") && !call("2"));
+    let one = "--ccache-skip -Wno-unknown-thing1 -c a.c";
+    assert!(!call(one) && call(one));
+    assert!(!call("--ccache-skip -Wno-unknown-thing2 -c a.c"));
+    let order = "--ccache-skip --param=ggc-min-expand=1";
+    assert!(!call(&format!("{order} -O1 -c a.c")) && call(&format!("{order} -O1 -c a.c")));
 }
 
 #[test]
@@ -303,4 +310,74 @@ fn compilers_that_differ_by_what_a_check_says_do_not_share() {
     }
     // Each output counts for itself.
     assert!(!call("echo ab; echo c"));
+}
+
+#[test]
+fn debug_files_stand_beside_the_object_or_below_a_directory() {
+    let house = House::new();
+    house.write("work/a.c", "int f(void) { return 1; }\n");
+    fs::create_dir(house.at("work/sub")).unwrap();
+    let kinds = |directory: &str| {
+        let entries = fs::read_dir(house.at(directory)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = names.filter(|name| name.starts_with("x.o.20"));
+        let mut kinds: Vec<_> = names
+            .map(|name| {
+                let parts: Vec<_> = name.split('.').collect();
+                assert!(parts.len() == 4 && parts[2].len() == 22, "{name}");
+                parts[3].to_owned()
+            })
+            .collect();
+        kinds.sort_unstable();
+        kinds
+    };
+    let call = ["gcc", "-c", "a.c", "-o", "sub/x.o"];
+    assert_good(&house.run(&call, &[("CCACHE_DEBUG", "1")]));
+    let all = ["c", "d", "p", "text"].map(|kind| format!("ccache-input-{kind}"));
+    assert_eq!(kinds("work/sub"), [&all[..], &["ccache-log".to_owned()]].concat());
+    let elsewhere = house.at("debug").display().to_string();
+    let variables =
+        [("CCACHE_DEBUG", "1"), ("CCACHE_DEBUGLEVEL", "1"), ("CCACHE_DEBUGDIR", &elsewhere)];
+    assert_good(&house.run(&call, &variables));
+    let below = house.at("debug").join(house.at("work/sub").strip_prefix("/").unwrap());
+    let below = below.strip_prefix(house.dir.path()).unwrap().display().to_string();
+    assert_eq!(kinds(&below), ["ccache-log"]);
+    let log = fs::read_dir(house.at(&below)).unwrap().next().unwrap().unwrap().path();
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("Result: direct_cache_hit\n"), "{log}");
+    assert_eq!(kinds("work/sub").len(), 5);
+}
+
+#[test]
+fn what_is_hashed_is_told_and_differs_with_the_key() {
+    let house = House::new();
+    house.write("work/a.c", "int f(void) { return 1; }\n");
+    let told = |words: &[&str], kind: &str| {
+        let call = [&["gcc", "-c", "a.c"], words].concat();
+        assert_good(&house.run(&call, &[("CCACHE_DEBUG", "1")]));
+        let entries = fs::read_dir(house.at("work")).unwrap().map(|entry| entry.unwrap().path());
+        let files: Vec<_> = entries.filter(|path| path.to_str().unwrap().contains(".20")).collect();
+        let one = files.iter().find(|path| path.to_str().unwrap().ends_with(kind));
+        let text = fs::read_to_string(one.unwrap()).unwrap();
+        files.iter().for_each(|path| fs::remove_file(path).unwrap());
+        text
+    };
+    let plain = told(&[], "-text");
+    assert_eq!(told(&[], "-text"), plain);
+    assert!(plain.contains("### argument\n-c\n") && plain.contains("### source\na.c\n"), "{plain}");
+    assert_ne!(told(&["-O1"], "-c"), told(&["-O2"], "-c"));
+    house.write("work/a.c", "int f(void) { return 2; }\n");
+    assert_ne!(told(&[], "-text"), plain);
+    house.write("work/a.c", "int f(void) { return 3; }\n");
+    assert!(told(&[], "-p").contains("return 3;"));
+}
+
+#[test]
+fn the_log_tells_what_was_counted() {
+    let house = House::new();
+    let log = house.at("log").display().to_string();
+    house.write("work/a.c", "int f(void) { return 1; }\n");
+    assert_good(&house.run(&["gcc", "-c", "a.c"], &[("CCACHE_LOGFILE", &log)]));
+    let told = fs::read_to_string(log).unwrap();
+    assert!(told.contains("Result: cache_miss\n"), "{told}");
 }

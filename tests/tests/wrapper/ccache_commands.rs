@@ -364,7 +364,8 @@ fn cleaning_up_keeps_to_the_limit() {
     caches.ok(&["-M", "1k"]);
     assert!(caches.ok(&["-c", "--dry-run"]).starts_with("Would remove data: "));
     assert_eq!(caches.count("files_in_cache"), 6);
-    caches.ok(&["-c"]);
+    let done = caches.ok(&["-c"]);
+    assert!(done.starts_with("Removed data: ") && !done.contains("(0 files)"), "{done}");
     assert_eq!(caches.count("files_in_cache"), 0, "no store is as small as that");
 }
 
@@ -398,8 +399,10 @@ fn the_steps_of_a_ci_action_work() {
         assert_eq!(json["direct_cache_hit"], wanted.0);
         let evicted = caches.ok(&["--evict-older-than=1s"]);
         assert!(evicted.starts_with("Removed data: "), "{evicted}");
-        let left = if run == 0 { 6 } else { 4 };
-        assert_eq!(caches.count("files_in_cache"), left, "run {run}: {evicted}");
+        // Small records share the bit of a granule, so a neighbour of what was used may stay.
+        let left = caches.count("files_in_cache");
+        let is_right = if run == 0 { left == 6 } else { (4..6).contains(&left) };
+        assert!(is_right, "run {run}: {left} left; {evicted}");
     }
     assert_eq!(caches.names(&cache), BTreeSet::from(["ccache.conf".into(), "larder".into()]));
 }

@@ -410,8 +410,13 @@ fn a_remote_storage_is_compressed_anew_and_a_real_one_reads_it() {
         }
         assert_eq!(remote_hits(&caches, &remote, "subdirs", 3), 3, "{level}");
         lengths.push(files.iter().map(|file| fs::metadata(file).unwrap().len()).sum::<u64>());
+        files.iter().for_each(|file| set_times(file, 50, 60));
         let again = caches.ok(&["--trim-dir", path, "--trim-recompress", level]);
         assert!(again.starts_with("Recompressed 0 files"), "{again}");
+        for file in &files {
+            let hours = fs::metadata(file).unwrap().accessed().unwrap().elapsed().unwrap();
+            assert_eq!(hours.as_secs() / 3600, 50, "nobody has used it");
+        }
     }
     assert!(lengths[0] > 3 * lengths[2] && lengths[2] > lengths[1], "{lengths:?}");
     // Everything is older than the marker.

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Output;
 
+use larder_tests::disk::{Disk, FileSystem};
 use larder_tests::larder_binary;
 
 use super::{Sandbox, compilers};
@@ -228,6 +229,30 @@ fn a_full_or_missing_place_for_the_trial_is_told() {
     let said = doctor(&sandbox, &path(), &[]);
     let advice = &said.finds("trial", "problem", "nothing can be made in /nowhere").3;
     assert!(advice.contains("TMPDIR"), "{advice}");
+}
+
+#[test]
+fn a_full_disk_and_a_read_only_one_are_told() {
+    let Some(disk) = Disk::new(FileSystem::Tmpfs) else { return };
+    let mut sandbox = Sandbox::new();
+    sandbox.write("a.c", "int x;\n");
+    sandbox.set("LARDER_DIR", disk.path().join("store").to_str().unwrap());
+    sandbox.set("TMPDIR", disk.path().to_str().unwrap());
+    sandbox.check_cached("gcc", &["-c", "a.c"]);
+    disk.fill();
+    let said = doctor(&sandbox, &path(), &[]);
+    said.finds("disk", "note", "the disk is full before max_size is reached");
+    said.finds("file system", "note", "the store is in memory and gone after a reboot");
+    let fails = |said: &Said| {
+        said.problems().iter().any(|(topic, _, _, advice)| {
+            topic == "trial" && (advice.contains("TMPDIR") || advice.contains("make room"))
+        })
+    };
+    assert!(fails(&said), "{:#?}", said.findings);
+    disk.remount("ro").unwrap();
+    let said = doctor(&sandbox, &path(), &[]);
+    said.finds("writing", "problem", "mounted read-only: hits work, nothing is stored");
+    assert!(fails(&said), "{:#?}", said.findings);
 }
 
 /// On a terminal a person reads it: the sum stands at the end, and without one nothing is broken.

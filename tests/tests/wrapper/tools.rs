@@ -71,6 +71,7 @@ fn wrong_use_names_what_is_near() {
         (&["job", "strat"], "did you mean job start?"),
         (&["job", "end"], "job end needs ID"),
         (&["help", "statz"], "there is no command `statz`; did you mean stats?"),
+        (&["statz"], "there is no program and no command `statz`; did you mean `larder stats`?"),
         (&["--hlep"], "did you mean `larder --help`?"),
         (&["--stats"], "did you mean `larder stats`?"),
         (&["completions", "csh"], "takes bash, zsh or fish, not `csh`"),

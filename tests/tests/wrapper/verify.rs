@@ -183,8 +183,8 @@ fn the_doctor_explains_why_a_store_cannot_be_opened() {
     change(&sandbox.store().join("superblock"), |bytes| {
         for page in bytes.chunks_mut(4096) {
             page[8] += 1;
-            let check = check32(&page[..96]);
-            page[96..100].copy_from_slice(&check.to_le_bytes());
+            let check = check32(&page[..108]);
+            page[108..112].copy_from_slice(&check.to_le_bytes());
         }
     });
     assert!(ends(&sandbox, &["doctor"], 1).contains("a newer larder made it"));

@@ -304,8 +304,13 @@ fn toolchain(one: &[Part], other: &[Part]) -> Difference {
     for part in one.iter().filter(|part| other.iter().all(|newer| newer.path != part.path)) {
         details.push(format!("{} no longer is a part of it", part.path.display()));
     }
-    if details.is_empty() {
-        details.push("its files are the same: compiler_check says otherwise".to_owned());
+    if one.is_empty() || other.is_empty() {
+        // The account was cut.
+        details.clear();
+    } else if details.is_empty() {
+        let text = "its files are the same; compiler_check, or where it looks for them, says \
+                    otherwise";
+        details.push(text.to_owned());
     }
     let difference = Difference::new(Kind::Compiler, "the compiler is another one");
     Difference { details, ..difference }
@@ -421,11 +426,81 @@ fn number(field: &[u8]) -> u64 {
 
 /// A field as people read it; what marks a path in a base directory is left out.
 fn shown(field: &[u8]) -> Cow<'_, str> {
-    match field.contains(&MARK) {
+    match field.iter().any(u8::is_ascii_control) {
         true => {
             let plain: Vec<u8> = field.iter().copied().filter(|byte| *byte != MARK).collect();
-            Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
+            // What a terminal would obey.
+            Cow::Owned(String::from_utf8_lossy(&plain).replace(char::is_control, "?"))
         }
         false => String::from_utf8_lossy(field),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(rows: &[(&str, &[&str])]) -> Account {
+        let row = |(name, fields): &(&str, &[&str])| {
+            let count = (fields.len() as u64).to_le_bytes().to_vec();
+            let fields = fields.iter().map(|field| field.as_bytes().to_vec());
+            let fields = match *name {
+                "arguments" => [count].into_iter().chain(fields).collect(),
+                _ => fields.collect(),
+            };
+            Row { name: (*name).to_owned(), fields }
+        };
+        Account { rows: rows.iter().map(row).collect(), ..Account::default() }
+    }
+
+    fn details(one: &[&str], other: &[&str]) -> Vec<String> {
+        let found = rows(&account(&[("arguments", one)]), &account(&[("arguments", other)]));
+        found.into_iter().flat_map(|difference| difference.details).collect()
+    }
+
+    #[test]
+    fn words_are_paired_with_what_became_of_them() {
+        assert_eq!(details(&["-c", "-DX=1"], &["-c", "-DX=2"]), ["-DX=1 became -DX=2"]);
+        assert_eq!(details(&["-O2"], &["-O3", "-g"]), ["-O2 became -O3", "-g was added"]);
+        assert_eq!(details(&["-Ia", "-Ib"], &["-Ib"]), ["-Ia was removed"]);
+        assert_eq!(details(&["a", "b"], &["b", "a"]), ["`a b` stood where `b a` stands"]);
+        assert_eq!(details(&["a", "a"], &["a"]), ["a was removed"]);
+        assert_eq!(details(&["-c"], &["-c"]), [""; 0]);
+        // Marks of base directories are no letters, nor is what a terminal obeys.
+        assert_eq!(
+            details(&["-I\0inc"], &["-I\x1b[2J"]),
+            ["-I?[2J was added", "-Iinc was removed"]
+        );
+    }
+
+    #[test]
+    fn a_cut_row_differs_only_if_its_digest_does() {
+        let whole = account(&[("arguments", &["-c", "-DX"])]);
+        let mut cut = whole.clone();
+        cut.rows[0].fields = vec![row_digest(&whole.rows[0])];
+        cut.cut_rows.push("arguments".to_owned());
+        assert_eq!(rows(&whole, &cut), []);
+        let other = account(&[("arguments", &["-c"])]);
+        let found = rows(&cut, &other);
+        assert!(found.len() == 1 && found[0].text.contains("too long"), "{found:?}");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_has_no_row() {
+        let set = |value: &str| account(&[("LC_ALL", &["1", value])]);
+        let text = |one: &Account, other: &Account| rows(one, other)[0].text.clone();
+        assert_eq!(text(&set("C"), &set("de")), "LC_ALL was \"C\" and is \"de\"");
+        assert_eq!(text(&account(&[]), &set("de")), "LC_ALL was not set and is \"de\"");
+        assert_eq!(text(&set("C"), &account(&[])), "LC_ALL was \"C\" and is not set");
+    }
+
+    #[test]
+    fn of_a_compiler_that_was_cut_no_file_is_accused() {
+        let rows_of = |digest: &str| account(&[("toolchain", &[digest])]);
+        assert!(rows(&rows_of("a"), &rows_of("b"))[0].details.is_empty());
+        let part = Part { path: "/usr/bin/as".into(), digest: [1; 8] };
+        let with = |digest: &str| Account { parts: vec![part.clone()], ..rows_of(digest) };
+        let details = rows(&with("a"), &with("b"))[0].details.clone();
+        assert!(details[0].contains("compiler_check"), "{details:?}");
     }
 }

@@ -66,7 +66,8 @@ pub fn advice(error: &larder_engine::Error) -> &'static str {
         }
         Kind::Corrupt => "it is damaged: run `larder verify --repair`",
         Kind::ReadOnly => {
-            "this user may not do that there: give the store to this user, or set LARDER_DIR"
+            "this user may not read it, or not write it: give the store to this user, or set \
+             LARDER_DIR"
         }
         Kind::Full => "make room on the disk, or run `larder trim`",
         Kind::Limit => "a setting is out of bounds: `larder config` shows the settings",

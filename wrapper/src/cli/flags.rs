@@ -6,7 +6,7 @@
 //!    `--` ends them. Every command has `--help`. Of a flag that is given twice the last one
 //!    counts, unless it says that it repeats.
 //! 3. What a value has to look like is its [`Kind`], checked before a command runs.
-//! 4. A compile never comes here: see docs/decisions/0015-commands-are-a-table.md.
+//! 4. A compile never comes here: see docs/decisions/0016-commands-are-a-table.md.
 //!
 //! A new command is a row in `table` and a function that takes a [`Given`].
 

@@ -17,6 +17,7 @@ use super::ccache;
 use super::command::{Failure, print};
 use super::flags::{self, COMMANDS, Parsed};
 use super::style::{Paint, Style};
+use super::toolchain::places;
 use crate::compiler::is_toolchain_name;
 use crate::config;
 use crate::exec::is_larder;
@@ -59,9 +60,26 @@ pub fn main() -> ! {
         Some("") => end(Err(wrong("the compiler's name is empty"))),
         _ => match flags::find(arguments) {
             Some((command, rest)) => end(run_command(command, rest)),
-            None => invocation::run(first, rest, false),
+            None => match meant(first) {
+                Some(command) => end(Err(wrong(&format!(
+                    "there is no program and no command `{}`; did you mean `larder {command}`?",
+                    first.display()
+                )))),
+                None => invocation::run(first, rest, false),
+            },
         },
     }
+}
+
+/// The command that a word is perhaps meant to be, which is neither a compiler's name nor that of a
+/// program. What is a compiler's name costs nothing here.
+fn meant(word: &OsStr) -> Option<&'static str> {
+    if is_toolchain_name(word) || word.as_encoded_bytes().contains(&b'/') {
+        return None;
+    }
+    let near = flags::nearest(&word.to_string_lossy(), COMMANDS.iter().map(|known| known.name))?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    places(word, &path).is_empty().then_some(near)
 }
 
 /// Wrong use of what is no command.

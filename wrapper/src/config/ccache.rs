@@ -80,6 +80,7 @@ pub struct Settings {
     values: Vec<(OsString, Origin)>,
     file: PathBuf,
     system_file: PathBuf,
+    runtime_dir: Option<PathBuf>,
 }
 
 /// The settings of this process: its environment, its working directory and some `KEY=VALUE`.
@@ -136,6 +137,7 @@ impl Settings {
             values: KEYS.iter().map(|key| (key.default.into(), Origin::Default)).collect(),
             file: PathBuf::new(),
             system_file: PathBuf::new(),
+            runtime_dir: None,
         };
         if let Some(home) = &places.home {
             settings.put("ceiling_dirs", home.into());
@@ -163,9 +165,7 @@ impl Settings {
         if settings.text("cache_dir").is_empty() {
             settings.put("cache_dir", places.cache.into());
         }
-        if settings.text("temporary_dir").is_empty() {
-            settings.put("temporary_dir", settings.default_temporary(&variable).into());
-        }
+        settings.runtime_dir = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
         Ok(settings)
     }
 
@@ -176,11 +176,20 @@ impl Settings {
         }
     }
 
-    fn default_temporary(&self, variable: &impl Fn(&str) -> Option<OsString>) -> PathBuf {
-        let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
-        match runtime.filter(|path| path.is_dir()) {
+    /// ccache's default, which larder shows and does not use.
+    fn default_temporary(&self) -> PathBuf {
+        match self.runtime_dir.as_ref().filter(|path| path.is_dir()) {
             Some(path) => path.join("ccache-tmp"),
-            None => PathBuf::from(self.text("cache_dir")).join("tmp"),
+            None => self.cache_dir().join("tmp"),
+        }
+    }
+
+    /// A value as it is shown.
+    fn shown(&self, at: usize) -> String {
+        let (key, value) = (&KEYS[at], &self.values[at].0);
+        match key.name == "temporary_dir" && value.is_empty() {
+            true => self.default_temporary().display().to_string(),
+            false => key.kind.show(value),
         }
     }
 
@@ -301,15 +310,14 @@ impl Settings {
 
     /// Every setting as `--show-config` tells it: origin, key, value; sorted by key.
     pub fn rows(&self) -> Vec<(String, &'static str, String)> {
-        let row = |(key, (value, origin)): (&Key, &(OsString, Origin))| {
-            (origin.to_string(), key.name, key.kind.show(value))
-        };
-        KEYS.iter().zip(&self.values).map(row).collect()
+        let row =
+            |(at, key): (usize, &Key)| (self.values[at].1.to_string(), key.name, self.shown(at));
+        KEYS.iter().enumerate().map(row).collect()
     }
 
     /// A value as `--get-config` tells it; `None` for a key that is not known.
     pub fn get(&self, name: &str) -> Option<String> {
-        find(name).map(|at| KEYS[at].kind.show(&self.values[at].0))
+        find(name).map(|at| self.shown(at))
     }
 
     /// Writes a setting to the cache's file, which keeps everything else.

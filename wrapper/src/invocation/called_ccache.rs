@@ -20,6 +20,8 @@ use crate::trace;
 const OWN_COUNTERS: u16 = 128;
 /// As much of a source is looked at for the word that switches caching off.
 const HEAD_BYTES: u64 = 4096;
+/// What marks a key with options that are not known; no compiler gets it.
+const SKIPPED: &str = "--ccache-skip";
 const DISABLE_WORD: &[u8] = b"ccache:disable";
 
 /// Options that ccache hands to the compiler whatever they would do, by their beginning or whole.
@@ -83,9 +85,9 @@ impl Session<'_> {
             return Err(reason);
         }
         let parsed = parse_skipping(ccache, family, language, arguments, directory);
-        let compile = parsed.map_err(|reason| match self.input.borrow().is_none() {
+        let compile = parsed.map_err(|reason| match reason.counter {
             // Whatever else is in the way, there is nothing to compile.
-            true if reason.counter == Counter::UnsupportedCompilerOption => {
+            Counter::UnsupportedCompilerOption if guessed_input(arguments).is_none() => {
                 Reason::new(Counter::NoInputFile, reason.text)
             }
             _ => reason,
@@ -97,11 +99,27 @@ impl Session<'_> {
         }
     }
 
+    /// The source of this call, as well as one can tell.
+    pub(super) fn source_name(&self) -> Option<PathBuf> {
+        self.input.borrow().clone().or_else(|| guessed_input(self.call.arguments))
+    }
+
     /// Whether the preprocessor must not be run by itself. ccache does so where no dependency file
     /// is asked for.
     pub(super) fn depends(&self, job: &Job) -> bool {
         let config = self.call.config;
         config.depend_mode.value && (config.ccache.is_none() || job.compile.depfile.is_some())
+    }
+
+    /// Whether the source switches caching off for itself. No direct hit need ask: what is stored
+    /// for these very contents was asked then. Nothing else is counted for such a call.
+    pub(super) fn disabled_by_source(&self, job: &Job) -> Option<Reason> {
+        if self.call.config.ccache.is_none() || !is_disabled(&job.compile.input) {
+            return None;
+        }
+        self.counts.borrow_mut().clear();
+        let text = format!("{} says ccache:disable", job.compile.input.display());
+        Some(Reason::new(Counter::Disabled, text))
     }
 
     /// Counts that a preprocessed text led to no result.
@@ -112,15 +130,18 @@ impl Session<'_> {
         }
     }
 
-    /// Counts a result that is stored. ccache has counted where it looked; under `recache` it
-    /// counts how it found the manifest.
-    pub(super) fn count_stored(&self, had_manifest: bool) {
+    /// Counts a result that is about to be stored. ccache has counted where it looked; under
+    /// `recache` it counts how it found the manifest.
+    pub(super) fn count_stored(&self, job: &Job) {
         let config = self.call.config;
         if config.ccache.is_none() {
             self.count(Counter::LocalStorageMiss);
         } else if config.recache.value {
-            let read = [Counter::LocalStorageReadMiss, Counter::LocalStorageReadHit];
-            self.count(read[usize::from(had_manifest)]);
+            let found = self.store.contains(&job.direct).unwrap_or(false);
+            self.count(match found && config.direct_mode.value {
+                true => Counter::LocalStorageReadHit,
+                false => Counter::LocalStorageReadMiss,
+            });
         }
     }
 
@@ -150,24 +171,28 @@ fn parse_skipping(
     let rest: Vec<_> = arguments.iter().filter(|word| !is_skipped(word)).cloned().collect();
     let mut compile = compiler::parse(family, language, &rest, directory)?;
     compile.arguments = arguments.to_vec();
-    for list in [
-        &mut compile.key_arguments,
-        &mut compile.key_arguments_after_preprocessing,
-        &mut compile.preprocess_arguments,
-    ] {
-        list.extend_from_slice(&ccache.skipped);
+    // Where they stand among the others may count, too.
+    for list in [&mut compile.key_arguments, &mut compile.key_arguments_after_preprocessing] {
+        list.push(SKIPPED.into());
+        list.extend_from_slice(arguments);
     }
     Ok(compile)
+}
+
+/// Whether options were skipped that larder does not know. Then no preprocessed text is made: where
+/// they would have to stand for that is not known.
+pub(super) fn skips_unknown(compile: &Compile) -> bool {
+    compile.key_arguments.iter().any(|word| word == SKIPPED)
 }
 
 /// An option that ccache does not look behind.
 fn too_hard(arguments: &[OsString]) -> Option<Reason> {
     let is_too_hard = |word: &&OsString| {
         let word = word.as_bytes();
-        let starts = |start: &&str| word.starts_with(start.as_bytes());
+        let mut starts = TOO_HARD_STARTS.iter();
         word != NOT_TOO_HARD.as_bytes()
             && (TOO_HARD.iter().any(|known| word == known.as_bytes())
-                || TOO_HARD_STARTS.iter().any(|start| starts(start)))
+                || starts.any(|start| word.starts_with(start.as_bytes())))
     };
     if let Some(word) = arguments.iter().find(is_too_hard) {
         let text = format!("{} is too hard for ccache", word.display());
@@ -191,10 +216,7 @@ fn refusal(ccache: &Ccache, compile: &Compile) -> Option<Reason> {
         let text = "sloppiness lacks modules";
         return Some(Reason::new(Counter::CouldNotUseModules, text));
     }
-    is_disabled(&compile.input).then(|| {
-        let text = format!("{} says {}", compile.input.display(), "ccache:disable");
-        Reason::new(Counter::Disabled, text)
-    })
+    None
 }
 
 /// The option that uses a profile, where there is none.
@@ -216,7 +238,7 @@ fn is_disabled(source: &Path) -> bool {
 
 /// The source of a call that was not understood, as well as one can tell: the first file that looks
 /// like one, else the first file.
-pub(super) fn guessed_input(arguments: &[OsString]) -> Option<PathBuf> {
+fn guessed_input(arguments: &[OsString]) -> Option<PathBuf> {
     let is_file = |word: &&OsString| {
         !word.as_bytes().starts_with(b"-") && fs::metadata(word).is_ok_and(|facts| facts.is_file())
     };
@@ -264,16 +286,19 @@ pub(super) fn count_read_only(session: &Session<'_>) {
 /// Writes what a call counted to the statistics log: the source behind a hash, then the names of
 /// the counters, sorted, each as often as it was counted.
 pub(super) fn log_counts(session: &Session<'_>) {
-    let ccache = session.call.config.ccache.as_deref();
-    let Some(path) = ccache.and_then(|ccache| ccache.stats_log.as_ref()) else { return };
-    let input = session.input.borrow();
-    let input = input.as_deref().unwrap_or(Path::new(""));
+    let Some(ccache) = session.call.config.ccache.as_deref() else { return };
+    if ccache.stats_log.is_none() && ccache.debug_level == 0 && !session.call.log.is_heard() {
+        return;
+    }
+    let input = session.source_name().unwrap_or_default();
     let mut names = Vec::new();
     for (counter, count) in session.counts.borrow().iter() {
         let name = name_of(*counter);
         names.extend(name.into_iter().flat_map(|name| (0..*count).map(move |_| name.clone())));
     }
     names.sort_unstable();
+    names.iter().for_each(|name| session.log(format_args!("Result: {name}")));
+    let Some(path) = &ccache.stats_log else { return };
     let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
     trace::append_text(path, &format!("# {}\n{lines}", input.display()));
 }

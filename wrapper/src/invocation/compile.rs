@@ -15,7 +15,7 @@ use super::records::{alias_bytes, manifest_sections, read_whole_manifest, trace_
 use super::scratch::Scratch;
 use super::shared::{self, Made};
 use super::{Job, Session, failures, guarded, pass_on, precompiled, streams, unlisted};
-use crate::digest::Mentions;
+use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{records_additions, records_trace, result_key};
 use crate::manifest::State;
@@ -236,23 +236,12 @@ fn store(
     let has_messages = !ran.stderr.is_empty();
     let shows_place = shows_place(session, job, &inputs, ran, &mut sections);
     let state = job.state(has_messages, shows_place);
-    let mut seen = moment;
-    if inputs.mentions.any(Mentions::HAS_INCLUDE_OF_MACRO) {
-        // Nothing else tells results of the same inputs apart; only an alias leads to one.
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&moment);
-        for section in &sections {
-            hasher.update(&section.data);
-        }
-        seen = *hasher.finalize().as_bytes();
-    }
+    let seen = what_was_seen(inputs.mentions, moment, &sections);
     let result = result_key(&job.direct, &inputs.list, &seen, state);
     let cost_us = session.account.borrow().cost_us;
     // Read again, because another process may have added to it during the compile.
-    let mut had_manifest = false;
     let manifest = session.call.config.direct_mode.value.then(|| {
         let mut manifest = read_whole_manifest(session, &job.direct);
-        had_manifest = manifest.newest_first().next().is_some();
         let state = State { cost_us, ..inputs.state(state, moment) };
         manifest.add(result, &state, &inputs.list);
         manifest
@@ -271,7 +260,7 @@ fn store(
         let section = Section::new(SectionKind::AliasKey, alias_bytes(&result, cost_us));
         entries.push(Entry::new(alias, RecordKind::Alias, vec![section]));
     }
-    session.count_stored(had_manifest);
+    session.count_stored(job);
     session.put_with(entries, session.entries_of_account(job, &inputs, &result));
     // What the store made of it, or would have made of it at worst.
     trace_lookup(session, &job.compile.input, &result, || {
@@ -279,6 +268,20 @@ fn store(
         record.map_or(real_bytes, |record| record.head().body_bytes)
     });
     Ok(())
+}
+
+/// What tells results of the same inputs apart, where these are not all: their contents. Only an
+/// alias leads to such a result.
+fn what_was_seen(mentions: Mentions, moment: Digest, sections: &[Section<'_>]) -> Digest {
+    if !mentions.any(Mentions::HAS_INCLUDE_OF_MACRO) {
+        return moment;
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&moment);
+    for section in sections {
+        hasher.update(&section.data);
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// Whether the result is good for this directory only; else its dependency file is good for others.

@@ -1,8 +1,8 @@
 //! What would become of a call now, without compiling, restoring, storing or counting.
 //!
-//! The look-up is the one that compiles go through, in a session that is dry: it opens the store to
-//! read only, and a hit ends before the first file is touched. The preprocessor runs where a compile
-//! would run it. What only the compiler can find out (that it fails, that an input changes
+//! The look-up is the one that compiles go through, in a session that is dry: it opens the store
+//! to read only, and a hit ends before the first file is touched. The preprocessor runs where a
+//! compile would run it. What only the compiler can find out (that it fails, that an input changes
 //! meanwhile) is not foreseen.
 
 use std::env;

@@ -10,7 +10,7 @@ use super::records::{
     trace_lookup,
 };
 use super::text::{Text, TextError};
-use super::{Answer, Job, Session, failures, stream, streams};
+use super::{Answer, Job, Session, called_ccache, failures, stream, streams};
 use crate::absent;
 use crate::account::{Differs, Obstacle};
 use crate::digest::{Digest, Mentions, Seen};
@@ -21,7 +21,13 @@ use crate::outcome::{Counter, Reason};
 use crate::restore::{self, Restored, Source};
 
 pub(super) fn answer(session: &Session<'_>) -> Answer {
-    match asked(session) {
+    let answer = asked(session);
+    match answer {
+        Answer::Miss { ref job, .. } if session.call.config.ccache.is_some() => {
+            // ccache stores no failures.
+            let disabled = session.disabled_by_source(job);
+            disabled.map_or(answer, Answer::Uncached)
+        }
         // A success is looked for first, so that hits pay nothing for failures.
         Answer::Miss { job, alias } => {
             failures::answer(session, &job).unwrap_or(Answer::Miss { job, alias })
@@ -251,6 +257,14 @@ fn by_text_as_ccache(session: &Session<'_>, job: Box<Job>) -> Answer {
 /// Runs the preprocessor, and asks for the text that it makes where that decides, and for the
 /// inputs that it read.
 fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
+    if let Some(reason) = session.disabled_by_source(&job) {
+        return Answer::Uncached(reason);
+    }
+    if called_ccache::skips_unknown(&job.compile) {
+        session.count(Counter::LocalStorageReadMiss);
+        session.count_text_miss();
+        return session.direct_miss(job);
+    }
     if let Some(path) = streams::before(&job) {
         return Answer::Uncached(stream(&path));
     }

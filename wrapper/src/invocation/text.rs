@@ -77,6 +77,7 @@ impl Text {
         if inputs.has_precompiled {
             return Err("the text is not what a precompiled header holds".to_owned().into());
         }
+        session.note_text(&ran.stdout);
         let text = text_digest(&ran.stdout, &inputs)?;
         let preprocessed = Preprocessed { text: &text, files: &files };
         let key = session.facts(job, |facts| preprocessed_key(facts, &preprocessed));

@@ -2,8 +2,8 @@
 //!
 //! 1. A line is one write to a file that is opened for appending, so processes do not mix.
 //! 2. Its fields have tabs between them: seconds since 1970, microseconds that larder took,
-//!    microseconds that the compiler took (for a hit: had taken; 0 for not known), the ids that were
-//!    counted with commas between them, the source, and why the call was not cached. Control
+//!    microseconds that the compiler took (for a hit: had taken; 0 for not known), the ids that
+//!    were counted with commas between them, the source, and why the call was not cached. Control
 //!    characters in texts are `?`.
 //! 3. A log that cannot be written is no error.
 

@@ -74,8 +74,13 @@ fn a_script_that_names_itself_leads_to_the_next_compiler() {
 
 #[test]
 fn where_there_is_no_other_compiler_there_is_an_error() {
-    for (name, status, start) in [("ccache", 1, "ccache: error: "), ("larder", 127, "larder: ")] {
-        let program = format!("{name}-only-here");
+    let (ccache, larder) = ("ccache: error: ", "larder: ");
+    for (name, program, status, start) in [
+        ("ccache", "only-gcc", 1, ccache),
+        ("larder", "only-gcc", 127, larder),
+        ("ccache", "only-here", 1, ccache),
+        ("larder", "only-here", 127, larder),
+    ] {
         let house = House::new();
         symlink(larder_binary(), house.at("bin/larder")).unwrap();
         house.script(
@@ -101,4 +106,18 @@ fn a_script_that_knows_when_to_stop_is_used() {
     let line = format!("REAL={real} gcc a.c");
     assert!(ends(&house, &house.path(&["first", "bin"]), &line).status.success());
     assert_eq!(fs::read_to_string(house.at("work/log")).unwrap(), "used\n");
+}
+
+#[test]
+fn a_script_that_is_no_compiler_may_run_itself() {
+    for name in ["ccache", "larder"] {
+        let house = house("");
+        house.script(
+            "first/build-all",
+            &format!("#!/bin/sh\necho $1 >> log\n[ $1 = 0 ] || {name} build-all $(($1 - 1))\n"),
+        );
+        let line = format!("{name} build-all 3");
+        assert!(ends(&house, &house.path(&["first", "bin"]), &line).status.success());
+        assert_eq!(fs::read_to_string(house.at("work/log")).unwrap(), "3\n2\n1\n0\n");
+    }
 }

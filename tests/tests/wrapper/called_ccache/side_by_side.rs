@@ -173,7 +173,7 @@ const MEANT: &[(&str, &str, &str)] = &[
     ("a plugin that is missing", "", "options that larder does not know"),
     ("an unknown option that is skipped", "clang", "options that no compiler of this name has"),
     ("two objects", "", "two `-o`"),
-    ("a listing", "clang", "options that larder does not know"),
+    ("a listing", "", "options that larder does not know"),
     ("an assembler include", "", "`.incbin`"),
     ("a time", "", "`__TIME__`"),
     ("Objective-C", "", "Objective-C and CUDA"),
@@ -182,6 +182,7 @@ const MEANT: &[(&str, &str, &str)] = &[
     ("a macro by -Xpreprocessor", "", "`-Xpreprocessor`"),
     ("a variable for dependencies", "", "`DEPENDENCIES_OUTPUT`"),
     ("another variable for them", "", "`DEPENDENCIES_OUTPUT`"),
+    ("recache", "", "`recache`"),
     ("a prefix that is missing", "", "`prefix_command` that is missing"),
 ];
 

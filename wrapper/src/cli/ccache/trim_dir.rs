@@ -139,14 +139,17 @@ fn find(
     Ok(())
 }
 
-fn begins_like_one(path: &Path) -> bool {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+/// Opens an entry in a way that leaves its time of access; only the owner may.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let open = |flags| rustix::fs::open(path, flags, Mode::empty());
-    // Only the owner may read without a trace.
-    let file = open(flags | OFlags::NOATIME).or_else(|_| open(flags));
-    let Ok(file) = file else { return false };
+    Ok(open(flags | OFlags::NOATIME).or_else(|_| open(flags))?.into())
+}
+
+fn begins_like_one(path: &Path) -> bool {
+    let Ok(file) = open(path) else { return false };
     let mut first = Vec::new();
-    let read = File::from(file).take(MAGIC_BYTES as u64).read_to_end(&mut first);
+    let read = file.take(MAGIC_BYTES as u64).read_to_end(&mut first);
     read.is_ok() && has_magic(&first)
 }
 
@@ -269,7 +272,7 @@ fn compress(entry: &mut Found, level: Level, dry_run: bool) -> Result<Option<u64
 
 fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(CONTENTS_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    open(path)?.take(CONTENTS_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

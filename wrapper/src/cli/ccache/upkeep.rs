@@ -22,6 +22,7 @@ use super::commands::{How, invalid};
 use super::report::{existing, writable};
 use crate::ccache_entry::Level;
 use crate::config::ccache::{Settings, show_size};
+use crate::invocation::upkeep::upkeep;
 use crate::outcome::Counter;
 
 /// A command waits so long for a janitor that is at work.
@@ -91,6 +92,11 @@ fn after_janitor<T>(
     }
 }
 
+/// Asks what there is.
+fn everything() -> Trim {
+    Trim { stored_before_secs: Some(u64::MAX), dry_run: true, ..Trim::default() }
+}
+
 /// `-C`.
 pub fn clear(how: &How) -> Result<(), Failure> {
     let settings = how.settings()?;
@@ -98,8 +104,7 @@ pub fn clear(how: &How) -> Result<(), Failure> {
         return Ok(());
     }
     if how.dry_run {
-        let trim = Trim { stored_before_secs: Some(u64::MAX), dry_run: true, ..Trim::default() };
-        return tell(how, &trimmed(&settings, &trim)?);
+        return tell(how, &trimmed(&settings, &everything())?);
     }
     let store = writable(&settings)?;
     after_janitor(&store, Store::clear)?;
@@ -109,26 +114,38 @@ pub fn clear(how: &How) -> Result<(), Failure> {
 /// `-c`.
 pub fn clean_up(how: &How) -> Result<(), Failure> {
     let settings = how.settings()?;
-    let Some(store) = existing(&settings)? else { return Ok(()) };
-    let limit = settings.number("max_size");
-    let used = store.stats()?.disk_bytes;
-    drop(store);
-    if !how.dry_run {
-        let done = writable(&settings)?.maintain(Budget::full())?;
-        if limit == 0 || used <= limit {
-            let bytes_dropped = done.bytes_evicted;
-            return tell(how, &Trimmed { bytes_dropped, ..Trimmed::default() });
-        }
-    }
-    if limit == 0 || used <= limit {
+    if existing(&settings)?.is_none() {
         return tell(how, &Trimmed::default());
     }
-    let trim = Trim { max_size_bytes: Some(limit), dry_run: how.dry_run, ..Trim::default() };
-    match trimmed(&settings, &trim) {
-        // No store is as small as that: an empty one comes nearest.
-        Err(Unfit::TooSmall) => clear(how),
-        other => tell(how, &other?),
+    let mut removed = Trimmed::default();
+    if !how.dry_run {
+        let store = writable(&settings)?;
+        let before = store.stats()?.entries;
+        removed.bytes_dropped = upkeep(&store, Budget::full())?.bytes_evicted;
+        if removed.bytes_dropped > 0 {
+            removed.entries_dropped = before.saturating_sub(store.stats()?.entries);
+        }
     }
+    let limit = settings.number("max_size");
+    let used = existing(&settings)?.map_or(Ok(0), |store| Ok(store.stats()?.disk_bytes));
+    let used = used.map_err(|error: larder_engine::Error| Failure::from(error))?;
+    if limit > 0 && used > limit {
+        let trim = Trim { max_size_bytes: Some(limit), dry_run: how.dry_run, ..Trim::default() };
+        let done = match trimmed(&settings, &trim) {
+            // No store is as small as that: an empty one comes nearest.
+            Err(Unfit::TooSmall) => {
+                let done = trimmed(&settings, &everything())?;
+                if !how.dry_run {
+                    after_janitor(&writable(&settings)?, Store::clear)?;
+                }
+                done
+            }
+            other => other?,
+        };
+        removed.entries_dropped += done.entries_dropped;
+        removed.bytes_dropped += done.bytes_dropped;
+    }
+    tell(how, &removed)
 }
 
 /// Why a trim was not made.

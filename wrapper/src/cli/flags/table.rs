@@ -33,7 +33,8 @@ const STATS: Command = Command {
         Flag {
             name: "since",
             takes: Takes::One("FILE|AGE", Kind::File),
-            what: "only what happened since `larder stats --json > FILE`; with --log an age, as 30m",
+            what: "only what happened since `larder stats --json > FILE`; with --log an age, as \
+                   30m",
             ..Flag::NONE
         },
         Flag {
@@ -68,8 +69,8 @@ const EXPLAIN: Command = Command {
     what: "say why a call was no hit, or what would become of one now",
     about: &[
         "Compares a call that was no hit with the nearest earlier entry for the same source, and \
-         names what differs: words of the command line, variables, settings, the compiler, headers. \
-         Nothing is compiled, stored or counted.",
+         names what differs: words of the command line, variables, settings, the compiler, \
+         headers. Nothing is compiled, stored or counted.",
     ],
     operands: &[Operand {
         name: "FILE|last",
