@@ -135,7 +135,7 @@ pub fn out_of_circle(
 }
 
 /// Whether a program is none of those that name their interpreter.
-fn is_binary(file: &Path) -> bool {
+pub fn is_binary(file: &Path) -> bool {
     let mut magic = [0; 4];
     let read = File::open(file).and_then(|mut file| file.read_exact(&mut magic));
     read.is_ok() && &magic == b"\x7fELF"

@@ -300,3 +300,69 @@ fn a_link_to_an_old_output_keeps_its_contents() {
     assert_eq!(fs::read_to_string(sandbox.path("link")).unwrap(), "old");
     assert_ne!(fs::read(sandbox.path("out/liba.rlib")).unwrap(), b"old");
 }
+
+fn clippy(sandbox: &Sandbox) -> &'static str {
+    let rustc = rustc();
+    let driver = rustc.replace("bin/rustc", "bin/clippy-driver");
+    let call = "--crate-name a a.rs --edition=2021 --crate-type lib --emit=dep-info,metadata \
+                --out-dir out";
+    let mut run = |with_larder: bool| {
+        let _ = fs::remove_dir_all(sandbox.path("out"));
+        fs::create_dir(sandbox.path("out")).unwrap();
+        let mut command = match with_larder {
+            true => {
+                let mut command = sandbox.command(larder_binary());
+                command.arg(&driver);
+                command
+            }
+            false => sandbox.command(Path::new(&driver)),
+        };
+        let output = command.arg(&rustc).args(call.split_whitespace()).output().unwrap();
+        let metadata = fs::read(sandbox.path("out/liba.rmeta")).unwrap();
+        (output.status.code(), output.stderr, metadata)
+    };
+    let expected = run(false);
+    let before = sandbox.counts();
+    assert!(run(true) == expected, "{}", sandbox.log());
+    let after = sandbox.counts();
+    match (after.0 - before.0, after.2 - before.2) {
+        (1, 0) => "hit",
+        (0, 1) => "miss",
+        _ => "uncached",
+    }
+}
+
+#[test]
+fn clippy_is_cached_with_what_it_reads_itself() {
+    if !Path::new(&rustc().replace("bin/rustc", "bin/clippy-driver")).exists() {
+        println!("skipped: no clippy");
+        return;
+    }
+    let text = "pub fn f(a: u8, b: u8, c: u8) -> bool {\n    return a == b || b == c;\n}\n";
+    let mut sandbox = library(text);
+    assert_eq!([clippy(&sandbox), clippy(&sandbox)], ["miss", "hit"]);
+    // Settings that appear, change and go.
+    for limit in 1..3 {
+        sandbox.write("clippy.toml", &format!("too-many-arguments-threshold = {limit}\n"));
+        wait_a_tick();
+        assert_eq!([clippy(&sandbox), clippy(&sandbox)], ["miss", "hit"], "{limit}");
+    }
+    fs::remove_file(sandbox.path("clippy.toml")).unwrap();
+    assert_eq!(clippy(&sandbox), "hit");
+    // As a dependency without lints, and with other lints.
+    sandbox.set("CLIPPY_ARGS", "--no-deps__CLIPPY_HACKERY__");
+    assert_eq!([clippy(&sandbox), clippy(&sandbox)], ["miss", "hit"]);
+    sandbox.set("CARGO_PRIMARY_PACKAGE", "1");
+    assert_eq!([clippy(&sandbox), clippy(&sandbox)], ["miss", "hit"]);
+    sandbox.write("a.rs", &format!("#![warn(clippy::cargo)]\n{text}"));
+    wait_a_tick();
+    assert_eq!(clippy(&sandbox), "uncached");
+}
+
+/// Targets that files describe are not among what counts.
+#[test]
+fn a_place_for_targets_is_not_cached() {
+    let mut sandbox = library("pub fn f() {}\n");
+    sandbox.set("RUST_TARGET_PATH", "/none");
+    assert_eq!(check(&sandbox, LIB), "uncached");
+}

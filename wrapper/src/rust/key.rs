@@ -34,8 +34,16 @@ use crate::digest::Digest;
 const SCHEME: u32 = 1;
 
 /// Variables that count for each crate.
-pub const VARIABLES: &[&str] =
-    &["CLIPPY_ARGS", "CLIPPY_CONF_DIR", "RUSTC_BOOTSTRAP", "RUST_TARGET_PATH"];
+pub const VARIABLES: &[&str] = &["LD_PRELOAD", "RUSTC_BOOTSTRAP"];
+
+/// And those that count for clippy, too.
+pub const CLIPPY_VARIABLES: &[&str] = &[
+    "CARGO_MANIFEST_DIR",
+    "CARGO_PRIMARY_PACKAGE",
+    "CLIPPY_ARGS",
+    "CLIPPY_CONF_DIR",
+    "CLIPPY_DISABLE_DOCS_LINKS",
+];
 
 /// Beginnings of cargo's variables that no crate is made of: they say how cargo works.
 const OF_CARGO_ALONE: &[&str] = &[

@@ -6,6 +6,7 @@
 //!    file can have ([`VARIABLE`]), with the digest of its value.
 //! 3. For `mod a` rustc looks for `a.rs` and `a/mod.rs`, and does not take two. So beside each file
 //!    the other name of its module is absent.
+//! 4. Settings of clippy that are not there, see [`clippy`].
 
 use std::env;
 use std::ffi::OsStr;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::Session;
 use super::super::records::read_names;
-use super::Job;
+use super::{Job, clippy};
 use crate::absent::{self, Group};
 use crate::digest::Digest;
 use crate::files::above;
@@ -93,7 +94,10 @@ impl Inputs {
             let path = PathBuf::from(OsStr::from_bytes(&path));
             list.push(Input { path, digest: value_digest(own.as_deref()) });
         }
-        let absent = other_modules(&job.made.source, &info.files)?;
+        let mut absent = other_modules(&job.made.source, &info.files);
+        if job.is_clippy {
+            absent.extend(clippy::absent_settings());
+        }
         Ok(Inputs { list, absent })
     }
 }
@@ -111,7 +115,7 @@ fn modified(path: &Path, what: &str) -> Reason {
 }
 
 /// The other names of the modules in these files, where nothing stands.
-fn other_modules(source: &Path, files: &[PathBuf]) -> Result<Vec<Group>, Reason> {
+fn other_modules(source: &Path, files: &[PathBuf]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for file in files.iter().filter(|file| *file != source) {
         let Some((directory, name)) = other_module(file) else { continue };
@@ -125,7 +129,7 @@ fn other_modules(source: &Path, files: &[PathBuf]) -> Result<Vec<Group>, Reason>
             None => groups.push(Group { directory, prefix: Vec::new(), names: vec![name] }),
         }
     }
-    Ok(groups)
+    groups
 }
 
 /// For `d/a.rs` the name `a/mod.rs` in `d`, and for `d/a/mod.rs` the name `a.rs`.

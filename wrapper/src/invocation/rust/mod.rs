@@ -8,6 +8,7 @@
 //! 3. A miss passes on what rustc says while it runs, so that cargo's pipelining works.
 //! 4. What is linked is not cached here.
 
+mod clippy;
 mod inputs;
 mod native;
 mod run;
@@ -32,7 +33,7 @@ use crate::manifest::{Manifest, Variant};
 use crate::outcome::{Counter, Reason};
 use crate::restore::{self, Source};
 use crate::rust::arguments::{self, Crate, CrateType, Emit};
-use crate::rust::key::{self, Facts, VARIABLES};
+use crate::rust::key::{self, CLIPPY_VARIABLES, Facts, VARIABLES};
 use crate::rust::outputs::{self, NOTIFICATION_START, Output};
 
 /// Programs that take rustc's command line.
@@ -49,6 +50,7 @@ struct Job {
     toolchain: Toolchain,
     /// Files that the key has: externs, libraries, named files.
     named: Vec<(PathBuf, Digest)>,
+    is_clippy: bool,
     direct: Key,
     /// What the form of messages depends on; never 0.
     messages: u64,
@@ -170,6 +172,12 @@ impl Job {
         let (file, words) = called(session);
         let made = arguments::parse(words)?;
         check_kind(&made)?;
+        let is_clippy = session.call.compiler.file_name() == Some(OsStr::new(CLIPPY));
+        clippy::check(&made, is_clippy)?;
+        if env::var_os("RUST_TARGET_PATH").is_some_and(|value| !value.is_empty()) {
+            let text = "RUST_TARGET_PATH is set";
+            return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
+        }
         let directory = env::current_dir().map_err(|error| {
             Reason::new(Counter::InternalError, format!("no working directory: {error}"))
         })?;
@@ -208,7 +216,7 @@ impl Job {
         let meaning = || native::meaning(session, &toolchain.identity, before);
         let native = made.is_native.then(meaning).transpose()?;
         let may_read = may_reach_macros(&made);
-        let variables = variables(may_read);
+        let variables = variables(may_read, is_clippy);
         let out_dir = env::var_os("OUT_DIR").filter(|_| may_read);
         let out_dir = out_dir.map(|path| tree_digest(session, Path::new(&path))).transpose()?;
         let direct = key::direct_key(&Facts {
@@ -224,7 +232,7 @@ impl Job {
         });
         let messages = messages_of(&made);
         let outputs = outputs::of(&made);
-        Ok(Job { made, outputs, toolchain, named, direct, messages })
+        Ok(Job { made, outputs, toolchain, named, is_clippy, direct, messages })
     }
 
     /// Where marks of absent names stand.
@@ -289,9 +297,11 @@ fn may_reach_macros(made: &Crate) -> bool {
 
 type Variables = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-fn variables(may_be_read: bool) -> Variables {
+fn variables(may_be_read: bool, is_clippy: bool) -> Variables {
+    let for_clippy = if is_clippy { CLIPPY_VARIABLES } else { &[] };
     let mut variables: Variables = VARIABLES
         .iter()
+        .chain(for_clippy)
         .map(|name| (name.as_bytes().to_vec(), env::var_os(name).map(OsStringExt::into_vec)))
         .collect();
     if may_be_read {
@@ -299,6 +309,7 @@ fn variables(may_be_read: bool) -> Variables {
         variables.extend(read.map(|(name, value)| (name.into_vec(), Some(value.into_vec()))));
     }
     variables.sort();
+    variables.dedup();
     variables
 }
 

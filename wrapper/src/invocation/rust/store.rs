@@ -22,7 +22,7 @@ use super::super::{Session, guarded};
 use super::inputs::Inputs;
 use super::{Job, Said, has_messages, run};
 use crate::capture;
-use crate::exec::{self, Capture, Ran, Stream};
+use crate::exec::{self, Capture, Ran, Stream, is_binary};
 use crate::manifest::State;
 use crate::outcome::{Counter, Reason};
 use crate::restore::{Restorable, Source};
@@ -66,6 +66,10 @@ fn store(session: &Session<'_>, job: &Job, ran: &Ran, cost_us: u32) -> Result<()
     let info = dep_info::parse(&listed).ok_or_else(|| {
         Reason::new(Counter::InternalError, "the dependency file is not understood")
     })?;
+    if !is_binary(session.call.compiler) {
+        let text = format!("{} is no ELF program", session.call.compiler.display());
+        return Err(Reason::new(Counter::CompilerCheckFailed, text));
+    }
     let inputs = Inputs::look(session, job, &info)?;
     let mut sections = Vec::with_capacity(job.outputs.len() + 2);
     for output in &job.outputs {

@@ -6,7 +6,8 @@
 //!    something is linked, which is not cached so far.
 //! 2. A call of rustup's proxy is one of the toolchain that `RUSTUP_TOOLCHAIN` names, as cargo sets
 //!    it; else rustup is asked.
-//! 3. A rustc without such a root is a script or a build of its own: calls are not cached.
+//! 3. A rustc whose driver does not stand below such a root is not cached: what it consists of is
+//!    not known. Nor is one that is a script, or has unusually many libraries beside it.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -22,6 +23,10 @@ use crate::outcome::{Counter, Reason};
 
 /// What rustup's proxies lead to.
 const RUSTUP: &str = "rustup";
+/// What the library of the compiler is called.
+const DRIVER: &[u8] = b"librustc_driver-";
+/// A toolchain has some fifty files for each target.
+const FILES_MAX: usize = 1024;
 
 /// A toolchain, and what runs.
 pub(super) struct Toolchain {
@@ -46,6 +51,12 @@ impl Toolchain {
             files.push(program.clone());
         }
         libraries_in(&root.join("lib"), &mut files)?;
+        let is_driver = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.as_bytes().starts_with(DRIVER))
+        };
+        if !files.iter().any(is_driver) {
+            return Err(failed(format!("{} has no driver in lib", root.display())));
+        }
         let rustlib = root.join("lib/rustlib");
         for target in sorted_names(&rustlib)? {
             let place = rustlib.join(&target);
@@ -55,6 +66,13 @@ impl Toolchain {
                     libraries_in(&place, &mut files)?;
                 }
             }
+            files.push(place.join("target.json"));
+            if !files.last().is_some_and(|path| path.is_file()) {
+                files.pop();
+            }
+        }
+        if files.len() > FILES_MAX {
+            return Err(failed(format!("{} has too many libraries", root.display())));
         }
         let mut hasher = blake3::Hasher::new();
         for path in &files {
