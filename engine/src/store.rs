@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::append::{self, Outgoing, Put};
 use crate::counters::{Counters, EngineCounter};
-use crate::env::{Env, RealEnv, RealFile};
+use crate::env::{Claim, Env, RealEnv, RealFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
 use crate::format::body::{Entry, RecordKind};
@@ -240,6 +240,22 @@ impl Store {
         file: &RealFile,
     ) -> Result<std::result::Result<(), Uncloned>> {
         restore::clone_into(record, section, file)
+    }
+
+    /// Says that this process is about to make the value of `key`, so that others that ask the same
+    /// may wait for it; waits at most `wait_ms_max` for one that has said so. `None` after that
+    /// time, and for a store that is read only. A claim that is dropped, or whose process dies, is
+    /// over. It is advice: nothing keeps anybody from putting the key.
+    ///
+    /// # Errors
+    /// `Busy` while somebody recovers the store, `Io` if the file system knows no locks.
+    pub fn claim(&self, key: &Key, wait_ms_max: u64) -> Result<Option<Claim<'_>>> {
+        let mut hash = [0; 8];
+        hash.copy_from_slice(&key.as_bytes()[..8]);
+        match self.handle.locks()? {
+            Some(locks) => locks.claim(u64::from_le_bytes(hash), wait_ms_max),
+            None => Ok(None),
+        }
     }
 
     /// Every key at this moment.

@@ -96,6 +96,29 @@ impl Turn {
     }
 }
 
+/// The first of the bytes that stand for keys whose values are being made.
+const CLAIMS_FROM: u64 = 1 << 32;
+/// How many there are: two keys that share one wait for each other without need.
+const CLAIMS: u64 = 1 << 30;
+/// Whoever waits for a value looks this often whether it is there.
+const CLAIM_PAUSE_MAX_US: u64 = 5_000;
+
+/// Says that this process makes the value of a key. Dropping it, or dying, says that it no longer
+/// does.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    file: &'a dyn File,
+    byte: u64,
+    /// Whether another process made it first, so that it may be there now.
+    pub has_waited: bool,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.file.unlock(self.byte);
+    }
+}
+
 /// A held lock; dropping it gives it back.
 #[derive(Debug)]
 pub struct LockGuard<'a> {
@@ -151,6 +174,27 @@ impl LockTable {
             pause_us = (pause_us * 2).min(500);
         }
         Ok(guard)
+    }
+
+    /// Claims what `hash` stands for, waiting at most `wait_ms_max` for a process that has claimed
+    /// it; `None` after that time. Threads of one handle do not exclude each other.
+    ///
+    /// # Errors
+    /// `Io` if the file system knows no locks.
+    pub fn claim(&self, hash: u64, wait_ms_max: u64) -> Result<Option<Claim<'_>>> {
+        let until = self.env.monotonic_ms() + wait_ms_max;
+        let byte = CLAIMS_FROM + hash % CLAIMS;
+        let mut has_waited = false;
+        let mut pause_us = 50;
+        while !self.file.try_lock(byte, Sharing::Exclusive)? {
+            if self.env.monotonic_ms() >= until {
+                return Ok(None);
+            }
+            has_waited = true;
+            self.env.sleep_us(pause_us);
+            pause_us = (pause_us * 2).min(CLAIM_PAUSE_MAX_US);
+        }
+        Ok(Some(Claim { file: &*self.file, byte, has_waited }))
     }
 
     /// Takes the life byte shared, for as long as the table lives; `false` if somebody recovers.

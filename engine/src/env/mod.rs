@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use device::Device;
-pub use lock::{Held, LOCK_FILE_NAME, LockByte, LockGuard, LockTable, Sharing};
+pub use lock::{Claim, Held, LOCK_FILE_NAME, LockByte, LockGuard, LockTable, Sharing};
 pub use real::{
     RealEnv, RealFile, boot_id, clock_ns, coarse_clock_ns, end_child_too, file_system_magic,
     idle_io_priority, remove_at_end, without_inherited_files,

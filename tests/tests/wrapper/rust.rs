@@ -306,7 +306,7 @@ fn clippy(sandbox: &Sandbox) -> &'static str {
     let driver = rustc.replace("bin/rustc", "bin/clippy-driver");
     let call = "--crate-name a a.rs --edition=2021 --crate-type lib --emit=dep-info,metadata \
                 --out-dir out";
-    let mut run = |with_larder: bool| {
+    let run = |with_larder: bool| {
         let _ = fs::remove_dir_all(sandbox.path("out"));
         fs::create_dir(sandbox.path("out")).unwrap();
         let mut command = match with_larder {
@@ -365,4 +365,51 @@ fn a_place_for_targets_is_not_cached() {
     let mut sandbox = library("pub fn f() {}\n");
     sandbox.set("RUST_TARGET_PATH", "/none");
     assert_eq!(check(&sandbox, LIB), "uncached");
+}
+
+#[test]
+fn of_compiles_at_the_same_time_one_runs() {
+    let text: String =
+        (0..400).map(|n| format!("pub fn f{n}(x: u64) -> u64 {{ x / {n}1 }}\n")).collect();
+    let sandbox = library(&text);
+    let rustc = rustc();
+    let start = |number: usize| {
+        let out = sandbox.path(&format!("out{number}"));
+        fs::create_dir(&out).unwrap();
+        let line = LIB.replace("--out-dir out", &format!("--out-dir {}", out.display()));
+        let mut command = sandbox.command(larder_binary());
+        command.arg(&rustc).args(line.split_whitespace()).args(["-C", "opt-level=3"]);
+        command.spawn().unwrap()
+    };
+    let children: Vec<_> = (0..4).map(start).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(sandbox.counts(), (3, 0, 1), "{}", sandbox.log());
+    let made: Vec<_> =
+        (0..4).map(|n| fs::read(sandbox.path(&format!("out{n}/liba.rlib"))).unwrap()).collect();
+    assert!(made.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+/// One that is killed leaves the work to the next.
+#[test]
+fn a_compile_that_is_killed_keeps_nobody_waiting() {
+    let sandbox = library("pub fn f() {}\n");
+    let rustc = rustc();
+    let text: String =
+        (0..3000).map(|n| format!("pub fn f{n}(x: u64) -> u64 {{ x / {n}1 }}\n")).collect();
+    sandbox.write("a.rs", &text);
+    wait_a_tick();
+    let mut command = sandbox.command(larder_binary());
+    // The killed one's compiler goes on.
+    fs::create_dir(sandbox.path("first")).unwrap();
+    let line = LIB.replace("--out-dir out", "--out-dir first");
+    command.arg(&rustc).args(line.split_whitespace()).args(["-C", "opt-level=3"]);
+    let mut first = command.spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let begun = std::time::Instant::now();
+    check(&sandbox, &format!("{LIB} -C opt-level=3"));
+    assert!(begun.elapsed().as_secs() < 50, "it did not wait for the limit");
 }

@@ -6,7 +6,8 @@
 //! 2. A hit puts all files in place, and only then tells cargo of them and repeats what rustc said.
 //!    No process is started.
 //! 3. A miss passes on what rustc says while it runs, so that cargo's pipelining works.
-//! 4. What is linked is not cached here.
+//! 4. Of processes that want the same crate at once one compiles, and the others wait for it.
+//! 5. What is linked is not cached here.
 
 mod clippy;
 mod inputs;
@@ -23,6 +24,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use larder_engine::env::Claim;
 use larder_engine::{Key, RecordKind};
 
 use self::toolchain::Toolchain;
@@ -39,6 +41,9 @@ use crate::rust::outputs::{self, NOTIFICATION_START, Output};
 /// Programs that take rustc's command line.
 const RUSTC: &str = "rustc";
 const CLIPPY: &str = "clippy-driver";
+
+/// Who waits for another compile of the same crate waits so long at most: it may have been stopped.
+const CLAIM_WAIT_MS_MAX: u64 = 60_000;
 
 /// Files of one `OUT_DIR` that are looked at for one crate.
 const OUT_DIR_FILES_MAX: usize = 4096;
@@ -69,7 +74,7 @@ pub(super) fn handle(session: &Session<'_>) -> Option<ExitStatus> {
         Some(Ok(Answer::Hit(said))) => {
             pass_on(&said.stdout, &said.stderr).then(ExitStatus::default)
         }
-        Some(Ok(Answer::Miss(job))) => store::run_and_store(session, &job),
+        Some(Ok(Answer::Miss { job, claim: _claim })) => store::run_and_store(session, &job),
         Some(Err(reason)) => {
             session.give_up(&reason);
             None
@@ -81,9 +86,13 @@ pub(super) fn handle(session: &Session<'_>) -> Option<ExitStatus> {
     }
 }
 
-enum Answer {
+enum Answer<'a> {
     Hit(Said),
-    Miss(Box<Job>),
+    /// The compiler has to run. Others that ask the same wait meanwhile.
+    Miss {
+        job: Box<Job>,
+        claim: Option<Claim<'a>>,
+    },
 }
 
 /// What is said when the files stand.
@@ -92,31 +101,46 @@ struct Said {
     stderr: Vec<u8>,
 }
 
-fn answer(session: &Session<'_>) -> Result<Answer, Reason> {
+fn answer<'a>(session: &'a Session<'_>) -> Result<Answer<'a>, Reason> {
     let job = Box::new(Job::of(session)?);
-    let config = session.call.config;
-    if config.recache.value {
+    if session.call.config.recache.value {
         session.count(Counter::Recache);
-        return Ok(Answer::Miss(job));
+        return Ok(Answer::Miss { job, claim: None });
     }
+    if let Some(said) = look_up(session, &job) {
+        return Ok(Answer::Hit(said));
+    }
+    let claim = session.store.claim(&job.direct, CLAIM_WAIT_MS_MAX).ok().flatten();
+    if claim.as_ref().is_some_and(|claim| claim.has_waited) {
+        session.log(format_args!("waited for another compile of crate {}", job.made.name));
+        session.counts.borrow_mut().clear();
+        if let Some(said) = look_up(session, &job) {
+            return Ok(Answer::Hit(said));
+        }
+    }
+    Ok(Answer::Miss { job, claim })
+}
+
+/// The result, restored.
+fn look_up(session: &Session<'_>, job: &Job) -> Option<Said> {
     let Some(manifest) = read_manifest(session, &job.direct) else {
         session.count(Counter::LocalStorageReadMiss);
         session.count(Counter::DirectCacheMiss);
         session.log(format_args!("no manifest for crate {}", job.made.name));
-        return Ok(Answer::Miss(job));
+        return None;
     };
     session.count(Counter::LocalStorageReadHit);
-    if let Some(variant) = fitting(session, &job, &manifest)
-        && let Some(said) = restored(session, &job, &variant.result)
+    if let Some(variant) = fitting(session, job, &manifest)
+        && let Some(said) = restored(session, job, &variant.result)
     {
         session.count(Counter::DirectCacheHit);
         session.avoided_us.set(variant.cost_us);
         session.log(format_args!("direct hit for crate {}", job.made.name));
-        return Ok(Answer::Hit(said));
+        return Some(said);
     }
     session.count(Counter::DirectCacheMiss);
     session.log(format_args!("no result fits for crate {}", job.made.name));
-    Ok(Answer::Miss(job))
+    None
 }
 
 /// The newest variant that fits.
