@@ -217,8 +217,8 @@ fn the_doctor_says_why_a_store_cannot_be_read() {
     let superblock = limited.store().join("superblock");
     let mut bytes = fs::read(&superblock).unwrap();
     bytes[4096 + 8] += 1;
-    let check = larder_engine::checksum::check32(&bytes[4096..4096 + 96]);
-    bytes[4096 + 96..4096 + 100].copy_from_slice(&check.to_le_bytes());
+    let check = larder_engine::checksum::check32(&bytes[4096..4096 + 108]);
+    bytes[4096 + 108..4096 + 112].copy_from_slice(&check.to_le_bytes());
     fs::write(superblock, bytes).unwrap();
     let said = limited.ends("doctor", 1);
     assert!(said.contains("a newer larder made it"), "{said}");
