@@ -201,10 +201,10 @@ fn every_failure_says_what_to_do() {
 fn make_newer(sandbox: &mut Sandbox) {
     let file = sandbox.store().join("superblock");
     let mut bytes = fs::read(&file).unwrap();
-    for page in bytes.chunks_mut(40108) {
+    for page in bytes.chunks_mut(4096) {
         page[8] += 1;
         let check = larder_engine::checksum::check32(&page[..108]);
-        page[108..100].copy_from_slice(&check.to_le_bytes());
+        page[108..112].copy_from_slice(&check.to_le_bytes());
     }
     fs::write(&file, bytes).unwrap();
 }
