@@ -2,11 +2,15 @@
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use larder_engine::Store;
 
 use crate::config::Config;
 use crate::invocation::open_store;
+
+/// A command waits so long for a janitor that is at work.
+const JANITOR_WAIT: Duration = Duration::from_secs(60);
 
 /// Why a command ended.
 pub enum Failure {
@@ -124,4 +128,25 @@ pub fn open_writable() -> Result<Store, Failure> {
         return Err(read_only(&config, store.path()));
     }
     Ok(store)
+}
+
+/// Does what needs the lock of upkeep. Right after a build a janitor often has it, for seconds on a
+/// slow disk; a lock that is not given back is another matter, and told at once.
+///
+/// # Errors
+/// As `work` does.
+pub fn after_janitor<T>(
+    store: &Store,
+    mut work: impl FnMut(&Store) -> larder_engine::Result<T>,
+) -> larder_engine::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match work(store) {
+            Err(error)
+                if error.is_busy()
+                    && store.is_being_maintained()
+                    && begun.elapsed() < JANITOR_WAIT => {}
+            other => return other,
+        }
+    }
 }

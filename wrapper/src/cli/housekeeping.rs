@@ -1,11 +1,10 @@
 //! The commands that are a few lines each: settings, upkeep, zero.
 
 use std::env;
-use std::time::{Duration, Instant};
 
 use larder_engine::{Budget, EngineCounter, Store};
 
-use super::command::{Failure, open_writable, print};
+use super::command::{Failure, after_janitor, open_writable, print};
 use super::flags::Given;
 use super::json::Object;
 use crate::config::Config;
@@ -13,9 +12,6 @@ use crate::invocation;
 use crate::invocation::upkeep::{step_back, upkeep};
 use crate::log::Log;
 use crate::stats;
-
-/// A command waits so long for a janitor that is at work.
-const JANITOR_WAIT: Duration = Duration::from_secs(60);
 
 /// `larder zero`.
 pub fn zero(_: &Given) -> Result<(), Failure> {
@@ -86,24 +82,6 @@ fn upkeep_now() -> Result<String, Failure> {
         text.push_str("a checkpoint was made\n");
     }
     Ok(if text.is_empty() { "nothing was due\n".to_owned() } else { text })
-}
-
-/// Does what needs the lock of upkeep. Right after a build a janitor often has it, for seconds on a
-/// slow disk; a lock that is not given back is another matter, and told at once.
-fn after_janitor<T>(
-    store: &Store,
-    work: impl Fn(&Store) -> larder_engine::Result<T>,
-) -> larder_engine::Result<T> {
-    let begun = Instant::now();
-    loop {
-        match work(store) {
-            Err(error)
-                if error.is_busy()
-                    && store.is_being_maintained()
-                    && begun.elapsed() < JANITOR_WAIT => {}
-            other => return other,
-        }
-    }
 }
 
 /// `larder checkpoint`.

@@ -79,13 +79,18 @@ pub fn parse_switch(text: &str) -> Option<bool> {
 /// A size in bytes: a decimal number, perhaps with a fraction, and a suffix; see rule 3 of
 /// [`config`](super).
 pub fn parse_size(text: &str) -> Option<u64> {
+    parse_size_in(text, 1)
+}
+
+/// The same where a number without suffix counts units of so many bytes.
+pub fn parse_size_in(text: &str, unit_bytes: u64) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     let suffix = suffix.trim();
     let suffix = suffix.strip_suffix('B').unwrap_or(suffix);
     let unit: u64 = match suffix {
-        "" => 1,
+        "" => unit_bytes,
         "k" | "K" => 1_000,
         "M" => 1_000_000,
         "G" => 1_000_000_000,

@@ -11,12 +11,12 @@
 //!    uncompressed and leaves the rest. The new record stands in the log behind the old one, which
 //!    goes when its segment does.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use larder_engine::{Budget, Entry, ErrorKind, Key, Options, Put, Record, RecordKind};
 use larder_engine::{Section, Store, Trim, Trimmed};
 
-use super::super::command::{Failure, print};
+use super::super::command::{Failure, after_janitor, print};
 use super::super::progress::Bar;
 use super::commands::{How, invalid};
 use super::report::{existing, writable};
@@ -24,9 +24,6 @@ use crate::ccache_entry::Level;
 use crate::config::ccache::{Settings, show_size};
 use crate::invocation::upkeep::upkeep;
 use crate::outcome::Counter;
-
-/// A command waits so long for a janitor that is at work.
-const JANITOR_WAIT: Duration = Duration::from_secs(60);
 
 /// What `--evict-namespace` and `--evict-older-than` ask for; both must hold.
 #[derive(Clone, Debug, Default)]
@@ -72,23 +69,6 @@ pub fn parse_level(text: &str) -> Result<Level, Failure> {
             Ok(level @ ..=22) => Ok(Level::Zstd(level)),
             _ => Err(invalid("integer", text)),
         },
-    }
-}
-
-/// Does what needs the lock of upkeep, also if a janitor has it for a while.
-fn after_janitor<T>(
-    store: &Store,
-    mut work: impl FnMut(&Store) -> larder_engine::Result<T>,
-) -> larder_engine::Result<T> {
-    let begun = Instant::now();
-    loop {
-        match work(store) {
-            Err(error)
-                if error.is_busy()
-                    && store.is_being_maintained()
-                    && begun.elapsed() < JANITOR_WAIT => {}
-            other => return other,
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use super::Error;
 use super::keys::Kind;
+use crate::config::value::parse_size_in;
 
 /// Words that somebody may take for a no.
 const NEGATIVES: [&str; 4] = ["0", "false", "disable", "no"];
@@ -179,28 +180,7 @@ pub(super) fn show(kind: &Kind, value: &OsStr) -> String {
 
 /// A size in bytes, as rule 2 says.
 pub fn parse_size(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, suffix) = text.split_at(digits);
-    let suffix = suffix.trim_start();
-    let suffix = suffix.strip_suffix('B').unwrap_or(suffix);
-    let unit: u64 = match suffix {
-        "" => 1 << 30,
-        "k" | "K" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "T" => 1_000_000_000_000,
-        "ki" | "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        "Ti" => 1 << 40,
-        _ => return None,
-    };
-    if let Ok(whole) = number.parse::<u64>() {
-        return whole.checked_mul(unit);
-    }
-    let bytes = number.parse::<f64>().ok()? * unit as f64;
-    (bytes.is_finite() && bytes < u64::MAX as f64).then_some(bytes as u64)
+    parse_size_in(text, 1 << 30)
 }
 
 /// A size as ccache tells it: one digit behind the point, in units that it reads again; 0 is no
