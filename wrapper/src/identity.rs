@@ -33,6 +33,7 @@ use self::surroundings::{Surroundings, choosing_words};
 use crate::compiler::{Compile, Family, Language};
 use crate::config::CompilerCheck;
 use crate::digest::{Digest, Digests};
+use crate::exec::is_binary;
 use crate::fingerprint::toolchain_key;
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};
@@ -287,7 +288,7 @@ struct Asked {
 }
 
 fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Toolchain, String> {
-    if !is_elf(compiler) {
+    if !is_binary(compiler) {
         return Err(format!("{} is no ELF program", compiler.display()));
     }
     let mut programs = vec![compiler.to_path_buf()];
@@ -341,12 +342,6 @@ fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Too
         around,
     };
     Ok(Toolchain::new(parts, witnesses, asked))
-}
-
-fn is_elf(path: &Path) -> bool {
-    let mut magic = [0; 4];
-    File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok()
-        && magic == *b"\x7fELF"
 }
 
 /// A run that tells something; stdin is empty, messages are dropped.

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::path::Path;
 
-use larder_engine::{Entry, Key, RecordKind, SectionKind};
+use larder_engine::{Entry, Key, Record, RecordKind, SectionKind};
 
 use super::records::{
     manifest_sections, read_alias, read_manifest, read_names, read_section, read_whole_manifest,
@@ -18,7 +18,7 @@ use crate::fingerprint::{result_key, text_decides};
 use crate::manifest::{Manifest, State, Variant};
 use crate::moment::moment;
 use crate::outcome::{Counter, Reason};
-use crate::restore::{self, Restored, Source};
+use crate::restore::{self, Restorable, Restored, Source};
 
 pub(super) fn answer(session: &Session<'_>) -> Answer {
     let answer = asked(session);
@@ -186,47 +186,70 @@ fn is_the_moment<I: Iterator<Item = i64>>(
 /// Restores the result at `key`; `None` if it is missing, damaged or cannot be written.
 fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Answer> {
     let compile = &job.compile;
-    let record = session.store.get(key).unwrap_or_else(|error| {
-        session.log(format_args!("cannot read a result: {error}"));
-        session.count(Counter::StoreCorrupt);
-        None
-    });
-    let Some(record) = record.filter(|record| record.kind() == Some(RecordKind::Result)) else {
-        session.count(Counter::LocalStorageReadMiss);
-        session.count(Counter::LocalStorageMiss);
-        session.hinder(Obstacle::ResultGone(*key));
-        return None;
-    };
-    session.count(Counter::LocalStorageReadHit);
-    let file_clone = session.call.config.file_clone.value;
-    let source = Source { store: &session.store, record: &record, file_clone };
+    let record = session.result(key)?;
+    let source = session.source_of(&record);
     let Some(restorable) = restore::read(source, compile, job.place.as_ref()) else {
-        session.count(Counter::StoreCorrupt);
-        session.count(Counter::LocalStorageMiss);
-        session.log(format_args!("a result is damaged or lacks an output"));
-        session.hinder(Obstacle::Unusable("the result is damaged".to_owned()));
+        session.note_damaged_result();
         return None;
     };
     if session.is_dry {
         session.account.borrow_mut().result = Some(*key);
         return Some(Answer::Hit { stdout: restorable.stdout, stderr: restorable.stderr });
     }
-    match restore::write(source, &restorable) {
-        Ok(restored) => count_objects(session, &restored),
-        Err(error) => {
-            session.count(Counter::BadOutputFile);
-            session.log(format_args!("cannot restore: {error}"));
-            session.hinder(Obstacle::Unusable(format!("it cannot be written: {error}")));
-            return None;
-        }
-    }
-    session.count(Counter::LocalStorageHit);
+    session.put_in_place(source, &restorable)?;
     trace_lookup(session, &compile.input, key, || record.head().body_bytes);
     Some(Answer::Hit { stdout: restorable.stdout, stderr: restorable.stderr })
 }
 
+impl Session<'_> {
+    /// The result at `key`; `None` if it is missing or damaged.
+    pub(super) fn result(&self, key: &Key) -> Option<Record> {
+        let record = self.store.get(key).unwrap_or_else(|error| {
+            self.log(format_args!("cannot read a result: {error}"));
+            self.count(Counter::StoreCorrupt);
+            None
+        });
+        let record = record.filter(|record| record.kind() == Some(RecordKind::Result));
+        if record.is_none() {
+            self.count(Counter::LocalStorageReadMiss);
+            self.count(Counter::LocalStorageMiss);
+            self.hinder(Obstacle::ResultGone(*key));
+            return None;
+        }
+        self.count(Counter::LocalStorageReadHit);
+        record
+    }
+
+    pub(super) fn source_of<'a>(&'a self, record: &'a Record) -> Source<'a> {
+        let file_clone = self.call.config.file_clone.value;
+        Source { store: &self.store, record, file_clone }
+    }
+
+    pub(super) fn note_damaged_result(&self) {
+        self.count(Counter::StoreCorrupt);
+        self.count(Counter::LocalStorageMiss);
+        self.log(format_args!("a result is damaged or lacks an output"));
+        self.hinder(Obstacle::Unusable("the result is damaged".to_owned()));
+    }
+
+    /// Writes the files of a hit; `None` if they cannot be written.
+    pub(super) fn put_in_place(&self, source: Source<'_>, files: &Restorable) -> Option<()> {
+        match restore::write(source, files) {
+            Ok(restored) => count_objects(self, &restored),
+            Err(error) => {
+                self.count(Counter::BadOutputFile);
+                self.log(format_args!("cannot restore: {error}"));
+                self.hinder(Obstacle::Unusable(format!("it cannot be written: {error}")));
+                return None;
+            }
+        }
+        self.count(Counter::LocalStorageHit);
+        Some(())
+    }
+}
+
 /// Counts how the objects of a hit came to their files.
-pub(super) fn count_objects(session: &Session<'_>, restored: &Restored) {
+fn count_objects(session: &Session<'_>, restored: &Restored) {
     for (counter, count) in
         [(Counter::ObjectsCloned, restored.cloned), (Counter::ObjectsCopied, restored.copied)]
     {

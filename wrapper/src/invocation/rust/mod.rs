@@ -24,8 +24,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use larder_engine::Key;
 use larder_engine::env::Claim;
-use larder_engine::{Key, RecordKind};
 
 use self::toolchain::Toolchain;
 use super::records::{read_manifest, trace_lookup};
@@ -33,7 +33,6 @@ use super::{Session, guarded, pass_on};
 use crate::digest::Digest;
 use crate::manifest::{Manifest, Variant};
 use crate::outcome::{Counter, Reason};
-use crate::restore::{self, Source};
 use crate::rust::arguments::{self, Crate, CrateType, Emit};
 use crate::rust::key::{self, CLIPPY_VARIABLES, Facts, VARIABLES};
 use crate::rust::outputs::{self, NOTIFICATION_START, Output};
@@ -159,34 +158,13 @@ fn fitting<'a>(session: &Session<'_>, job: &Job, manifest: &'a Manifest) -> Opti
 
 /// Puts the files of a result in place; `None` if it is missing, damaged or cannot be written.
 fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Said> {
-    let record = session.store.get(key).unwrap_or_else(|error| {
-        session.log(format_args!("cannot read a result: {error}"));
-        session.count(Counter::StoreCorrupt);
-        None
-    });
-    let Some(record) = record.filter(|record| record.kind() == Some(RecordKind::Result)) else {
-        session.count(Counter::LocalStorageReadMiss);
-        session.count(Counter::LocalStorageMiss);
-        return None;
-    };
-    session.count(Counter::LocalStorageReadHit);
-    let file_clone = session.call.config.file_clone.value;
-    let source = Source { store: &session.store, record: &record, file_clone };
+    let record = session.result(key)?;
+    let source = session.source_of(&record);
     let Some((files, said)) = store::restorable(source, job) else {
-        session.count(Counter::StoreCorrupt);
-        session.count(Counter::LocalStorageMiss);
-        session.log(format_args!("a result is damaged or lacks an output"));
+        session.note_damaged_result();
         return None;
     };
-    match restore::write(source, &files) {
-        Ok(restored) => super::lookup::count_objects(session, &restored),
-        Err(error) => {
-            session.count(Counter::BadOutputFile);
-            session.log(format_args!("cannot restore: {error}"));
-            return None;
-        }
-    }
-    session.count(Counter::LocalStorageHit);
+    session.put_in_place(source, &files)?;
     trace_lookup(session, &job.made.source, key, || record.head().body_bytes);
     Some(said)
 }
