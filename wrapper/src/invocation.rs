@@ -36,6 +36,7 @@ mod scratch;
 mod searched;
 mod settings;
 mod shared;
+mod steps;
 mod streams;
 mod text;
 mod texts;

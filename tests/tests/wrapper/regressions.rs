@@ -396,3 +396,45 @@ fn a_header_that_is_read_once_counts_under_a_name_from_a_macro() {
         }
     }
 }
+
+/// clang lists what `__has_include` found; gcc does not.
+#[test]
+fn a_question_that_another_file_answers_first_is_seen_in_dependencies() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        sandbox.write("a.c", "#if __has_include(<p.h>)\nint x;\n#endif\n");
+        sandbox.write("second/p.h", "");
+        fs::create_dir(sandbox.path("first")).unwrap();
+        let call = ["-Ifirst", "-Isecond", "-c", "a.c", "-o", "a.o", "-MD"];
+        sandbox.check_cached(compiler, &call);
+        std::os::unix::fs::symlink("../second/p.h", sandbox.path("first/p.h")).unwrap();
+        let expected = if compiler.contains("clang") { "miss" } else { "direct" };
+        assert_eq!(sandbox.check(compiler, &call), expected, "{compiler}");
+        assert_eq!(sandbox.check(compiler, &call), "direct", "{compiler}");
+    }
+}
+
+/// A directory that is searched under two names is asked under one of them.
+#[test]
+fn a_name_that_appears_in_a_directory_with_two_names_is_seen() {
+    for compiler in compilers() {
+        let sandbox = Sandbox::new();
+        let source = "#include <sub/p.h>\n#if __has_include(<q.h>)\n#error q\n#endif\nint x = P;\n";
+        sandbox.write("a.c", source);
+        sandbox.write("one/other.h", "");
+        sandbox.write("one/sub/other.h", "");
+        sandbox.write("two/sub/p.h", "#define P 2\n");
+        std::os::unix::fs::symlink("one", sandbox.path("double")).unwrap();
+        let call = ["-Idouble", "-Ione", "-Itwo", "-c", "a.c", "-o", "a.o"];
+        sandbox.check_cached(compiler, &call);
+        sandbox.write("one/sub/p.h", "#define P 1\n");
+        assert_eq!(sandbox.check(compiler, &call), "miss", "{compiler}");
+        assert_eq!(sandbox.check(compiler, &call), "direct", "{compiler}");
+        fs::remove_file(sandbox.path("double")).unwrap();
+        sandbox.write("double/sub/p.h", "#define P 3\n");
+        assert_eq!(sandbox.check(compiler, &call), "miss", "{compiler}");
+        assert_eq!(sandbox.check(compiler, &call), "direct", "{compiler}");
+        sandbox.write("one/q.h", "");
+        assert_eq!(sandbox.check(compiler, &call), "uncached", "{compiler}");
+    }
+}

@@ -5,7 +5,8 @@
 //!    stands before the place where the name was found is absent ([`Group`]).
 //! 2. An `#include` that finds nothing was in a group that is skipped, or there would be no result.
 //!    A `__has_include` that finds nothing was false: its name is absent everywhere. What it finds
-//!    counts as an input, for gcc names it in no list.
+//!    counts as an input, for gcc names it in no list. clang does, so that there what comes before
+//!    counts, too.
 //! 3. `#include_next` goes on behind the directory of its text: all that is found counts, and all
 //!    places up to the last one.
 //! 4. An input that no name explains came through a macro. Its path tells the name: what follows a
@@ -35,6 +36,7 @@ use super::asks::{Ask, Asks};
 use super::first::{self, First};
 use super::remembered::Remembered;
 use super::searched::Searched;
+use super::steps::{Steps, Way};
 use super::texts::{Computed, Includes, follow};
 use super::{Job, Session, is_absence};
 use crate::absent::Group;
@@ -140,15 +142,6 @@ enum Stands {
     Other,
 }
 
-/// What stands on the way to a name.
-#[derive(Clone, Copy)]
-enum Way {
-    /// As it was before anything below was looked for.
-    Directory(Facts),
-    Missing,
-    Other,
-}
-
 /// The search, done once more.
 pub(super) struct Walk<'a> {
     session: &'a Session<'a>,
@@ -156,7 +149,7 @@ pub(super) struct Walk<'a> {
     /// Device and inode of each input.
     inputs: Map<&'a [u8], (u64, u64)>,
     /// What stands on the way to names.
-    ways: Map<Vec<u8>, Way>,
+    ways: Steps,
     /// Those of the search path, aside first, and those of texts.
     places: Vec<Searched>,
     by_path: Map<Vec<u8>, usize>,
@@ -199,7 +192,7 @@ impl<'a> Walk<'a> {
             compile,
             session,
             inputs: inputs.map(known).collect(),
-            ways: Map::default(),
+            ways: Steps::default(),
             places: Vec::new(),
             by_path: Map::default(),
             aside_count: search.aside.len(),
@@ -223,10 +216,12 @@ impl<'a> Walk<'a> {
             let own = identity(path);
             let double = known.iter().position(|known| own.is_some() && *known == own);
             let is_late = double.is_some_and(|at| search::is_early(compile, ordered[at]));
-            walk.add(path, own.is_some() && !is_late)?;
+            let place = walk.add(path)?;
+            walk.places[place].is_input = own.is_some() && !is_late;
+            walk.places[place].double = double.map(|at| walk.aside_count + at);
         }
         for path in ordered {
-            walk.add(path, false)?;
+            walk.add(path)?;
         }
         Ok(walk)
     }
@@ -248,19 +243,23 @@ impl<'a> Walk<'a> {
         if let Some(place) = self.by_path.get(path.as_os_str().as_bytes()) {
             return Ok(*place);
         }
-        let place = self.add(path, false)?;
+        let place = self.add(path)?;
         self.by_path.insert(path.as_os_str().as_bytes().to_vec(), place);
         Ok(place)
     }
 
-    fn add(&mut self, path: &Path, is_input: bool) -> Result<usize, Reason> {
+    fn add(&mut self, path: &Path) -> Result<usize, Reason> {
         let at = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let facts = match Facts::at(at) {
+        let (own, is_link) = match Facts::of_link(at) {
+            Ok((facts, is_link)) => (Ok(facts), is_link),
+            Err(error) => (Err(error), false),
+        };
+        let link_ns = own.as_ref().map_or(0, |own| if is_link { own.ctime_ns() } else { 0 });
+        let facts = match if is_link { Facts::at(at) } else { own } {
             Ok(facts) if facts.is_directory => {
                 let started_ns = self.session.call.started_ns;
                 let is_replaced = facts.ctime_ns() >= started_ns && facts.mtime_ns() < started_ns;
-                let link = Facts::of_link(at).ok().filter(|(_, is_link)| *is_link);
-                if is_replaced || link.is_some_and(|(link, _)| link.ctime_ns() >= started_ns) {
+                if is_replaced || link_ns >= started_ns {
                     return Err(appeared(path));
                 }
                 Some(facts)
@@ -270,7 +269,10 @@ impl<'a> Walk<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(unclear(path, &error.to_string())),
         };
-        self.places.push(Searched::new(path, facts, is_input));
+        if let Some(facts) = facts {
+            self.ways.insert(path.as_os_str(), Way::Directory(facts));
+        }
+        self.places.push(Searched::new(path, facts));
         Ok(self.places.len() - 1)
     }
 
@@ -303,6 +305,13 @@ impl<'a> Walk<'a> {
         if self.places[place].lacks(&name_bytes, &self.session.digests) {
             return Ok(None);
         }
+        // A directory under two names lacks the same under both.
+        if let Some(double) = self.places[place].double
+            && self.probe(double, name)?.is_none()
+            && !self.unsure.contains(&(double, name))
+        {
+            return Ok(None);
+        }
         let mut path = std::mem::take(&mut self.path);
         path.clear();
         path.extend_from_slice(self.places[place].path.as_os_str().as_bytes());
@@ -315,7 +324,7 @@ impl<'a> Walk<'a> {
         let found = match stands {
             Stands::File(found) => Some(found),
             Stands::Nothing => {
-                self.places[place].note_absence();
+                self.places[place].listing.note_absence();
                 None
             }
             Stands::Other => {
@@ -334,10 +343,18 @@ impl<'a> Walk<'a> {
         if let Some(identity) = self.inputs.get(plain(path).as_os_str().as_bytes()) {
             return Ok(Stands::File(Found { identity: *identity, is_known: true }));
         }
+        let mut last = None;
         for slash in memchr::memchr_iter(b'/', &bytes[start..]) {
-            if !matches!(self.way(OsStr::from_bytes(&bytes[..start + slash])), Way::Directory(_)) {
+            let directory = OsStr::from_bytes(&bytes[..start + slash]);
+            if !matches!(self.ways.at(directory), Way::Directory(_)) {
                 return Ok(Stands::Nothing);
             }
+            last = Some((directory, &bytes[start + slash + 1..]));
+        }
+        if let Some((directory, name)) = last
+            && self.ways.lacks(directory, name, &self.session.digests)
+        {
+            return Ok(Stands::Nothing);
         }
         let facts = match self.directories().target_and_link(path) {
             Ok((Some(facts), _)) => Ok(facts),
@@ -356,25 +373,14 @@ impl<'a> Walk<'a> {
                 let identity = (facts.device, facts.inode);
                 Ok(Stands::File(Found { identity, is_known: false }))
             }
-            Err(error) if is_absence(&error) => Ok(Stands::Nothing),
+            Err(error) if is_absence(&error) => {
+                if let Some((directory, _)) = last {
+                    self.ways.note_absence(directory);
+                }
+                Ok(Stands::Nothing)
+            }
             Err(error) => Err(unclear(path, &error.to_string())),
         }
-    }
-
-    fn way(&mut self, path: &OsStr) -> Way {
-        if let Some(known) = self.ways.get(path.as_bytes()) {
-            return *known;
-        }
-        let way = match Facts::of_link(Path::new(path)) {
-            Ok((facts, is_link)) => {
-                let target = if is_link { Facts::at(Path::new(path)).ok() } else { Some(facts) };
-                target.filter(|facts| facts.is_directory).map_or(Way::Other, Way::Directory)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Way::Missing,
-            Err(_) => Way::Other,
-        };
-        self.ways.insert(path.as_bytes().to_vec(), way);
-        way
     }
 
     /// What the source, whose text is in `place`, may have included first; `listed` was read.
@@ -470,9 +476,11 @@ impl<'a> Walk<'a> {
             last = self.only_precompiled(name, &absent)?;
         }
         match last {
-            // It stays true whatever else appears.
-            Some(_) if is_question && !is_next => return Ok(()),
-            Some((_, end)) if !is_question => absent.truncate(end),
+            // It stays true whatever else appears, and gcc does not say what was found.
+            Some(_) if is_question && !is_next && self.compile.family == Family::Gcc => {
+                return Ok(());
+            }
+            Some((_, end)) if !is_question || !is_next => absent.truncate(end),
             None if !is_question => return Ok(()),
             _ => {}
         }
@@ -625,8 +633,8 @@ impl<'a> Walk<'a> {
             }
             let here = (!here.is_empty()).then_some((path, here, Way::Directory(facts)));
             let below = below.into_iter().map(|(directory, names)| {
-                let way = self.ways.get(directory.as_os_str().as_bytes());
-                (directory, names, way.copied().unwrap_or(Way::Other))
+                let way = self.ways.get(directory.as_os_str());
+                (directory, names, way.unwrap_or(Way::Other))
             });
             let all: Vec<_> = here.into_iter().chain(below).collect();
             for (directory, names, way) in all {
@@ -651,7 +659,7 @@ impl<'a> Walk<'a> {
             let Some(slash) = memchr::memchr(b'/', name) else { return true };
             let is_known = std::mem::replace(&mut known, &name[..slash]) == &name[..slash];
             let path = || group.directory.join(OsStr::from_bytes(&name[..slash]));
-            is_known || matches!(self.way(path().as_os_str()), Way::Missing)
+            is_known || matches!(self.ways.at(path().as_os_str()), Way::Missing)
         })
     }
 
@@ -663,7 +671,7 @@ impl<'a> Walk<'a> {
         while let Some(slash) = rest.iter().position(|byte| *byte == b'/') {
             let so_far = directory.as_deref().unwrap_or(path);
             let next = so_far.join(OsStr::from_bytes(&rest[..slash]));
-            if !matches!(self.way(next.as_os_str()), Way::Directory(_)) {
+            if !matches!(self.ways.at(next.as_os_str()), Way::Directory(_)) {
                 break;
             }
             directory = Some(next);

@@ -10,21 +10,24 @@
 //!    listed is asked for, too.
 //! 3. Only on file systems that list all that they find.
 
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 
 use larder_engine::checksum::xxh3_64;
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 
 use crate::digest::Digests;
 use crate::files::Facts;
 use crate::maps::Set;
 
 /// So many stats cost about what a list costs.
-const TRIES: u32 = 16;
+const TRIES: u32 = 6;
 
 /// A list of more entries than this costs more than the stats of a large unit.
 const ENTRIES_MAX: usize = 1024;
+
+/// The kernel tells of some two hundred entries at once.
+const LIST_BYTES: usize = 8 << 10;
 
 /// A directory, and what is known of it.
 pub(super) struct Searched {
@@ -33,43 +36,72 @@ pub(super) struct Searched {
     pub(super) facts: Option<Facts>,
     /// What is found here is an input.
     pub(super) is_input: bool,
+    /// The place that is the same directory under another name.
+    pub(super) double: Option<usize>,
     /// (index of the place where the name was found, index of the name)
     pub(super) absent: Vec<(usize, u32)>,
-    /// How many names were looked for in vain.
-    in_vain: u32,
-    listing: Listing,
-}
-
-/// What was made of a list.
-enum Listing {
-    Untried,
-    Unusable,
-    /// XXH3-64 of the entries in small letters.
-    Entries(Set<u64>),
+    pub(super) listing: Listing,
 }
 
 impl Searched {
-    pub(super) fn new(path: &Path, facts: Option<Facts>, is_input: bool) -> Searched {
-        let path = path.to_path_buf();
-        let listing = Listing::Untried;
-        Searched { path, facts, is_input, absent: Vec::new(), in_vain: 0, listing }
+    pub(super) fn new(path: &Path, facts: Option<Facts>) -> Searched {
+        Searched {
+            path: path.to_path_buf(),
+            facts,
+            is_input: false,
+            double: None,
+            absent: Vec::new(),
+            listing: Listing::default(),
+        }
     }
 
+    /// Whether nothing can stand here under this name. In doubt it can.
+    pub(super) fn lacks(&mut self, name: &[u8], digests: &Digests) -> bool {
+        let Some(facts) = self.facts else { return false };
+        self.listing.lacks(name, (&self.path, facts.device), digests)
+    }
+}
+
+/// What a directory holds, once it is worth knowing.
+#[derive(Default)]
+pub(super) struct Listing {
+    /// How many names were looked for in vain.
+    in_vain: u32,
+    entries: Entries,
+}
+
+/// What was made of a list.
+#[derive(Default)]
+enum Entries {
+    #[default]
+    Untried,
+    Unusable,
+    /// XXH3-64 of the entries in small letters.
+    Are(Set<u64>),
+}
+
+impl Listing {
     /// Notes that a name was not found by asking for it.
     pub(super) fn note_absence(&mut self) {
         self.in_vain += 1;
     }
 
-    /// Whether nothing can stand here under this name. In doubt it can.
-    pub(super) fn lacks(&mut self, name: &[u8], digests: &Digests) -> bool {
-        let Some(facts) = self.facts.filter(|_| self.in_vain >= TRIES) else { return false };
-        if matches!(self.listing, Listing::Untried) {
-            let at = if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path };
-            let is_trusted = digests.is_trusted(at, facts.device);
-            let entries = if is_trusted { list(at) } else { None };
-            self.listing = entries.map_or(Listing::Unusable, Listing::Entries);
+    /// Whether nothing can stand in the directory under this name. In doubt it can.
+    pub(super) fn lacks(
+        &mut self,
+        name: &[u8],
+        (directory, device): (&Path, u64),
+        digests: &Digests,
+    ) -> bool {
+        if self.in_vain < TRIES {
+            return false;
         }
-        let Listing::Entries(entries) = &self.listing else { return false };
+        if matches!(self.entries, Entries::Untried) {
+            let at = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+            let entries = if digests.is_trusted(at, device) { list(at) } else { None };
+            self.entries = entries.map_or(Entries::Unusable, Entries::Are);
+        }
+        let Entries::Are(entries) = &self.entries else { return false };
         let first = name.split(|byte| *byte == b'/').next().unwrap_or_default();
         let is_plain = first.is_ascii() && !matches!(first, b"" | b"." | b"..");
         is_plain && !entries.contains(&folded(first))
@@ -78,13 +110,20 @@ impl Searched {
 
 /// The entries of a directory; `None` if they do not tell what is missing.
 fn list(directory: &Path) -> Option<Set<u64>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let handle = openat(CWD, directory, flags, Mode::empty()).ok()?;
+    let mut buffer = [MaybeUninit::uninit(); LIST_BYTES];
+    let mut listed = RawDir::new(handle, &mut buffer);
     let mut entries = Set::default();
-    for entry in fs::read_dir(directory).ok()? {
-        let name = entry.ok()?.file_name();
-        if !name.as_bytes().is_ascii() || entries.len() >= ENTRIES_MAX {
+    while let Some(entry) = listed.next() {
+        let entry = entry.ok()?;
+        let name = entry.file_name().to_bytes();
+        if !name.is_ascii() || entries.len() >= ENTRIES_MAX {
             return None;
         }
-        entries.insert(folded(name.as_bytes()));
+        if !matches!(name, b"." | b"..") {
+            entries.insert(folded(name));
+        }
     }
     Some(entries)
 }
@@ -95,6 +134,8 @@ fn folded(name: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     struct House {
@@ -113,8 +154,8 @@ mod tests {
 
         fn lacks(&self, names: &[&str], in_vain: u32) -> Vec<bool> {
             let facts = Facts::at(self.root.path()).ok();
-            let mut searched = Searched::new(self.root.path(), facts, false);
-            (0..in_vain).for_each(|_| searched.note_absence());
+            let mut searched = Searched::new(self.root.path(), facts);
+            (0..in_vain).for_each(|_| searched.listing.note_absence());
             names.iter().map(|name| searched.lacks(name.as_bytes(), &self.digests)).collect()
         }
     }
@@ -143,9 +184,8 @@ mod tests {
         house.add("one more");
         assert_eq!(house.lacks(&["a.h"], TRIES), [false]);
         // The kernel's processes are found without being listed by the same rules.
-        let mut kernel =
-            Searched::new(Path::new("/proc"), Facts::at(Path::new("/proc")).ok(), false);
-        (0..TRIES).for_each(|_| kernel.note_absence());
+        let mut kernel = Searched::new(Path::new("/proc"), Facts::at(Path::new("/proc")).ok());
+        (0..TRIES).for_each(|_| kernel.listing.note_absence());
         assert!(!kernel.lacks(b"a.h", &house.digests));
     }
 }
