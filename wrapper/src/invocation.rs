@@ -65,7 +65,7 @@ use crate::fingerprint::{Facts, messages_state, place_state, unsupported_variabl
 use crate::identity::{Toolchain, native};
 use crate::log::Log;
 use crate::manifest::Input;
-use crate::outcome::{Counter, Reason};
+use crate::outcome::{Counter, Kind, Reason};
 use crate::place::{self, Place};
 
 /// The exit status of a shell for a command that is not there.
@@ -117,6 +117,8 @@ struct Session<'a> {
     store: Store,
     digests: Digests,
     counts: RefCell<Vec<(Counter, u64)>>,
+    /// What is compiled, once it is known.
+    kind: Cell<Option<Kind>>,
     /// The source, once it is known.
     input: RefCell<Option<PathBuf>>,
     /// What ccache's debug files are to tell.
@@ -372,6 +374,7 @@ fn count_alone(config: &Config, counter: Counter) {
         && let Ok(store) = open_store(config, path)
         && !store.is_read_only()
     {
+        store.counters().add(Counter::CallsMade as usize, 1);
         store.counters().add(counter as usize, 1);
     }
 }
@@ -430,6 +433,7 @@ impl<'a> Session<'a> {
             store,
             digests,
             counts: RefCell::default(),
+            kind: Cell::new(None),
             input: RefCell::default(),
             debug: RefCell::default(),
             damaged_before,
@@ -487,6 +491,7 @@ impl Session<'_> {
             }
         })?;
         let mut compile = self.parsed(family, language, &directory)?;
+        self.kind.set(Some(kind_of(family, compile.language)));
         settings::apply(self.call.config, &mut compile);
         check_length(&compile)?;
         let check = &self.call.config.compiler_check.value;
@@ -575,6 +580,16 @@ impl Session<'_> {
             other_name: other_name_of(&job.directory),
         })
     }
+}
+
+fn kind_of(family: Family, language: Language) -> Kind {
+    let (gcc, clang) = match language {
+        Language::C | Language::COutput => (Kind::CGcc, Kind::CClang),
+        Language::Cpp | Language::CppModule | Language::CppOutput => (Kind::CppGcc, Kind::CppClang),
+        Language::Assembler => (Kind::AssemblerGcc, Kind::AssemblerClang),
+        Language::AssemblerWithCpp => (Kind::AssemblerWithCppGcc, Kind::AssemblerWithCppClang),
+    };
+    if family == Family::Clang { clang } else { gcc }
 }
 
 /// The name of the working directory in `PWD`, if that is another one.

@@ -82,6 +82,72 @@ pub enum Counter {
     AvoidedTime = 153,
     /// Hits whose result does not say what the compiler took.
     AvoidedUnknown = 154,
+    /// Calls of a compiler.
+    CallsMade = 155,
+}
+
+/// Errors that a call ends with, in place of a hit or a miss.
+pub const CALL_ERRORS: [Counter; 4] = [
+    Counter::InternalError,
+    Counter::BadOutputFile,
+    Counter::ErrorHashingExtraFile,
+    Counter::BadInputFile,
+];
+
+/// A language and the sort of its compiler: hits, misses and errors are counted for each apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Kind {
+    CGcc,
+    CClang,
+    CppGcc,
+    CppClang,
+    AssemblerGcc,
+    AssemblerClang,
+    AssemblerWithCppGcc,
+    AssemblerWithCppClang,
+    Rust,
+}
+
+/// The first of the counters of hits by their kind.
+const KIND_HITS_FROM: usize = 216;
+/// The first of the counters of misses by their kind.
+const KIND_MISSES_FROM: usize = 226;
+/// The first of the counters of [`CALL_ERRORS`] by the kind of their call.
+const KIND_ERRORS_FROM: usize = 236;
+
+/// What counter `id` below this was at a moment that somebody chose stands at `id` and this.
+pub const BASELINE_FROM: usize = 256;
+
+impl Kind {
+    /// Every kind, in the order of the counters, with its name there.
+    pub const ALL: [(Kind, &'static str); 9] = [
+        (Kind::CGcc, "c_gcc"),
+        (Kind::CClang, "c_clang"),
+        (Kind::CppGcc, "cpp_gcc"),
+        (Kind::CppClang, "cpp_clang"),
+        (Kind::AssemblerGcc, "assembler_gcc"),
+        (Kind::AssemblerClang, "assembler_clang"),
+        (Kind::AssemblerWithCppGcc, "assembler_with_cpp_gcc"),
+        (Kind::AssemblerWithCppClang, "assembler_with_cpp_clang"),
+        (Kind::Rust, "rust"),
+    ];
+
+    /// The counter of its hits.
+    pub fn hits(self) -> usize {
+        KIND_HITS_FROM + self as usize
+    }
+
+    /// The counter of its misses.
+    pub fn misses(self) -> usize {
+        KIND_MISSES_FROM + self as usize
+    }
+
+    /// The counter of its [`CALL_ERRORS`].
+    pub fn errors(self) -> usize {
+        KIND_ERRORS_FROM + self as usize
+    }
 }
 
 /// The first of the counters of hits by their time, see [`time_bucket`].
@@ -101,7 +167,11 @@ pub fn time_bucket(ns: u64) -> usize {
 }
 
 const _: () = assert!(HIT_BUCKETS_FROM + TIME_BUCKETS <= MISS_BUCKETS_FROM);
-const _: () = assert!(MISS_BUCKETS_FROM + TIME_BUCKETS <= 256);
+const _: () = assert!(MISS_BUCKETS_FROM + TIME_BUCKETS <= KIND_HITS_FROM);
+const _: () = assert!(KIND_HITS_FROM + Kind::ALL.len() <= KIND_MISSES_FROM);
+const _: () = assert!(KIND_MISSES_FROM + Kind::ALL.len() <= KIND_ERRORS_FROM);
+const _: () = assert!(KIND_ERRORS_FROM + Kind::ALL.len() <= BASELINE_FROM);
+const _: () = assert!(2 * BASELINE_FROM <= 512);
 
 impl Counter {
     /// The counter of files that were copied for this reason.
@@ -136,6 +206,18 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_kind_has_its_counters() {
+        let mut ids: Vec<usize> = Kind::ALL
+            .iter()
+            .flat_map(|(kind, _)| [kind.hits(), kind.misses(), kind.errors()])
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 3 * Kind::ALL.len());
+        assert!(Kind::ALL.iter().enumerate().all(|(at, (kind, _))| *kind as usize == at));
+    }
 
     #[test]
     fn a_bucket_ends_at_twice_the_end_of_the_one_before() {

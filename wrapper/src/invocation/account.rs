@@ -16,7 +16,7 @@ use super::inputs::Inputs;
 use super::{Job, Session};
 use crate::account::{Account, Obstacle, Part, history, plain_path, recent};
 use crate::fingerprint::{direct_rows, is_variable, text_key};
-use crate::outcome::{Counter, HIT_BUCKETS_FROM, MISS_BUCKETS_FROM, time_bucket};
+use crate::outcome::{CALL_ERRORS, Counter, HIT_BUCKETS_FROM, MISS_BUCKETS_FROM, time_bucket};
 use crate::stats::calls;
 
 /// The texts of one miss that are kept with `explain_sources`; `put_all` takes 64 records.
@@ -61,7 +61,12 @@ pub(super) fn close(session: &Session<'_>) {
     let spent_ns = clock_ns().saturating_sub(session.call.started_ns);
     let us = spent_ns / 1000;
     let counters = session.store.counters();
-    match end(session) {
+    let end = end(session);
+    counters.add(Counter::CallsMade as usize, 1);
+    if let Some(id) = counter_of_kind(session, end) {
+        counters.add(id, 1);
+    }
+    match end {
         End::Hit => {
             session.count_many(Counter::HitTime, us);
             match session.avoided_us.get() {
@@ -80,6 +85,21 @@ pub(super) fn close(session: &Session<'_>) {
     }
     if let Some(path) = &session.call.config.stats_log.value {
         write_line(session, path, us);
+    }
+}
+
+/// Where the end of this call is counted for its language.
+fn counter_of_kind(session: &Session<'_>, end: End) -> Option<usize> {
+    let kind = session.kind.get()?;
+    let is_error = || {
+        let counts = session.counts.borrow();
+        counts.iter().any(|(counter, _)| CALL_ERRORS.contains(counter))
+    };
+    match end {
+        End::Hit => Some(kind.hits()),
+        End::Miss => Some(kind.misses()),
+        End::Other if is_error() => Some(kind.errors()),
+        End::Answered | End::Other => None,
     }
 }
 

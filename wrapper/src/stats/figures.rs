@@ -14,7 +14,7 @@ use larder_engine::{COUNT_MAX, Result, Store};
 use super::calls::Line;
 use super::{COUNTERS, Group};
 use crate::outcome::{
-    Counter, HIT_BUCKETS_FROM, MISS_BUCKETS_FROM, TIME_BUCKET_NS, TIME_BUCKETS, time_bucket,
+    Counter, HIT_BUCKETS_FROM, Kind, MISS_BUCKETS_FROM, TIME_BUCKET_NS, TIME_BUCKETS, time_bucket,
 };
 
 /// What is no counter.
@@ -64,6 +64,12 @@ impl Figures {
         for (counter, name, ..) in COUNTERS {
             figures.push(name, counters.get(*counter as usize));
         }
+        for (kind, name) in Kind::ALL {
+            let ids = [("hits", kind.hits()), ("misses", kind.misses()), ("errors", kind.errors())];
+            for (what, id) in ids {
+                figures.push(&format!("{what}_{name}"), counters.get(id));
+            }
+        }
         let stats = store.stats()?;
         // What ccache derives from its directory, and counters for tiers that are not there yet.
         for (name, value) in [
@@ -107,6 +113,7 @@ impl Figures {
             ..Figures::default()
         };
         for line in lines {
+            *counts.entry(Counter::CallsMade as u16).or_default() += 1;
             for id in &line.ids {
                 *counts.entry(*id).or_default() += 1;
             }

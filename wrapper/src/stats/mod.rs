@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use larder_engine::Store;
 
-use crate::outcome::Counter;
+use crate::outcome::{BASELINE_FROM, Counter};
 
 pub use figures::Figures;
 pub use table::{COUNTERS, Group, words_of};
@@ -64,6 +64,20 @@ pub fn zero(store: &Store) {
     store.counters().set(Counter::StoreClearedTimestamp as usize, cleared_secs);
     let now = now_secs();
     store.counters().set(Counter::StatsZeroedTimestamp as usize, now);
+}
+
+/// Remembers what the counters are now, for [`since_baseline`].
+pub fn set_baseline(store: &Store) {
+    let counters = store.counters();
+    for id in 0..BASELINE_FROM {
+        counters.set(BASELINE_FROM + id, counters.get(id));
+    }
+}
+
+/// What a counter has counted since the baseline; since the store was made where there is none.
+pub fn since_baseline(store: &Store, id: usize) -> u64 {
+    let counters = store.counters();
+    counters.get(id).saturating_sub(counters.get(BASELINE_FROM + id))
 }
 
 /// Remembers that the store has just been emptied.
@@ -128,6 +142,25 @@ mod tests {
         assert_eq!(store.counters().get(Counter::CacheMiss as usize), 0);
         assert_ne!(store.counters().get(Counter::StatsZeroedTimestamp as usize), 0);
         assert_ne!(store.counters().get(Counter::StoreClearedTimestamp as usize), 0);
+    }
+
+    #[test]
+    fn a_baseline_is_what_is_counted_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), Options::new()).unwrap();
+        let id = Counter::CacheMiss as usize;
+        store.counters().add(id, 2);
+        assert_eq!(since_baseline(&store, id), 2);
+        set_baseline(&store);
+        assert_eq!(since_baseline(&store, id), 0);
+        store.counters().add(id, 3);
+        assert_eq!((since_baseline(&store, id), store.counters().get(id)), (3, 5));
+        // Below the baseline nothing can have been counted.
+        store.counters().set(id, 1);
+        assert_eq!(since_baseline(&store, id), 0);
+        zero(&store);
+        store.counters().add(id, 4);
+        assert_eq!(since_baseline(&store, id), 4);
     }
 
     #[test]

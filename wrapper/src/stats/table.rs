@@ -123,6 +123,7 @@ pub const COUNTERS: &[(Counter, &str, &str, Group)] = &[
     (CompileTime, "compile_time_us", "what compilers took in misses", Storage),
     (AvoidedTime, "avoided_time_us", "what compilers had taken for the results of hits", Storage),
     (AvoidedUnknown, "avoided_time_unknown", "hits that do not say that", Storage),
+    (CallsMade, "calls", "calls of a compiler", Storage),
 ];
 
 /// A counter in words.

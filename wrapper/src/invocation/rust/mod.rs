@@ -32,7 +32,7 @@ use super::records::{read_manifest, trace_lookup};
 use super::{Session, guarded, pass_on};
 use crate::digest::Digest;
 use crate::manifest::{Manifest, Variant};
-use crate::outcome::{Counter, Reason};
+use crate::outcome::{Counter, Kind, Reason};
 use crate::rust::arguments::{self, Crate, CrateType, Emit};
 use crate::rust::key::{self, CLIPPY_VARIABLES, Facts, VARIABLES};
 use crate::rust::outputs::{self, NOTIFICATION_START, Output};
@@ -173,6 +173,7 @@ impl Job {
     fn of(session: &Session<'_>) -> Result<Job, Reason> {
         let (file, words) = called(session);
         let made = arguments::parse(words)?;
+        session.kind.set(Some(Kind::Rust));
         check_kind(&made)?;
         let is_clippy = session.call.compiler.file_name() == Some(OsStr::new(CLIPPY));
         clippy::check(&made, is_clippy)?;
