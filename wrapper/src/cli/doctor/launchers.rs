@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use super::super::toolchain::{What, cache_name, places};
+use super::super::toolchain::{Place, What, cache_name, places};
 use super::findings::Findings;
 use crate::compiler::is_compiler_name;
 use crate::exec::{OWN_EXE, is_larder};
@@ -76,7 +76,10 @@ fn kind(word: &str, path: &OsStr) -> Word {
         };
     }
     if let Some(cache) = cache_name(name) {
-        return Word::Cache(cache);
+        // Under such a name larder stands for that cache; a path was looked at above.
+        let is_larder = |place: &Place| place.what == What::Larder;
+        let is_own = !word.contains('/') && places(name, path).first().is_some_and(is_larder);
+        return if is_own { Word::Larder } else { Word::Cache(cache) };
     }
     let first = match word.contains('/') {
         true => Path::new(word).exists().then_some(What::Program),
@@ -135,9 +138,10 @@ fn explain(name: &str, words: &[&str], path: &OsStr, findings: &mut Findings) {
 fn rust(name: &str, value: &str, path: &OsStr, findings: &mut Findings) {
     let topic = "variables";
     match kind(value, path) {
-        Word::Larder | Word::Link => {
-            let text = format!("{name} is `{value}`: larder runs rustc as it is, and caches none");
-            findings.note(topic, text, format!("unset {name}"));
+        Word::Larder | Word::Link => findings.ok(topic, format!("{name} is `{value}`")),
+        Word::Cache(cache) => {
+            let text = format!("{name} is `{value}`: {cache} is asked, and larder is not");
+            findings.note(topic, text, format!("write larder in place of {cache}"));
         }
         Word::Missing => {
             let text = format!("{name} is `{value}`, and there is no such program");
@@ -174,7 +178,8 @@ mod tests {
             ("CC", "sh -c larder", "ok", "does not name larder"),
             ("CMAKE_C_COMPILER_LAUNCHER", "/x/larder;/x/ccache", "problem", "one is too many"),
             ("MAKEFLAGS", "-j8 -- CC=ccache\\ sh X=y", "note", "CC of MAKEFLAGS is `ccache sh`"),
-            ("RUSTC_WRAPPER", "/x/larder", "note", "caches none"),
+            ("RUSTC_WRAPPER", "/x/larder", "ok", "RUSTC_WRAPPER is `/x/larder`"),
+            ("RUSTC_WRAPPER", "/x/sccache", "note", "sccache is asked, and larder is not"),
             ("RUSTC_WRAPPER", "no-such-thing", "problem", "there is no such program"),
             ("CCACHE_PREFIX", "/x/larder", "note", "asks of larder"),
         ];
