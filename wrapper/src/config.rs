@@ -18,6 +18,7 @@
 pub mod ccache;
 mod directory;
 mod keys;
+pub mod sccache;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -52,6 +53,9 @@ const UMASK_DEFAULT: u32 = 0o077;
 const CEILING_MARKER_DEFAULT: &str = ".git";
 /// A larger configuration file is no configuration file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Own variables that count under the name of another cache, too.
+const OWN_VARIABLES: [&str; 4] = ["LARDER_DISABLE", "LARDER_JANITOR", "LARDER_JOB", "LARDER_TRACE"];
 
 /// Where a value came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -161,6 +165,8 @@ pub struct Config {
     pub safe_dirs: Setting<Vec<PathBuf>>,
     /// What a larder called `ccache` does beside that.
     pub ccache: Option<Box<ccache::Ccache>>,
+    /// What a larder called `sccache` does beside that.
+    pub sccache: Option<Box<sccache::Sccache>>,
     /// Values that could not be used, as sentences.
     pub problems: Vec<String>,
 }
@@ -258,6 +264,7 @@ impl Config {
             ceiling_markers: Setting::default(vec![marker]),
             safe_dirs: Setting::default(Vec::new()),
             ccache: None,
+            sccache: None,
             problems: Vec::new(),
         }
     }
@@ -401,6 +408,12 @@ impl Config {
             (key.name, value, origin.to_string())
         };
         KEYS.iter().map(row).collect()
+    }
+
+    /// Whether these are the settings of another cache, whose name larder is called by: then its
+    /// own files and most of its own variables do not count.
+    pub fn is_of_another_cache(&self) -> bool {
+        self.ccache.is_some() || self.sccache.is_some()
     }
 
     /// Whether nothing may be stored.

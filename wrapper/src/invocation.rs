@@ -16,6 +16,7 @@
 mod account;
 mod asks;
 mod called_ccache;
+mod called_sccache;
 mod code;
 mod compile;
 mod complaint;
@@ -73,6 +74,9 @@ const STATUS_NOT_FOUND: i32 = 127;
 
 /// The exit status of ccache for everything that goes wrong in it.
 const STATUS_CCACHE_FAILED: i32 = 1;
+
+/// The same of sccache.
+const STATUS_SCCACHE_FAILED: i32 = 2;
 
 /// Linux bounds each string of an environment (`MAX_ARG_STRLEN`), and gcc hands all its options on
 /// in one of them, `COLLECT_GCC_OPTIONS`.
@@ -224,6 +228,7 @@ pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link
     };
     let session = if config.disable.value { None } else { guarded(&log, || open(&call)).flatten() };
     if let Some(session) = session {
+        called_sccache::tell_unapplied(&session);
         let is_rust = config.ccache.is_none() && rust::is_rust(&compiler);
         let status = if is_rust { rust::handle(&session) } else { handle(&session) };
         finish(&session, status.is_some());
@@ -265,6 +270,11 @@ fn end_without_compiler(config: &Config, reason: &Reason) -> ! {
     if config.ccache.is_some() {
         eprintln!("ccache: error: {}", reason.text);
         exit(STATUS_CCACHE_FAILED)
+    }
+    if config.sccache.is_some() {
+        eprintln!("sccache: error: failed to execute compile");
+        eprintln!("sccache: caused by: {}", reason.text);
+        exit(STATUS_SCCACHE_FAILED)
     }
     eprintln!("larder: {}", reason.text);
     exit(STATUS_NOT_FOUND)

@@ -116,6 +116,8 @@ const KIND_HITS_FROM: usize = 216;
 const KIND_MISSES_FROM: usize = 226;
 /// The first of the counters of [`CALL_ERRORS`] by the kind of their call.
 const KIND_ERRORS_FROM: usize = 236;
+/// Which settings that are not applied the log was told of last, see `config::sccache`.
+pub const UNAPPLIED_TOLD: usize = 246;
 
 /// What counter `id` below this was at a moment that somebody chose stands at `id` and this.
 pub const BASELINE_FROM: usize = 256;
@@ -170,8 +172,8 @@ const _: () = assert!(HIT_BUCKETS_FROM + TIME_BUCKETS <= MISS_BUCKETS_FROM);
 const _: () = assert!(MISS_BUCKETS_FROM + TIME_BUCKETS <= KIND_HITS_FROM);
 const _: () = assert!(KIND_HITS_FROM + Kind::ALL.len() <= KIND_MISSES_FROM);
 const _: () = assert!(KIND_MISSES_FROM + Kind::ALL.len() <= KIND_ERRORS_FROM);
-const _: () = assert!(KIND_ERRORS_FROM + Kind::ALL.len() <= BASELINE_FROM);
-const _: () = assert!(2 * BASELINE_FROM <= 512);
+const _: () = assert!(KIND_ERRORS_FROM + Kind::ALL.len() <= UNAPPLIED_TOLD);
+const _: () = assert!(UNAPPLIED_TOLD < BASELINE_FROM && 2 * BASELINE_FROM <= 512);
 
 impl Counter {
     /// The counter of files that were copied for this reason.

@@ -184,6 +184,21 @@ fn variables_of_builds_are_read() {
     }
 }
 
+/// Under their names larder stands for them.
+#[test]
+fn links_named_like_other_caches_are_larder() {
+    let mut sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("bin")).unwrap();
+    let path = with_first(&sandbox, &["bin"], &path());
+    for (name, cache) in [("RUSTC_WRAPPER", "sccache"), ("CMAKE_C_COMPILER_LAUNCHER", "ccache")] {
+        sandbox.set(name, cache);
+        symlink(larder_binary(), sandbox.path("bin").join(cache)).unwrap();
+        let words = format!("{name} is `{cache}`");
+        doctor(&sandbox, &path, &["--no-trial"]).finds("variables", "ok", &words);
+        sandbox.unset(name);
+    }
+}
+
 #[test]
 fn a_broken_store_is_explained_and_hides_nothing_else() {
     let sandbox = Sandbox::new();

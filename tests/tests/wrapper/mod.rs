@@ -4,6 +4,7 @@
 mod absent;
 mod access;
 mod called_ccache;
+mod called_sccache;
 mod ccache_commands;
 mod ccache_entries;
 mod ccache_files;

@@ -1,9 +1,7 @@
 //! `ccache`: the command line of a larder that is called by that name.
 //!
-//! 1. A name that begins with `ccache` is ccache's. So is a link named like a compiler that leads
-//!    over such a name. A copy or a hard link named like a compiler tells nothing by itself: it is
-//!    ccache's if the same file stands beside it under such a name, or if a variable of ccache is
-//!    set.
+//! 1. A name that begins with `ccache` is ccache's. What a compiler's name stands for is the matter
+//!    of [`super::mask`].
 //! 2. Without arguments, or with an option as the first one, it is a command. Else settings
 //!    (`KEY=VALUE`) may stand before the compiler, and ccache itself any number of times.
 //! 3. A wrong configuration is an error, status 1: nothing is compiled.
@@ -17,10 +15,8 @@ mod upkeep;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::exit;
 
 use crate::config::ccache::{self as settings, Settings};
@@ -31,46 +27,14 @@ use crate::invocation;
 pub const STATUS_FAILED: i32 = 1;
 /// What stands before an option that is not to be looked at.
 const SKIP: &str = "--ccache-skip";
-/// Links that are followed to find a name.
-const LINKS_MAX: usize = 40;
 
 /// Whether a program of this name is ccache.
 pub fn is_name(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b"ccache")
 }
 
-/// Whether larder, called by the name of a compiler, stands there for ccache.
-pub fn is_behind(called: &OsStr) -> bool {
-    let Some(mut path) = place_of(called) else { return false };
-    let mut is_link = false;
-    for _ in 0..LINKS_MAX {
-        let Ok(target) = fs::read_link(&path) else { break };
-        is_link = true;
-        path = path.parent().unwrap_or(Path::new("")).join(target);
-        if path.file_name().is_some_and(is_name) {
-            return true;
-        }
-    }
-    !is_link && (has_twin(&path) || has_variable())
-}
-
-/// Where larder was found under the name by which it was called.
-fn place_of(called: &OsStr) -> Option<PathBuf> {
-    if called.as_bytes().contains(&b'/') {
-        return Some(called.into());
-    }
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|directory| directory.join(called)).find(|path| path.is_file())
-}
-
-/// Whether the file stands beside itself under ccache's name, as a hard link.
-fn has_twin(path: &Path) -> bool {
-    let facts = |path: &Path| fs::metadata(path).map(|facts| (facts.dev(), facts.ino())).ok();
-    let own = facts(path);
-    own.is_some() && facts(&path.with_file_name("ccache")) == own
-}
-
-fn has_variable() -> bool {
+/// Whether a variable of ccache is set.
+pub fn has_variable() -> bool {
     env::vars_os().any(|(name, _)| name.as_bytes().starts_with(b"CCACHE_"))
 }
 

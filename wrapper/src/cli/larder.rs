@@ -13,11 +13,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::exit;
 
-use super::ccache;
 use super::command::{Failure, print};
 use super::flags::{self, COMMANDS, Parsed};
+use super::mask::{self, Mask};
 use super::style::{Paint, Style};
 use super::toolchain::places;
+use super::{ccache, sccache};
 use crate::compiler::is_toolchain_name;
 use crate::config;
 use crate::exec::is_larder;
@@ -33,14 +34,17 @@ pub fn main() -> ! {
     let called = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
     let name = Path::new(&called).file_name().unwrap_or_default();
-    if ccache::is_name(name) {
-        ccache::main(&arguments);
+    match mask::of_name(name) {
+        Some(Mask::Ccache) => ccache::main(&arguments),
+        Some(Mask::Sccache) => sccache::main(&arguments),
+        None => {}
     }
     if is_toolchain_name(name) {
-        if ccache::is_behind(&called) {
-            ccache::masquerade(name, &arguments);
+        match mask::behind(&called) {
+            Some(Mask::Ccache) => ccache::masquerade(name, &arguments),
+            Some(Mask::Sccache) => sccache::masquerade(name, &arguments),
+            None => invocation::run(name, &arguments, true),
         }
-        invocation::run(name, &arguments, true);
     }
     if !is_own_name(name) && !arguments.first().is_some_and(|first| is_for_larder(first)) {
         end(Err(wrong(&format!(

@@ -84,8 +84,8 @@ fn start(config: &Config) -> io::Result<()> {
             command.env(variable, path);
         }
     }
-    if config.ccache.is_some() {
-        // The janitor's settings are larder's own: it gets what those of ccache mean.
+    if config.is_of_another_cache() {
+        // The janitor's settings are larder's own: it gets what those of the other cache mean.
         let dir = config.dir.value.as_deref().unwrap_or(Path::new(""));
         command.env("LARDER_CONFIG", "/dev/null").env("LARDER_DIR", dir);
         command.env("LARDER_MAX_SIZE", config.max_size_bytes.value.to_string());

@@ -16,15 +16,13 @@ use std::path::{self, PathBuf};
 use super::super::keys::KEYS as OWN_KEYS;
 use super::super::value::{CompilerCheck, Sloppiness, Text};
 use super::super::{Config, MAX_SIZE_BYTES_MIN, NAMESPACE_BYTES_MAX, Setting};
-use super::super::{Origin as OwnOrigin, UMASK_DEFAULT};
+use super::super::{OWN_VARIABLES, Origin as OwnOrigin, UMASK_DEFAULT};
 use super::{Origin, Settings, find};
 
 /// More than any disk has: no limit.
 const UNLIMITED_BYTES: u64 = 1 << 50;
 /// zstd at its fastest, for who wants no compression: the log has no other form for small files.
 const LEVEL_FASTEST: i32 = -50;
-/// Own variables that count under ccache's name.
-const OWN_VARIABLES: [&str; 4] = ["LARDER_DISABLE", "LARDER_JANITOR", "LARDER_JOB", "LARDER_TRACE"];
 
 /// What only a larder called `ccache` does.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,0 +1,194 @@
+//! What the settings of sccache mean, and what wrong ones do.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+fn load(variables: &[(&str, &str)]) -> Config {
+    let own = |(name, value): &(&str, &str)| (OsString::from(name), OsString::from(value));
+    from_variables(&variables.iter().map(own).collect::<Vec<_>>())
+}
+
+/// The configuration with this text in a file, and some variables.
+fn with_file(text: &str, variables: &[(&str, &str)]) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("conf");
+    fs::write(&path, text).unwrap();
+    let named = [("HOME", "/home/me"), ("SCCACHE_CONF", path.to_str().unwrap())];
+    load(&[&named[..], variables].concat())
+}
+
+fn unapplied(config: &Config) -> &[String] {
+    &config.sccache.as_ref().unwrap().unapplied
+}
+
+#[test]
+fn the_store_is_in_the_directory_of_sccache() {
+    let dir = |variables: &[(&str, &str)]| load(variables).dir.value.unwrap();
+    assert_eq!(dir(&[("HOME", "/h")]), Path::new("/h/.cache/sccache/larder"));
+    let cache = [("HOME", "/h"), ("XDG_CACHE_HOME", "/x")];
+    assert_eq!(dir(&cache), Path::new("/x/sccache/larder"));
+    assert_eq!(dir(&[("SCCACHE_DIR", "/s"), ("LARDER_DIR", "/l")]), Path::new("/s/larder"));
+}
+
+#[test]
+fn variables_mean_settings_of_larder() {
+    let config = load(&[
+        ("SCCACHE_DIR", "/s"),
+        ("SCCACHE_CACHE_SIZE", "3G"),
+        ("SCCACHE_DIRECT", "off"),
+        ("SCCACHE_LOCAL_RW_MODE", "read_only"),
+        ("SCCACHE_CACHE_ZSTD_LEVEL", "9"),
+        ("SCCACHE_BASEDIRS", "/a:/b/"),
+        ("SCCACHE_RECACHE", ""),
+        ("SCCACHE_NO_CACHE", "0"),
+        ("SCCACHE_EXTRAFILES", "/x:/y"),
+        ("SCCACHE_C_CUSTOM_CACHE_BUSTER", "two"),
+        ("SCCACHE_ERROR_LOG", "/log"),
+        ("SCCACHE_IDLE_TIMEOUT", "0"),
+        ("LARDER_JANITOR", "off"),
+        ("LARDER_RECACHE", "what"),
+    ]);
+    assert_eq!(config.problems, Vec::<String>::new());
+    assert_eq!(config.max_size_bytes.value, 3 << 30);
+    assert!(!config.direct_mode.value && config.readonly.value);
+    assert!(config.recache.value && config.disable.value);
+    assert_eq!(config.compression_level.value, 9);
+    assert_eq!(config.base_dirs.value, ["/a", "/b"].map(PathBuf::from));
+    assert_eq!(config.extra_files_to_hash.value, ["/x", "/y"].map(PathBuf::from));
+    assert_eq!(config.namespace.value, "two");
+    assert_eq!(config.log.value, Some("/log".into()));
+    assert_eq!(config.janitor.value, super::super::Janitor::Off);
+    assert!(config.is_of_another_cache() && unapplied(&config).is_empty());
+    let off = load(&[("SCCACHE_ERROR_LOG", "/log"), ("SCCACHE_LOG", "off")]);
+    assert_eq!(off.log.value, None);
+}
+
+#[test]
+fn sizes_are_read_as_sccache_reads_them() {
+    for (text, bytes) in [
+        ("12", Some(12)),
+        ("2k", Some(2 << 10)),
+        ("3M", Some(3 << 20)),
+        ("10G", Some(10 << 30)),
+        ("1T", Some(1 << 40)),
+        ("", None),
+        ("G", None),
+        ("1.5G", None),
+        ("10GB", None),
+        ("10GiB", None),
+        ("-1", None),
+        ("99999999999T", None),
+    ] {
+        assert_eq!(parse_size(text), bytes, "{text}");
+    }
+    // A store cannot be smaller.
+    assert_eq!(load(&[("SCCACHE_CACHE_SIZE", "5M")]).max_size_bytes.value, 64 << 20);
+}
+
+#[test]
+fn wrong_values_are_told_and_the_default_stands() {
+    for (name, value, told) in [
+        ("SCCACHE_CACHE_SIZE", "10GB", "is \"10GB\", which is no number with K, M, G or T"),
+        ("SCCACHE_DIRECT", "perhaps", "is neither 1/true/yes/on nor 0/false/no/off"),
+        ("SCCACHE_LOCAL_RW_MODE", "RO", "is \"RO\", which is neither READ_ONLY nor READ_WRITE"),
+        ("SCCACHE_CACHE_ZSTD_LEVEL", "23", "is no number from 1 to 22"),
+        ("SCCACHE_BASEDIRS", "/a:b", "\"b\" is not an absolute path"),
+    ] {
+        let config = load(&[("HOME", "/h"), (name, value)]);
+        let [problem] = config.problems.as_slice() else { panic!("{:?}", config.problems) };
+        assert!(problem.starts_with(name) && problem.contains(told), "{problem}");
+        assert!(config.dir.value.is_some() && config.base_dirs.value.is_empty());
+        assert_eq!(config.max_size_bytes.value, 10 << 30);
+    }
+}
+
+const FILE: &str = "\
+server_startup_timeout_ms = 10
+basedirs = [\"/one\"]
+[cache.disk]
+dir = \"/f\"
+size = 4294967296
+rw_mode = \"READ_ONLY\"
+[cache.disk.preprocessor_cache_mode]
+use_preprocessor_cache_mode = false
+ignore_time_macros = true
+skip_system_headers = true
+hash_working_directory = false
+[cache.redis]
+endpoint = \"redis://h\"
+[dist]
+scheduler_url = \"http://h\"
+";
+
+#[test]
+fn the_environment_wins_over_the_file_setting_by_setting() {
+    let config = with_file(FILE, &[]);
+    assert_eq!(config.problems, Vec::<String>::new());
+    assert_eq!(config.dir.value.as_deref(), Some(Path::new("/f/larder")));
+    assert_eq!(config.max_size_bytes.value, 4 << 30);
+    assert_eq!(config.base_dirs.value, ["/one"].map(PathBuf::from));
+    assert!(config.readonly.value && !config.direct_mode.value && config.hash_dir.value);
+    let both = Sloppiness::TIME_MACROS.bits() | Sloppiness::SYSTEM_HEADERS.bits();
+    assert_eq!(config.sloppiness.value.bits(), both);
+    let names: Vec<_> = unapplied(&config).iter().map(|it| it.split(' ').next()).collect();
+    assert_eq!(names, [Some("cache.redis"), Some("dist")]);
+    let config = with_file(FILE, &[("SCCACHE_CACHE_SIZE", "2G"), ("SCCACHE_DIRECT", "1")]);
+    assert_eq!(config.dir.value.as_deref(), Some(Path::new("/f/larder")));
+    assert!(config.max_size_bytes.value == 2 << 30 && config.direct_mode.value);
+    let config = with_file(FILE, &[("SCCACHE_DIR", "/e"), ("SCCACHE_LOCAL_RW_MODE", "READ_WRITE")]);
+    assert_eq!(config.dir.value.as_deref(), Some(Path::new("/e/larder")));
+    assert!(!config.readonly.value);
+    let text = with_file("[cache.disk]\nsize = \"3G\"\n", &[]);
+    assert_eq!(text.max_size_bytes.value, 3 << 30);
+}
+
+#[test]
+fn without_knowing_the_store_there_is_none() {
+    for text in ["not TOML", "[cache.disk]\ndir = 5\n[x", "[cache.disk]\ndir = [1]\n"] {
+        let config = with_file(text, &[]);
+        assert!(config.dir.value.is_none() && config.dir_problem.is_some(), "{text}");
+        // The environment says which one.
+        let config = with_file(text, &[("SCCACHE_DIR", "/e")]);
+        assert_eq!(config.dir.value.as_deref(), Some(Path::new("/e/larder")), "{text}");
+        assert!(config.dir_problem.is_none() && config.problems.len() == 1, "{text}");
+    }
+    // sccache goes on without a file that is not there, and passes over no key.
+    let config = load(&[("HOME", "/h"), ("SCCACHE_CONF", "/nonexistent/conf")]);
+    assert!(config.dir.value.is_some() && config.problems.len() == 1);
+    let config = with_file("colour = 1\n[cache.disk]\nzize = 1\n", &[]);
+    assert!(config.dir.value.is_some() && config.problems.len() == 2, "{:?}", config.problems);
+}
+
+#[test]
+fn what_names_other_places_is_noted() {
+    let config = load(&[
+        ("SCCACHE_DIR", "/s"),
+        ("SCCACHE_REDIS_ENDPOINT", "redis://user:secret@h"),
+        ("SCCACHE_BUCKET", "b"),
+        ("SCCACHE_GHA_ENABLED", "true"),
+        ("SCCACHE_IDLE_TIMEOUT", "0"),
+    ]);
+    let wanted = ["SCCACHE_BUCKET", "SCCACHE_GHA_ENABLED", "SCCACHE_REDIS_ENDPOINT"];
+    // Only the names: values may be secret.
+    assert_eq!(unapplied(&config), wanted);
+    assert!(config.problems.is_empty());
+}
+
+#[test]
+fn every_name_has_its_row_in_the_documentation() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sccache.md");
+    let told = fs::read_to_string(path).unwrap();
+    let applied = VARIABLES.iter().chain(KEYS).map(|(name, _)| *name);
+    for name in applied.chain(NOTHING.iter().copied()).chain(ELSEWHERE.iter().copied()) {
+        let short = name.strip_prefix(PREFIX).unwrap_or(name);
+        let short = short.strip_prefix("cache.disk.preprocessor_cache_mode.").unwrap_or(short);
+        let rows = told.lines().filter(|line| line.starts_with("| "));
+        let has = |line: &str| {
+            let quoted = line.split('`').skip(1).step_by(2);
+            quoted.map(|word| word.trim_end_matches('*')).any(|word| word == short)
+        };
+        assert!(rows.into_iter().any(has), "{name}");
+    }
+}
