@@ -255,6 +255,46 @@ fn a_static_library_is_made_of_everything_behind_it() {
     assert_eq!(sandbox.count("called_for_link"), 1, "{}", sandbox.log());
 }
 
+/// What nobody lists is named in the settings, by crate.
+#[test]
+fn further_inputs_count_for_the_crate_that_they_are_named_for() {
+    let mut sandbox = with_macro("pub const V: (Option<&str>, Option<&str>) = m::value!();\n");
+    sandbox.set("OUT_DIR", "none");
+    let text = "extra_inputs = { a = [\"sql/**/*.sql\", \"one\"], b-c = \"two\" }\n";
+    sandbox.write(".larder.toml", text);
+    // The macro reads a file that no variable names.
+    sandbox.write("m.rs", &MACRO.replace("out + \"/file\"", "out.replace(\"none\", \"one\")"));
+    make(&sandbox, false, "--crate-name m m.rs --crate-type proc-macro --out-dir deps");
+    let line = format!("{LIB} --extern m=deps/libm.so");
+    check_cached(&sandbox, &line);
+    for value in ["1", "2"] {
+        sandbox.write("one", value);
+        check_cached(&sandbox, &line);
+    }
+    fs::remove_file(sandbox.path("one")).unwrap();
+    assert_eq!(check(&sandbox, &line), "hit");
+    for name in ["sql/a.sql", "sql/deep/er/b.sql"] {
+        sandbox.write(name, "");
+        check_cached(&sandbox, &line);
+    }
+    fs::rename(sandbox.path("sql/a.sql"), sandbox.path("sql/c.sql")).unwrap();
+    check_cached(&sandbox, &line);
+    for (name, text) in [("sql/a.txt", ""), ("two", "")] {
+        sandbox.write(name, text);
+        assert_eq!(check(&sandbox, &line), "hit", "{name}");
+    }
+    let other = line.replace("--crate-name a", "--crate-name b_c");
+    check_cached(&sandbox, &other);
+    sandbox.write("two", "2");
+    assert_eq!(check(&sandbox, &line), "hit");
+    check_cached(&sandbox, &other);
+    let variable = format!("a={} b-c=/none", sandbox.path("two").display());
+    sandbox.set("LARDER_EXTRA_INPUTS", &variable);
+    check_cached(&sandbox, &line);
+    sandbox.write("two", "3");
+    check_cached(&sandbox, &line);
+}
+
 /// Which file a library stands in cannot be told from its name then.
 #[test]
 fn a_library_of_any_name_is_not_cached() {

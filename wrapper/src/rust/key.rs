@@ -12,6 +12,7 @@
 //! | externs | yes | name, modifiers and contents; not their paths, which show in no output |
 //! | searched directories | yes | names and contents of libraries that may be found there, but for `dependency`: what those directories have is named by hash in the externs |
 //! | named files | yes | contents; those of `extra_files_to_hash`, too |
+//! | `extra_inputs` | yes | names and contents |
 //! | processor | where `native` is said | |
 //! | output directory | with split debug information | the library names the files beside it |
 //! | `RUSTC_BOOTSTRAP`, `RUST_TARGET_PATH` | yes | allow features; where targets are described |
@@ -88,6 +89,8 @@ pub struct Facts<'a> {
     pub searched: &'a [(String, Digest)],
     /// The contents of named files.
     pub named: &'a [Digest],
+    /// What stands at the further inputs that the settings name.
+    pub extra: Option<&'a Digest>,
     /// What `native` stands for.
     pub native: Option<&'a Digest>,
     /// Names and values of variables that count, sorted.
@@ -119,6 +122,7 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
         fields.bytes(digest);
     }
     fields.texts(facts.named.iter().map(|digest| &digest[..]));
+    fields.optional(facts.extra.map(|digest| &digest[..]));
     fields.optional(facts.native.map(|digest| &digest[..]));
     // The library names the files of debug information that stand beside it.
     let split = made.split_debuginfo.as_deref().is_some_and(|kind| kind != "off");

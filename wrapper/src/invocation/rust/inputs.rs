@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use super::super::Session;
 use super::super::records::read_names;
 use super::closure::{self, Reach};
-use super::{Job, clippy};
+use super::{Job, clippy, extra};
 use crate::absent::{self, Group};
 use crate::digest::Digest;
 use crate::files::above;
@@ -182,6 +182,9 @@ impl Inputs {
             if look_before(session, path)? != *expected {
                 return Err(modified(path, "is not what it was"));
             }
+        }
+        if extra::digest(session, &job.made)? != job.extra {
+            return Err(modified(Path::new("extra_inputs"), "are not what they were"));
         }
         for path in &job.toolchain.files {
             let facts = session.digests.directories().facts(path);

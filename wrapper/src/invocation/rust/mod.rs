@@ -12,6 +12,7 @@
 mod clippy;
 mod closure;
 mod coding;
+mod extra;
 mod inputs;
 mod native;
 mod run;
@@ -54,6 +55,8 @@ struct Job {
     toolchain: Toolchain,
     /// Files that the key has: externs, libraries, named files.
     named: Vec<(PathBuf, Digest)>,
+    /// What stands at the inputs that the settings name.
+    extra: Option<Digest>,
     /// How many of them at the beginning are externs or crates that are found without one.
     crate_count: usize,
     is_clippy: bool,
@@ -222,6 +225,7 @@ impl Job {
         let meaning = || native::meaning(session, &toolchain.identity, before);
         let native = made.is_native.then(meaning).transpose()?;
         let variables = variables(is_clippy);
+        let extra = extra::digest(session, &made)?;
         let direct = key::direct_key(&Facts {
             namespace: &session.call.config.namespace.value,
             toolchain: &toolchain.identity,
@@ -230,12 +234,13 @@ impl Job {
             externs: &externs,
             searched: &searched,
             named: &contents,
+            extra: extra.as_ref(),
             native: native.as_ref(),
             variables: &variables,
         });
         let messages = messages_of(&made);
         let outputs = outputs::of(&made);
-        Ok(Job { made, outputs, toolchain, named, crate_count, is_clippy, direct, messages })
+        Ok(Job { made, outputs, toolchain, named, extra, crate_count, is_clippy, direct, messages })
     }
 
     /// Where marks of absent names stand.
