@@ -3,7 +3,7 @@
 //! 1. Files and their contents; each must be older than the start of this process, see
 //!    [`inputs`](super::super::inputs).
 //! 2. Variables that `env!` and `option_env!` have read. In a manifest one stands as a path that no
-//!    file can have ([`VARIABLE`]), with the digest of its value.
+//!    file can have ([`variable_path`]), with the digest of its value.
 //! 3. For `mod a` rustc looks for `a.rs` and `a/mod.rs`, and does not take two. So beside each file
 //!    the other name of its module is absent.
 //! 4. Settings of clippy that are not there, see [`clippy`].
@@ -21,24 +21,14 @@ use crate::digest::Digest;
 use crate::files::above;
 use crate::manifest::{Input, Manifest, Variant};
 use crate::outcome::{Counter, Reason};
-use crate::rust::dep_info::DepInfo;
-
-/// What a variable's path begins with.
-const VARIABLE: &[u8] = b"\0env\0";
+use crate::rust::dep_info::{DepInfo, value_digest, variable_of, variable_path};
 
 /// What stands at a path of a manifest now; `None` if it cannot be told.
 pub(super) fn digest(session: &Session<'_>, path: &Path) -> Option<Digest> {
-    match path.as_os_str().as_bytes().strip_prefix(VARIABLE) {
-        Some(name) => Some(value_digest(env::var_os(OsStr::from_bytes(name)).as_deref())),
+    match variable_of(path) {
+        Some(name) => Some(value_digest(env::var_os(name).as_deref())),
         None => session.digests.digest(path).ok(),
     }
-}
-
-fn value_digest(value: Option<&OsStr>) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&[u8::from(value.is_some())]);
-    hasher.update(value.unwrap_or_default().as_bytes());
-    *hasher.finalize().as_bytes()
 }
 
 /// Whether nothing stands where a module would be found twice.
@@ -90,8 +80,7 @@ impl Inputs {
                 let text = format!("rustc has read another value of {name}");
                 return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
             }
-            let path = [VARIABLE, name.as_bytes()].concat();
-            let path = PathBuf::from(OsStr::from_bytes(&path));
+            let path = variable_path(name);
             list.push(Input { path, digest: value_digest(own.as_deref()) });
         }
         let mut absent = other_modules(&job.made.source, &info.files);
@@ -154,11 +143,5 @@ mod tests {
         assert_eq!(of("src/a/mod.rs"), Some(("src".into(), b"a.rs".to_vec())));
         assert_eq!(of("a/mod.rs"), Some(("".into(), b"a.rs".to_vec())));
         assert_eq!(of("src/x.txt"), None);
-    }
-
-    #[test]
-    fn a_variable_that_is_empty_is_not_one_that_is_missing() {
-        assert_ne!(value_digest(Some(OsStr::new(""))), value_digest(None));
-        assert_ne!(value_digest(Some(OsStr::new("a"))), value_digest(Some(OsStr::new("b"))));
     }
 }

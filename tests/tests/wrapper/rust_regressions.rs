@@ -1,0 +1,43 @@
+//! Crates: each test opens with the story of what was wrong.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use larder_tests::larder_binary;
+
+use super::{Sandbox, wait_a_tick};
+
+/// The directory of rustc itself, not of rustup's proxies.
+fn programs() -> String {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
+    format!("{}/bin", String::from_utf8(output.stdout).unwrap().trim())
+}
+
+/// The story: a link named `rustc` to larder was refused, because only names of compilers for C
+/// were known as such.
+#[test]
+fn a_link_that_is_named_rustc_stands_for_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rs", "pub fn f() {}\n");
+    wait_a_tick();
+    for name in ["rustc", "clippy-driver"] {
+        if !Path::new(&programs()).join(name).exists() {
+            continue;
+        }
+        let link = sandbox.path(name);
+        symlink(larder_binary(), &link).unwrap();
+        let before = sandbox.counts();
+        for _ in 0..2 {
+            let mut command = sandbox.command(&link);
+            let path = format!("{}:{}", sandbox.work().display(), programs());
+            command.env("PATH", path).args(["--crate-name=a", "a.rs", "--crate-type=lib"]);
+            command.args(["--emit=dep-info,metadata", "--out-dir=out"]);
+            let output = command.output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{name}: {stderr}\n{}", sandbox.log());
+        }
+        let after = sandbox.counts();
+        assert_eq!((after.0 - before.0, after.2 - before.2), (1, 1), "{name}\n{}", sandbox.log());
+    }
+}
