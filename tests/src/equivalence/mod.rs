@@ -154,6 +154,23 @@ impl fmt::Display for Failure {
 /// # Errors
 /// If the directory for it cannot be used.
 pub fn run(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<(Tally, Option<Failure>)> {
+    let (tally, failed) = try_seed(kitchen, seed, changes)?;
+    let failure = failed.map(|(script, wrong)| explain(kitchen, seed, script, wrong));
+    Ok((tally, failure))
+}
+
+/// What is wrong first in a project of a seed, without making it small.
+///
+/// # Errors
+/// If the directory for it cannot be used.
+pub fn first_wrong(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<Option<Vec<String>>> {
+    Ok(try_seed(kitchen, seed, changes)?.1.map(|(_, wrong)| wrong))
+}
+
+/// A script, and what was wrong after its last step.
+type Failed = (Script, Vec<String>);
+
+fn try_seed(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<(Tally, Option<Failed>)> {
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
     let mut tries = 0;
@@ -172,7 +189,7 @@ pub fn run(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<(Tally, Opt
     };
     tally.take(&first);
     if !first.wrong.is_empty() {
-        return Ok((tally, Some(explain(kitchen, seed, script, first.wrong))));
+        return Ok((tally, Some((script, first.wrong))));
     }
     let mut model = Model::new(&script, kitchen.language);
     for _ in 0..changes {
@@ -184,7 +201,7 @@ pub fn run(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<(Tally, Opt
             tally.take(&outcome);
         }
         if !outcome.wrong.is_empty() {
-            return Ok((tally, Some(explain(kitchen, seed, script, outcome.wrong))));
+            return Ok((tally, Some((script, outcome.wrong))));
         }
     }
     Ok((tally, None))

@@ -66,3 +66,25 @@ fn a_cache_that_gives_back_something_else_is_found() {
     assert!(failure.wrong.iter().any(|wrong| wrong.contains(".o:")), "{failure}");
     assert!(failure.script.steps.len() <= 2, "{failure}");
 }
+
+/// A stand-in that answers by the words of the call alone: no source, variable or extern counts.
+#[test]
+fn a_cache_that_forgets_what_a_crate_reads_is_found() {
+    let sandbox = Sandbox::new();
+    let script = "#!/bin/sh\n\
+        if [ \"$1\" = stats ]; then exec @LARDER@ stats --json; fi\n\
+        case $0 in */links/*) PATH=${PATH#*:}; set -- \"${0##*/}\" \"$@\";; esac\n\
+        kept=$LARDER_DIR.$(printf '%s ' \"$PWD\" \"$@\" | md5sum | cut -c1-32)\n\
+        if [ -d \"$kept\" ]; then cp -r \"$kept/.\" out; exit 0; fi\n\
+        \"$@\" || exit\n\
+        mkdir -p out && cp -r out \"$kept\"\n";
+    let larder = larder_binary().display().to_string();
+    sandbox.write("bad", &script.replace("@LARDER@", &larder));
+    let bad = sandbox.path("bad");
+    let chmod = std::process::Command::new("chmod").arg("+x").arg(&bad).status().unwrap();
+    assert!(chmod.success());
+    let kitchen = Kitchen::new(&bad, Language::Rust).unwrap();
+    let wrong = (1..10).find_map(|seed| equivalence::first_wrong(&kitchen, seed, 5).unwrap());
+    let wrong = wrong.expect("a crate that is not compiled anew is found");
+    assert!(wrong.iter().any(|wrong| wrong.contains("with larder")), "{wrong:?}");
+}

@@ -1,6 +1,7 @@
 //! Crates: each test opens with the story of what was wrong.
 
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -40,4 +41,32 @@ fn a_link_that_is_named_rustc_stands_for_it() {
         let after = sandbox.counts();
         assert_eq!((after.0 - before.0, after.2 - before.2), (1, 1), "{name}\n{}", sandbox.log());
     }
+}
+
+/// The story: rustc writes into the dependency file that stands there, which so keeps its mode; a
+/// hit put a new one in its place, with the mode of the umask of now.
+#[test]
+fn a_dependency_file_keeps_the_mode_that_it_has() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rs", "pub fn f() {}\n");
+    wait_a_tick();
+    let rustc = format!("{}/rustc", programs());
+    let call = ["--crate-name=a", "a.rs", "--crate-type=lib", "--emit=dep-info,link"];
+    let mode = |program: &Path, words: &[&str]| {
+        let mut command = sandbox.command(program);
+        assert!(command.args(words).args(call).arg("--out-dir=out").status().unwrap().success());
+        fs::metadata(sandbox.path("out/a.d")).unwrap().permissions().mode() & 0o777
+    };
+    let larder = [rustc.as_str()];
+    mode(larder_binary(), &larder);
+    for wanted in [0o600, 0o664] {
+        let set = || {
+            fs::set_permissions(sandbox.path("out/a.d"), Permissions::from_mode(wanted)).unwrap();
+        };
+        set();
+        let alone = mode(Path::new(&rustc), &[]);
+        set();
+        assert_eq!((mode(larder_binary(), &larder), alone), (wanted, wanted));
+    }
+    assert_eq!(sandbox.counts(), (2, 0, 1), "{}", sandbox.log());
 }

@@ -87,12 +87,17 @@ impl Language {
         }
     }
 
-    /// Whether a program can be tried.
+    /// Whether a program can be tried. A toolchain of Rust has half a gigabyte, all of which a trial
+    /// reads: it is tried where a variable leads cargo to a wrapper.
     fn is_of(self, name: &str, place: &Place) -> bool {
+        const WRAPPERS: [&str; 2] = ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"];
         match self {
             Language::C | Language::Cpp => family_of(OsStr::new(name), &place.file).is_some(),
             // One of rustup's that has no toolchain is told of elsewhere.
-            Language::Rust => version(&place.path).is_some(),
+            Language::Rust => {
+                let is_set = |name: &&str| env::var_os(name).is_some_and(|value| !value.is_empty());
+                WRAPPERS.iter().any(|name| is_set(&name)) && version(&place.path).is_some()
+            }
         }
     }
 }
