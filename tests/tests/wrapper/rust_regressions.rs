@@ -21,6 +21,7 @@ fn programs() -> String {
 fn a_link_that_is_named_rustc_stands_for_it() {
     let sandbox = Sandbox::new();
     sandbox.write("a.rs", "pub fn f() {}\n");
+    fs::create_dir(sandbox.path("out")).unwrap();
     wait_a_tick();
     for name in ["rustc", "clippy-driver"] {
         if !Path::new(&programs()).join(name).exists() {
@@ -49,6 +50,7 @@ fn a_link_that_is_named_rustc_stands_for_it() {
 fn a_dependency_file_keeps_the_mode_that_it_has() {
     let sandbox = Sandbox::new();
     sandbox.write("a.rs", "pub fn f() {}\n");
+    fs::create_dir(sandbox.path("out")).unwrap();
     wait_a_tick();
     let rustc = format!("{}/rustc", programs());
     let call = ["--crate-name=a", "a.rs", "--crate-type=lib", "--emit=dep-info,link"];
