@@ -1,5 +1,5 @@
-//! The long mode of the equivalence test: `equivalence [--rust] [--mutations N] [--seed S]
-//! [--jobs N] [--json] [--larder PATH] [--keep-going N]`. Prints a reproduction of each failure; the exit
+//! The long mode of the equivalence test: `equivalence [--rust] [--mutations N] [--seed S] [--jobs
+//! N] [--json] [--larder PATH] [--keep-going N]`. Prints a reproduction of each failure; the exit
 //! status is 0 if and only if there was none and enough calls were answered from the store.
 
 use std::io::{IsTerminal, Write};

@@ -1,8 +1,8 @@
 //! The randomised equivalence test: whatever happens to a project, a compile through larder leaves
 //! what the compiler alone leaves.
 //!
-//! 1. A seed gives a small project ([`project`]; [`rust`]: a few crates) and changes of one thing at
-//!    a time ([`model`]).
+//! 1. A seed gives a small project ([`project`]; [`rust`]: a few crates) and changes of one thing
+//!    at a time ([`model`]).
 //! 2. After each change the same command runs without larder and twice with it, in the same place,
 //!    and everything that they leave is compared ([`arena`]).
 //! 3. A failure is made small ([`shrink`]) and printed as commands ([`script`]).

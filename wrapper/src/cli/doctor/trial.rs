@@ -1,5 +1,5 @@
-//! A trial: a small C, a small C++ unit and a small crate compiled by the compiler alone, through larder, and
-//! through larder again, in a temporary directory with a store of its own.
+//! A trial: a small C, a small C++ unit and a small crate compiled by the compiler alone, through
+//! larder, and through larder again, in a temporary directory with a store of its own.
 //!
 //! 1. The environment is the user's, without larder's settings: what of it stands in the way of
 //!    every compile is found, what only the settings say is not tried here.
@@ -87,16 +87,16 @@ impl Language {
         }
     }
 
-    /// Whether a program can be tried. A toolchain of Rust has half a gigabyte, all of which a trial
-    /// reads: it is tried where a variable leads cargo to a wrapper.
+    /// Whether a program can be tried. A toolchain of Rust has half a gigabyte, all of which a
+    /// trial reads: it is tried where a variable leads cargo to a wrapper.
     fn is_of(self, name: &str, place: &Place) -> bool {
         const WRAPPERS: [&str; 2] = ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"];
         match self {
             Language::C | Language::Cpp => family_of(OsStr::new(name), &place.file).is_some(),
             // One of rustup's that has no toolchain is told of elsewhere.
             Language::Rust => {
-                let is_set = |name: &&str| env::var_os(name).is_some_and(|value| !value.is_empty());
-                WRAPPERS.iter().any(|name| is_set(&name)) && version(&place.path).is_some()
+                let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+                WRAPPERS.into_iter().any(is_set) && version(&place.path).is_some()
             }
         }
     }

@@ -187,10 +187,7 @@ impl Job {
         check_kind(&made)?;
         let is_clippy = session.call.compiler.file_name() == Some(OsStr::new(CLIPPY));
         clippy::check(&made, is_clippy)?;
-        if env::var_os("RUST_TARGET_PATH").is_some_and(|value| !value.is_empty()) {
-            let text = "RUST_TARGET_PATH is set";
-            return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
-        }
+        check_variables()?;
         let directory = env::current_dir().map_err(|error| {
             Reason::new(Counter::InternalError, format!("no working directory: {error}"))
         })?;
@@ -246,16 +243,9 @@ impl Job {
         let messages = messages_of(&made);
         let outputs = outputs::of(&made);
         let externs = externs.into_iter().map(|(_, contents)| contents).collect();
-        let named_contents = contents;
-        let told = Told {
-            externs,
-            searched,
-            named: named_contents,
-            native,
-            variables,
-            out_dir,
-            directory,
-        };
+        let named_now = contents;
+        let told =
+            Told { externs, searched, named: named_now, native, variables, out_dir, directory };
         Ok(Job { made, outputs, toolchain, named, is_clippy, told, direct, messages })
     }
 
@@ -291,6 +281,15 @@ fn check_kind(made: &Crate) -> Result<(), Reason> {
     }
     if links && made.is_test {
         return Err(Reason::new(Counter::CalledForLink, "a test harness is linked"));
+    }
+    Ok(())
+}
+
+/// Variables that change what rustc reads in ways that nobody follows.
+fn check_variables() -> Result<(), Reason> {
+    if env::var_os("RUST_TARGET_PATH").is_some_and(|value| !value.is_empty()) {
+        let text = "RUST_TARGET_PATH is set";
+        return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
     }
     Ok(())
 }
