@@ -175,7 +175,7 @@ fn variables_of_builds_are_read() {
         ("CC", "ccache gcc".to_owned(), "note", "ccache is asked, and larder is not"),
         ("CC", "no-such-gcc".to_owned(), "problem", "there is no program no-such-gcc"),
         ("CMAKE_CXX_COMPILER_LAUNCHER", format!("ccache;{larder}"), "problem", "too many"),
-        ("RUSTC_WRAPPER", larder.clone(), "note", "caches none"),
+        ("RUSTC_WRAPPER", larder.clone(), "ok", "RUSTC_WRAPPER is"),
         ("MAKEFLAGS", format!(" -- CC={larder}\\ gcc"), "ok", "CC of MAKEFLAGS is"),
     ] {
         sandbox.set(name, &value);

@@ -43,6 +43,18 @@ impl CrateType {
         })
     }
 
+    /// The inverse of [`CrateType::of`].
+    pub fn name(self) -> &'static str {
+        match self {
+            CrateType::Bin => "bin",
+            CrateType::Rlib => "rlib",
+            CrateType::Dylib => "dylib",
+            CrateType::Cdylib => "cdylib",
+            CrateType::Staticlib => "staticlib",
+            CrateType::ProcMacro => "proc-macro",
+        }
+    }
+
     /// Whether a linker makes it.
     pub fn is_linked(self) -> bool {
         !matches!(self, CrateType::Rlib | CrateType::Staticlib)

@@ -15,7 +15,8 @@
 //! | `extra_inputs` | yes | names and contents |
 //! | processor | where `native` is said | |
 //! | output directory | with split debug information | the library names the files beside it |
-//! | `RUSTC_BOOTSTRAP`, `RUST_TARGET_PATH` | yes | allow features; where targets are described |
+//! | `RUSTC_BOOTSTRAP`, `RUSTC_FORCE_RUSTC_VERSION` | yes | allow features; the version that metadata name |
+//! | `RUST_TARGET_PATH`, `RUSTC_LOG` | no | where targets are described, further messages: such a call is not cached |
 //! | `CLIPPY_ARGS`, `CLIPPY_CONF_DIR` | yes | which lints |
 //! | crates behind the externs | in the manifest | the externs name them by hash, but they have to be there |
 //! | `CARGO_*` | in the manifest, where a proc macro may read them | but for those that only steer cargo |
@@ -37,7 +38,7 @@ use crate::digest::Digest;
 const SCHEME: u32 = 2;
 
 /// Variables that count for each crate.
-pub const VARIABLES: &[&str] = &["LD_PRELOAD", "RUSTC_BOOTSTRAP"];
+pub const VARIABLES: &[&str] = &["LD_PRELOAD", "RUSTC_BOOTSTRAP", "RUSTC_FORCE_RUSTC_VERSION"];
 
 /// And those that count for clippy, too.
 pub const CLIPPY_VARIABLES: &[&str] = &[

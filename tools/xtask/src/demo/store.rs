@@ -27,6 +27,11 @@ impl Store {
         &self.folder
     }
 
+    /// The larder binary.
+    pub fn program(&self) -> &Path {
+        &self.wrapper
+    }
+
     /// A call of larder.
     pub fn larder(&self) -> Command {
         let mut command = Command::new(&self.wrapper);

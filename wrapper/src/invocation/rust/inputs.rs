@@ -3,7 +3,7 @@
 //! 1. Files and their contents; each must be older than the start of this process, see
 //!    [`inputs`](super::super::inputs).
 //! 2. Variables that `env!` and `option_env!` have read. In a manifest one stands as a path that no
-//!    file can have ([`VARIABLE`]), with the digest of its value.
+//!    file can have ([`variable_path`]), with the digest of its value.
 //! 3. In the same way stand, where a proc macro may run, what it may read ([`MACROS`]), and the
 //!    crates behind the externs ([`CRATES`], with their names), which rustc finds by itself.
 //! 4. For `mod a` rustc looks for `a.rs` and `a/mod.rs`, and does not take two. So beside each file
@@ -25,20 +25,10 @@ use crate::digest::Digest;
 use crate::files::above;
 use crate::manifest::{Input, Manifest, Variant};
 use crate::outcome::{Counter, Reason};
-use crate::rust::dep_info::DepInfo;
+use crate::rust::dep_info::{
+    BUNDLED, CRATES, DepInfo, MACROS, value_digest, variable_of, variable_path,
+};
 use crate::rust::key;
-
-/// What a variable's path begins with.
-const VARIABLE: &[u8] = b"\0env\0";
-
-/// The path of what macros may read.
-const MACROS: &[u8] = b"\0macros\0";
-
-/// What the path of crates behind the externs begins with; their names follow, with zeros between.
-const CRATES: &[u8] = b"\0crates\0";
-
-/// The same for a call that bundles these crates.
-const BUNDLED: &[u8] = b"\0bundled\0";
 
 /// Files of one `OUT_DIR` that are looked at for one crate.
 const OUT_DIR_FILES_MAX: usize = 4096;
@@ -58,8 +48,7 @@ pub(super) fn digest(session: &Session<'_>, job: &Job, path: &Path) -> Option<Di
     if let Some(names) = bytes.strip_prefix(BUNDLED) {
         return Some(closure::bundled_digest(session, &job.made, names.split(|byte| *byte == 0)));
     }
-    let name = bytes.strip_prefix(VARIABLE)?;
-    Some(value_digest(env::var_os(OsStr::from_bytes(name)).as_deref()))
+    Some(value_digest(env::var_os(variable_of(path)?).as_deref()))
 }
 
 /// Everything that a proc macro may read, as far as larder looks: variables of cargo, `OUT_DIR`.
@@ -114,13 +103,6 @@ fn tree_digest(session: &Session<'_>, root: &Path) -> Result<Digest, Reason> {
         }
     }
     Ok(*hasher.finalize().as_bytes())
-}
-
-fn value_digest(value: Option<&OsStr>) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&[u8::from(value.is_some())]);
-    hasher.update(value.unwrap_or_default().as_bytes());
-    *hasher.finalize().as_bytes()
 }
 
 /// Whether nothing stands where a module would be found twice.
@@ -199,8 +181,7 @@ impl Inputs {
                 let text = format!("rustc has read another value of {name}");
                 return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
             }
-            let path = [VARIABLE, name.as_bytes()].concat();
-            let path = PathBuf::from(OsStr::from_bytes(&path));
+            let path = variable_path(name);
             list.push(Input { path, digest: value_digest(own.as_deref()) });
         }
         if let Some(digest) = before.macros.transpose()? {
@@ -305,11 +286,5 @@ mod tests {
         assert_eq!(of("src/a/mod.rs"), Some(("src".into(), b"a.rs".to_vec())));
         assert_eq!(of("a/mod.rs"), Some(("".into(), b"a.rs".to_vec())));
         assert_eq!(of("src/x.txt"), None);
-    }
-
-    #[test]
-    fn a_variable_that_is_empty_is_not_one_that_is_missing() {
-        assert_ne!(value_digest(Some(OsStr::new(""))), value_digest(None));
-        assert_ne!(value_digest(Some(OsStr::new("a"))), value_digest(Some(OsStr::new("b"))));
     }
 }

@@ -9,6 +9,7 @@
 //! 4. Of processes that want the same crate at once one compiles, and the others wait for it.
 //! 5. What is linked is not cached here.
 
+mod account;
 mod clippy;
 mod closure;
 mod coding;
@@ -31,9 +32,11 @@ use std::process::ExitStatus;
 use larder_engine::Key;
 use larder_engine::env::Claim;
 
+use self::account::Told;
 use self::toolchain::Toolchain;
 use super::records::{read_manifest, trace_lookup};
 use super::{Session, guarded, pass_on};
+use crate::account::Obstacle;
 use crate::digest::Digest;
 use crate::manifest::{Manifest, Variant};
 use crate::outcome::{Counter, Reason};
@@ -60,10 +63,13 @@ struct Job {
     /// How many of them at the beginning are externs or crates that are found without one.
     crate_count: usize,
     is_clippy: bool,
+    told: Told,
     direct: Key,
     /// What the form of messages depends on; never 0.
     messages: u64,
 }
+
+pub(super) use self::account::foresee;
 
 /// Whether this is a compiler of Rust.
 pub(super) fn is_rust(compiler: &Path) -> bool {
@@ -109,6 +115,7 @@ fn answer<'a>(session: &'a Session<'_>) -> Result<Answer<'a>, Reason> {
     let job = Box::new(Job::of(session)?);
     if session.call.config.recache.value {
         session.count(Counter::Recache);
+        session.hinder(Obstacle::Recache);
         return Ok(Answer::Miss { job, claim: None });
     }
     if let Some(said) = look_up(session, &job) {
@@ -131,16 +138,20 @@ fn look_up(session: &Session<'_>, job: &Job) -> Option<Said> {
         session.count(Counter::LocalStorageReadMiss);
         session.count(Counter::DirectCacheMiss);
         session.log(format_args!("no manifest for crate {}", job.made.name));
+        session.hinder(Obstacle::NoManifest);
         return None;
     };
     session.count(Counter::LocalStorageReadHit);
-    if let Some(variant) = fitting(session, job, &manifest)
-        && let Some(said) = restored(session, job, &variant.result)
-    {
-        session.count(Counter::DirectCacheHit);
-        session.avoided_us.set(variant.cost_us);
-        session.log(format_args!("direct hit for crate {}", job.made.name));
-        return Some(said);
+    match fitting(session, job, &manifest) {
+        Some(variant) => {
+            if let Some(said) = restored(session, job, &variant.result) {
+                session.count(Counter::DirectCacheHit);
+                session.avoided_us.set(variant.cost_us);
+                session.log(format_args!("direct hit for crate {}", job.made.name));
+                return Some(said);
+            }
+        }
+        None => session.hinder(account::obstacle(session, job, &manifest)),
     }
     session.count(Counter::DirectCacheMiss);
     session.log(format_args!("no result fits for crate {}", job.made.name));
@@ -240,7 +251,20 @@ impl Job {
         });
         let messages = messages_of(&made);
         let outputs = outputs::of(&made);
-        Ok(Job { made, outputs, toolchain, named, extra, crate_count, is_clippy, direct, messages })
+        let externs = externs.into_iter().map(|(_, contents)| contents).collect();
+        let told = Told { externs, searched, named: contents, native, variables, directory };
+        Ok(Job {
+            made,
+            outputs,
+            toolchain,
+            named,
+            extra,
+            crate_count,
+            is_clippy,
+            told,
+            direct,
+            messages,
+        })
     }
 
     /// Where marks of absent names stand.

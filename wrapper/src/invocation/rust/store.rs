@@ -20,7 +20,7 @@ use super::super::records::{manifest_sections, read_whole_manifest, trace_lookup
 use super::super::scratch::Scratch;
 use super::super::{Session, guarded};
 use super::inputs::{Before, Inputs};
-use super::{Job, Said, closure, has_messages, run};
+use super::{Job, Said, account, closure, has_messages, run};
 use crate::capture;
 use crate::exec::{self, Capture, Ran, Stream, is_binary};
 use crate::manifest::State;
@@ -47,6 +47,7 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     });
     let ran = ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
     let cost_us = microseconds(larder_engine::env::clock_ns().saturating_sub(begun_ns));
+    account::describe(session, job, cost_us);
     if !ran.status.success() {
         session.count(Counter::CompileFailed);
         return Some(ran.status);
@@ -55,7 +56,6 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
         session.check_clock(has_started_after)?;
         store(session, job, before, &ran, cost_us)
     });
-    session.account.borrow_mut().cost_us = cost_us;
     match stored {
         Some(Ok(())) => session.count(Counter::CacheMiss),
         Some(Err(reason)) => session.give_up(&reason),
@@ -119,7 +119,7 @@ fn store(
         Entry::new(result, RecordKind::Result, sections),
     ]);
     session.count(Counter::LocalStorageMiss);
-    session.put(crates);
+    session.put_with(crates, account::entries(session, job, &inputs.list, &result));
     trace_lookup(session, &job.made.source, &result, || {
         let record = session.store.get(&result).ok().flatten();
         record.map_or(0, |record| record.head().body_bytes)
