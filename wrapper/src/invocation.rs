@@ -25,6 +25,7 @@ mod first;
 pub mod foresee;
 mod inputs;
 mod lookup;
+mod messages;
 mod modules;
 mod once;
 mod precompiled;
@@ -46,7 +47,7 @@ mod ways;
 use std::cell::{Cell, RefCell};
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, exit};
@@ -271,9 +272,11 @@ fn end_without_compiler(config: &Config, reason: &Reason) -> ! {
 fn handle(session: &Session<'_>) -> Option<ExitStatus> {
     let log = session.call.log;
     match guarded(log, || lookup::answer(session)) {
-        Some(Answer::Hit { stdout, stderr }) => pass_on(&stdout, &stderr).then(ExitStatus::default),
+        Some(Answer::Hit { stdout, stderr }) => {
+            session.pass_on(&stdout, &stderr).then(ExitStatus::default)
+        }
         Some(Answer::Failure { status, stdout, stderr }) => {
-            pass_on(&stdout, &stderr).then_some(status)
+            session.pass_on(&stdout, &stderr).then_some(status)
         }
         Some(Answer::Miss { job, alias }) => compile::run_and_store(session, &job, alias),
         Some(Answer::Uncached(reason)) => {
@@ -408,14 +411,6 @@ fn finish(session: &Session<'_>, is_over: bool) {
             upkeep::maintain(session);
         }
     });
-}
-
-/// Whether all of it arrived. Where it cannot (a reader that is gone, a full disk), compilers
-/// differ in what becomes of them: then the real one has to run and find out.
-fn pass_on(stdout: &[u8], stderr: &[u8]) -> bool {
-    let mut out = io::stdout().lock();
-    let passed = out.write_all(stdout).and_then(|()| out.flush());
-    passed.and_then(|()| io::stderr().lock().write_all(stderr)).is_ok()
 }
 
 impl<'a> Session<'a> {

@@ -3,6 +3,7 @@
 
 mod builds;
 mod circles;
+mod messages;
 mod side_by_side;
 
 use std::fs;

@@ -34,6 +34,10 @@ const SOURCES: &[(&str, &str)] = &[
     ("inc.c", "__asm__(\".incbin \\\"h.h\\\"\");\n"),
     ("e.txt", "int z;\n"),
     ("rsp", "-O1 -c a.c"),
+    ("unused.h", "static int f(void) { int x; return 1; }\n"),
+    ("once.c", "#include \"unused.h\"\nint g(void) { return f(); }\n"),
+    ("twice.h", "#include \"unused.h\"\n"),
+    ("twice.c", "#include \"twice.h\"\nint g(void) { return f(); }\n"),
 ];
 
 /// A call: what it is called, its words behind the compiler, and its variables. Words are parted
@@ -157,6 +161,11 @@ const SETTINGS: &[Case] = &[
     ("a namespace", "-c a.c", "CCACHE_NAMESPACE=x"),
     ("ignored options", "-DZ -c a.c", "CCACHE_IGNOREOPTIONS=-D*"),
     ("no compression", "-c a.c", "CCACHE_NOCOMPRESS=1"),
+    ("absolute names of files", "-Wall -c ./warn.c", "CCACHE_ABSSTDERR=1"),
+    ("absolute names in an error", "-c err.c", "CCACHE_ABSSTDERR=1"),
+    ("absolute names of a header", "-Wall -c once.c", "CCACHE_ABSSTDERR=1"),
+    ("absolute names of headers in headers", "-Wall -c twice.c", "CCACHE_ABSSTDERR=1"),
+    ("absolute names in no call that is cached", "-Wall warn.c", "CCACHE_ABSSTDERR=1"),
     ("a wrong switch", "-c a.c", "CCACHE_DISABLE=0"),
     ("a wrong size", "-c a.c", "CCACHE_MAXSIZE=much"),
     ("a wrong base", "-c a.c", "CCACHE_BASEDIR=relative"),
@@ -183,6 +192,7 @@ const MEANT: &[(&str, &str, &str)] = &[
     ("a variable for dependencies", "", "`DEPENDENCIES_OUTPUT`"),
     ("another variable for them", "", "`DEPENDENCIES_OUTPUT`"),
     ("recache", "", "`recache`"),
+    ("absolute names of headers in headers", "gcc", "`absolute_paths_in_stderr`"),
     ("a prefix that is missing", "", "`prefix_command` that is missing"),
 ];
 
