@@ -349,6 +349,32 @@ fn debug_files_stand_beside_the_object_or_below_a_directory() {
     assert_eq!(kinds("work/sub").len(), 5);
 }
 
+/// The story: names had the time in UTC, and the newest files of one's morning looked old.
+#[test]
+fn debug_files_have_local_time() {
+    if !Path::new("/usr/share/zoneinfo/Asia/Tokyo").exists() {
+        return;
+    }
+    let house = House::new();
+    house.write("work/a.c", "int f(void) { return 1; }\n");
+    let second_of_day = |zone: &str, object: &str| {
+        let variables = [("CCACHE_DEBUG", "1"), ("CCACHE_DEBUGLEVEL", "1"), ("TZ", zone)];
+        assert_good(&house.run(&["gcc", "-c", "a.c", "-o", object], &variables));
+        let entries = fs::read_dir(house.at("work")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let start = format!("{object}.20");
+        let name = names.into_iter().find(|name| name.starts_with(&start)).unwrap();
+        // OBJECT.YYYYMMDD_HHMMSS_MICROS.ccache-log
+        let time = &name.split('_').nth(1).unwrap();
+        let part = |at: usize| time[at..at + 2].parse::<i64>().unwrap();
+        part(0) * 3600 + part(2) * 60 + part(4)
+    };
+    let utc = second_of_day("UTC", "utc.o");
+    let tokyo = second_of_day("Asia/Tokyo", "tokyo.o");
+    let ahead = (tokyo - utc).rem_euclid(24 * 3600);
+    assert!((9 * 3600..9 * 3600 + 600).contains(&ahead), "{utc} {tokyo}");
+}
+
 #[test]
 fn what_is_hashed_is_told_and_differs_with_the_key() {
     let house = House::new();
