@@ -203,10 +203,7 @@ pub fn run(program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
 /// The same with settings that have been read.
 pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
     let started_ns = clock_ns();
-    let mut log = Log::new(config.log.value.clone());
-    if config.ccache.as_ref().is_some_and(|ccache| ccache.debug_level > 0) {
-        log = log.keeping();
-    }
+    let log = called_ccache::log(&config);
     for problem in &config.problems {
         log.line(format_args!("configuration: {problem}"));
     }

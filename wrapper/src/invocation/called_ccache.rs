@@ -7,12 +7,15 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use larder_engine::env::clock_ns;
 use memchr::memmem;
 
 use super::{Job, Session, open_store};
 use crate::compiler::{self, Compile, Family, Language, Purpose};
 use crate::config::Config;
 use crate::config::ccache::Ccache;
+use crate::log::{Log, SYSTEM_SOCKET};
+use crate::moment::local_offset_secs;
 use crate::outcome::{Counter, Reason};
 use crate::trace;
 
@@ -264,6 +267,20 @@ pub(super) fn writing(config: &Config) -> Config {
     let mut config = config.clone();
     (config.readonly.value, config.readonly_direct.value) = (false, false);
     config
+}
+
+/// Where the lines of this call go.
+pub(super) fn log(config: &Config) -> Log {
+    let Some(ccache) = config.ccache.as_deref() else { return Log::new(config.log.value.clone()) };
+    let log = match ccache.logs_to_system {
+        true => {
+            let now_secs = (clock_ns() / 1_000_000_000).cast_signed();
+            let offset_secs = local_offset_secs(now_secs).unwrap_or(0);
+            Log::to_system(Path::new(SYSTEM_SOCKET), offset_secs)
+        }
+        false => Log::new(config.log.value.clone()),
+    };
+    if ccache.debug_level > 0 { log.keeping() } else { log }
 }
 
 /// Counts in a store that this call has opened for reading: ccache counts under `read_only`, too.
