@@ -235,6 +235,10 @@ pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link
     // because gcc looks for its parts beside what its first argument leads to.
     let is_named = !is_link && config.ccache.is_none() && !is_other;
     let name = if is_named { program } else { compiler.as_os_str() };
+    if config.ccache.is_some() {
+        let error = exec::exec(&compiler, name, arguments, call.variables());
+        end_as_ccache(&format!("cannot run {}: {error}", compiler.display()))
+    }
     exec::exec_passthrough(&compiler, name, arguments, call.variables())
 }
 
@@ -258,11 +262,15 @@ fn find(config: &Config, program: &OsStr) -> Result<(exec::Program, bool), Reaso
 fn end_without_compiler(config: &Config, reason: &Reason) -> ! {
     count_alone(config, reason.counter);
     if config.ccache.is_some() {
-        eprintln!("ccache: error: {}", reason.text);
-        exit(STATUS_CCACHE_FAILED)
+        end_as_ccache(&reason.text)
     }
     eprintln!("larder: {}", reason.text);
     exit(STATUS_NOT_FOUND)
+}
+
+fn end_as_ccache(what: &str) -> ! {
+    eprintln!("ccache: error: {what}");
+    exit(STATUS_CCACHE_FAILED)
 }
 
 /// The status that this process is to end with; `None` if the compiler has yet to run.

@@ -3,6 +3,7 @@
 
 mod builds;
 mod circles;
+mod evicts;
 mod messages;
 mod side_by_side;
 
@@ -397,6 +398,41 @@ fn what_is_hashed_is_told_and_differs_with_the_key() {
     assert_ne!(told(&[], "-text"), plain);
     house.write("work/a.c", "int f(void) { return 3; }\n");
     assert!(told(&[], "-p").contains("return 3;"));
+}
+
+#[test]
+fn who_asks_for_nothing_gets_the_usage_as_a_complaint() {
+    let house = House::new();
+    let output = house.run(&[], &[]);
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b""[..]));
+    assert!(text(&output.stderr).starts_with("Usage:\n"));
+    let output = house.run(&["./missing", "-c"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("ccache: error: cannot run "));
+    let told = |words: &[&str]| {
+        let output = house.run(words, &[]);
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        text(&output.stderr).to_owned()
+    };
+    assert_eq!(told(&["-o", "=1"]), "ccache: error: missing equal sign in \"=1\"\n");
+    let level = "ccache: error: compression level must be between -128 and 127\n";
+    assert_eq!(told(&["-X", "200"]), level);
+}
+
+#[test]
+fn a_clearing_is_a_cleanup() {
+    let house = House::new();
+    house.write("work/a.c", "int f(void) { return 1; }\n");
+    let cleanups = || {
+        let output = house.run(&["--print-stats"], &[]);
+        text(&output.stdout).lines().any(|row| row == "cleanups_performed\t1")
+    };
+    assert_good(&house.run(&["gcc", "-c", "a.c"], &[]));
+    assert!(!cleanups());
+    for _ in 0..2 {
+        assert_good(&house.run(&["-C"], &[]));
+        assert!(cleanups());
+    }
 }
 
 #[test]
