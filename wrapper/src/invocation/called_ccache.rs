@@ -135,7 +135,8 @@ impl Session<'_> {
 
     /// The source of this call, as well as one can tell.
     pub(super) fn source_name(&self) -> Option<PathBuf> {
-        self.input.borrow().clone().or_else(|| guessed_input(self.call.arguments))
+        let first = || inputs(self.call.arguments).first().map(PathBuf::from);
+        self.input.borrow().clone().or_else(first)
     }
 
     /// Whether the preprocessor must not be run by itself. ccache does so where no dependency file
