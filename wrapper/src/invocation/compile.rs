@@ -14,7 +14,7 @@ use super::inputs::{Inputs, each_once, names};
 use super::records::{alias_bytes, manifest_sections, read_whole_manifest, trace_lookup};
 use super::scratch::Scratch;
 use super::shared::{self, Made};
-use super::{Job, Session, failures, guarded, pass_on, precompiled, streams, unlisted};
+use super::{Job, Session, failures, guarded, precompiled, streams, unlisted};
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{records_additions, records_trace, result_key};
@@ -72,7 +72,7 @@ pub(super) fn run_and_store(
         }
         _ => None,
     };
-    if !pass_on(&ran.stdout, &ran.stderr) {
+    if !session.pass_on(&ran.stdout, &ran.stderr) {
         session.log(format_args!("the messages cannot be written: compiling anew"));
         return None;
     }

@@ -35,7 +35,7 @@ use larder_engine::env::Claim;
 use self::account::Told;
 use self::toolchain::Toolchain;
 use super::records::{read_manifest, trace_lookup};
-use super::{Session, guarded, pass_on};
+use super::{Session, guarded};
 use crate::account::Obstacle;
 use crate::digest::Digest;
 use crate::manifest::{Manifest, Variant};
@@ -82,7 +82,7 @@ pub(super) fn handle(session: &Session<'_>) -> Option<ExitStatus> {
     let log = session.call.log;
     match guarded(log, || answer(session)) {
         Some(Ok(Answer::Hit(said))) => {
-            pass_on(&said.stdout, &said.stderr).then(ExitStatus::default)
+            session.pass_on(&said.stdout, &said.stderr).then(ExitStatus::default)
         }
         Some(Ok(Answer::Miss { job, claim: _claim })) => store::run_and_store(session, &job),
         Some(Err(reason)) => {
