@@ -325,6 +325,21 @@ pub fn exec_passthrough(
     arguments: &[OsString],
     variables: &[(&str, &str)],
 ) -> ! {
+    let error = exec(program, name, arguments, variables);
+    eprintln!("larder: cannot run {}: {error}", program.display());
+    exit(match error.kind() {
+        io::ErrorKind::NotFound => STATUS_NOT_FOUND,
+        _ => STATUS_CANNOT_RUN,
+    })
+}
+
+/// As [`exec_passthrough`]; comes back with the error where that cannot be.
+pub fn exec(
+    program: &Path,
+    name: &OsStr,
+    arguments: &[OsString],
+    variables: &[(&str, &str)],
+) -> io::Error {
     let chain = chain_with(program);
     let become_it = |command: &mut Command| {
         command.args(arguments).env(CHAIN_VARIABLE, &chain).envs(variables.iter().copied()).exec()
@@ -334,11 +349,7 @@ pub fn exec_passthrough(
         // A script without a first line that says so: not every C library does as a shell would.
         error = become_it(Command::new("/bin/sh").arg(program));
     }
-    eprintln!("larder: cannot run {}: {error}", program.display());
-    exit(match error.kind() {
-        io::ErrorKind::NotFound => STATUS_NOT_FOUND,
-        _ => STATUS_CANNOT_RUN,
-    })
+    error
 }
 
 /// Ends this process as another one ended: with its status, or killed by the same signal, so that

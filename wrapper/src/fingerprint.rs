@@ -45,7 +45,6 @@
 //! | `GCC_EXTRA_DIAGNOSTIC_OUTPUT` | yes | yes | adds to the messages |
 //! | `SOURCE_DATE_EPOCH` | yes | yes | the value of `__DATE__` and `__TIME__` |
 //! | `CLANG_NO_DEFAULT_CONFIG` | yes | yes | clang leaves its configuration file out |
-//! | `RC_DEBUG_OPTIONS` | yes | yes | clang writes its arguments into debug information |
 //! | `LLVM_OVERRIDE_PRODUCER` | yes | yes | clang writes it into bitcode |
 //! | `SDKROOT` | yes | yes | clang searches it for headers |
 //! | `PWD` | no | no | part of the row "working directory" if it leads there: compilers believe it then |
@@ -65,6 +64,7 @@
 //! | `CCC_OVERRIDE_OPTIONS` | no | no | clang edits its arguments by it, which larder does not see: not cached |
 //! | `AS_SECURE_LOG_FILE` | no | no | clang's assembler may append to it: not cached |
 //! | `GCC_COMPARE_DEBUG` | no | no | compiles twice and compares: not cached |
+//! | `RC_DEBUG_OPTIONS` | no | no | clang writes its arguments into debug information, the name of the object with them: not cached |
 //! | umask | no | no | applied when an output is restored |
 //! | paths of the outputs | no | no | where the result goes; where one is visible `compiler` puts it into the arguments |
 //! | path of the dependency file | no | no | where the result goes |
@@ -252,7 +252,6 @@ const ENVIRONMENT: &[(&str, u8)] = &[
     ("GCC_EXTRA_DIAGNOSTIC_OUTPUT", BOTH),
     ("SOURCE_DATE_EPOCH", BOTH),
     ("CLANG_NO_DEFAULT_CONFIG", BOTH),
-    ("RC_DEBUG_OPTIONS", BOTH),
     ("LLVM_OVERRIDE_PRODUCER", BOTH),
     ("SDKROOT", BOTH),
 ];
@@ -273,6 +272,8 @@ const UNSUPPORTED_VARIABLES: &[&str] = &[
     "CC_LOG_DIAGNOSTICS",
     "CC_PRINT_PROC_STAT",
     "CC_PRINT_INTERNAL_STAT",
+    // clang writes its arguments into debug information, the name of the object with them.
+    "RC_DEBUG_OPTIONS",
 ];
 
 /// A variable that is set and with which no call is cached.
@@ -632,16 +633,10 @@ pub fn text_decides(compile: &Compile) -> bool {
     compile.makes_only_an_object() && compile.arguments.iter().all(decides)
 }
 
-/// Whether dependency options or colours that larder adds would end up in the result: clang records
-/// whole command lines. (gcc leaves these options out, measured with 12.)
+/// Whether dependency options or colours that larder adds would end up in the result: gcc keeps the
+/// list of dependencies in a precompiled header. (What records the command line is not cached.)
 pub fn records_additions(compile: &Compile) -> bool {
-    if compile.family == Family::Gcc {
-        // The list of dependencies is kept in a precompiled header.
-        return compile.precompiles();
-    }
-    compile.family == Family::Clang
-        && (env::var_os("RC_DEBUG_OPTIONS").is_some()
-            || has_option(compile, &["-frecord-", "-grecord-"]))
+    compile.family == Family::Gcc && compile.precompiles()
 }
 
 /// Whether an added `-H` would end up in an output: gcc names it in debug information, and clang

@@ -26,6 +26,7 @@ mod first;
 pub mod foresee;
 mod inputs;
 mod lookup;
+mod messages;
 mod modules;
 mod once;
 mod precompiled;
@@ -48,7 +49,7 @@ mod ways;
 use std::cell::{Cell, RefCell};
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, exit};
@@ -209,10 +210,7 @@ pub fn run(program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
 /// The same with settings that have been read.
 pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link: bool) -> ! {
     let started_ns = clock_ns();
-    let mut log = Log::new(config.log.value.clone());
-    if config.ccache.as_ref().is_some_and(|ccache| ccache.debug_level > 0) {
-        log = log.keeping();
-    }
+    let log = called_ccache::log(&config);
     for problem in &config.problems {
         log.line(format_args!("configuration: {problem}"));
     }
@@ -245,6 +243,10 @@ pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link
     // because gcc looks for its parts beside what its first argument leads to.
     let is_named = !is_link && config.ccache.is_none() && !is_other;
     let name = if is_named { program } else { compiler.as_os_str() };
+    if config.ccache.is_some() {
+        let error = exec::exec(&compiler, name, arguments, call.variables());
+        end_as_ccache(&format!("cannot run {}: {error}", compiler.display()))
+    }
     exec::exec_passthrough(&compiler, name, arguments, call.variables())
 }
 
@@ -268,8 +270,7 @@ fn find(config: &Config, program: &OsStr) -> Result<(exec::Program, bool), Reaso
 fn end_without_compiler(config: &Config, reason: &Reason) -> ! {
     count_alone(config, reason.counter);
     if config.ccache.is_some() {
-        eprintln!("ccache: error: {}", reason.text);
-        exit(STATUS_CCACHE_FAILED)
+        end_as_ccache(&reason.text)
     }
     if config.sccache.is_some() {
         eprintln!("sccache: error: failed to execute compile");
@@ -280,13 +281,20 @@ fn end_without_compiler(config: &Config, reason: &Reason) -> ! {
     exit(STATUS_NOT_FOUND)
 }
 
+fn end_as_ccache(what: &str) -> ! {
+    eprintln!("ccache: error: {what}");
+    exit(STATUS_CCACHE_FAILED)
+}
+
 /// The status that this process is to end with; `None` if the compiler has yet to run.
 fn handle(session: &Session<'_>) -> Option<ExitStatus> {
     let log = session.call.log;
     match guarded(log, || lookup::answer(session)) {
-        Some(Answer::Hit { stdout, stderr }) => pass_on(&stdout, &stderr).then(ExitStatus::default),
+        Some(Answer::Hit { stdout, stderr }) => {
+            session.pass_on(&stdout, &stderr).then(ExitStatus::default)
+        }
         Some(Answer::Failure { status, stdout, stderr }) => {
-            pass_on(&stdout, &stderr).then_some(status)
+            session.pass_on(&stdout, &stderr).then_some(status)
         }
         Some(Answer::Miss { job, alias }) => compile::run_and_store(session, &job, alias),
         Some(Answer::Uncached(reason)) => {
@@ -422,14 +430,6 @@ fn finish(session: &Session<'_>, is_over: bool) {
             upkeep::maintain(session);
         }
     });
-}
-
-/// Whether all of it arrived. Where it cannot (a reader that is gone, a full disk), compilers
-/// differ in what becomes of them: then the real one has to run and find out.
-fn pass_on(stdout: &[u8], stderr: &[u8]) -> bool {
-    let mut out = io::stdout().lock();
-    let passed = out.write_all(stdout).and_then(|()| out.flush());
-    passed.and_then(|()| io::stderr().lock().write_all(stderr)).is_ok()
 }
 
 impl<'a> Session<'a> {

@@ -24,6 +24,7 @@ pub mod moment;
 pub mod restore;
 pub mod search;
 
+pub mod calendar;
 pub mod ccache_entry;
 pub mod config;
 pub mod depfile;

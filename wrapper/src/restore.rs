@@ -58,11 +58,12 @@ impl Restorable {
         Some(())
     }
 
-    /// Adds a file with these contents, which is no object.
+    /// Adds a file with these contents, which is no object and is written into the file that stands
+    /// there: a dependency file.
     pub fn add_bytes(&mut self, path: &Path, mode: u32, data: Vec<u8>) {
         let content = Content::Bytes { data, uncloned: None };
         let path = path.to_path_buf();
-        self.files.push(Pending { path, mode, writing: Writing::Anew, content, is_object: false });
+        self.files.push(Pending { path, mode, writing: Writing::Into, content, is_object: false });
     }
 }
 

@@ -1,5 +1,5 @@
-//! The long mode of the equivalence test: `equivalence [--mutations N] [--seed S] [--jobs N]
-//! [--json] [--larder PATH] [--keep-going N]`. Prints a reproduction of each failure; the exit
+//! The long mode of the equivalence test: `equivalence [--rust] [--mutations N] [--seed S] [--jobs
+//! N] [--json] [--larder PATH] [--keep-going N]`. Prints a reproduction of each failure; the exit
 //! status is 0 if and only if there was none and enough calls were answered from the store.
 
 use std::io::{IsTerminal, Write};
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use larder_tests::equivalence::{self, CHANGES, Failure, Kitchen, Tally};
+use larder_tests::equivalence::{self, CHANGES, Failure, Kitchen, Language, Tally};
 
 /// Mutations where nobody says.
 const MUTATIONS: u64 = 10_000;
@@ -20,6 +20,7 @@ const CELLS: u64 = 24;
 const HITS_MIN_PERCENT: u64 = 15;
 
 struct Wanted {
+    language: Language,
     mutations: u64,
     seed: u64,
     jobs: usize,
@@ -31,6 +32,7 @@ struct Wanted {
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let larder = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut wanted = Wanted {
+        language: Language::C,
         mutations: MUTATIONS,
         seed: 1,
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
@@ -49,6 +51,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> 
             "--jobs" => wanted.jobs = number(value()?)?.max(1) as usize,
             "--keep-going" => wanted.failures_max = number(value()?)?,
             "--larder" => wanted.larder = value()?.into(),
+            "--rust" => wanted.language = Language::Rust,
             "--json" => wanted.is_json = true,
             other => return Err(format!("equivalence does not know `{other}`")),
         }
@@ -167,7 +170,8 @@ fn report(wanted: &Wanted, progress: &Progress) -> bool {
         eprintln!("only {hits} of {calls} calls were hits: this shows little");
     }
     for seed in &progress.failed {
-        eprintln!("again: cargo xtask equivalence --seed {seed} --mutations 1");
+        let rust = if wanted.language == Language::Rust { " --rust" } else { "" };
+        eprintln!("again: cargo xtask equivalence{rust} --seed {seed} --mutations 1");
     }
     has_hits && progress.failed.is_empty()
 }
@@ -180,7 +184,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let kitchen = match Kitchen::new(&wanted.larder) {
+    let kitchen = match Kitchen::new(&wanted.larder, wanted.language) {
         Ok(kitchen) => kitchen,
         Err(error) => {
             eprintln!("equivalence: {error}");

@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
+use super::Language;
 use super::script::{Action, Call, Entry, ROOT, Script, Step, Time, Way};
 use super::tree::Tree;
 use crate::{TempDir, temp_dir};
 
 /// Runs of the compiler alone that show whether it is identical to itself. clang gives one of two
 /// precompiled headers by chance.
-const RUNS_ALONE: usize = 5;
+const RUNS_ALONE: usize = 16;
 
 /// What one command left.
 #[derive(Clone, PartialEq, Debug)]
@@ -55,8 +56,11 @@ pub struct Outcome {
 /// Where larder stands, and a store that knows the usual compilers: to read all of a compiler takes
 /// longer than a hundred compiles.
 pub struct Kitchen {
+    pub(super) language: Language,
     folder: TempDir,
     larder: PathBuf,
+    /// Where compilers are searched.
+    path: String,
 }
 
 impl Kitchen {
@@ -64,15 +68,20 @@ impl Kitchen {
     ///
     /// # Errors
     /// If the directory for it cannot be used, or larder does not start.
-    pub fn new(larder: &Path) -> io::Result<Kitchen> {
-        let kitchen = Kitchen { folder: temp_dir(), larder: larder.to_path_buf() };
+    pub fn new(larder: &Path, language: Language) -> io::Result<Kitchen> {
+        let mut path = std::env::var("PATH").unwrap_or_default();
+        if language == Language::Rust {
+            path = format!("{}:{path}", toolchain_programs()?);
+        }
+        let larder = larder.to_path_buf();
+        let kitchen = Kitchen { language, folder: temp_dir(), larder, path };
         let place = kitchen.folder.path();
         fs::create_dir(place.join("links"))?;
-        fs::write(place.join("a.c"), "int x;\n")?;
-        for compiler in ["gcc", "g++", "clang", "clang++"] {
-            let mut command = Command::new(larder);
-            command.args([compiler, "-c", "a.c"]).current_dir(place).env_clear();
-            command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let (source, calls) = language.trials();
+        fs::write(place.join(source.0), source.1)?;
+        for call in calls {
+            let mut command = Command::new(&kitchen.larder);
+            command.args(*call).current_dir(place).env_clear().env("PATH", &kitchen.path);
             kitchen.settings(&mut command, &place.join("store"));
             command.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
         }
@@ -90,6 +99,13 @@ impl Kitchen {
     fn store(&self, target: &Path) -> io::Result<()> {
         copy(&self.folder.path().join("store"), target)
     }
+}
+
+/// The directory of rustc itself: projects have a home of their own, in which rustup finds nothing.
+fn toolchain_programs() -> io::Result<String> {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).output()?;
+    let root = String::from_utf8(output.stdout).map_err(io::Error::other)?;
+    Ok(format!("{}/bin", root.trim()))
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
@@ -232,7 +248,9 @@ impl<'a> Arena<'a> {
         let original = std::mem::replace(&mut self.root, copy.clone());
         let copied = Command::new("cp").arg("-a").arg(&original).arg(&copy).status()?;
         let ended = match copied.success() {
-            true => self.command(&self.call, true, step).stdin(Stdio::null()).output().map(drop),
+            true => self.calls(step).iter().try_for_each(|call| {
+                self.command(call, true, step).stdin(Stdio::null()).output().map(drop)
+            }),
             false => Err(io::Error::other("the project cannot be copied")),
         };
         self.root = original;
@@ -267,16 +285,17 @@ impl<'a> Arena<'a> {
     }
 
     fn run(&self, step: &Step, with_larder: bool, roots: &[&Path]) -> io::Result<Left> {
-        let mut calls = vec![self.call.clone()];
+        let mut calls = self.calls(step);
+        let last = calls.len() - 1;
         if step.has_twin {
             calls.extend(twin(&self.call));
         }
         let mut children = Vec::new();
         let mut outputs = Vec::new();
-        for call in &calls {
+        for (at, call) in calls.iter().enumerate() {
             let mut command = self.command(call, with_larder, step);
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            if with_larder {
+            if with_larder && at >= last {
                 children.push(command.spawn()?);
             } else {
                 outputs.push(command.output()?);
@@ -295,9 +314,16 @@ impl<'a> Arena<'a> {
         })
     }
 
+    /// What a step runs one after the other.
+    fn calls(&self, step: &Step) -> Vec<Call> {
+        let mut calls = self.call.part_calls(step.parts_skipped);
+        calls.push(Call { parts: Vec::new(), ..self.call.clone() });
+        calls
+    }
+
     fn command(&self, call: &Call, with_larder: bool, step: &Step) -> Command {
         let compiler = self.expand(&call.compiler);
-        let mut path = std::env::var("PATH").unwrap_or_default();
+        let mut path = self.kitchen.path.clone();
         let mut words = vec![compiler.clone()];
         // A link to larder under another name is larder itself.
         let may_link = !compiler.contains('/') && !compiler.starts_with("c99");
@@ -469,12 +495,12 @@ const ENDS: &[&str] = &[
 
 /// The same call with other names for the outputs that options name, if it names its object.
 fn twin(call: &Call) -> Option<Call> {
-    let mut other = call.clone();
+    let mut other = Call { parts: Vec::new(), ..call.clone() };
     let mut has_object = false;
     for unit in &mut other.units {
         if let [option, value] = &mut unit[..] {
-            has_object |= option == "-o";
-            if option == "-o" || option == "-MF" {
+            has_object |= option == "-o" || option == "--out-dir";
+            if option == "-o" || option == "--out-dir" || option == "-MF" {
                 let (folder, name) = value.rsplit_once('/').unwrap_or((".", value));
                 *value = format!("{folder}/twin-{name}");
             }

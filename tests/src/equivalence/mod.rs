@@ -1,15 +1,18 @@
 //! The randomised equivalence test: whatever happens to a project, a compile through larder leaves
 //! what the compiler alone leaves.
 //!
-//! 1. A seed gives a small project ([`project`]) and changes of one thing at a time ([`mutate`]).
+//! 1. A seed gives a small project ([`project`]; [`rust`]: a few crates) and changes of one thing
+//!    at a time ([`model`]).
 //! 2. After each change the same command runs without larder and twice with it, in the same place,
 //!    and everything that they leave is compared ([`arena`]).
 //! 3. A failure is made small ([`shrink`]) and printed as commands ([`script`]).
 
 pub mod arena;
 mod flags;
+mod model;
 mod mutate;
 mod project;
+mod rust;
 pub mod script;
 mod shrink;
 pub mod tree;
@@ -20,7 +23,7 @@ use std::io;
 
 pub use self::arena::Kitchen;
 use self::arena::{Arena, Outcome};
-use self::mutate::Model;
+use self::model::Model;
 use self::script::{Script, Step};
 use crate::sample::Random;
 
@@ -32,6 +35,56 @@ const PROJECTS_MAX: u64 = 4;
 
 /// How often a failure may fail to come again before its script is given up and told as it is.
 const REPEATS_MAX: usize = 3;
+
+/// What the projects are written in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Language {
+    /// C, C++ and assembler, through gcc and clang.
+    C,
+    /// Rust, through rustc and clippy.
+    Rust,
+}
+
+/// A file: its name and its text.
+type Source = (&'static str, &'static str);
+
+impl Language {
+    fn generate(self, random: &mut Random) -> Script {
+        match self {
+            Language::C => project::generate(random),
+            Language::Rust => rust::project::generate(random),
+        }
+    }
+
+    /// A source, and calls after which larder knows the compilers.
+    fn trials(self) -> (Source, &'static [&'static [&'static str]]) {
+        match self {
+            Language::C => (
+                ("a.c", "int x;\n"),
+                &[
+                    &["gcc", "-c", "a.c"],
+                    &["g++", "-c", "a.c"],
+                    &["clang", "-c", "a.c"],
+                    &["clang++", "-c", "a.c"],
+                ],
+            ),
+            Language::Rust => (
+                ("a.rs", "\n"),
+                &[
+                    &["rustc", "--crate-name=a", "a.rs", "--crate-type=lib", "--out-dir=."],
+                    &[
+                        "clippy-driver",
+                        "--crate-name=a",
+                        "a.rs",
+                        "--crate-type=lib",
+                        "--out-dir=.",
+                        "--emit=metadata",
+                    ],
+                ],
+            ),
+        }
+    }
+}
 
 /// What was run.
 #[derive(Clone, Debug, Default)]
@@ -101,12 +154,29 @@ impl fmt::Display for Failure {
 /// # Errors
 /// If the directory for it cannot be used.
 pub fn run(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<(Tally, Option<Failure>)> {
+    let (tally, failed) = try_seed(kitchen, seed, changes)?;
+    let failure = failed.map(|(script, wrong)| explain(kitchen, seed, script, wrong));
+    Ok((tally, failure))
+}
+
+/// What is wrong first in a project of a seed, without making it small.
+///
+/// # Errors
+/// If the directory for it cannot be used.
+pub fn first_wrong(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<Option<Vec<String>>> {
+    Ok(try_seed(kitchen, seed, changes)?.1.map(|(_, wrong)| wrong))
+}
+
+/// A script, and what was wrong after its last step.
+type Failed = (Script, Vec<String>);
+
+fn try_seed(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<(Tally, Option<Failed>)> {
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
     let mut tries = 0;
     // Most projects begin with a call that is cached: changes of it show more.
     let (mut script, mut arena, first) = loop {
-        let mut script = project::generate(&mut random);
+        let mut script = kitchen.language.generate(&mut random);
         let mut arena = Arena::new(kitchen, &script)?;
         let step = Step::default();
         let outcome = arena.step(&step)?;
@@ -119,9 +189,9 @@ pub fn run(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<(Tally, Opt
     };
     tally.take(&first);
     if !first.wrong.is_empty() {
-        return Ok((tally, Some(explain(kitchen, seed, script, first.wrong))));
+        return Ok((tally, Some((script, first.wrong))));
     }
-    let mut model = Model::new(&script);
+    let mut model = Model::new(&script, kitchen.language);
     for _ in 0..changes {
         let step = model.step(&mut random);
         script.steps.push(step.clone());
@@ -131,7 +201,7 @@ pub fn run(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<(Tally, Opt
             tally.take(&outcome);
         }
         if !outcome.wrong.is_empty() {
-            return Ok((tally, Some(explain(kitchen, seed, script, outcome.wrong))));
+            return Ok((tally, Some((script, outcome.wrong))));
         }
     }
     Ok((tally, None))

@@ -106,6 +106,7 @@ fn first_call(random: &mut Random, source: &str) -> Call {
         units.insert(place, flags::option(random, compiler));
     }
     Call {
+        parts: Vec::new(),
         compiler: compiler.to_owned(),
         units,
         variables: BTreeMap::new(),

@@ -38,9 +38,20 @@ pub enum Way {
     Over,
 }
 
+/// A command line that makes something which a later one takes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// The compiler, by name or path.
+    pub compiler: String,
+    /// Its arguments; the words of one option stand together.
+    pub units: Vec<Vec<String>>,
+}
+
 /// One command line and all that is around it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Call {
+    /// What runs before it in the same surroundings.
+    pub parts: Vec<Part>,
     /// The compiler, by name or path.
     pub compiler: String,
     /// Its arguments; the words of one option stand together.
@@ -96,6 +107,8 @@ pub enum Action {
     Compiler(String),
     /// All arguments.
     Arguments(Vec<Vec<String>>),
+    /// All arguments of one of the earlier command lines.
+    PartArguments(usize, Vec<Vec<String>>),
 }
 
 /// What is run after a change.
@@ -105,6 +118,8 @@ pub struct Step {
     pub actions: Vec<Action>,
     /// Whether nothing is run.
     pub is_silent: bool,
+    /// How many of the earlier command lines do not run again.
+    pub parts_skipped: usize,
     /// Whether larder runs right after the change, and the compiler alone later.
     pub larder_first: bool,
     /// Whether larder is called by a link that is named like the compiler.
@@ -145,6 +160,7 @@ fn write_text(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.part_calls(0).iter().try_for_each(|part| part.fmt(f))?;
         write!(f, "(cd {}; umask {:03o};", quoted(&self.directory), self.umask)?;
         self.variables
             .iter()
@@ -185,7 +201,9 @@ impl fmt::Display for Action {
             Action::Directory(name) => writeln!(f, "# in {}", quoted(name)),
             Action::Umask(umask) => writeln!(f, "# with umask {umask:03o}"),
             Action::Compiler(name) => writeln!(f, "# with {}", quoted(name)),
-            Action::Arguments(_) => writeln!(f, "# with other arguments"),
+            Action::Arguments(_) | Action::PartArguments(..) => {
+                writeln!(f, "# with other arguments")
+            }
         }
     }
 }
@@ -221,13 +239,26 @@ impl fmt::Display for Script {
             if !link.is_empty() || !order.is_empty() {
                 writeln!(f, "# {link} {order}:")?;
             }
-            call.fmt(f)?;
+            let mut shown = call.clone();
+            shown.parts.drain(..step.parts_skipped.min(call.parts.len()));
+            shown.fmt(f)?;
         }
         Ok(())
     }
 }
 
 impl Call {
+    /// The earlier command lines but for the first few, each as a call.
+    pub fn part_calls(&self, skipped: usize) -> Vec<Call> {
+        let call = |part: &Part| Call {
+            parts: Vec::new(),
+            compiler: part.compiler.clone(),
+            units: part.units.clone(),
+            ..self.clone()
+        };
+        self.parts.iter().skip(skipped).map(call).collect()
+    }
+
     /// Takes what an action says about calls.
     pub fn take(&mut self, action: &Action) {
         match action {
@@ -241,6 +272,11 @@ impl Call {
             Action::Umask(umask) => self.umask = *umask,
             Action::Compiler(name) => self.compiler.clone_from(name),
             Action::Arguments(units) => self.units.clone_from(units),
+            Action::PartArguments(at, units) => {
+                if let Some(part) = self.parts.get_mut(*at) {
+                    part.units.clone_from(units);
+                }
+            }
             _ => {}
         }
     }

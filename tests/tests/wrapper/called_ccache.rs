@@ -3,6 +3,8 @@
 
 mod builds;
 mod circles;
+mod evicts;
+mod messages;
 mod side_by_side;
 
 use std::fs;
@@ -348,6 +350,32 @@ fn debug_files_stand_beside_the_object_or_below_a_directory() {
     assert_eq!(kinds("work/sub").len(), 5);
 }
 
+/// The story: names had the time in UTC, and the newest files of one's morning looked old.
+#[test]
+fn debug_files_have_local_time() {
+    if !Path::new("/usr/share/zoneinfo/Asia/Tokyo").exists() {
+        return;
+    }
+    let house = House::new();
+    house.write("work/a.c", "int f(void) { return 1; }\n");
+    let second_of_day = |zone: &str, object: &str| {
+        let variables = [("CCACHE_DEBUG", "1"), ("CCACHE_DEBUGLEVEL", "1"), ("TZ", zone)];
+        assert_good(&house.run(&["gcc", "-c", "a.c", "-o", object], &variables));
+        let entries = fs::read_dir(house.at("work")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let start = format!("{object}.20");
+        let name = names.into_iter().find(|name| name.starts_with(&start)).unwrap();
+        // OBJECT.YYYYMMDD_HHMMSS_MICROS.ccache-log
+        let time = &name.split('_').nth(1).unwrap();
+        let part = |at: usize| time[at..at + 2].parse::<i64>().unwrap();
+        part(0) * 3600 + part(2) * 60 + part(4)
+    };
+    let utc = second_of_day("UTC", "utc.o");
+    let tokyo = second_of_day("Asia/Tokyo", "tokyo.o");
+    let ahead = (tokyo - utc).rem_euclid(24 * 3600);
+    assert!((9 * 3600..9 * 3600 + 600).contains(&ahead), "{utc} {tokyo}");
+}
+
 #[test]
 fn what_is_hashed_is_told_and_differs_with_the_key() {
     let house = House::new();
@@ -370,6 +398,41 @@ fn what_is_hashed_is_told_and_differs_with_the_key() {
     assert_ne!(told(&[], "-text"), plain);
     house.write("work/a.c", "int f(void) { return 3; }\n");
     assert!(told(&[], "-p").contains("return 3;"));
+}
+
+#[test]
+fn who_asks_for_nothing_gets_the_usage_as_a_complaint() {
+    let house = House::new();
+    let output = house.run(&[], &[]);
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b""[..]));
+    assert!(text(&output.stderr).starts_with("Usage:\n"));
+    let output = house.run(&["./missing", "-c"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("ccache: error: cannot run "));
+    let told = |words: &[&str]| {
+        let output = house.run(words, &[]);
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        text(&output.stderr).to_owned()
+    };
+    assert_eq!(told(&["-o", "=1"]), "ccache: error: missing equal sign in \"=1\"\n");
+    let level = "ccache: error: compression level must be between -128 and 127\n";
+    assert_eq!(told(&["-X", "200"]), level);
+}
+
+#[test]
+fn a_clearing_is_a_cleanup() {
+    let house = House::new();
+    house.write("work/a.c", "int f(void) { return 1; }\n");
+    let cleanups = || {
+        let output = house.run(&["--print-stats"], &[]);
+        text(&output.stdout).lines().any(|row| row == "cleanups_performed\t1")
+    };
+    assert_good(&house.run(&["gcc", "-c", "a.c"], &[]));
+    assert!(!cleanups());
+    for _ in 0..2 {
+        assert_good(&house.run(&["-C"], &[]));
+        assert!(cleanups());
+    }
 }
 
 #[test]

@@ -467,7 +467,7 @@ fn help_and_versions_end_well_and_no_option_at_all_does_not() {
     assert_eq!(version.lines().next().unwrap(), format!("ccache version {}", number.trim()));
     let help = caches.ok(&["-h"]);
     let said = caches.run(&[]);
-    assert_eq!((said.status, said.stdout.as_str()), (Some(1), help.as_str()));
+    assert_eq!((said.status, said.stderr.as_str()), (Some(1), help.as_str()));
     assert!(!caches.ok(&["--stop-storage-helpers"]).is_empty());
     let Some(real) = find_or_skip("ccache") else { return };
     let theirs = Said::of(&caches.command(&real).arg("--help").output().unwrap()).stdout;

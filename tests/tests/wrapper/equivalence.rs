@@ -1,6 +1,6 @@
 //! A small run of the randomised equivalence test, from fixed seeds, and that it can fail.
 
-use larder_tests::equivalence::{self, Kitchen, Tally};
+use larder_tests::equivalence::{self, Kitchen, Language, Tally};
 use larder_tests::larder_binary;
 
 use super::Sandbox;
@@ -8,11 +8,13 @@ use super::Sandbox;
 /// Few enough for a test run; `cargo xtask equivalence` makes 10,000 changes.
 const SEEDS: std::ops::Range<u64> = 1..7;
 const CHANGES: u64 = 8;
+/// A workspace has several crates, and each runs rustc.
+const CRATE_CHANGES: u64 = 5;
 
 #[test]
 fn random_changes_of_random_projects_leave_what_the_compiler_leaves() {
     let mut tally = Tally::default();
-    let kitchen = Kitchen::new(larder_binary()).unwrap();
+    let kitchen = Kitchen::new(larder_binary(), Language::C).unwrap();
     for seed in SEEDS {
         let (of_seed, failure) = equivalence::run(&kitchen, seed, CHANGES).unwrap();
         assert!(failure.is_none(), "{}", failure.unwrap());
@@ -20,6 +22,21 @@ fn random_changes_of_random_projects_leave_what_the_compiler_leaves() {
     }
     let calls: u64 = tally.counted.values().sum();
     assert!(tally.mutations >= 40, "{tally:?}");
+    assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
+}
+
+/// The same with workspaces of crates; `cargo xtask equivalence --rust` makes more of them.
+#[test]
+fn random_changes_of_random_crates_leave_what_rustc_leaves() {
+    let mut tally = Tally::default();
+    let kitchen = Kitchen::new(larder_binary(), Language::Rust).unwrap();
+    for seed in 1..4 {
+        let (of_seed, failure) = equivalence::run(&kitchen, seed, CRATE_CHANGES).unwrap();
+        assert!(failure.is_none(), "{}", failure.unwrap());
+        tally.add(&of_seed);
+    }
+    let calls: u64 = tally.counted.values().sum();
+    assert!(tally.mutations >= 10, "{tally:?}");
     assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
 }
 
@@ -40,7 +57,7 @@ fn a_cache_that_gives_back_something_else_is_found() {
     let bad = sandbox.path("bad");
     let chmod = std::process::Command::new("chmod").arg("+x").arg(&bad).status().unwrap();
     assert!(chmod.success());
-    let kitchen = Kitchen::new(&bad).unwrap();
+    let kitchen = Kitchen::new(&bad, Language::C).unwrap();
     let found = (1..20).find_map(|seed| {
         let (_, failure) = equivalence::run(&kitchen, seed, 3).unwrap();
         failure
@@ -48,4 +65,26 @@ fn a_cache_that_gives_back_something_else_is_found() {
     let failure = found.expect("a spoilt object is found");
     assert!(failure.wrong.iter().any(|wrong| wrong.contains(".o:")), "{failure}");
     assert!(failure.script.steps.len() <= 2, "{failure}");
+}
+
+/// A stand-in that answers by the words of the call alone: no source, variable or extern counts.
+#[test]
+fn a_cache_that_forgets_what_a_crate_reads_is_found() {
+    let sandbox = Sandbox::new();
+    let script = "#!/bin/sh\n\
+        if [ \"$1\" = stats ]; then exec @LARDER@ stats --json; fi\n\
+        case $0 in */links/*) PATH=${PATH#*:}; set -- \"${0##*/}\" \"$@\";; esac\n\
+        kept=$LARDER_DIR.$(printf '%s ' \"$PWD\" \"$@\" | md5sum | cut -c1-32)\n\
+        if [ -d \"$kept\" ]; then cp -r \"$kept/.\" out; exit 0; fi\n\
+        \"$@\" || exit\n\
+        mkdir -p out && cp -r out \"$kept\"\n";
+    let larder = larder_binary().display().to_string();
+    sandbox.write("bad", &script.replace("@LARDER@", &larder));
+    let bad = sandbox.path("bad");
+    let chmod = std::process::Command::new("chmod").arg("+x").arg(&bad).status().unwrap();
+    assert!(chmod.success());
+    let kitchen = Kitchen::new(&bad, Language::Rust).unwrap();
+    let wrong = (1..10).find_map(|seed| equivalence::first_wrong(&kitchen, seed, 5).unwrap());
+    let wrong = wrong.expect("a crate that is not compiled anew is found");
+    assert!(wrong.iter().any(|wrong| wrong.contains("with larder")), "{wrong:?}");
 }

@@ -438,3 +438,37 @@ fn a_name_that_appears_in_a_directory_with_two_names_is_seen() {
         assert_eq!(sandbox.check(compiler, &call), "uncached", "{compiler}");
     }
 }
+
+/// clang writes the whole command line into the object, the name of the object with it.
+#[test]
+fn an_object_that_names_itself_is_not_anothers() {
+    for compiler in compilers() {
+        for record in ["-grecord-gcc-switches", "-grecord-command-line", "-frecord-gcc-switches"] {
+            if !compiler.contains("clang") && record == "-grecord-command-line" {
+                continue;
+            }
+            let sandbox = Sandbox::new();
+            sandbox.write("a.c", "int x = 1;\n");
+            sandbox.check(compiler, &["-c", "a.c", record, "-g"]);
+            sandbox.check(compiler, &["-c", "a.c", record, "-g", "-o", "other.o"]);
+            sandbox.check(compiler, &["-c", "a.c", record, "-g", "-o", "third.o"]);
+        }
+    }
+}
+
+/// The same for any clang that makes objects for macOS, by a variable.
+#[test]
+fn an_object_that_a_variable_makes_name_itself_is_not_cached() {
+    for compiler in compilers() {
+        let mut sandbox = Sandbox::new();
+        sandbox.write("a.c", "int x = 1;\n");
+        sandbox.set("RC_DEBUG_OPTIONS", "1");
+        assert_eq!(sandbox.check(compiler, &["-c", "a.c", "-g"]), "uncached", "{compiler}");
+        if compiler.contains("clang") {
+            let target = ["-target", "x86_64-apple-darwin", "-c", "a.c", "-g", "-o"];
+            for object in ["a.o", "b.o"] {
+                sandbox.check(compiler, &[&target[..], &[object]].concat());
+            }
+        }
+    }
+}

@@ -40,7 +40,7 @@ cargo xtask COMMAND
                              what the store makes of what is left
                                --trace       tell all that was done before a failure
                                --only-kills  kill every process instead
-  equivalence [--mutations N] [--seed S] [--jobs N] [--json]
+  equivalence [--rust] [--mutations N] [--seed S] [--jobs N] [--json]
                              compile small random projects with and without larder after each of
                              10,000 random changes, and compare everything that is left
                                --keep-going N  end after so many failures (20)

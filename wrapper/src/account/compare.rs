@@ -26,6 +26,9 @@ pub enum Kind {
     SearchedDirectories,
     Source,
     NamedFile,
+    Extern,
+    Library,
+    MacroInputs,
     Processor,
     Outputs,
     DependencyFile,
@@ -52,6 +55,9 @@ impl Kind {
             Kind::SearchedDirectories => "searched_directories",
             Kind::Source => "source",
             Kind::NamedFile => "named_file",
+            Kind::Extern => "extern",
+            Kind::Library => "library",
+            Kind::MacroInputs => "macro_inputs",
             Kind::Processor => "processor",
             Kind::Outputs => "outputs",
             Kind::DependencyFile => "dependency_file",
@@ -185,6 +191,13 @@ fn row(older: &Account, newer: &Account, name: &str) -> Difference {
             difference.of_file(newer.source.clone(), digest(one), digest(other))
         }
         "named files" => named_files(one, other),
+        "externs" => contents(Kind::Extern, "a crate that is named by --extern", one, other),
+        "searched libraries" => {
+            contents(Kind::Library, "a library in a directory that -L names", one, other)
+        }
+        "further inputs" => {
+            Difference::new(Kind::NamedFile, "what `extra_inputs` names for the crate has changed")
+        }
         "processor" => {
             let text = "`native` stands for another processor, or is said in one of the two only";
             Difference::new(Kind::Processor, text)
@@ -342,6 +355,34 @@ fn named_files(one: &Row, other: &Row) -> Difference {
     }
     Difference::new(Kind::NamedFile, "a file that an option or a setting names is another one")
         .with(details)
+}
+
+/// The rows are names and digests in turn.
+fn contents(kind: Kind, what: &str, one: &Row, other: &Row) -> Difference {
+    fn pairs(row: &Row) -> Vec<(Cow<'_, str>, &[u8])> {
+        let (pairs, _) = row.fields.as_chunks::<2>();
+        pairs.iter().map(|[name, digest]| (shown(name), digest.as_slice())).collect()
+    }
+    let (older, mut gone) = (pairs(one), pairs(one));
+    let mut details = Vec::new();
+    for (name, digest) in pairs(other) {
+        gone.retain(|(known, _)| *known != name);
+        if older.contains(&(name.clone(), digest)) {
+            continue;
+        }
+        let had_it = older.iter().find(|(known, contents)| *known != name && *contents == digest);
+        details.push(match (older.iter().any(|(known, _)| *known == name), had_it) {
+            (true, Some((known, _))) => format!("{name} has the contents that {known} had"),
+            (true, None) => format!("{name} has other contents"),
+            (false, Some((known, _))) => format!("{name} was added: it is what {known} was"),
+            (false, None) => format!("{name} was added"),
+        });
+    }
+    details.extend(gone.iter().map(|(name, _)| format!("{name} was removed")));
+    if details.is_empty() {
+        details.push("they are the same in another order".to_owned());
+    }
+    Difference::new(kind, format!("{what} is another one")).with(details)
 }
 
 fn arguments(one: &[String], other: &[String]) -> Difference {

@@ -1,7 +1,8 @@
 //! The last accounts of sources with one name, oldest first, in one record.
 //!
 //! The record stands under the last two parts of the source's path, so that a checkout finds what
-//! another one has left. A source has no more than [`OF_ONE_MAX`] accounts in it, all have
+//! another one has left; of a crate, under the last three, since most are called `src/lib.rs`. A
+//! source has no more than [`OF_ONE_MAX`] accounts in it, all have
 //! [`ACCOUNTS_MAX`]; the oldest go. Two compiles of one source at once may lose an account: it is
 //! no input of anything.
 
@@ -29,12 +30,18 @@ pub fn key_of(source: &Path) -> Key {
     accounts_key(&tail(source))
 }
 
-/// The last two parts of a path.
+/// The last parts of a path.
 fn tail(source: &Path) -> OsString {
     let name = source.file_name().unwrap_or_default();
     let folder = source.parent().and_then(Path::file_name).unwrap_or_default();
-    let mut tail = folder.to_owned();
-    tail.push(OsStr::new("/"));
+    let mut tail = OsString::new();
+    if source.extension() == Some(OsStr::new("rs")) {
+        let package = source.ancestors().nth(2).and_then(Path::file_name).unwrap_or_default();
+        tail.push(package);
+        tail.push("/");
+    }
+    tail.push(folder);
+    tail.push("/");
     tail.push(name);
     tail
 }
@@ -128,6 +135,14 @@ mod tests {
         (20..40).for_each(|n| put(&format!("/{n}/s/a.c"), n));
         assert_eq!(read(&store, Path::new("/one/s/a.c")).len(), ACCOUNTS_MAX);
         assert_eq!(read(&store, Path::new("/one/t/a.c")), []);
+    }
+
+    #[test]
+    fn crates_with_sources_of_one_name_have_accounts_of_their_own() {
+        let key = |path: &str| key_of(Path::new(path));
+        assert_ne!(key("/w/serde-1.0/src/lib.rs"), key("/w/syn-2.0/src/lib.rs"));
+        assert_eq!(key("/one/serde-1.0/src/lib.rs"), key("/other/serde-1.0/src/lib.rs"));
+        assert_eq!(key("/one/s/a.c"), key("/other/s/a.c"));
     }
 
     #[test]

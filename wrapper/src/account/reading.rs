@@ -2,6 +2,8 @@
 //! reading or from the files of now.
 
 use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use super::Account;
 use super::compare::{Difference, Kind};
 use crate::digest::{Digest, Mentions};
 use crate::manifest::Manifest;
+use crate::rust::dep_info::{BUNDLED, CRATES, MACROS, is_coded, value_digest, variable_of};
 
 /// One remembered state of the inputs of a call.
 pub struct Reading {
@@ -44,7 +47,7 @@ impl Reading {
             let Some((prefix, names)) = manifest.names_of(&group) else { continue };
             for name in names {
                 let below = [prefix, name].concat();
-                let name = Path::new(std::ffi::OsStr::from_bytes(&below));
+                let name = Path::new(OsStr::from_bytes(&below));
                 absent.push(group.directory.join(name));
             }
         }
@@ -55,7 +58,11 @@ impl Reading {
             moment: variant.moment,
             messages: variant.messages,
             directory: account.directory.clone(),
-            source: account.source.clone(),
+            // Of a crate the manifest has the source as well.
+            source: match account.row("source") {
+                Some(_) => account.source.clone(),
+                None => PathBuf::new(),
+            },
         })
     }
 
@@ -81,7 +88,7 @@ impl Reading {
         }
         let gone = self.files.keys().filter(|path| !self.is_source(path));
         for path in gone.filter(|path| !newer.files.contains_key(*path)) {
-            let text = format!("{} was read before and no longer is", path.display());
+            let text = format!("{} was read before and no longer is", name_of(path));
             found.push(Difference::new(Kind::InputRemoved, text).of_file(path.clone(), None, None));
         }
         if self.moment != newer.moment {
@@ -100,7 +107,7 @@ impl Reading {
                  was found elsewhere",
                 path.display()
             ),
-            false => format!("{} is read now and was not before", path.display()),
+            false => format!("{} is read now and was not before", name_of(path)),
         };
         let kind = if self.was_absent(path) { Kind::InputAppeared } else { Kind::InputAdded };
         Difference::new(kind, text).of_file(path.to_path_buf(), None, Some(*digest))
@@ -110,6 +117,14 @@ impl Reading {
     pub fn differences_now(&self, directory: &Path) -> Vec<Difference> {
         let mut found = Vec::new();
         for (path, older) in self.files.iter().filter(|(path, _)| !self.is_source(path)) {
+            if let Some(name) = variable_of(path) {
+                let newer = value_digest(env::var_os(name).as_deref());
+                found.extend((newer != *older).then(|| other_value(name, older, Some(&newer))));
+                continue;
+            }
+            if is_coded(path) {
+                continue;
+            }
             match fs::read(directory.join(path)) {
                 Ok(text) => {
                     let newer = *blake3::hash(&text).as_bytes();
@@ -165,8 +180,50 @@ pub fn messages_differ() -> Difference {
     Difference::new(Kind::Messages, text)
 }
 
+/// A file's name, or in words a variable that `env!` has read.
+pub fn name_of(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    match variable_of(path) {
+        Some(name) => format!("the variable {}", name.display()),
+        None if bytes == MACROS => "what proc macros may read (CARGO_*, OUT_DIR)".to_owned(),
+        None if bytes.starts_with(CRATES) => "a crate behind the externs".to_owned(),
+        None if bytes.starts_with(BUNDLED) => "a library that is bundled".to_owned(),
+        None => path.display().to_string(),
+    }
+}
+
+/// A variable has another value. A manifest has no values, only their digests.
+fn other_value(name: &OsStr, older: &Digest, newer: Option<&Digest>) -> Difference {
+    let now = env::var_os(name);
+    let shown = |digest: &Digest| match &now {
+        _ if *digest == value_digest(None) => Some("not set".to_owned()),
+        Some(value) if *digest == value_digest(Some(value)) => {
+            Some(format!("\"{}\"", value.to_string_lossy().replace(char::is_control, "?")))
+        }
+        _ => None,
+    };
+    let (was, is) = (shown(older), newer.and_then(shown));
+    let name = name.display();
+    let text = match (was, is) {
+        (Some(was), Some(is)) => format!("{name}, which the source reads, was {was} and is {is}"),
+        (Some(was), None) => format!("{name}, which the source reads, was {was} and no longer is"),
+        (None, Some(is)) => {
+            format!("{name}, which the source reads, had another value and is {is}")
+        }
+        (None, None) => format!("{name}, which the source reads, has another value"),
+    };
+    Difference::new(Kind::Variable, text)
+}
+
 fn changed(path: &Path, older: &Digest, newer: Option<&Digest>) -> Difference {
-    let text = format!("{} has changed", path.display());
+    if let Some(name) = variable_of(path) {
+        return other_value(name, older, newer);
+    }
+    let text = format!("{} has changed", name_of(path));
+    if is_coded(path) {
+        let is_macros = path.as_os_str().as_bytes() == MACROS;
+        return Difference::new(if is_macros { Kind::MacroInputs } else { Kind::Extern }, text);
+    }
     Difference::new(Kind::InputChanged, text).of_file(
         path.to_path_buf(),
         Some(*older),

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::stats::size;
 
-/// Redrawn no more often than this: each time costs a call and a terminal's work.
+/// Redrawn no more often than this: each time costs a call and a terminal's work. What takes no
+/// longer is not drawn at all.
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// Cells of the bar.
@@ -30,11 +31,12 @@ impl Bar {
 
     /// Shows that `done` bytes of `total` are done.
     pub fn show(&mut self, done: u64, total: u64) {
-        if !self.is_shown || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+        if !self.is_shown || self.drawn.unwrap_or(self.begun).elapsed() < REDRAW {
             return;
         }
         self.drawn = Some(Instant::now());
         let text = line(self.label, done, total, self.begun.elapsed());
+        let text = fitting(&text, columns());
         // The rest of an earlier, longer line is wiped.
         let _ = write!(std::io::stderr(), "\r{text}\x1b[K");
     }
@@ -46,6 +48,18 @@ impl Bar {
         }
         self.begun.elapsed()
     }
+}
+
+/// Columns of the terminal.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
+}
+
+/// What fits into one line: one that went on in the next could not be drawn over. Letters are
+/// single bytes.
+fn fitting(text: &str, columns: usize) -> &str {
+    text.get(..columns.saturating_sub(1)).unwrap_or(text)
 }
 
 fn line(label: &str, done: u64, total: u64, elapsed: Duration) -> String {
@@ -88,6 +102,11 @@ mod tests {
             line("x", 0, 0, Duration::ZERO).contains("100 %")
                 || line("x", 0, 0, Duration::ZERO).contains("  0 bytes of")
         );
+    }
+
+    #[test]
+    fn a_line_leaves_the_last_column_free() {
+        assert_eq!([3, 4, 5, 0].map(|columns| fitting("abcd", columns)), ["ab", "abc", "abcd", ""]);
     }
 
     #[test]

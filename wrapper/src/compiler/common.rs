@@ -96,7 +96,7 @@ pub const FLAGS: &[Flag] = &[
     row("-fno-diagnostics-color", Exact, Color, "-fno-diagnostics-color"),
     row("-fno-save-optimization-record", Exact, NOT_HANDLED, "-fno-save-optimization-record"),
     row("-foffload", Joined, OFFLOAD, "-foffload=nvptx-none"),
-    row("-fpch", Joined, PRECOMPILED, "-fpch-preprocess"),
+    row("-fpch", Joined, PRECOMPILED, "-fpch-deps"),
     row("-fplugin", Joined, PLUGIN, "-fplugin=p.so"),
     row("-fpreprocessed", Exact, NOT_HANDLED, "-fpreprocessed"),
     row("-fprofile", Joined, PROFILE, "-fprofile-note=f"),

@@ -30,6 +30,8 @@ pub const FLAGS: &[Flag] = &[
     row("-flang-info-", Joined, MODULES, "-flang-info-module-cmi"),
     row("-fopt-info", Joined, OptimizationReport, "-fopt-info-vec"),
     row("-fpath-coverage", Exact, PROFILE, "-fpath-coverage"),
+    // It changes what `-E` writes, and nothing else.
+    row("-fpch-preprocess", Exact, LaterStage, "-fpch-preprocess"),
     row("-fpost-ipa-mem-report", Exact, MEASURES, "-fpost-ipa-mem-report"),
     row("-fpre-ipa-mem-report", Exact, MEASURES, "-fpre-ipa-mem-report"),
     row("-fprofile-correction", Exact, Keyed, "-fprofile-correction"),

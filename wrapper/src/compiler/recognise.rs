@@ -34,6 +34,7 @@ const COMPANIONS: &[&[u8]] = &[
     b"c99",
     b"c99-gcc",
     b"clang-cpp",
+    b"clippy-driver",
     b"cpp",
     b"gcc-ar",
     b"gcc-nm",
@@ -42,6 +43,7 @@ const COMPANIONS: &[&[u8]] = &[
     b"gcov-dump",
     b"gcov-tool",
     b"lto-dump",
+    b"rustc",
 ];
 
 /// Those that preprocess.
@@ -144,7 +146,6 @@ mod tests {
             "gcc-",
             "ld",
             "tcc",
-            "rustc",
             "my gcc-gcc",
         ] {
             assert_eq!(named(name), None, "{name}");
@@ -164,6 +165,8 @@ mod tests {
             "gcc-ar-12",
             "x86_64-linux-gnu-gcc-ranlib",
             "gcov-tool-12",
+            "rustc",
+            "clippy-driver",
         ] {
             assert_eq!(named(name), None, "{name}");
             assert!(is_toolchain_name(OsStr::new(name)), "{name}");

@@ -12,10 +12,10 @@ use std::path::Path;
 use larder_engine::env::clock_ns;
 use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
 
-use super::inputs::Inputs;
 use super::{Job, Session};
 use crate::account::{Account, Obstacle, Part, history, plain_path, recent};
 use crate::fingerprint::{direct_rows, is_variable, text_key};
+use crate::manifest::Input;
 use crate::outcome::{CALL_ERRORS, Counter, HIT_BUCKETS_FROM, MISS_BUCKETS_FROM, time_bucket};
 use crate::stats::calls;
 
@@ -147,7 +147,7 @@ pub(super) fn keep(session: &Session<'_>) {
 
 impl Session<'_> {
     /// Hits that the store has counted.
-    fn hits(&self) -> u64 {
+    pub(super) fn hits(&self) -> u64 {
         let count = |counter: Counter| self.store.counters().get(counter as usize);
         count(Counter::DirectCacheHit).saturating_add(count(Counter::PreprocessedCacheHit))
     }
@@ -199,8 +199,8 @@ impl Session<'_> {
     /// are asked for.
     pub(super) fn entries_of_account(
         &self,
-        job: &Job,
-        inputs: &Inputs,
+        directory: &Path,
+        inputs: &[Input],
         result: &Key,
     ) -> Vec<Entry<'static>> {
         let mut account = self.account.borrow_mut();
@@ -208,10 +208,10 @@ impl Session<'_> {
         account.result = Some(*result);
         let mut entries: Vec<_> = history::with(&self.store, &account).into_iter().collect();
         if self.call.config.explain_sources.value {
-            let files = inputs.list.iter();
+            let files = inputs.iter();
             let texts = files.filter(|input| !input.path.starts_with(SYSTEM)).filter_map(|input| {
                 let key = text_key(&input.digest);
-                let path = job.directory.join(&input.path);
+                let path = directory.join(&input.path);
                 let is_short = fs::metadata(&path).is_ok_and(|m| m.len() <= TEXT_BYTES_MAX);
                 let is_new = is_short && !self.store.contains(&key).unwrap_or(true);
                 let text = is_new.then(|| fs::read(&path).ok()).flatten()?;

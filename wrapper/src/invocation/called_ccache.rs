@@ -7,12 +7,15 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use larder_engine::env::clock_ns;
 use memchr::memmem;
 
 use super::{Job, Session, open_store};
 use crate::compiler::{self, Compile, Family, Language, Purpose};
 use crate::config::Config;
 use crate::config::ccache::Ccache;
+use crate::log::{Log, SYSTEM_SOCKET};
+use crate::moment::local_offset_secs;
 use crate::outcome::{Counter, Reason};
 use crate::trace;
 
@@ -65,6 +68,40 @@ const SOURCE_SUFFIXES: &[&str] = &[
     "C", "CC", "CPP", "CXX", "H", "M", "S", "c", "c++", "cc", "cp", "cpp", "cu", "cxx", "h", "h++",
     "hh", "hip", "hp", "hpp", "hxx", "i", "ii", "m", "mi", "mii", "mm", "s", "sx", "tcc",
 ];
+/// Options whose value is the next word, and no input.
+const WITH_VALUE: &[&str] = &[
+    "--param",
+    "--sysroot",
+    "-B",
+    "-D",
+    "-I",
+    "-L",
+    "-MF",
+    "-MQ",
+    "-MT",
+    "-T",
+    "-U",
+    "-Xassembler",
+    "-Xclang",
+    "-Xlinker",
+    "-Xpreprocessor",
+    "-arch",
+    "-e",
+    "-idirafter",
+    "-imacros",
+    "-include",
+    "-include-pch",
+    "-include-pth",
+    "-iquote",
+    "-isysroot",
+    "-isystem",
+    "-l",
+    "-o",
+    "-target",
+    "-u",
+    "-x",
+    "-z",
+];
 /// Options that use a profile.
 const PROFILE_STARTS: &[&str] =
     &["-fauto-profile", "-fprofile-instr-use", "-fprofile-sample-use", "-fprofile-use"];
@@ -85,12 +122,9 @@ impl Session<'_> {
             return Err(reason);
         }
         let parsed = parse_skipping(ccache, family, language, arguments, directory);
-        let compile = parsed.map_err(|reason| match reason.counter {
-            // Whatever else is in the way, there is nothing to compile.
-            Counter::UnsupportedCompilerOption if guessed_input(arguments).is_none() => {
-                Reason::new(Counter::NoInputFile, reason.text)
-            }
-            _ => reason,
+        let compile = parsed.map_err(|reason| {
+            let counter = counted_instead(reason.counter, arguments).unwrap_or(reason.counter);
+            Reason::new(counter, reason.text)
         })?;
         self.input.replace(Some(compile.input.clone()));
         match refusal(ccache, &compile) {
@@ -101,7 +135,8 @@ impl Session<'_> {
 
     /// The source of this call, as well as one can tell.
     pub(super) fn source_name(&self) -> Option<PathBuf> {
-        self.input.borrow().clone().or_else(|| guessed_input(self.call.arguments))
+        let first = || inputs(self.call.arguments).first().map(PathBuf::from);
+        self.input.borrow().clone().or_else(first)
     }
 
     /// Whether the preprocessor must not be run by itself. ccache does so where no dependency file
@@ -211,12 +246,85 @@ fn refusal(ccache: &Ccache, compile: &Compile) -> Option<Reason> {
         let text = "sloppiness lacks pch_defines and time_macros";
         return (!is_allowed).then(|| Reason::new(Counter::CouldNotUsePrecompiledHeader, text));
     }
+    if !ccache.is_sloppy("time_macros") && uses_precompiled(compile) {
+        let text = "sloppiness lacks time_macros";
+        return Some(Reason::new(Counter::CouldNotUsePrecompiledHeader, text));
+    }
     let has_modules = compile.arguments.iter().any(|word| word == "-fmodules");
     if (has_modules || !compile.module_files.is_empty()) && !ccache.is_sloppy("modules") {
         let text = "sloppiness lacks modules";
         return Some(Reason::new(Counter::CouldNotUseModules, text));
     }
     None
+}
+
+/// Whether a precompiled header is named, or stands beside a header that is.
+fn uses_precompiled(compile: &Compile) -> bool {
+    let names = |word: &OsString| word == "-include-pch" || word == "-include-pth";
+    let suffixes: &[&str] = match compile.family {
+        Family::Clang => &["gch", "pch", "pth"],
+        _ => &["gch"],
+    };
+    let stands_beside = |header: &OsStr| {
+        let beside = |suffix: &&str| {
+            let mut name = header.to_owned();
+            name.push(".");
+            name.push(suffix);
+            Path::new(&name).exists()
+        };
+        suffixes.iter().any(beside)
+    };
+    compile.arguments.iter().any(names) || compile.forced_headers().into_iter().any(stands_beside)
+}
+
+/// What ccache counts where larder has another reason for the same end. ccache reads files of
+/// options first, and looks at no more than the second input.
+fn counted_instead(counter: Counter, arguments: &[OsString]) -> Option<Counter> {
+    let is_missing = |word: &OsString| {
+        word.as_bytes()
+            .strip_prefix(b"@")
+            .is_some_and(|name| !Path::new(OsStr::from_bytes(name)).is_file())
+    };
+    match counter {
+        Counter::CalledForLink | Counter::MultipleSourceFiles => {
+            if arguments.iter().any(is_missing) {
+                return Some(Counter::BadCompilerArguments);
+            }
+            match inputs(arguments)[..] {
+                [] => Some(Counter::NoInputFile),
+                [_, second, ..] if is_source(second) => Some(Counter::MultipleSourceFiles),
+                [_, _, ..] if counter == Counter::MultipleSourceFiles => {
+                    Some(Counter::UnsupportedSourceLanguage)
+                }
+                _ => None,
+            }
+        }
+        // Whatever else is in the way, there is nothing to compile.
+        Counter::UnsupportedCompilerOption if guessed_input(arguments).is_none() => {
+            Some(Counter::NoInputFile)
+        }
+        _ => None,
+    }
+}
+
+/// The files among the words that are no value of an option.
+fn inputs(arguments: &[OsString]) -> Vec<&OsString> {
+    let mut words = arguments.iter();
+    let mut inputs = Vec::new();
+    while let Some(word) = words.next() {
+        if WITH_VALUE.iter().any(|known| word == known) {
+            words.next();
+        } else if !word.as_bytes().starts_with(b"-") && Path::new(word).is_file() {
+            inputs.push(word);
+        }
+    }
+    inputs
+}
+
+/// Whether a name is that of a source.
+fn is_source(word: &OsString) -> bool {
+    let suffix = Path::new(word).extension();
+    suffix.is_some_and(|suffix| SOURCE_SUFFIXES.iter().any(|known| suffix == *known))
 }
 
 /// The option that uses a profile, where there is none.
@@ -243,13 +351,10 @@ fn guessed_input(arguments: &[OsString]) -> Option<PathBuf> {
         !word.as_bytes().starts_with(b"-") && fs::metadata(word).is_ok_and(|facts| facts.is_file())
     };
     let suffix = |word: &OsString| Path::new(word).extension().map(OsStr::to_owned);
-    let is_source = |word: &&OsString| {
-        suffix(word).is_some_and(|suffix| SOURCE_SUFFIXES.iter().any(|known| suffix == *known))
-    };
     let is_object = |word: &&OsString| {
         suffix(word).is_some_and(|suffix| ["a", "d", "json", "o"].iter().any(|it| suffix == *it))
     };
-    let first = arguments.iter().filter(is_source).find(is_file);
+    let first = arguments.iter().filter(|word| is_source(word)).find(is_file);
     let any = || arguments.iter().filter(|word| !is_object(word)).find(is_file);
     first.or_else(any).map(PathBuf::from)
 }
@@ -264,6 +369,20 @@ pub(super) fn writing(config: &Config) -> Config {
     let mut config = config.clone();
     (config.readonly.value, config.readonly_direct.value) = (false, false);
     config
+}
+
+/// Where the lines of this call go.
+pub(super) fn log(config: &Config) -> Log {
+    let Some(ccache) = config.ccache.as_deref() else { return Log::new(config.log.value.clone()) };
+    let log = match ccache.logs_to_system {
+        true => {
+            let now_secs = (clock_ns() / 1_000_000_000).cast_signed();
+            let offset_secs = local_offset_secs(now_secs).unwrap_or(0);
+            Log::to_system(Path::new(SYSTEM_SOCKET), offset_secs)
+        }
+        false => Log::new(config.log.value.clone()),
+    };
+    if ccache.debug_level > 0 { log.keeping() } else { log }
 }
 
 /// Counts in a store that this call has opened for reading: ccache counts under `read_only`, too.

@@ -14,7 +14,7 @@ use super::inputs::{Inputs, each_once, names};
 use super::records::{alias_bytes, manifest_sections, read_whole_manifest, trace_lookup};
 use super::scratch::Scratch;
 use super::shared::{self, Made};
-use super::{Job, Session, failures, guarded, pass_on, precompiled, streams, unlisted};
+use super::{Job, Session, failures, guarded, precompiled, streams, unlisted};
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{records_additions, records_trace, result_key};
@@ -72,7 +72,7 @@ pub(super) fn run_and_store(
         }
         _ => None,
     };
-    if !pass_on(&ran.stdout, &ran.stderr) {
+    if !session.pass_on(&ran.stdout, &ran.stderr) {
         session.log(format_args!("the messages cannot be written: compiling anew"));
         return None;
     }
@@ -261,7 +261,8 @@ fn store(
         entries.push(Entry::new(alias, RecordKind::Alias, vec![section]));
     }
     session.count_stored(job);
-    session.put_with(entries, session.entries_of_account(job, &inputs, &result));
+    let account = session.entries_of_account(&job.directory, &inputs.list, &result);
+    session.put_with(entries, account);
     // What the store made of it, or would have made of it at worst.
     trace_lookup(session, &job.compile.input, &result, || {
         let record = session.store.get(&result).ok().flatten();
@@ -311,7 +312,7 @@ impl Session<'_> {
 
     /// As [`Session::put`], with further entries before them that no counter has: manifest and
     /// result stay neighbours.
-    fn put_with<'a>(&self, entries: Vec<Entry<'a>>, further: Vec<Entry<'a>>) {
+    pub(super) fn put_with<'a>(&self, entries: Vec<Entry<'a>>, further: Vec<Entry<'a>>) {
         let is_ccache = self.call.config.ccache.is_some();
         // ccache has results and manifests only.
         let is_counted = |entry: &&Entry<'_>| {

@@ -1,10 +1,10 @@
 //! ccache's debug files: what a call did, and what its keys were made of.
 //!
-//! Beside the object, or below `debug_dir` at its absolute path, with a time (of day in UTC) in the
-//! name: `OBJ.TIME.ccache-log` with the lines of the log, and from `debug_level` 2 on what counts
-//! for every result (`ccache-input-c`), for the direct key (`-d`), the text for the preprocessed
-//! key (`-p`, where there was one), and the first two to be read (`ccache-input-text`). Two calls
-//! that should share a result are compared by these.
+//! Beside the object, or below `debug_dir` at its absolute path, with a local time in the name:
+//! `OBJ.TIME.ccache-log` with the lines of the log, and from `debug_level` 2 on what counts for
+//! every result (`ccache-input-c`), for the direct key (`-d`), the text for the preprocessed key
+//! (`-p`, where there was one), and the first two to be read (`ccache-input-text`). Two calls that
+//! should share a result are compared by these.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -12,8 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Job, Session};
-
-const DAY_SECS: u64 = 24 * 60 * 60;
+use crate::calendar::Time;
+use crate::moment::local_offset_secs;
 
 /// What is known so far.
 #[derive(Default)]
@@ -142,45 +142,10 @@ fn start_of_names(session: &Session<'_>, object: &Path) -> Option<PathBuf> {
     Some(name.into())
 }
 
-/// `20261122_012924_217060`: day, time and microseconds.
+/// `20261122_012924_217060`: day, time and microseconds, in local time where that is understood.
 fn stamp(ns: u64) -> String {
-    let (secs, micros) = (ns / 1_000_000_000, ns / 1000 % 1_000_000);
-    let (days, rest) = (secs / DAY_SECS, secs % DAY_SECS);
-    let (year, month, day) = date(days);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    let (secs, micros) = ((ns / 1_000_000_000).cast_signed(), ns / 1000 % 1_000_000);
+    let Time { year, month, day, hour, minute, second, .. } =
+        Time::of(secs.saturating_add(local_offset_secs(secs).unwrap_or(0)));
     format!("{year:04}{month:02}{day:02}_{hour:02}{minute:02}{second:02}_{micros:06}")
-}
-
-/// Year, month and day of a day since 1970. Years begin in March here, so that the day that some
-/// lack is the last one.
-fn date(days: u64) -> (u64, u64, u64) {
-    const DAYS_OF_400_YEARS: u64 = 146_097;
-    let days = days + 719_468;
-    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (era * 400 + year + next, month, day)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_have_their_dates() {
-        for (days, told) in [
-            (0, (1970, 1, 1)),
-            (59, (1970, 3, 1)),
-            (11_016, (2000, 2, 29)),
-            (11_017, (2000, 3, 1)),
-            (20_453, (2025, 12, 31)),
-            (20_779, (2026, 11, 22)),
-        ] {
-            assert_eq!(date(days), told, "{days}");
-        }
-        assert_eq!(stamp(1_795_310_964_217_060_999), "20261122_012924_217060");
-    }
 }

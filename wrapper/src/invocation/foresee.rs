@@ -12,7 +12,7 @@ use std::path::Path;
 use larder_engine::Key;
 use larder_engine::env::clock_ns;
 
-use super::{Answer, Call, Session, lookup, open_store};
+use super::{Answer, Call, Session, lookup, open_store, rust};
 use crate::account::Account;
 use crate::config::Config;
 use crate::exec;
@@ -65,6 +65,9 @@ pub fn foresee(
     readonly.readonly.value = true;
     let store = open_store(&readonly, path)?;
     let session = Session { is_dry: true, ..Session::new(&call, store, path) };
+    if config.ccache.is_none() && rust::is_rust(&compiler) {
+        return Ok(rust::foresee(&session));
+    }
     Ok(match lookup::answer(&session) {
         Answer::Hit { .. } => {
             let counts = session.counts.borrow();

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use larder_engine::env::{clock_ns, coarse_clock_ns};
+use rustix::time::{ClockId, clock_getres};
 
 use super::probed::{self, Mark, Probed};
 use super::ways::Ways;
@@ -31,7 +32,8 @@ use crate::search::SearchPath;
 /// The coarse clock ticks every 1 to 10 ms; if it stays behind for longer, the clock was set back,
 /// and waiting does not help. File times tell nothing then, and nothing is stored.
 const WAIT_MAX: Duration = Duration::from_millis(50);
-const WAIT_STEP: Duration = Duration::from_micros(500);
+/// What is waited at least: a tick does not come to the nanosecond.
+const WAIT_MIN: Duration = Duration::from_micros(100);
 
 /// Where the headers of the system are.
 const SYSTEM: &str = "/usr";
@@ -327,8 +329,9 @@ impl Session<'_> {
             if waited >= WAIT_MAX {
                 return false;
             }
-            std::thread::sleep(WAIT_STEP);
-            waited += WAIT_STEP;
+            let step = step_to_next_tick();
+            std::thread::sleep(step);
+            waited += step;
         }
         true
     }
@@ -340,4 +343,12 @@ impl Session<'_> {
         }
         Err(Reason::new(Counter::ModifiedInputFile, "the clock was set back"))
     }
+}
+
+/// How long it is until the coarse clock goes on.
+fn step_to_next_tick() -> Duration {
+    let tick = clock_getres(ClockId::RealtimeCoarse);
+    let tick = Duration::new(tick.tv_sec.unsigned_abs(), tick.tv_nsec.unsigned_abs() as u32);
+    let since = Duration::from_nanos(clock_ns().saturating_sub(coarse_clock_ns()));
+    tick.saturating_sub(since).clamp(WAIT_MIN, WAIT_MAX)
 }

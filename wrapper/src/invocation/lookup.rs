@@ -13,6 +13,7 @@ use super::text::{Text, TextError};
 use super::{Answer, Job, Session, called_ccache, failures, stream, streams};
 use crate::absent;
 use crate::account::{Differs, Obstacle};
+use crate::compiler::Family;
 use crate::digest::{Digest, Mentions, Seen};
 use crate::fingerprint::{result_key, text_decides};
 use crate::manifest::{Manifest, State, Variant};
@@ -270,6 +271,11 @@ fn by_text_as_ccache(session: &Session<'_>, job: Box<Job>) -> Answer {
     }
     if text_decides(&job.compile) {
         return by_text(session, job);
+    }
+    if job.compile.precompiles() && job.compile.family == Family::Clang {
+        // Nor does ccache ask for it.
+        session.count(Counter::PreprocessedCacheMiss);
+        return session.direct_miss(job);
     }
     // No text can lead to a result, so that nobody need make it.
     session.count(Counter::LocalStorageReadMiss);

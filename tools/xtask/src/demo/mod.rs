@@ -6,9 +6,11 @@
 //! 3. Every file of the second and third tree must equal the first tree's, byte for byte and in its
 //!    mode, and so must the compiler's messages and status; every unit of the warm build must be a
 //!    hit. Otherwise the differences are named and the command fails.
+//! 4. A project in Rust is built by cargo ([`crates`]); its units are its libraries.
 
 mod build;
 mod compare;
+mod crates;
 mod project;
 mod report;
 mod store;
@@ -53,6 +55,7 @@ pub fn run(arguments: &[String]) -> Outcome<bool> {
     for project in project::PROJECTS {
         demo.project(project)?;
     }
+    demo.crates()?;
     let report = demo.report()?;
     if json {
         println!("{}", report.json());
@@ -67,7 +70,7 @@ pub fn run(arguments: &[String]) -> Outcome<bool> {
 
 /// Removes what a run leaves; the projects' sources stay for the next one.
 fn clean(folder: &Path) -> Outcome<()> {
-    for name in ["store", "built", "config"] {
+    for name in ["store", "built", "config", "crates-target"] {
         let path = folder.join(name);
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -122,6 +125,12 @@ impl Demo {
         for compiler in compilers {
             self.compare(project, &sources, compiler)?;
         }
+        Ok(())
+    }
+
+    /// Builds the project in Rust; whoever runs this has cargo.
+    fn crates(&mut self) -> Outcome<()> {
+        self.rows.push(crates::row(&self.store, &self.folder)?);
         Ok(())
     }
 

@@ -43,8 +43,7 @@ pub struct Project {
     left_out: &'static str,
 }
 
-/// All projects. Projects in Rust stand here as well once larder caches rustc; they need a
-/// `Language` of their own, because cargo and not this program knows their units.
+/// All projects that this program compiles itself. Of one in Rust cargo knows the units.
 pub const PROJECTS: &[Project] = &[
     Project {
         name: "zstd",

@@ -27,6 +27,11 @@ impl Store {
         &self.folder
     }
 
+    /// The larder binary.
+    pub fn program(&self) -> &Path {
+        &self.wrapper
+    }
+
     /// A call of larder.
     pub fn larder(&self) -> Command {
         let mut command = Command::new(&self.wrapper);
@@ -87,6 +92,14 @@ const NOT_CALLS: &[&str] = &[
     "local_storage_",
     "engine_",
     "store_",
+    "calls_kept",
+    // How the objects of hits came to their files, and how long calls took.
+    "objects_",
+    "hit_time_",
+    "miss_time_",
+    "compile_time_",
+    "avoided_time_",
+    "time_saved_",
     // Derived from the store, under the names of ccache.
     "cache_size_",
     "files_in_cache",
@@ -152,7 +165,11 @@ mod tests {
             Counters::parse(&format!(
                 r#"{{"direct_cache_hit": {direct}, "preprocessed_cache_hit": 1,
                      "cache_miss": {misses}, "disabled": {disabled}, "engine_puts": {disabled},
-                     "files_in_cache": {disabled},
+                     "files_in_cache": {disabled}, "calls_kept": {disabled},
+                     "compile_time_us": {disabled}, "miss_time_us": {disabled},
+                     "hit_time_us": {disabled}, "avoided_time_us": {disabled},
+                     "avoided_time_unknown": {disabled}, "time_saved_us": {disabled},
+                     "objects_copied": {disabled}, "objects_cloned": {disabled},
                      "store_corrupt": {disabled}, "store_path": "x"}}"#
             ))
             .unwrap()

@@ -3,6 +3,7 @@
 //! Each error ends the run with status 1; what came before it in the line has been done.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::exit;
 
@@ -46,7 +47,8 @@ impl How {
 /// Runs `ccache OPTIONS`.
 pub fn run(arguments: &[OsString]) -> ! {
     if arguments.is_empty() {
-        let _ = print(&options::help());
+        // Nothing was asked for: this is no answer, but a complaint.
+        let _ = std::io::stderr().write_all(options::help().as_bytes());
         exit(STATUS_FAILED);
     }
     match options::parse(arguments) {
@@ -163,7 +165,9 @@ fn set(how: &How, key: &str, value: &str) -> Result<(), Failure> {
 }
 
 fn set_config(how: &How, text: &str) -> Result<(), Failure> {
-    let split = text.split_once('=');
+    // No key is empty: a sign at the start is a part of it.
+    let sign = text.bytes().skip(1).position(|byte| byte == b'=');
+    let split = sign.map(|at| (&text[..=at], &text[at + 2..]));
     let missing = || Failure::Failed(format!("missing equal sign in \"{text}\""));
     let (key, value) = split.ok_or_else(missing)?;
     set(how, key, value)

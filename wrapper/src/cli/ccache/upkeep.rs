@@ -25,6 +25,9 @@ use crate::config::ccache::{Settings, show_size};
 use crate::invocation::upkeep::upkeep;
 use crate::outcome::Counter;
 
+/// zstd's highest level.
+const LEVEL_MAX: i8 = 22;
+
 /// What `--evict-namespace` and `--evict-older-than` ask for; both must hold.
 #[derive(Clone, Debug, Default)]
 pub struct Evict {
@@ -63,11 +66,15 @@ pub fn parse_age(text: &str) -> Result<u64, Failure> {
 pub fn parse_level(text: &str) -> Result<Level, Failure> {
     match text {
         "uncompressed" => Ok(Level::Uncompressed),
-        _ => match text.parse::<i8>() {
+        _ => match text.parse::<i64>().map(i8::try_from) {
             // As in the setting compression_level.
-            Ok(0) => Ok(Level::Zstd(1)),
-            Ok(level @ ..=22) => Ok(Level::Zstd(level)),
-            _ => Err(invalid("integer", text)),
+            Ok(Ok(0)) => Ok(Level::Zstd(1)),
+            Ok(Ok(level)) => Ok(Level::Zstd(level.min(LEVEL_MAX))),
+            Ok(Err(_)) => {
+                let what = "compression level must be between -128 and 127";
+                Err(Failure::Failed(what.to_owned()))
+            }
+            Err(_) => Err(invalid("integer", text)),
         },
     }
 }
@@ -86,8 +93,16 @@ pub fn clear(how: &How) -> Result<(), Failure> {
     if how.dry_run {
         return tell(how, &trimmed(&settings, &everything())?);
     }
-    let store = writable(&settings)?;
-    after_janitor(&store, Store::clear)?;
+    clear_store(&writable(&settings)?)
+}
+
+/// Clears a store, and counts a clean-up if something went.
+fn clear_store(store: &Store) -> Result<(), Failure> {
+    let had_entries = store.stats()?.entries > 0;
+    after_janitor(store, Store::clear)?;
+    if had_entries {
+        store.counters().add(Counter::CleanupsPerformed as usize, 1);
+    }
     Ok(())
 }
 
@@ -116,7 +131,7 @@ pub fn clean_up(how: &How) -> Result<(), Failure> {
             Err(Unfit::TooSmall) => {
                 let done = trimmed(&settings, &everything())?;
                 if !how.dry_run {
-                    after_janitor(&writable(&settings)?, Store::clear)?;
+                    clear_store(&writable(&settings)?)?;
                 }
                 done
             }

@@ -32,6 +32,28 @@ pub fn examine(path: &OsStr, findings: &mut Findings) {
     for (name, places) in &names {
         scripts(name, places, &names, findings);
     }
+    rust(path, findings);
+}
+
+/// The first rustc, and the toolchain that rustup has behind it.
+fn rust(path: &OsStr, findings: &mut Findings) {
+    let topic = "compiler";
+    let all = places(OsStr::new("rustc"), path);
+    let Some(place) = all.iter().find(is_compiler) else { return };
+    let called = format!("rustc: {}", place.path.display());
+    let Some(version) = version(&place.path) else {
+        let text = format!("{called} does not tell its version");
+        let advice = "see whether it runs at all: rustup may have no toolchain";
+        return findings.note(topic, text, advice);
+    };
+    let mut text = format!("{called} ({version}), cached but for what is linked");
+    if place.file.file_name() == Some(OsStr::new("rustup")) {
+        let mut command = Command::new(&place.path);
+        let root = said_in_time(command.args(["--print", "sysroot"]), VERSION_WAIT);
+        let root = root.as_deref().map_or("an unknown toolchain", str::trim).to_owned();
+        text.push_str(&format!("; it is rustup's, and leads to {root}"));
+    }
+    findings.ok(topic, text);
 }
 
 /// Where larder is, and whether a build that names it gets this one.
@@ -106,7 +128,7 @@ fn found(names: &Names, findings: &mut Findings) {
 }
 
 /// The first line that a compiler says of itself.
-fn version(compiler: &Path) -> Option<String> {
+pub(super) fn version(compiler: &Path) -> Option<String> {
     let mut command = Command::new(compiler);
     command.arg("--version").env("LC_ALL", "C");
     let said = said_in_time(&mut command, VERSION_WAIT)?;

@@ -65,6 +65,31 @@ pub fn examine(variable: impl Fn(&str) -> Option<OsString>, path: &OsStr, findin
             Shape::Make => make(&value, path, findings),
         }
     }
+    if !places(OsStr::new("rustc"), path).is_empty() {
+        cargo(&variable, path, findings);
+    }
+}
+
+/// Whether cargo asks larder, and in a way that can be cached.
+fn cargo(variable: &dyn Fn(&str) -> Option<OsString>, path: &OsStr, findings: &mut Findings) {
+    let topic = "cargo";
+    let value = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let rows = VARIABLES.iter().filter(|(_, shape)| matches!(shape, Shape::Rust));
+    let values: Vec<OsString> = rows.filter_map(|(name, _)| value(name)).collect();
+    if values.is_empty() {
+        let text = "RUSTC_WRAPPER is not set: cargo asks larder only where build.rustc-wrapper of \
+                    its configuration says so";
+        return findings.ok(topic, text);
+    }
+    let is_larder = |value: &OsString| {
+        matches!(kind(&value.to_string_lossy(), path), Word::Larder | Word::Link)
+    };
+    let incremental = value("CARGO_INCREMENTAL");
+    if values.iter().any(is_larder) && incremental.is_none_or(|value| value != "0") {
+        let text = "CARGO_INCREMENTAL is not 0: cargo compiles crates of a workspace incrementally \
+                    in debug builds, and such calls are not cached";
+        findings.note(topic, text, "set CARGO_INCREMENTAL=0, or incremental = false in profiles");
+    }
 }
 
 fn kind(word: &str, path: &OsStr) -> Word {
@@ -167,6 +192,24 @@ fn make(value: &str, path: &OsStr, findings: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cargo_needs_is_told() {
+        let told = |set: &[(&str, &str)]| {
+            let variable = |asked: &str| {
+                let found = set.iter().find(|(name, _)| *name == asked);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            let mut findings = Findings::default();
+            cargo(&variable, OsStr::new("/bin:/usr/bin"), &mut findings);
+            findings.0.iter().map(|finding| finding.text.clone()).collect::<Vec<_>>()
+        };
+        assert!(told(&[])[0].contains("build.rustc-wrapper"));
+        assert!(told(&[("RUSTC_WRAPPER", "/x/larder")])[0].contains("incrementally"));
+        let quiet = [("RUSTC_WRAPPER", "/x/larder"), ("CARGO_INCREMENTAL", "0")];
+        assert_eq!(told(&quiet), [""; 0]);
+        assert_eq!(told(&[("RUSTC_WRAPPER", "/x/sccache")]), [""; 0]);
+    }
 
     #[test]
     fn what_a_variable_means_for_larder_is_told() {

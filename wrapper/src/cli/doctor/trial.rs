@@ -1,5 +1,5 @@
-//! A trial: a small C and a small C++ unit compiled by the compiler alone, through larder, and
-//! through larder again, in a temporary directory with a store of its own.
+//! A trial: a small C, a small C++ unit and a small crate compiled by the compiler alone, through
+//! larder, and through larder again, in a temporary directory with a store of its own.
 //!
 //! 1. The environment is the user's, without larder's settings: what of it stands in the way of
 //!    every compile is found, what only the settings say is not tried here.
@@ -17,7 +17,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use larder_engine::env::{Env, RealEnv};
 
 use super::super::json::Object;
-use super::super::toolchain::{What, compilers};
+use super::super::toolchain::{Place, What, compilers, places};
+use super::compilers::version;
 use super::findings::Findings;
 use crate::compiler::family_of;
 use crate::config::Config;
@@ -32,12 +33,14 @@ const NAMES: &[(&str, Language)] = &[
     ("clang++", Language::Cpp),
     ("cc", Language::C),
     ("c++", Language::Cpp),
+    ("rustc", Language::Rust),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Language {
     C,
     Cpp,
+    Rust,
 }
 
 impl Language {
@@ -45,6 +48,7 @@ impl Language {
         match self {
             Language::C => "C",
             Language::Cpp => "C++",
+            Language::Rust => "Rust",
         }
     }
 
@@ -58,6 +62,42 @@ impl Language {
                 "#include <string>\n#include <vector>\n\
                  int main() { std::vector<std::string> v(3, \"larder\"); return (int)v.size(); }\n",
             ),
+            Language::Rust => ("trial.rs", "pub fn trial() -> &'static str {\n    \"larder\"\n}\n"),
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Language::C => &["-O1", "-c", "trial.c", "-o", "trial.o"],
+            Language::Cpp => &["-O1", "-c", "trial.cc", "-o", "trial.o"],
+            Language::Rust => &[
+                "--crate-name=trial",
+                "trial.rs",
+                "--crate-type=lib",
+                "--emit=dep-info,link",
+                "--out-dir=.",
+            ],
+        }
+    }
+
+    fn object(self) -> &'static str {
+        match self {
+            Language::C | Language::Cpp => "trial.o",
+            Language::Rust => "libtrial.rlib",
+        }
+    }
+
+    /// Whether a program can be tried. A toolchain of Rust has half a gigabyte, all of which a
+    /// trial reads: it is tried where a variable leads cargo to a wrapper.
+    fn is_of(self, name: &str, place: &Place) -> bool {
+        const WRAPPERS: [&str; 2] = ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"];
+        match self {
+            Language::C | Language::Cpp => family_of(OsStr::new(name), &place.file).is_some(),
+            // One of rustup's that has no toolchain is told of elsewhere.
+            Language::Rust => {
+                let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+                WRAPPERS.into_iter().any(is_set) && version(&place.path).is_some()
+            }
         }
     }
 }
@@ -111,15 +151,17 @@ pub fn examine(path: &OsStr, findings: &mut Findings) -> Vec<Trial> {
     let mut trials: Vec<Trial> = Vec::new();
     let mut files = Vec::new();
     for (name, language) in NAMES {
-        let places = found.get(OsStr::new(name)).map(Vec::as_slice).unwrap_or_default();
+        let places = match language {
+            Language::C | Language::Cpp => found.get(OsStr::new(name)).cloned(),
+            Language::Rust => Some(places(OsStr::new(name), path)),
+        };
+        let places = places.unwrap_or_default();
         let real = places.iter().find(|place| place.what == What::Program);
-        let Some(place) = real.filter(|place| !files.contains(&(&place.file, *language))) else {
+        let is_new = |place: &&Place| !files.contains(&(place.file.clone(), *language));
+        let Some(place) = real.filter(is_new).filter(|place| language.is_of(name, place)) else {
             continue;
         };
-        if family_of(OsStr::new(name), &place.file).is_none() {
-            continue;
-        }
-        files.push((&place.file, *language));
+        files.push((place.file.clone(), *language));
         match Room::new() {
             Ok(room) => trials.push(try_compiler(&room, &place.path, *language)),
             Err(error) => {
@@ -248,7 +290,7 @@ fn settle(file: &Path) {
 
 /// One compile, through larder where there is a store.
 fn call(room: &Room, trial: &Trial, store: Option<&Path>) -> Step<Left> {
-    let object = room.0.join("trial.o");
+    let object = room.0.join(trial.language.object());
     let _ = fs::remove_file(&object);
     let mut command = match store {
         None => Command::new(&trial.compiler),
@@ -267,7 +309,7 @@ fn call(room: &Room, trial: &Trial, store: Option<&Path>) -> Step<Left> {
     });
     command.env("LARDER_CONFIG", "/dev/null").env("LARDER_JANITOR", "off");
     command.env("LARDER_LOG", room.0.join("log"));
-    command.args(["-O1", "-c", trial.language.source().0, "-o", "trial.o"]);
+    command.args(trial.language.arguments());
     command.current_dir(&room.0).stdin(Stdio::null());
     let begun = Instant::now();
     let output = command.output().map_err(|error| {

@@ -135,7 +135,7 @@ fn obstacle_words(obstacle: &Obstacle) -> Option<String> {
             "direct_mode is off, and no result is known for the preprocessed text".to_owned()
         }
         Obstacle::NoVariant(Differs::Input(path)) => {
-            format!("{} is not what it was in any remembered compile", path.display())
+            format!("{} is not what it was in any remembered compile", reading::name_of(path))
         }
         Obstacle::NoVariant(Differs::Moment) => {
             "an input shows the date or time, which is another one".to_owned()

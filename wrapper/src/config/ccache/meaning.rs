@@ -23,6 +23,8 @@ use super::{Origin, Settings, find};
 const UNLIMITED_BYTES: u64 = 1 << 50;
 /// zstd at its fastest, for who wants no compression: the log has no other form for small files.
 const LEVEL_FASTEST: i32 = -50;
+/// The value of `log_file` that is no file.
+const SYSTEM_LOG: &str = "syslog";
 
 /// What only a larder called `ccache` does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +41,8 @@ pub struct Ccache {
     pub debug_level: u64,
     /// `debug_dir`: where these files are put, below the directories of the objects.
     pub debug_dir: Option<PathBuf>,
+    /// `log_file` names the system's log.
+    pub logs_to_system: bool,
     /// `temporary_dir`, if somebody set it.
     pub temporary_dir: Option<PathBuf>,
     /// `absolute_paths_in_stderr`.
@@ -86,6 +90,7 @@ impl Settings {
             stats_log: self.path("stats_log"),
             debug_level: if self.switch("debug") { level } else { 0 },
             debug_dir: self.path("debug_dir"),
+            logs_to_system: self.string("log_file").is_some_and(|name| name == SYSTEM_LOG),
             temporary_dir: self.path("temporary_dir").filter(|_| is_set("temporary_dir")),
             absolute_paths_in_stderr: self.switch("absolute_paths_in_stderr"),
             keeps_comments: self.switch("keep_comments_cpp"),
@@ -178,8 +183,7 @@ impl Settings {
     fn set_programs(&self, config: &mut Config) {
         config.prefix_command = Setting::default(self.words("prefix_command"));
         config.prefix_command_cpp = Setting::default(self.words("prefix_command_cpp"));
-        // `syslog` is no file: larder has nothing to tell there.
-        config.log = Setting::default(self.path("log_file").filter(|path| path != "syslog"));
+        config.log = Setting::default(self.path("log_file").filter(|path| path != SYSTEM_LOG));
     }
 }
 

@@ -273,11 +273,13 @@ fn settings_mean_for_larder_what_they_say() {
     assert_eq!(config.base_dirs.value.len(), 2);
     let ccache = config.ccache.unwrap();
     assert!(ccache.is_sloppy("pch_defines") && !ccache.is_sloppy("modules"));
+    assert!(ccache.logs_to_system);
     assert!(ccache.counts && ccache.temporary_dir.is_none() && ccache.debug_level == 0);
     assert_eq!(config.problems, Vec::<String>::new());
     let default = house.load(&[]).unwrap().larder();
     assert_eq!(default.compiler_check.value.show(), "content");
     assert_eq!(default.max_size_bytes.value, 5 << 30);
+    assert!(!default.ccache.unwrap().logs_to_system);
     let unlimited = house.load(&[("CCACHE_MAXSIZE", "0")]).unwrap().larder();
     assert!(unlimited.max_size_bytes.value > 1 << 40);
 }

@@ -19,8 +19,8 @@ use super::super::account::microseconds;
 use super::super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::super::scratch::Scratch;
 use super::super::{Session, guarded};
-use super::inputs::Inputs;
-use super::{Job, Said, has_messages, run};
+use super::inputs::{Before, Inputs};
+use super::{Job, Said, account, closure, has_messages, run};
 use crate::capture;
 use crate::exec::{self, Capture, Ran, Stream, is_binary};
 use crate::manifest::State;
@@ -36,20 +36,26 @@ const SPLIT: &str = "dwo:";
 
 /// Runs the compiler and stores what it made. `None` if it did not start.
 pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStatus> {
+    let before = guarded(session.call.log, || Before::of(session, job))?;
     let has_started_after = session.wait_for_start();
     let begun_ns = larder_engine::env::clock_ns();
-    let ran = run::run(session, session.call.arguments);
+    let metadata = job.output(Emit::Metadata).map(|it| (it, outputs::notification(it)));
+    let ran = run::run(session, session.call.arguments, |line| {
+        if let Some((output, _)) = metadata.as_ref().filter(|(_, told)| told.as_bytes() == line) {
+            guarded(session.call.log, || before.reach.remember(session, job, &output.path));
+        }
+    });
     let ran = ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
     let cost_us = microseconds(larder_engine::env::clock_ns().saturating_sub(begun_ns));
+    account::describe(session, job, cost_us);
     if !ran.status.success() {
         session.count(Counter::CompileFailed);
         return Some(ran.status);
     }
     let stored = guarded(session.call.log, || {
         session.check_clock(has_started_after)?;
-        store(session, job, &ran, cost_us)
+        store(session, job, before, &ran, cost_us)
     });
-    session.account.borrow_mut().cost_us = cost_us;
     match stored {
         Some(Ok(())) => session.count(Counter::CacheMiss),
         Some(Err(reason)) => session.give_up(&reason),
@@ -58,7 +64,13 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     Some(ran.status)
 }
 
-fn store(session: &Session<'_>, job: &Job, ran: &Ran, cost_us: u32) -> Result<(), Reason> {
+fn store(
+    session: &Session<'_>,
+    job: &Job,
+    before: Before,
+    ran: &Ran,
+    cost_us: u32,
+) -> Result<(), Reason> {
     let listed = match job.output(Emit::DepInfo) {
         Some(output) => fs::read(&output.path).map_err(|error| unlisted(&output.path, &error)),
         None => list_afterwards(session),
@@ -70,8 +82,10 @@ fn store(session: &Session<'_>, job: &Job, ran: &Ran, cost_us: u32) -> Result<()
         let text = format!("{} is no ELF program", session.call.compiler.display());
         return Err(Reason::new(Counter::CompilerCheckFailed, text));
     }
-    let inputs = Inputs::look(session, job, &info)?;
+    let reach = before.reach.clone();
+    let inputs = Inputs::look(session, job, before, &info)?;
     let mut sections = Vec::with_capacity(job.outputs.len() + 2);
+    let mut crates = Vec::new();
     for output in &job.outputs {
         let section = if output.emit == Emit::DepInfo {
             let listed = generic(&listed, &job.outputs);
@@ -80,6 +94,9 @@ fn store(session: &Session<'_>, job: &Job, ran: &Ran, cost_us: u32) -> Result<()
             let kind = SectionKind::NamedFile;
             let section = capture::read(&output.path, kind, session.call.started_ns)?;
             let section = section.ok_or_else(|| missing(&output.path))?;
+            if closure::is_crate(&output.path) {
+                crates.push(reach.entry(&section.data));
+            }
             section.name(output.role.as_bytes())
         };
         sections.push(section);
@@ -97,12 +114,12 @@ fn store(session: &Session<'_>, job: &Job, ran: &Ran, cost_us: u32) -> Result<()
     let mut manifest = read_whole_manifest(session, &job.direct);
     let absent = inputs.absent;
     manifest.add(result, &State { messages, cost_us, absent, ..State::default() }, &inputs.list);
-    let entries = vec![
+    crates.extend([
         Entry::new(job.direct, RecordKind::Manifest, manifest_sections(&manifest)),
         Entry::new(result, RecordKind::Result, sections),
-    ];
+    ]);
     session.count(Counter::LocalStorageMiss);
-    session.put(entries);
+    session.put_with(crates, account::entries(session, job, &inputs.list, &result));
     trace_lookup(session, &job.made.source, &result, || {
         let record = session.store.get(&result).ok().flatten();
         record.map_or(0, |record| record.head().body_bytes)

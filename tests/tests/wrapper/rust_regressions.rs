@@ -1,0 +1,90 @@
+//! Crates: each test opens with the story of what was wrong.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use larder_tests::larder_binary;
+
+use super::{Sandbox, wait_a_tick};
+
+/// The directory of rustc itself, not of rustup's proxies.
+fn programs() -> String {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
+    format!("{}/bin", String::from_utf8(output.stdout).unwrap().trim())
+}
+
+/// The story: a link named `rustc` to larder was refused, because only names of compilers for C
+/// were known as such.
+#[test]
+fn a_link_that_is_named_rustc_stands_for_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rs", "pub fn f() {}\n");
+    fs::create_dir(sandbox.path("out")).unwrap();
+    wait_a_tick();
+    for name in ["rustc", "clippy-driver"] {
+        if !Path::new(&programs()).join(name).exists() {
+            continue;
+        }
+        let link = sandbox.path(name);
+        symlink(larder_binary(), &link).unwrap();
+        let before = sandbox.counts();
+        for _ in 0..2 {
+            let mut command = sandbox.command(&link);
+            let path = format!("{}:{}", sandbox.work().display(), programs());
+            command.env("PATH", path).args(["--crate-name=a", "a.rs", "--crate-type=lib"]);
+            command.args(["--emit=dep-info,metadata", "--out-dir=out"]);
+            let output = command.output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{name}: {stderr}\n{}", sandbox.log());
+        }
+        let after = sandbox.counts();
+        assert_eq!((after.0 - before.0, after.2 - before.2), (1, 1), "{name}\n{}", sandbox.log());
+    }
+}
+
+/// The story: rustc writes into the dependency file that stands there, which so keeps its mode; a
+/// hit put a new one in its place, with the mode of the umask of now.
+#[test]
+fn a_dependency_file_keeps_the_mode_that_it_has() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.rs", "pub fn f() {}\n");
+    fs::create_dir(sandbox.path("out")).unwrap();
+    wait_a_tick();
+    let rustc = format!("{}/rustc", programs());
+    let call = ["--crate-name=a", "a.rs", "--crate-type=lib", "--emit=dep-info,link"];
+    let mode = |program: &Path, words: &[&str]| {
+        let mut command = sandbox.command(program);
+        assert!(command.args(words).args(call).arg("--out-dir=out").status().unwrap().success());
+        fs::metadata(sandbox.path("out/a.d")).unwrap().permissions().mode() & 0o777
+    };
+    let larder = [rustc.as_str()];
+    mode(larder_binary(), &larder);
+    for wanted in [0o600, 0o664] {
+        let set = || {
+            fs::set_permissions(sandbox.path("out/a.d"), Permissions::from_mode(wanted)).unwrap();
+        };
+        set();
+        let alone = mode(Path::new(&rustc), &[]);
+        set();
+        assert_eq!((mode(larder_binary(), &larder), alone), (wanted, wanted));
+    }
+    assert_eq!(sandbox.counts(), (2, 0, 1), "{}", sandbox.log());
+}
+
+/// The story: the version that metadata name was taken for that of the toolchain, but a variable
+/// gives another one.
+#[test]
+fn the_version_that_a_variable_gives_counts() {
+    let mut sandbox = Sandbox::new();
+    sandbox.write("a.rs", "pub fn f() {}\n");
+    fs::create_dir(sandbox.path("out")).unwrap();
+    wait_a_tick();
+    let rustc = format!("{}/rustc", programs());
+    let call = ["--crate-name=a", "a.rs", "--crate-type=lib", "--emit=link", "--out-dir=out"];
+    for version in ["1.0.0-one", "1.0.0-other"] {
+        sandbox.set("RUSTC_FORCE_RUSTC_VERSION", version);
+        sandbox.check_cached(&rustc, &call);
+    }
+}
