@@ -33,6 +33,7 @@ mod obstacles;
 mod outputs;
 mod regressions;
 mod rust;
+mod rust_links;
 mod seeing;
 mod shims;
 mod toolchains;

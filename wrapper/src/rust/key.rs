@@ -11,6 +11,8 @@
 //! | externs | yes | name, modifiers and contents; not their paths, which show in no output |
 //! | searched directories | yes | names and contents of libraries that may be found there, but for `dependency`: what those directories have is named by hash in the externs |
 //! | named files | yes | contents |
+//! | words for the linker, and its variables | where something is linked | `-C link-arg`, `LIBRARY_PATH` and the like |
+//! | the linker, what it reads, what it looks for in vain | in the manifest, where something is linked | its dependency file and command line name them |
 //! | processor | where `native` is said | |
 //! | output directory | with split debug information | the library names the files beside it |
 //! | `RUSTC_BOOTSTRAP`, `RUST_TARGET_PATH` | yes | allow features; where targets are described |
@@ -88,6 +90,8 @@ pub struct Facts<'a> {
     pub native: Option<&'a Digest>,
     /// Names and values of variables that count, sorted.
     pub variables: &'a [(Vec<u8>, Option<Vec<u8>>)],
+    /// Words for the linker, if one runs.
+    pub link_words: &'a [String],
     /// The contents of `OUT_DIR`, where they count.
     pub out_dir: Option<&'a Digest>,
 }
@@ -126,6 +130,7 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
         fields.bytes(name);
         fields.optional(value.as_deref());
     }
+    fields.texts(facts.link_words.iter().map(String::as_bytes));
     fields.optional(facts.out_dir.map(|digest| &digest[..]));
     fields.key()
 }

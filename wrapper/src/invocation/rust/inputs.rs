@@ -7,6 +7,7 @@
 //! 3. For `mod a` rustc looks for `a.rs` and `a/mod.rs`, and does not take two. So beside each file
 //!    the other name of its module is absent.
 //! 4. Settings of clippy that are not there, see [`clippy`].
+//! 5. What a link has read, see [`links`].
 
 use std::env;
 use std::ffi::OsStr;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::Session;
 use super::super::records::read_names;
-use super::{Job, clippy};
+use super::{Job, clippy, links};
 use crate::absent::{self, Group};
 use crate::digest::Digest;
 use crate::files::above;
@@ -27,7 +28,12 @@ use crate::rust::dep_info::DepInfo;
 const VARIABLE: &[u8] = b"\0env\0";
 
 /// What stands at a path of a manifest now; `None` if it cannot be told.
-pub(super) fn digest(session: &Session<'_>, path: &Path) -> Option<Digest> {
+pub(super) fn digest(session: &Session<'_>, job: &Job, path: &Path) -> Option<Digest> {
+    if path.as_os_str().as_bytes().starts_with(b"\0")
+        && let Some(found) = links::digest(session, job, path)
+    {
+        return found;
+    }
     match path.as_os_str().as_bytes().strip_prefix(VARIABLE) {
         Some(name) => Some(value_digest(env::var_os(OsStr::from_bytes(name)).as_deref())),
         None => session.digests.digest(path).ok(),
@@ -51,7 +57,8 @@ pub(super) fn is_absent(
     manifest.absent_of(variant).all(|group| {
         let names = read_names(session, &job.direct);
         let names = || manifest.names_in(&names, &group);
-        absent::hold(&session.digests, job.unit(), group.directory, group.set, names)
+        let Some(directory) = job.place_directory(group.directory) else { return false };
+        absent::hold(&session.digests, job.unit(), &directory, group.set, names)
     })
 }
 
@@ -102,7 +109,7 @@ impl Inputs {
     }
 }
 
-fn look_before(session: &Session<'_>, path: &Path) -> Result<Digest, Reason> {
+pub(super) fn look_before(session: &Session<'_>, path: &Path) -> Result<Digest, Reason> {
     let seen = session.digests.look(path).map_err(|error| modified(path, &error.to_string()))?;
     if seen.changed_ns >= session.call.started_ns {
         return Err(modified(path, "changed during the compile"));

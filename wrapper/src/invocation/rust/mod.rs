@@ -7,10 +7,12 @@
 //!    No process is started.
 //! 3. A miss passes on what rustc says while it runs, so that cargo's pipelining works.
 //! 4. Of processes that want the same crate at once one compiles, and the others wait for it.
-//! 5. What is linked is not cached here.
+//! 5. What is linked comes back in the same way: its manifest also has what the linker has read, and
+//!    what it is itself ([`links`]).
 
 mod clippy;
 mod inputs;
+mod links;
 mod native;
 mod run;
 mod store;
@@ -55,6 +57,8 @@ struct Job {
     /// Files that the key has: externs, libraries, named files.
     named: Vec<(PathBuf, Digest)>,
     is_clippy: bool,
+    /// Whether a linker runs.
+    is_linked: bool,
     direct: Key,
     /// What the form of messages depends on; never 0.
     messages: u64,
@@ -146,7 +150,7 @@ fn look_up(session: &Session<'_>, job: &Job) -> Option<Said> {
 fn fitting<'a>(session: &Session<'_>, job: &Job, manifest: &'a Manifest) -> Option<&'a Variant> {
     let seen: Vec<OnceCell<Option<Digest>>> = vec![OnceCell::new(); manifest.paths().len()];
     let look = |path: usize| -> Option<Digest> {
-        let look = || inputs::digest(session, manifest.paths().get(path)?);
+        let look = || inputs::digest(session, job, manifest.paths().get(path)?);
         *seen.get(path)?.get_or_init(look)
     };
     manifest.newest_first().find(|variant| {
@@ -218,7 +222,8 @@ impl Job {
         let meaning = || native::meaning(session, &toolchain.identity, before);
         let native = made.is_native.then(meaning).transpose()?;
         let may_read = may_reach_macros(&made);
-        let variables = variables(may_read, is_clippy);
+        let is_linked = links::is_linked(&made);
+        let variables = variables(may_read, is_clippy, is_linked);
         let out_dir = env::var_os("OUT_DIR").filter(|_| may_read);
         let out_dir = out_dir.map(|path| tree_digest(session, Path::new(&path))).transpose()?;
         let direct = key::direct_key(&Facts {
@@ -230,11 +235,12 @@ impl Job {
             named: &contents,
             native: native.as_ref(),
             variables: &variables,
+            link_words: if is_linked { &made.link_words } else { &[] },
             out_dir: out_dir.as_ref(),
         });
         let messages = messages_of(&made);
         let outputs = outputs::of(&made);
-        Ok(Job { made, outputs, toolchain, named, is_clippy, direct, messages })
+        Ok(Job { made, outputs, toolchain, named, is_clippy, is_linked, direct, messages })
     }
 
     /// Where marks of absent names stand.
@@ -260,17 +266,14 @@ fn called<'a>(session: &'a Session<'_>) -> (PathBuf, &'a [OsString]) {
     }
 }
 
-/// What is linked needs to know what the linker reads.
+/// What bundles other libraries is not cached, and what is linked only where all of it is known.
 fn check_kind(made: &Crate) -> Result<(), Reason> {
     let links = made.emit.iter().any(|(emit, _)| *emit == Emit::Link);
-    if let Some(kind) = made.types.iter().find(|kind| links && **kind != CrateType::Rlib) {
-        let text = format!("a {kind:?} is linked or bundles other libraries");
+    if links && made.types.contains(&CrateType::Staticlib) {
+        let text = "a staticlib bundles other libraries";
         return Err(Reason::new(Counter::CalledForLink, text));
     }
-    if links && made.is_test {
-        return Err(Reason::new(Counter::CalledForLink, "a test harness is linked"));
-    }
-    Ok(())
+    links::check(made)
 }
 
 /// Libraries that the compiler may find in a directory.
@@ -299,7 +302,7 @@ fn may_reach_macros(made: &Crate) -> bool {
 
 type Variables = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-fn variables(may_be_read: bool, is_clippy: bool) -> Variables {
+fn variables(may_be_read: bool, is_clippy: bool, is_linked: bool) -> Variables {
     let for_clippy = if is_clippy { CLIPPY_VARIABLES } else { &[] };
     let mut variables: Variables = VARIABLES
         .iter()
@@ -309,6 +312,9 @@ fn variables(may_be_read: bool, is_clippy: bool) -> Variables {
     if may_be_read {
         let read = env::vars_os().filter(|(name, _)| key::may_be_read(name));
         variables.extend(read.map(|(name, value)| (name.into_vec(), Some(value.into_vec()))));
+    }
+    if is_linked {
+        variables.extend(links::variables());
     }
     variables.sort();
     variables.dedup();

@@ -12,11 +12,15 @@ use larder_engine::env::end_child_too;
 use super::super::Session;
 use crate::exec::Ran;
 
-/// Runs the compiler.
+/// Runs the compiler. What it says on stderr goes to `to`, line by line.
 ///
 /// # Errors
 /// If it does not start, or what it says cannot be read.
-pub(super) fn run(session: &Session<'_>, arguments: &[OsString]) -> io::Result<Ran> {
+pub(super) fn run(
+    session: &Session<'_>,
+    arguments: &[OsString],
+    to: &mut impl Write,
+) -> io::Result<Ran> {
     let mut command = Command::new(session.call.compiler);
     command.args(arguments).env("LARDER_DISABLE", "1");
     command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -25,7 +29,7 @@ pub(super) fn run(session: &Session<'_>, arguments: &[OsString]) -> io::Result<R
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (stdout, stderr) = std::thread::scope(|scope| {
         let stdout = scope.spawn(|| pass_on(stdout, &mut io::stdout()));
-        let stderr = pass_on(stderr, &mut io::stderr());
+        let stderr = pass_on(stderr, to);
         (stdout.join().unwrap_or_else(|_| Err(io::Error::other("a panic"))), stderr)
     });
     let status = child.wait();

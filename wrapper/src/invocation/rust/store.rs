@@ -20,6 +20,7 @@ use super::super::records::{manifest_sections, read_whole_manifest, trace_lookup
 use super::super::scratch::Scratch;
 use super::super::{Session, guarded};
 use super::inputs::Inputs;
+use super::links::{Held, Telling};
 use super::{Job, Said, has_messages, run};
 use crate::capture;
 use crate::exec::{self, Capture, Ran, Stream, is_binary};
@@ -38,8 +39,9 @@ const SPLIT: &str = "dwo:";
 pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStatus> {
     let has_started_after = session.wait_for_start();
     let begun_ns = larder_engine::env::clock_ns();
-    let ran = run::run(session, session.call.arguments);
-    let ran = ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
+    let telling = job.is_linked.then(|| guarded(session.call.log, || Telling::new(session, job)));
+    let telling = telling.map(|telling| telling.unwrap_or_else(|| Err(panicked())));
+    let (ran, told) = run_telling(session, telling)?;
     let cost_us = microseconds(larder_engine::env::clock_ns().saturating_sub(begun_ns));
     if !ran.status.success() {
         session.count(Counter::CompileFailed);
@@ -47,7 +49,7 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     }
     let stored = guarded(session.call.log, || {
         session.check_clock(has_started_after)?;
-        store(session, job, &ran, cost_us)
+        store(session, job, told?, &ran, cost_us)
     });
     session.account.borrow_mut().cost_us = cost_us;
     match stored {
@@ -58,7 +60,51 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     Some(ran.status)
 }
 
-fn store(session: &Session<'_>, job: &Job, ran: &Ran, cost_us: u32) -> Result<(), Reason> {
+fn panicked() -> Reason {
+    Reason::new(Counter::InternalError, "a panic")
+}
+
+/// What a run has left behind that tells of a link, if something is linked.
+type Told = Result<Option<Telling>, Reason>;
+
+/// Runs the compiler so that it tells of a link; once more without that where its messages show it.
+fn run_telling(
+    session: &Session<'_>,
+    telling: Option<Result<Telling, Reason>>,
+) -> Option<(Ran, Told)> {
+    let given = session.call.arguments;
+    let run = |arguments: &[OsString], to: &mut Held<io::Stderr>| {
+        let ran = run::run(session, arguments, to);
+        ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()
+    };
+    let telling = match telling {
+        Some(Ok(telling)) => telling,
+        Some(Err(reason)) => {
+            return Some((run(given, &mut Held::new(io::stderr(), Vec::new()))?, Err(reason)));
+        }
+        None => return Some((run(given, &mut Held::new(io::stderr(), Vec::new()))?, Ok(None))),
+    };
+    let mut stderr = Held::new(io::stderr(), telling.marks());
+    let ran = run(&telling.arguments(given), &mut stderr)?;
+    if !stderr.is_held {
+        return Some((ran, Ok(Some(telling))));
+    }
+    session.log(format_args!("rustc speaks of what larder has added; it runs again without"));
+    let again = run(given, &mut stderr.again())?;
+    if again.status.success() && !ran.status.success() {
+        telling.remember_untold(session);
+    }
+    let text = "the linker does not tell what it reads";
+    Some((again, Err(Reason::new(Counter::CalledForLink, text))))
+}
+
+fn store(
+    session: &Session<'_>,
+    job: &Job,
+    telling: Option<Telling>,
+    ran: &Ran,
+    cost_us: u32,
+) -> Result<(), Reason> {
     let listed = match job.output(Emit::DepInfo) {
         Some(output) => fs::read(&output.path).map_err(|error| unlisted(&output.path, &error)),
         None => list_afterwards(session),
@@ -70,7 +116,12 @@ fn store(session: &Session<'_>, job: &Job, ran: &Ran, cost_us: u32) -> Result<()
         let text = format!("{} is no ELF program", session.call.compiler.display());
         return Err(Reason::new(Counter::CompilerCheckFailed, text));
     }
-    let inputs = Inputs::look(session, job, &info)?;
+    let mut inputs = Inputs::look(session, job, &info)?;
+    if let Some(telling) = telling {
+        let (list, absent) = telling.look(session, job)?;
+        inputs.list.extend(list);
+        inputs.absent.extend(absent);
+    }
     let mut sections = Vec::with_capacity(job.outputs.len() + 2);
     for output in &job.outputs {
         let section = if output.emit == Emit::DepInfo {
