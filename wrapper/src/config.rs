@@ -131,6 +131,8 @@ pub struct Config {
     pub compiler_check: Setting<CompilerCheck>,
     /// `extra_files_to_hash`: files that count for every result.
     pub extra_files_to_hash: Setting<Vec<PathBuf>>,
+    /// `extra_inputs`: by the name of a crate, paths and patterns of what it reads unseen.
+    pub extra_inputs: Setting<Vec<(String, Vec<PathBuf>)>>,
     /// `ignore_options`: options that do not count; a trailing `*` stands for any rest.
     pub ignore_options: Setting<Vec<OsString>>,
     /// `ignore_headers`: headers and directories of headers that do not count.
@@ -243,6 +245,7 @@ impl Config {
             hash_dir: Setting::default(true),
             compiler_check: Setting::default(CompilerCheck::Content),
             extra_files_to_hash: Setting::default(Vec::new()),
+            extra_inputs: Setting::default(Vec::new()),
             ignore_options: Setting::default(Vec::new()),
             ignore_headers: Setting::default(Vec::new()),
             sloppiness: Setting::default(Sloppiness::default()),
@@ -428,15 +431,25 @@ fn text_of(value: toml::Value) -> Result<Text, &'static str> {
         toml::Value::String(text) => Ok(Text::One(text.into())),
         toml::Value::Integer(number) => Ok(Text::One(number.to_string().into())),
         toml::Value::Boolean(switch) => Ok(Text::One(switch.to_string().into())),
-        toml::Value::Array(items) => {
-            let text = |item| match item {
-                toml::Value::String(text) => Ok(text),
-                _ => Err("list of something else than texts"),
+        toml::Value::Array(items) => texts_of(items).map(Text::List),
+        toml::Value::Table(rows) => {
+            let row = |(name, value)| match value {
+                toml::Value::Array(items) => Ok((name, texts_of(items)?)),
+                toml::Value::String(text) => Ok((name, vec![text])),
+                _ => Err("table of something else than texts and lists"),
             };
-            items.into_iter().map(text).collect::<Result<_, _>>().map(Text::List)
+            rows.into_iter().map(row).collect::<Result<_, _>>().map(Text::Table)
         }
         other => Err(other.type_str()),
     }
+}
+
+fn texts_of(items: Vec<toml::Value>) -> Result<Vec<String>, &'static str> {
+    let text = |item| match item {
+        toml::Value::String(text) => Ok(text),
+        _ => Err("list of something else than texts"),
+    };
+    items.into_iter().map(text).collect()
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

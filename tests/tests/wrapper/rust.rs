@@ -75,10 +75,10 @@ pub(super) fn check_cached(sandbox: &Sandbox, line: &str) {
     assert_eq!(check(sandbox, line), "hit", "{line}\n{}", sandbox.log());
 }
 
-const LIB: &str = "--crate-name a a.rs --edition=2021 --crate-type lib \
+pub(super) const LIB: &str = "--crate-name a a.rs --edition=2021 --crate-type lib \
                    --emit=dep-info,metadata,link --out-dir out";
 
-fn library(text: &str) -> Sandbox {
+pub(super) fn library(text: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("a.rs", text);
     wait_a_tick();
@@ -266,8 +266,10 @@ fn what_is_not_cached_runs_as_without_larder() {
     sandbox.write("bad.rs", "fn main() { 1 }\n");
     wait_a_tick();
     for (line, counter) in [
-        ("--crate-name m main.rs --crate-type bin --out-dir out -C lto=fat", "called_for_link"),
-        ("--crate-name a a.rs --crate-type staticlib --out-dir out", "called_for_link"),
+        (
+            "--crate-name m main.rs --crate-type bin --out-dir out -C link-arg=-Wl,-Map=m.map",
+            "called_for_link",
+        ),
         ("--crate-name b bad.rs --crate-type lib --out-dir out", "compile_failed"),
         ("--print crate-name a.rs", "unsupported_compiler_option"),
         (

@@ -186,7 +186,6 @@ fn words_for_the_linker_count_and_what_is_unheard_of_is_not_cached() {
         "-C link-arg=-Wl,-Map=out/m.map",
         "-C link-arg=-Wl,--print-gc-sections",
         "-C link-arg=-Wl,--dependency-file=out/own.d",
-        "-C lto=fat",
         "-C split-debuginfo=packed -g",
     ] {
         let before = sandbox.count("called_for_link");
@@ -434,4 +433,39 @@ fn of_links_at_the_same_time_one_runs() {
     let made: Vec<_> =
         (0..4).map(|n| fs::read(sandbox.path(&format!("out{n}/m"))).unwrap()).collect();
     assert!(made.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+/// rustc merges all crates by itself, and no linker sees them.
+#[test]
+fn crates_that_are_merged_count() {
+    let sandbox = program("fn main() { std::process::exit(one::v()) }\n");
+    let two = "extern \"C\" { fn nat() -> i32; }\npub fn v() -> i32 { unsafe { nat() } }\n";
+    let line = format!("{BIN} -L dependency=deps --extern one=deps/libone.rlib -C lto=fat");
+    for value in 1..3 {
+        native(&sandbox, "n", "a", value);
+        for (name, text, more) in [
+            ("two", two, "-L native=n -l static=nat"),
+            (
+                "one",
+                "pub fn v() -> i32 { two::v() }\n",
+                "--extern two=deps/libtwo.rlib -L dependency=deps",
+            ),
+        ] {
+            sandbox.write(&format!("{name}.rs"), text);
+            wait_a_tick();
+            let call =
+                format!("--crate-name {name} {name}.rs --crate-type lib --out-dir deps {more}");
+            make(&sandbox, larder_binary().to_str().unwrap(), &format!("{} {call}", rustc()));
+        }
+        wait_a_tick();
+        check_cached(&sandbox, &line);
+    }
+    // Made without larder, nobody knows what stands behind it.
+    dependency(
+        &sandbox,
+        "one",
+        "pub fn v() -> i32 { two::v() + 1 }\n",
+        "--extern two=deps/libtwo.rlib",
+    );
+    assert_eq!(check(&sandbox, &line), "uncached", "{}", sandbox.log());
 }

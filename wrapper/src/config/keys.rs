@@ -171,6 +171,8 @@ pub(super) const KEYS: &[Key] = &[
     key("extra_files_to_hash", "LARDER_EXTRA_FILES_TO_HASH", Any,
         Paths(|config| &mut config.extra_files_to_hash),
         "files whose contents count for every result"),
+    key("extra_inputs", "LARDER_EXTRA_INPUTS", Any, Other(set_extra_inputs, show_extra_inputs),
+        "files that a Rust crate reads unseen: a table of crate and paths, or CRATE=PATH:PATH"),
     key("ignore_options", "LARDER_IGNORE_OPTIONS", Any,
         Words(|config| &mut config.ignore_options),
         "options that do not count, although the compiler gets them; a * at the end"),
@@ -277,6 +279,28 @@ fn set_compiler_check(config: &mut Config, text: Text, origin: Origin) -> Result
     let value = CompilerCheck::parse(text.as_str()?)?;
     config.compiler_check = Setting { value, origin };
     Ok(())
+}
+
+fn set_extra_inputs(config: &mut Config, text: Text, origin: Origin) -> Result<(), Wrong> {
+    let row = |(name, paths): (String, Vec<String>)| {
+        // Packages have dashes where their crates have underscores.
+        Text::List(paths).paths(&origin).map(|paths| (name.replace('-', "_"), paths))
+    };
+    let value = text.rows()?.into_iter().map(row).collect::<Result<_, _>>()?;
+    config.extra_inputs = Setting { value, origin };
+    Ok(())
+}
+
+fn show_extra_inputs(config: &Config) -> (String, &Origin) {
+    let Setting { value, origin } = &config.extra_inputs;
+    let row = |(name, paths): &(String, Vec<PathBuf>)| {
+        let paths = paths.iter().map(|path| path.as_os_str().to_string_lossy());
+        format!("{name} = {}", show_list(paths))
+    };
+    let rows: Vec<String> = value.iter().map(row).collect();
+    let text =
+        if rows.is_empty() { "none".to_owned() } else { format!("{{ {} }}", rows.join(", ")) };
+    (text, origin)
 }
 
 /// What is known of a list counts, whatever else is in it.

@@ -12,6 +12,8 @@ pub(super) enum Text {
     One(OsString),
     /// A list of a file.
     List(Vec<String>),
+    /// A table of a file, from names to lists.
+    Table(Vec<(String, Vec<String>)>),
 }
 
 impl Text {
@@ -19,6 +21,7 @@ impl Text {
         match self {
             Text::One(text) => text.to_str().ok_or_else(|| "is not UTF-8".to_owned()),
             Text::List(_) => Err("is a list".to_owned()),
+            Text::Table(_) => Err("is a table".to_owned()),
         }
     }
 
@@ -33,13 +36,31 @@ impl Text {
             Text::One(text) if text.is_empty() => Err("is empty".to_owned()),
             Text::One(text) => Ok(text.into()),
             Text::List(_) => Err("is a list".to_owned()),
+            Text::Table(_) => Err("is a table".to_owned()),
         }
+    }
+
+    /// The rows of a table; those of one text are `NAME=ITEM:ITEM` with blanks between them.
+    pub(super) fn rows(self) -> Result<Vec<(String, Vec<String>)>, String> {
+        let text = match self {
+            Text::Table(rows) => return Ok(rows),
+            Text::List(_) => return Err("is a list".to_owned()),
+            Text::One(_) => self.as_str()?.to_owned(),
+        };
+        let row = |word: &str| {
+            let (name, items) =
+                word.split_once('=').ok_or_else(|| format!("has \"{word}\" without a ="))?;
+            let items = items.split(':').filter(|item| !item.is_empty());
+            Ok((name.to_owned(), items.map(str::to_owned).collect()))
+        };
+        text.split_whitespace().map(row).collect()
     }
 
     /// The items of a list; those of one text stand between `separators`.
     pub(super) fn items(self, separators: &[u8]) -> Vec<OsString> {
         match self {
             Text::List(items) => items.into_iter().map(OsString::from).collect(),
+            Text::Table(_) => Vec::new(),
             Text::One(text) => {
                 let items = text.as_bytes().split(|byte| separators.contains(byte));
                 let items = items.filter(|item| !item.is_empty());

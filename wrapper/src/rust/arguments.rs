@@ -152,6 +152,8 @@ pub struct Crate {
     pub native_libraries: Vec<NativeLibrary>,
     /// Files whose contents count: a target's description, a profile.
     pub named_files: Vec<PathBuf>,
+    /// `--target`.
+    pub target: Option<String>,
     /// `--remap-path-prefix`, in order.
     pub remaps: Vec<(String, String)>,
     /// `--json` asks for artifact notifications.
@@ -164,8 +166,16 @@ pub struct Crate {
     pub key_words: Vec<String>,
     /// What counts if anything is said.
     pub message_words: Vec<String>,
-    /// What counts where something is linked.
+    /// What matters to a linker; it counts as text for all, because rustc may note it in metadata.
     pub link_words: Vec<String>,
+}
+
+impl Crate {
+    /// Whether the libraries behind it go into what is made.
+    pub fn bundles(&self) -> bool {
+        let links = self.emit.iter().any(|(emit, _)| *emit == Emit::Link);
+        links && self.types.contains(&CrateType::Staticlib)
+    }
 }
 
 /// Understands the arguments of rustc.
@@ -269,8 +279,12 @@ impl Parser {
             Class::Extern => self.made.externs.push(external(value)),
             Class::SearchPath => made.search_paths.push(search_path(value)),
             Class::NativeLibrary => {
+                let library = native_library(value);
+                if library.modifiers.contains("+verbatim") {
+                    return Err(unsupported(&format!("-l {value} may be a file of any name")));
+                }
                 made.key_words.extend([name.to_owned(), value.to_owned()]);
-                made.native_libraries.push(native_library(value));
+                made.native_libraries.push(library);
             }
             Class::Output => made.output = Some(value.into()),
             Class::OutDir => made.out_dir = Some(value.into()),
@@ -278,6 +292,7 @@ impl Parser {
             Class::Target => {
                 // The name of a description shows in the paths of the target's own libraries.
                 made.key_words.extend([name.to_owned(), value.to_owned()]);
+                made.target = Some(value.to_owned());
                 if value.ends_with(".json") {
                     made.named_files.push(value.into());
                 }
@@ -334,7 +349,10 @@ impl Parser {
                 made.split_debuginfo = Some(value.to_owned());
                 made.key_words.extend(written);
             }
-            Class::Link => made.link_words.extend(written),
+            Class::Link => {
+                made.link_words.extend(written.clone());
+                made.key_words.extend(written);
+            }
             Class::Uncached(counter, why) => {
                 return Err(Reason::new(counter, format!("-C {name} {why}")));
             }
@@ -572,6 +590,8 @@ mod tests {
             "-C metadata=a",
             "-C extra-filename=-a",
             "-C target-cpu=native",
+            "-C relro-level=off",
+            "-C link-arg=x",
             "--target t",
             "--remap-path-prefix a=b",
             "-Z threads=2",
@@ -602,6 +622,7 @@ mod tests {
             ("-vV", Counter::UnsupportedCompilerOption, "-vV"),
             ("--emit=thin-link-bitcode", Counter::UnsupportedCompilerOption, "thin-link"),
             ("--emit=asm=-", Counter::OutputToStdout, "stdout"),
+            ("-l static:+verbatim=x.o", Counter::UnsupportedCompilerOption, "any name"),
             ("-o x", Counter::UnsupportedCompilerOption, "-o"),
             ("--sysroot x", Counter::UnsupportedCompilerOption, "toolchain"),
             ("b.rs", Counter::MultipleSourceFiles, "several"),

@@ -2,6 +2,7 @@
 //!
 //! | input | in the key? | why |
 //! |---|---|---|
+//! | namespace | yes | results are shared only within one |
 //! | toolchain | yes | contents of the driver, its libraries, and the target's standard library |
 //! | words | yes | with their boundaries, see `arguments` |
 //! | crate types, test harness | yes | decide what is made |
@@ -10,15 +11,17 @@
 //! | working directory | yes | in debug information and metadata |
 //! | externs | yes | name, modifiers and contents; not their paths, which show in no output |
 //! | searched directories | yes | names and contents of libraries that may be found there, but for `dependency`: what those directories have is named by hash in the externs |
-//! | named files | yes | contents |
+//! | named files | yes | contents; those of `extra_files_to_hash`, too |
+//! | `extra_inputs` | yes | names and contents |
 //! | words for the linker, and its variables | where something is linked | `-C link-arg`, `LIBRARY_PATH` and the like |
 //! | the linker, what it reads, what it looks for in vain | in the manifest, where something is linked | its dependency file and command line name them |
 //! | processor | where `native` is said | |
 //! | output directory | with split debug information | the library names the files beside it |
 //! | `RUSTC_BOOTSTRAP`, `RUST_TARGET_PATH` | yes | allow features; where targets are described |
 //! | `CLIPPY_ARGS`, `CLIPPY_CONF_DIR` | yes | which lints |
-//! | `CARGO_*` | where a proc macro may read them | but for those that only steer cargo |
-//! | `OUT_DIR` | where a proc macro may read it | value and contents |
+//! | crates behind the externs | in the manifest | the externs name them by hash, but they have to be there |
+//! | `CARGO_*` | in the manifest, where a proc macro may read them | but for those that only steer cargo |
+//! | `OUT_DIR` | in the manifest, where a proc macro may read it | value and contents |
 //! | variables that `env!` reads | in the manifest | dep-info names them |
 //! | messages' form | where there are messages | colours, width, JSON |
 //! | `LD_LIBRARY_PATH` | no | cargo sets it for build scripts and macros; the toolchain finds its own libraries beside it |
@@ -33,7 +36,7 @@ use super::arguments::{Crate, Extern};
 use crate::digest::Digest;
 
 /// Increased whenever what is hashed changes its meaning.
-const SCHEME: u32 = 1;
+const SCHEME: u32 = 2;
 
 /// Variables that count for each crate.
 pub const VARIABLES: &[&str] = &["LD_PRELOAD", "RUSTC_BOOTSTRAP"];
@@ -74,6 +77,8 @@ pub fn may_be_read(name: &OsStr) -> bool {
 /// Everything that the direct key of a crate is made of.
 #[derive(Debug)]
 pub struct Facts<'a> {
+    /// Results are shared only within one.
+    pub namespace: &'a str,
     /// Identity of the toolchain.
     pub toolchain: &'a Digest,
     /// The call.
@@ -86,20 +91,21 @@ pub struct Facts<'a> {
     pub searched: &'a [(String, Digest)],
     /// The contents of named files.
     pub named: &'a [Digest],
+    /// What stands at the further inputs that the settings name.
+    pub extra: Option<&'a Digest>,
     /// What `native` stands for.
     pub native: Option<&'a Digest>,
     /// Names and values of variables that count, sorted.
     pub variables: &'a [(Vec<u8>, Option<Vec<u8>>)],
     /// Words for the linker, if one runs.
     pub link_words: &'a [String],
-    /// The contents of `OUT_DIR`, where they count.
-    pub out_dir: Option<&'a Digest>,
 }
 
 /// The direct key.
 pub fn direct_key(facts: &Facts<'_>) -> Key {
     let Facts { made, .. } = facts;
     let mut fields = Fields::new("rust");
+    fields.bytes(facts.namespace.as_bytes());
     fields.bytes(facts.toolchain);
     fields.texts(made.key_words.iter().map(String::as_bytes));
     fields.texts(made.types.iter().map(|kind| format!("{kind:?}").into_bytes()));
@@ -120,6 +126,7 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
         fields.bytes(digest);
     }
     fields.texts(facts.named.iter().map(|digest| &digest[..]));
+    fields.optional(facts.extra.map(|digest| &digest[..]));
     fields.optional(facts.native.map(|digest| &digest[..]));
     // The library names the files of debug information that stand beside it.
     let split = made.split_debuginfo.as_deref().is_some_and(|kind| kind != "off");
@@ -131,7 +138,6 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
         fields.optional(value.as_deref());
     }
     fields.texts(facts.link_words.iter().map(String::as_bytes));
-    fields.optional(facts.out_dir.map(|digest| &digest[..]));
     fields.key()
 }
 
@@ -148,6 +154,31 @@ pub fn result_key<'a>(
         fields.bytes(digest);
     }
     fields.number(messages);
+    fields.key()
+}
+
+/// Where it is remembered what a toolchain consists of for crates of a target, for one start of the
+/// machine.
+pub fn toolchain_key(program: &Path, target: Option<&str>, is_whole: bool, boot: &[u8; 16]) -> Key {
+    let mut fields = Fields::new("rust toolchain");
+    fields.bytes(program.as_os_str().as_bytes());
+    fields.optional(target.map(str::as_bytes));
+    fields.bytes(&[u8::from(is_whole)]);
+    fields.bytes(boot);
+    fields.key()
+}
+
+/// Where it is remembered what rustup has answered in a state of everything that it looks at.
+pub fn rustup_key<'a>(state: impl ExactSizeIterator<Item = &'a [u8]>) -> Key {
+    let mut fields = Fields::new("rustup");
+    fields.texts(state);
+    fields.key()
+}
+
+/// Where it is remembered what stands behind a crate, by the contents of its file.
+pub fn crate_key(contents: &Digest) -> Key {
+    let mut fields = Fields::new("rust crate");
+    fields.bytes(contents);
     fields.key()
 }
 

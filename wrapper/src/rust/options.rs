@@ -52,7 +52,7 @@ pub(super) enum Class {
     /// It may say `native`.
     TargetCpu,
     SplitDebuginfo,
-    /// It matters where something is linked, and counts there.
+    /// It matters where something is linked.
     Link,
     /// Not cached, and why, as the rest of a sentence that begins with the option.
     Uncached(Counter, &'static str),

@@ -4,40 +4,120 @@
 //!    [`inputs`](super::super::inputs).
 //! 2. Variables that `env!` and `option_env!` have read. In a manifest one stands as a path that no
 //!    file can have ([`VARIABLE`]), with the digest of its value.
-//! 3. For `mod a` rustc looks for `a.rs` and `a/mod.rs`, and does not take two. So beside each file
+//! 3. In the same way stand, where a proc macro may run, what it may read ([`MACROS`]), and the
+//!    crates behind the externs ([`CRATES`], with their names), which rustc finds by itself.
+//! 4. For `mod a` rustc looks for `a.rs` and `a/mod.rs`, and does not take two. So beside each file
 //!    the other name of its module is absent.
-//! 4. Settings of clippy that are not there, see [`clippy`].
-//! 5. What a link has read, see [`links`].
+//! 5. Settings of clippy that are not there, see [`clippy`].
+//! 6. What a link has read, see [`links`].
 
 use std::env;
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::super::Session;
 use super::super::records::read_names;
-use super::{Job, clippy, links};
+use super::closure::{self, Reach};
+use super::{Job, clippy, extra, links};
 use crate::absent::{self, Group};
 use crate::digest::Digest;
 use crate::files::above;
 use crate::manifest::{Input, Manifest, Variant};
 use crate::outcome::{Counter, Reason};
 use crate::rust::dep_info::DepInfo;
+use crate::rust::key;
 
 /// What a variable's path begins with.
 const VARIABLE: &[u8] = b"\0env\0";
 
+/// The path of what macros may read.
+const MACROS: &[u8] = b"\0macros\0";
+
+/// What the path of crates behind the externs begins with; their names follow, with zeros between.
+const CRATES: &[u8] = b"\0crates\0";
+
+/// The same for a call that bundles these crates.
+const BUNDLED: &[u8] = b"\0bundled\0";
+
+/// Files of one `OUT_DIR` that are looked at for one crate.
+const OUT_DIR_FILES_MAX: usize = 4096;
+
 /// What stands at a path of a manifest now; `None` if it cannot be told.
 pub(super) fn digest(session: &Session<'_>, job: &Job, path: &Path) -> Option<Digest> {
-    if path.as_os_str().as_bytes().starts_with(b"\0")
-        && let Some(found) = links::digest(session, job, path)
-    {
+    let bytes = path.as_os_str().as_bytes();
+    if !bytes.starts_with(b"\0") {
+        return session.digests.digest(path).ok();
+    }
+    if let Some(found) = links::digest(session, job, path) {
         return found;
     }
-    match path.as_os_str().as_bytes().strip_prefix(VARIABLE) {
-        Some(name) => Some(value_digest(env::var_os(OsStr::from_bytes(name)).as_deref())),
-        None => session.digests.digest(path).ok(),
+    if bytes == MACROS {
+        return macros_digest(session).ok();
     }
+    if let Some(names) = bytes.strip_prefix(CRATES) {
+        return Some(closure::digest(session, &job.made, names.split(|byte| *byte == 0)));
+    }
+    if let Some(names) = bytes.strip_prefix(BUNDLED) {
+        return Some(closure::bundled_digest(session, &job.made, names.split(|byte| *byte == 0)));
+    }
+    let name = bytes.strip_prefix(VARIABLE)?;
+    Some(value_digest(env::var_os(OsStr::from_bytes(name)).as_deref()))
+}
+
+/// Everything that a proc macro may read, as far as larder looks: variables of cargo, `OUT_DIR`.
+pub(super) fn macros_digest(session: &Session<'_>) -> Result<Digest, Reason> {
+    let mut variables: Vec<(Vec<u8>, Vec<u8>)> = env::vars_os()
+        .filter(|(name, _)| key::may_be_read(name))
+        .map(|(name, value)| (name.into_vec(), value.into_vec()))
+        .collect();
+    variables.sort();
+    let mut hasher = blake3::Hasher::new();
+    for text in variables.iter().flat_map(|(name, value)| [name, value]) {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text);
+    }
+    if let Some(root) = env::var_os("OUT_DIR") {
+        hasher.update(&tree_digest(session, Path::new(&root))?);
+    }
+    Ok(*hasher.finalize().as_bytes())
+}
+
+/// The contents of a directory and all below it.
+fn tree_digest(session: &Session<'_>, root: &Path) -> Result<Digest, Reason> {
+    let cannot = |path: &Path, what: &str| {
+        let text = format!("{} of OUT_DIR: {what}", path.display());
+        Reason::new(Counter::ErrorHashingExtraFile, text)
+    };
+    let mut hasher = blake3::Hasher::new();
+    let mut waiting = vec![root.to_path_buf()];
+    let mut count = 0;
+    while let Some(directory) = waiting.pop() {
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(_) if directory == root => break,
+            Err(error) => return Err(cannot(&directory, &error.to_string())),
+        };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            count += 1;
+            if count > OUT_DIR_FILES_MAX {
+                return Err(cannot(root, "it has too many files"));
+            }
+            let kind = fs::metadata(&path).map_err(|error| cannot(&path, &error.to_string()))?;
+            let name = path.strip_prefix(root).unwrap_or(&path).as_os_str().as_bytes();
+            hasher.update(&(name.len() as u64).to_le_bytes()).update(name);
+            if kind.is_dir() {
+                hasher.update(b"/");
+                waiting.push(path);
+            } else {
+                let digest = session.digests.digest(&path);
+                hasher.update(&digest.map_err(|error| cannot(&path, &error.to_string()))?);
+            }
+        }
+    }
+    Ok(*hasher.finalize().as_bytes())
 }
 
 fn value_digest(value: Option<&OsStr>) -> Digest {
@@ -62,6 +142,21 @@ pub(super) fn is_absent(
     })
 }
 
+/// What is known before a run of what it will read.
+pub(super) struct Before {
+    pub(super) reach: Reach,
+    /// Where a macro may run, what it may read.
+    macros: Option<Result<Digest, Reason>>,
+}
+
+impl Before {
+    pub(super) fn of(session: &Session<'_>, job: &Job) -> Before {
+        let reach = Reach::of(session, job);
+        let macros = reach.has_macros.then(|| macros_digest(session));
+        Before { reach, macros }
+    }
+}
+
 /// What one compile has read.
 pub(super) struct Inputs {
     pub(super) list: Vec<Input>,
@@ -70,8 +165,17 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// Looks at everything after a run.
-    pub(super) fn look(session: &Session<'_>, job: &Job, info: &DepInfo) -> Result<Inputs, Reason> {
+    pub(super) fn look(
+        session: &Session<'_>,
+        job: &Job,
+        before: Before,
+        info: &DepInfo,
+    ) -> Result<Inputs, Reason> {
         session.digests.directories().forget();
+        if let Some(path) = names_any_file(job, &info.files) {
+            let text = format!("{} may name a library by any name", path.display());
+            return Err(Reason::new(Counter::UnsupportedCodeDirective, text));
+        }
         let mut list = Vec::with_capacity(info.files.len() + info.variables.len());
         if !info.files.contains(&job.made.source) {
             return Err(modified(&job.made.source, "is not in the dependency file"));
@@ -83,6 +187,9 @@ impl Inputs {
             if look_before(session, path)? != *expected {
                 return Err(modified(path, "is not what it was"));
             }
+        }
+        if extra::digest(session, &job.made)? != job.extra {
+            return Err(modified(Path::new("extra_inputs"), "are not what they were"));
         }
         for path in &job.toolchain.files {
             let facts = session.digests.directories().facts(path);
@@ -101,12 +208,54 @@ impl Inputs {
             let path = PathBuf::from(OsStr::from_bytes(&path));
             list.push(Input { path, digest: value_digest(own.as_deref()) });
         }
+        if let Some(digest) = before.macros.transpose()? {
+            let path = PathBuf::from(OsStr::from_bytes(MACROS));
+            if macros_digest(session)? != digest {
+                return Err(modified(Path::new("OUT_DIR"), "is not what it was"));
+            }
+            list.push(Input { path, digest });
+        }
+        list.extend(behind_externs(session, job, &before.reach));
+        if job.made.bundles() || links::merges(&job.made) {
+            list.extend(bundled(session, job, &before.reach)?);
+        }
         let mut absent = other_modules(&job.made.source, &info.files);
         if job.is_clippy {
             absent.extend(clippy::absent_settings());
         }
         Ok(Inputs { list, absent })
     }
+}
+
+/// A source in which `#[link]` may name a library that is no archive by its name.
+fn names_any_file<'a>(job: &Job, files: &'a [PathBuf]) -> Option<&'a PathBuf> {
+    const WORD: &[u8] = b"verbatim";
+    let mut places = job.made.search_paths.iter();
+    if !places.any(|place| matches!(place.kind.as_str(), "native" | "all")) {
+        return None;
+    }
+    files.iter().filter(|path| path.extension() == Some(OsStr::new("rs"))).find(|path| {
+        fs::read(path).is_ok_and(|text| text.windows(WORD.len()).any(|part| part == WORD))
+    })
+}
+
+/// The crates behind the externs, where they stand now.
+fn behind_externs(session: &Session<'_>, job: &Job, reach: &Reach) -> Option<Input> {
+    let names = closure::found(session, &job.made, reach.behind());
+    let digest = closure::digest(session, &job.made, names.iter().copied());
+    let path = OsStr::from_bytes(&[CRATES, &names.join(&0)].concat()).into();
+    (!names.is_empty()).then_some(Input { path, digest })
+}
+
+/// The libraries that are bundled beside those that the command line names.
+fn bundled(session: &Session<'_>, job: &Job, reach: &Reach) -> Result<Option<Input>, Reason> {
+    let names = closure::bundled(session, job, reach).ok_or_else(|| {
+        let text = "a static library bundles crates that are not all known";
+        Reason::new(Counter::CalledForLink, text)
+    })?;
+    let digest = closure::bundled_digest(session, &job.made, names.iter().copied());
+    let path = OsStr::from_bytes(&[BUNDLED, &names.join(&0)].concat()).into();
+    Ok((!names.is_empty()).then_some(Input { path, digest }))
 }
 
 pub(super) fn look_before(session: &Session<'_>, path: &Path) -> Result<Digest, Reason> {

@@ -75,6 +75,14 @@ pub(super) fn is_linked(made: &Crate) -> bool {
     emits && (made.is_test || made.types.iter().any(|kind| kind.is_linked()))
 }
 
+/// Whether rustc merges the code of all crates before the link (`-C lto`), so that the linker does
+/// not see them.
+pub(super) fn merges(made: &Crate) -> bool {
+    let values = made.key_words.iter().filter_map(|word| word.strip_prefix("lto="));
+    let is_off = |value: &str| ["off", "n", "no", "false"].contains(&value);
+    is_linked(made) && values.last().is_some_and(|value| !is_off(value))
+}
+
 /// Whether the link of a crate may be cached, as far as its command line tells.
 pub(super) fn check(made: &Crate) -> Result<(), Reason> {
     if !is_linked(made) {
@@ -86,16 +94,8 @@ pub(super) fn check(made: &Crate) -> Result<(), Reason> {
     if made.split_debuginfo.as_deref() == Some("packed") {
         return Err(uncached("debug information of other crates is packed"));
     }
-    let values = |option: &str| {
-        let words = made.key_words.iter().chain(&made.link_words);
-        let start = format!("{option}=");
-        words.filter_map(move |word| word.strip_prefix(&start))
-    };
-    let is_off = |value: &str| ["off", "n", "no", "false"].contains(&value);
-    if values("lto").last().is_some_and(|value| !is_off(value)) {
-        return Err(uncached("optimization at link time reads crates that no linker names"));
-    }
-    if values("linker-flavor").any(|flavor| !["gcc", "gnu-cc", "gnu-lld-cc"].contains(&flavor)) {
+    let mut flavors = made.link_words.iter().filter_map(|word| word.strip_prefix("linker-flavor="));
+    if flavors.any(|flavor| !["gcc", "gnu-cc", "gnu-lld-cc"].contains(&flavor)) {
         return Err(uncached("the linker is not called through a driver"));
     }
     let mut targets = made.key_words.windows(2).filter(|pair| pair[0] == "--target");

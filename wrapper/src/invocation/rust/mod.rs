@@ -11,10 +11,14 @@
 //!    what it is itself ([`links`]).
 
 mod clippy;
+mod closure;
+mod coding;
+mod extra;
 mod inputs;
 mod links;
 mod native;
 mod run;
+mod rustup;
 mod store;
 mod toolchain;
 
@@ -35,7 +39,7 @@ use super::{Session, guarded, pass_on};
 use crate::digest::Digest;
 use crate::manifest::{Manifest, Variant};
 use crate::outcome::{Counter, Reason};
-use crate::rust::arguments::{self, Crate, CrateType, Emit};
+use crate::rust::arguments::{self, Crate, Emit};
 use crate::rust::key::{self, CLIPPY_VARIABLES, Facts, VARIABLES};
 use crate::rust::outputs::{self, NOTIFICATION_START, Output};
 
@@ -46,9 +50,6 @@ const CLIPPY: &str = "clippy-driver";
 /// Who waits for another compile of the same crate waits so long at most: it may have been stopped.
 const CLAIM_WAIT_MS_MAX: u64 = 60_000;
 
-/// Files of one `OUT_DIR` that are looked at for one crate.
-const OUT_DIR_FILES_MAX: usize = 4096;
-
 /// A crate that can be cached, and everything that its key is made of.
 struct Job {
     made: Crate,
@@ -56,6 +57,10 @@ struct Job {
     toolchain: Toolchain,
     /// Files that the key has: externs, libraries, named files.
     named: Vec<(PathBuf, Digest)>,
+    /// What stands at the inputs that the settings name.
+    extra: Option<Digest>,
+    /// How many of them at the beginning are externs or crates that are found without one.
+    crate_count: usize,
     is_clippy: bool,
     /// Whether a linker runs.
     is_linked: bool,
@@ -175,19 +180,17 @@ fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Said> {
 
 impl Job {
     fn of(session: &Session<'_>) -> Result<Job, Reason> {
-        let (file, words) = called(session);
+        let called = called(session);
+        let words = called.words;
         let made = arguments::parse(words)?;
-        check_kind(&made)?;
+        links::check(&made)?;
         let is_clippy = session.call.compiler.file_name() == Some(OsStr::new(CLIPPY));
         clippy::check(&made, is_clippy)?;
-        if env::var_os("RUST_TARGET_PATH").is_some_and(|value| !value.is_empty()) {
-            let text = "RUST_TARGET_PATH is set";
-            return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
-        }
+        check_variables()?;
         let directory = env::current_dir().map_err(|error| {
             Reason::new(Counter::InternalError, format!("no working directory: {error}"))
         })?;
-        let toolchain = Toolchain::of(session, &file)?;
+        let toolchain = Toolchain::of(session, &called, &made)?;
         let mut named = Vec::new();
         let digest = |path: &Path| {
             session.digests.digest(path).map_err(|error| {
@@ -204,43 +207,57 @@ impl Job {
             externs.push((external, contents));
         }
         let mut contents = Vec::with_capacity(made.named_files.len());
-        for path in &made.named_files {
+        let mut searched = Vec::new();
+        let mut look_in = |is_of_crates: bool, named: &mut Vec<(PathBuf, Digest)>| {
+            for (kind, path) in libraries(&made, is_of_crates) {
+                let contents = digest(&path)?;
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                searched.push((format!("{kind} {name}"), contents));
+                named.push((path, contents));
+            }
+            Ok(())
+        };
+        look_in(true, &mut named)?;
+        let crate_count = named.len();
+        look_in(false, &mut named)?;
+        for path in made.named_files.iter().chain(&session.call.config.extra_files_to_hash.value) {
             let digest = digest(path)?;
             named.push((path.clone(), digest));
             contents.push(digest);
         }
-        let mut searched = Vec::new();
-        for place in made.search_paths.iter().filter(|place| place.kind != "dependency") {
-            for path in libraries(&place.path) {
-                let contents = digest(&path)?;
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                searched.push((format!("{} {name}", place.kind), contents));
-                named.push((path, contents));
-            }
-        }
         let before = &session.call.arguments[..session.call.arguments.len() - words.len()];
         let meaning = || native::meaning(session, &toolchain.identity, before);
         let native = made.is_native.then(meaning).transpose()?;
-        let may_read = may_reach_macros(&made);
         let is_linked = links::is_linked(&made);
-        let variables = variables(may_read, is_clippy, is_linked);
-        let out_dir = env::var_os("OUT_DIR").filter(|_| may_read);
-        let out_dir = out_dir.map(|path| tree_digest(session, Path::new(&path))).transpose()?;
+        let variables = variables(is_clippy, is_linked);
+        let extra = extra::digest(session, &made)?;
         let direct = key::direct_key(&Facts {
+            namespace: &session.call.config.namespace.value,
             toolchain: &toolchain.identity,
             made: &made,
             directory: &directory,
             externs: &externs,
             searched: &searched,
             named: &contents,
+            extra: extra.as_ref(),
             native: native.as_ref(),
             variables: &variables,
             link_words: if is_linked { &made.link_words } else { &[] },
-            out_dir: out_dir.as_ref(),
         });
         let messages = messages_of(&made);
         let outputs = outputs::of(&made);
-        Ok(Job { made, outputs, toolchain, named, is_clippy, is_linked, direct, messages })
+        Ok(Job {
+            made,
+            outputs,
+            toolchain,
+            named,
+            extra,
+            crate_count,
+            is_clippy,
+            is_linked,
+            direct,
+            messages,
+        })
     }
 
     /// Where marks of absent names stand.
@@ -250,111 +267,91 @@ impl Job {
         u64::from_le_bytes(unit)
     }
 
+    /// Crates that the command line names, or that are found beside them.
+    fn crates(&self) -> impl Iterator<Item = (&Path, &Digest)> {
+        self.named[..self.crate_count].iter().map(|(path, digest)| (path.as_path(), digest))
+    }
+
     fn output(&self, emit: Emit) -> Option<&Output> {
         self.outputs.iter().find(|output| output.emit == emit)
     }
 }
 
-/// The compiler's file, and its command line. cargo gives clippy the path of rustc first.
-fn called<'a>(session: &'a Session<'_>) -> (PathBuf, &'a [OsString]) {
-    let file = session.call.compiler_file.to_path_buf();
-    match session.call.arguments {
-        [first, rest @ ..] if Path::new(first).file_name() == Some(OsStr::new(RUSTC)) => {
-            (file, rest)
+/// How the compiler was called.
+struct Called<'a> {
+    /// Whether rustup stands behind it.
+    is_proxy: bool,
+    /// What `+TOOLCHAIN` says to rustup.
+    plus: Option<&'a OsStr>,
+    words: &'a [OsString],
+}
+
+/// cargo gives clippy the path of rustc first.
+fn called<'a>(session: &Session<'a>) -> Called<'a> {
+    let is_proxy = rustup::is_proxy(session.call.compiler_file);
+    let (plus, words) = match session.call.arguments {
+        [first, rest @ ..] if is_proxy && first.as_bytes().starts_with(b"+") => {
+            (Some(OsStr::from_bytes(&first.as_bytes()[1..])), rest)
         }
-        all => (file, all),
-    }
-}
-
-/// What bundles other libraries is not cached, and what is linked only where all of it is known.
-fn check_kind(made: &Crate) -> Result<(), Reason> {
-    let links = made.emit.iter().any(|(emit, _)| *emit == Emit::Link);
-    if links && made.types.contains(&CrateType::Staticlib) {
-        let text = "a staticlib bundles other libraries";
-        return Err(Reason::new(Counter::CalledForLink, text));
-    }
-    links::check(made)
-}
-
-/// Libraries that the compiler may find in a directory.
-fn libraries(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let is_library = |path: &PathBuf| {
-        let ending = path.extension().map(OsStr::as_bytes);
-        matches!(ending, Some(b"a" | b"rlib" | b"rmeta" | b"so" | b"o" | b"lib"))
+        all => (None, all),
     };
-    let paths = entries.flatten().map(|entry| entry.path()).filter(is_library);
-    let mut paths: Vec<PathBuf> = paths.collect();
-    paths.sort();
-    paths
+    let words = match words {
+        [first, rest @ ..] if Path::new(first).file_name() == Some(OsStr::new(RUSTC)) => rest,
+        all => all,
+    };
+    Called { is_proxy, plus, words }
 }
 
-/// Whether a proc macro may run: one is named, or stands where dependencies of dependencies are.
-fn may_reach_macros(made: &Crate) -> bool {
-    let is_macro = |path: &Path| path.extension() == Some(OsStr::new("so"));
-    let named = made.externs.iter().filter_map(|external| external.path.as_deref());
-    named.into_iter().any(is_macro)
-        || made.search_paths.iter().any(|place| {
-            let entries = fs::read_dir(&place.path).into_iter().flatten().flatten();
-            !made.externs.is_empty() && entries.into_iter().any(|entry| is_macro(&entry.path()))
-        })
+/// Variables that change what rustc reads or says in ways that nobody follows.
+fn check_variables() -> Result<(), Reason> {
+    for name in ["RUST_TARGET_PATH", "RUSTC_LOG"] {
+        if env::var_os(name).is_some_and(|value| !value.is_empty()) {
+            let text = format!("{name} is set");
+            return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
+        }
+    }
+    Ok(())
+}
+
+/// What the compiler may find in directories without being told its name: crates, or archives of
+/// native code. Archives alone are bundled; shared objects of native code are not looked at.
+fn libraries(made: &Crate, is_of_crates: bool) -> Vec<(&str, PathBuf)> {
+    let (kind, of) = match is_of_crates {
+        true => ("crate", closure::is_crate as fn(&Path) -> bool),
+        false => ("native", is_archive as fn(&Path) -> bool),
+    };
+    let places = made.search_paths.iter();
+    let places = places.filter(|place| [kind, "all"].contains(&place.kind.as_str()));
+    let mut found = Vec::new();
+    for place in places {
+        let entries = fs::read_dir(&place.path).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| of(path)).collect();
+        paths.sort();
+        found.extend(paths.into_iter().map(|path| (place.kind.as_str(), path)));
+    }
+    found
+}
+
+fn is_archive(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "a" || ending == "lib" || ending == "o")
 }
 
 type Variables = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-fn variables(may_be_read: bool, is_clippy: bool, is_linked: bool) -> Variables {
+fn variables(is_clippy: bool, is_linked: bool) -> Variables {
     let for_clippy = if is_clippy { CLIPPY_VARIABLES } else { &[] };
     let mut variables: Variables = VARIABLES
         .iter()
         .chain(for_clippy)
         .map(|name| (name.as_bytes().to_vec(), env::var_os(name).map(OsStringExt::into_vec)))
         .collect();
-    if may_be_read {
-        let read = env::vars_os().filter(|(name, _)| key::may_be_read(name));
-        variables.extend(read.map(|(name, value)| (name.into_vec(), Some(value.into_vec()))));
-    }
     if is_linked {
         variables.extend(links::variables());
     }
     variables.sort();
     variables.dedup();
     variables
-}
-
-/// The contents of a directory and all below it.
-fn tree_digest(session: &Session<'_>, root: &Path) -> Result<Digest, Reason> {
-    let cannot = |path: &Path, what: &str| {
-        let text = format!("{} of OUT_DIR: {what}", path.display());
-        Reason::new(Counter::ErrorHashingExtraFile, text)
-    };
-    let mut hasher = blake3::Hasher::new();
-    let mut waiting = vec![root.to_path_buf()];
-    let mut count = 0;
-    while let Some(directory) = waiting.pop() {
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(_) if directory == root => break,
-            Err(error) => return Err(cannot(&directory, &error.to_string())),
-        };
-        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.sort();
-        for path in paths {
-            count += 1;
-            if count > OUT_DIR_FILES_MAX {
-                return Err(cannot(root, "it has too many files"));
-            }
-            let kind = fs::metadata(&path).map_err(|error| cannot(&path, &error.to_string()))?;
-            let name = path.strip_prefix(root).unwrap_or(&path).as_os_str().as_bytes();
-            hasher.update(&(name.len() as u64).to_le_bytes()).update(name);
-            if kind.is_dir() {
-                waiting.push(path);
-            } else {
-                let digest = session.digests.digest(&path);
-                hasher.update(&digest.map_err(|error| cannot(&path, &error.to_string()))?);
-            }
-        }
-    }
-    Ok(*hasher.finalize().as_bytes())
 }
 
 fn messages_of(made: &Crate) -> u64 {

@@ -19,9 +19,9 @@ use super::super::account::microseconds;
 use super::super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::super::scratch::Scratch;
 use super::super::{Session, guarded};
-use super::inputs::Inputs;
+use super::inputs::{Before, Inputs};
 use super::links::{Held, Telling};
-use super::{Job, Said, has_messages, run};
+use super::{Job, Said, closure, has_messages, run};
 use crate::capture;
 use crate::exec::{self, Capture, Ran, Stream, is_binary};
 use crate::manifest::State;
@@ -37,11 +37,18 @@ const SPLIT: &str = "dwo:";
 
 /// Runs the compiler and stores what it made. `None` if it did not start.
 pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStatus> {
+    let before = guarded(session.call.log, || Before::of(session, job))?;
     let has_started_after = session.wait_for_start();
     let begun_ns = larder_engine::env::clock_ns();
     let telling = job.is_linked.then(|| guarded(session.call.log, || Telling::new(session, job)));
     let telling = telling.map(|telling| telling.unwrap_or_else(|| Err(panicked())));
-    let (ran, told) = run_telling(session, telling)?;
+    let metadata = job.output(Emit::Metadata).map(|it| (it, outputs::notification(it)));
+    let on_line = |line: &[u8]| {
+        if let Some((output, _)) = metadata.as_ref().filter(|(_, told)| told.as_bytes() == line) {
+            guarded(session.call.log, || before.reach.remember(session, job, &output.path));
+        }
+    };
+    let (ran, told) = run_telling(session, telling, on_line)?;
     let cost_us = microseconds(larder_engine::env::clock_ns().saturating_sub(begun_ns));
     if !ran.status.success() {
         session.count(Counter::CompileFailed);
@@ -49,7 +56,7 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     }
     let stored = guarded(session.call.log, || {
         session.check_clock(has_started_after)?;
-        store(session, job, told?, &ran, cost_us)
+        store(session, job, (before, told?), &ran, cost_us)
     });
     session.account.borrow_mut().cost_us = cost_us;
     match stored {
@@ -71,10 +78,11 @@ type Told = Result<Option<Telling>, Reason>;
 fn run_telling(
     session: &Session<'_>,
     telling: Option<Result<Telling, Reason>>,
+    on_line: impl Fn(&[u8]),
 ) -> Option<(Ran, Told)> {
     let given = session.call.arguments;
     let run = |arguments: &[OsString], to: &mut Held<io::Stderr>| {
-        let ran = run::run(session, arguments, to);
+        let ran = run::run(session, arguments, to, &on_line);
         ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()
     };
     let telling = match telling {
@@ -101,7 +109,7 @@ fn run_telling(
 fn store(
     session: &Session<'_>,
     job: &Job,
-    telling: Option<Telling>,
+    (before, telling): (Before, Option<Telling>),
     ran: &Ran,
     cost_us: u32,
 ) -> Result<(), Reason> {
@@ -116,13 +124,15 @@ fn store(
         let text = format!("{} is no ELF program", session.call.compiler.display());
         return Err(Reason::new(Counter::CompilerCheckFailed, text));
     }
-    let mut inputs = Inputs::look(session, job, &info)?;
+    let reach = before.reach.clone();
+    let mut inputs = Inputs::look(session, job, before, &info)?;
     if let Some(telling) = telling {
         let (list, absent) = telling.look(session, job)?;
         inputs.list.extend(list);
         inputs.absent.extend(absent);
     }
     let mut sections = Vec::with_capacity(job.outputs.len() + 2);
+    let mut crates = Vec::new();
     for output in &job.outputs {
         let section = if output.emit == Emit::DepInfo {
             let listed = generic(&listed, &job.outputs);
@@ -131,6 +141,9 @@ fn store(
             let kind = SectionKind::NamedFile;
             let section = capture::read(&output.path, kind, session.call.started_ns)?;
             let section = section.ok_or_else(|| missing(&output.path))?;
+            if closure::is_crate(&output.path) {
+                crates.push(reach.entry(&section.data));
+            }
             section.name(output.role.as_bytes())
         };
         sections.push(section);
@@ -148,12 +161,12 @@ fn store(
     let mut manifest = read_whole_manifest(session, &job.direct);
     let absent = inputs.absent;
     manifest.add(result, &State { messages, cost_us, absent, ..State::default() }, &inputs.list);
-    let entries = vec![
+    crates.extend([
         Entry::new(job.direct, RecordKind::Manifest, manifest_sections(&manifest)),
         Entry::new(result, RecordKind::Result, sections),
-    ];
+    ]);
     session.count(Counter::LocalStorageMiss);
-    session.put(entries);
+    session.put(crates);
     trace_lookup(session, &job.made.source, &result, || {
         let record = session.store.get(&result).ok().flatten();
         record.map_or(0, |record| record.head().body_bytes)
