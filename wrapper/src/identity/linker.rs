@@ -1,15 +1,16 @@
 //! Which linker it is: the driver that is called for a link, and every program that it starts.
 //!
 //! 1. The parts are the driver (`cc`), `collect2`, the linker that it takes, the program behind
-//!    rustc's own `ld.lld`, gcc's plugin for the linker with what that starts, configuration files,
-//!    and the shared objects of each, without the C library.
-//! 2. gcc looks for the linker as `real-ld` and `collect-ld`, then as `ld.NAME` (`-fuse-ld=NAME`) or
-//!    `ld`, each in its own directories; last in `PATH`. clang looks for the name alone. That there
-//!    is none in an earlier place is a fact about the linker.
+//!    rustc's own `ld.lld`, gcc's plugin for the linker with what that starts, configuration
+//!    files, and the shared objects of each, without the C library.
+//! 2. gcc looks for the linker as `real-ld` and `collect-ld`, then as `ld.NAME` (`-fuse-ld=NAME`)
+//!    or `ld`, each in its own directories; last in `PATH`. clang looks for the name alone. That
+//!    there is none in an earlier place is a fact about the linker.
 //! 3. All of it is found once and remembered under driver, words and variables that choose, as a
 //!    compiler is; a use compares the parts and runs nothing.
-//! 4. The loader takes libraries from `LD_LIBRARY_PATH`, where cargo names directories of the build.
-//!    So its value does not count, but which of the libraries stand there, and their contents.
+//! 4. The loader takes libraries from `LD_LIBRARY_PATH`, where cargo names directories of the
+//!    build. So its value does not count, but which of the libraries stand there, and their
+//!    contents.
 //! 5. A driver or linker that is no ELF program may do anything, and so may another cache: their
 //!    links are not cached.
 

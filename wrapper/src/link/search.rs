@@ -6,8 +6,8 @@
 //!    over is an input.
 //! 2. A library may be a text that names others: paths, names that are searched for in the working
 //!    directory, beside the text and in the directories, and `-lX`.
-//! 3. For libraries that others need, some linkers search the directories of `-rpath-link`, `-rpath`
-//!    and of variables first.
+//! 3. For libraries that others need, some linkers search the directories of `-rpath-link`,
+//!    `-rpath` and of variables first.
 //! 4. A driver looks for `crt1.o` and the like in places of its own.
 
 use std::collections::{BTreeMap, BTreeSet};

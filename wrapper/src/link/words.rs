@@ -2,8 +2,8 @@
 //!
 //! 1. A word that is in no table makes a link uncached: it may read or write anything. A table is
 //!    sorted; a test checks that.
-//! 2. Words behind `-Wl,` and `-Xlinker` are those of the linker itself, all others the driver's. An
-//!    option of the linker has one dash or two, and its value behind `=` or in the next word.
+//! 2. Words behind `-Wl,` and `-Xlinker` are those of the linker itself, all others the driver's.
+//!    An option of the linker has one dash or two, and its value behind `=` or in the next word.
 //! 3. A word that is no option names an input.
 
 /// Whether an option has a value.

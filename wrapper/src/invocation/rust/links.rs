@@ -8,8 +8,8 @@
 //!    rustc's own directory, and the crate's own objects, are gone by then and count as derived;
 //!    any other file that is missing makes the link uncached.
 //! 3. A crate in a directory of dependencies counts by name ([`CRATE`]), and what stands behind
-//!    another `-L` by the number of that directory ([`PLACE`]): so another target directory gets the
-//!    same program. Where a path shows in it (`-C rpath`, shared objects of the build), the
+//!    another `-L` by the number of that directory ([`PLACE`]): so another target directory gets
+//!    the same program. Where a path shows in it (`-C rpath`, shared objects of the build), the
 //!    directories count as text ([`PLACES`]).
 //! 4. The driver with all that it starts is one input ([`LINKER`]).
 //! 5. What was searched for in vain is absent, see [`search`](crate::link::search).
@@ -73,6 +73,11 @@ const OTHERWISE: [&str; 2] = ["LD_LIBRARY_PATH", "LD_PRELOAD"];
 pub(super) fn is_linked(made: &Crate) -> bool {
     let emits = made.emit.iter().any(|(emit, _)| *emit == Emit::Link);
     emits && (made.is_test || made.types.iter().any(|kind| kind.is_linked()))
+}
+
+/// The words for the linker, if one runs.
+pub(super) fn words_of(made: &Crate) -> &[String] {
+    if is_linked(made) { &made.link_words } else { &[] }
 }
 
 /// Whether rustc merges the code of all crates before the link (`-C lto`), so that the linker does

@@ -7,8 +7,8 @@
 //!    No process is started.
 //! 3. A miss passes on what rustc says while it runs, so that cargo's pipelining works.
 //! 4. Of processes that want the same crate at once one compiles, and the others wait for it.
-//! 5. What is linked comes back in the same way: its manifest also has what the linker has read, and
-//!    what it is itself ([`links`]).
+//! 5. What is linked comes back in the same way: its manifest also has what the linker has read,
+//!    and what it is itself ([`links`]).
 
 mod clippy;
 mod closure;
@@ -62,8 +62,6 @@ struct Job {
     /// How many of them at the beginning are externs or crates that are found without one.
     crate_count: usize,
     is_clippy: bool,
-    /// Whether a linker runs.
-    is_linked: bool,
     direct: Key,
     /// What the form of messages depends on; never 0.
     messages: u64,
@@ -228,8 +226,7 @@ impl Job {
         let before = &session.call.arguments[..session.call.arguments.len() - words.len()];
         let meaning = || native::meaning(session, &toolchain.identity, before);
         let native = made.is_native.then(meaning).transpose()?;
-        let is_linked = links::is_linked(&made);
-        let variables = variables(is_clippy, is_linked);
+        let variables = variables(&made, is_clippy);
         let extra = extra::digest(session, &made)?;
         let direct = key::direct_key(&Facts {
             namespace: &session.call.config.namespace.value,
@@ -242,22 +239,11 @@ impl Job {
             extra: extra.as_ref(),
             native: native.as_ref(),
             variables: &variables,
-            link_words: if is_linked { &made.link_words } else { &[] },
+            link_words: links::words_of(&made),
         });
         let messages = messages_of(&made);
         let outputs = outputs::of(&made);
-        Ok(Job {
-            made,
-            outputs,
-            toolchain,
-            named,
-            extra,
-            crate_count,
-            is_clippy,
-            is_linked,
-            direct,
-            messages,
-        })
+        Ok(Job { made, outputs, toolchain, named, extra, crate_count, is_clippy, direct, messages })
     }
 
     /// Where marks of absent names stand.
@@ -339,14 +325,14 @@ fn is_archive(path: &Path) -> bool {
 
 type Variables = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-fn variables(is_clippy: bool, is_linked: bool) -> Variables {
+fn variables(made: &Crate, is_clippy: bool) -> Variables {
     let for_clippy = if is_clippy { CLIPPY_VARIABLES } else { &[] };
     let mut variables: Variables = VARIABLES
         .iter()
         .chain(for_clippy)
         .map(|name| (name.as_bytes().to_vec(), env::var_os(name).map(OsStringExt::into_vec)))
         .collect();
-    if is_linked {
+    if links::is_linked(made) {
         variables.extend(links::variables());
     }
     variables.sort();

@@ -20,7 +20,7 @@ use super::super::records::{manifest_sections, read_whole_manifest, trace_lookup
 use super::super::scratch::Scratch;
 use super::super::{Session, guarded};
 use super::inputs::{Before, Inputs};
-use super::links::{Held, Telling};
+use super::links::{self, Held, Telling};
 use super::{Job, Said, closure, has_messages, run};
 use crate::capture;
 use crate::exec::{self, Capture, Ran, Stream, is_binary};
@@ -40,8 +40,9 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     let before = guarded(session.call.log, || Before::of(session, job))?;
     let has_started_after = session.wait_for_start();
     let begun_ns = larder_engine::env::clock_ns();
-    let telling = job.is_linked.then(|| guarded(session.call.log, || Telling::new(session, job)));
-    let telling = telling.map(|telling| telling.unwrap_or_else(|| Err(panicked())));
+    let telling = links::is_linked(&job.made).then(|| {
+        guarded(session.call.log, || Telling::new(session, job)).unwrap_or_else(|| Err(panicked()))
+    });
     let metadata = job.output(Emit::Metadata).map(|it| (it, outputs::notification(it)));
     let on_line = |line: &[u8]| {
         if let Some((output, _)) = metadata.as_ref().filter(|(_, told)| told.as_bytes() == line) {
