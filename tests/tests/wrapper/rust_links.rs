@@ -320,7 +320,9 @@ fn where_the_directories_show_they_count() {
     for place in ["deps", "other"] {
         fs::create_dir(sandbox.path(place)).unwrap();
         sandbox.write("one.rs", "pub fn v() -> i32 { 1 }\n");
-        let call = format!("--crate-name one one.rs --crate-type dylib --out-dir {place}");
+        let call = format!(
+            "--crate-name one one.rs --crate-type dylib -C prefer-dynamic --out-dir {place}"
+        );
         make(&sandbox, &rustc(), &call);
     }
     wait_a_tick();

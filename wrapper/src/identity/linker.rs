@@ -71,14 +71,22 @@ pub struct Linker {
 }
 
 impl Choice {
-    /// Whether a word of a driver's command line chooses the linker; with `true` the next does.
-    pub fn chooses(word: &OsStr) -> Option<bool> {
+    /// The words of a driver's command line that choose the linker.
+    pub fn words_of(words: &[OsString]) -> Vec<OsString> {
         const STARTS: [&str; 8] =
             ["-B", "-fuse-ld", "-m", "--target=", "--sysroot", "--gcc-", "--ld-path", "-flto"];
-        let bytes = word.as_bytes();
-        let is_alone = ["-B", "-target", "--sysroot"].iter().any(|name| bytes == name.as_bytes());
-        let starts = STARTS.iter().any(|start| bytes.starts_with(start.as_bytes()));
-        (is_alone || starts).then_some(is_alone)
+        const SEPARATE: [&str; 3] = ["-B", "-target", "--sysroot"];
+        let mut chosen = Vec::new();
+        let mut rest = words.iter();
+        while let Some(word) = rest.next() {
+            if SEPARATE.iter().any(|name| word == *name) {
+                chosen.push(word.clone());
+                chosen.extend(rest.next().cloned());
+            } else if STARTS.iter().any(|start| word.as_bytes().starts_with(start.as_bytes())) {
+                chosen.push(word.clone());
+            }
+        }
+        chosen
     }
 
     /// The directories that are searched for programs, in order.
@@ -424,4 +432,46 @@ fn places_of(name: &OsStr, path: &OsStr) -> Vec<PathBuf> {
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     path.metadata().is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_choose_are_taken_with_their_values() {
+        let line = "-m64 a.o -B/x -fuse-ld=lld -L /y -B z -fuse-ld=mold -target t -o m";
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let words = Choice::words_of(&words);
+        let expected = "-m64 -B/x -fuse-ld=lld -B z -fuse-ld=mold -target t";
+        assert_eq!(words, expected.split(' ').collect::<Vec<_>>());
+        let choice = Choice { name: "cc".into(), before: Vec::new(), words };
+        assert_eq!(choice.linker_name(), "ld.mold");
+        let choice = Choice { words: Vec::new(), ..choice };
+        assert_eq!(choice.linker_name(), "ld");
+    }
+
+    #[test]
+    fn a_linker_survives_its_record_and_no_damage_is_a_panic() {
+        let input = |path: &str, byte| Input { path: path.into(), digest: [byte; 32] };
+        let linker = Linker::new(
+            Family::Gcc,
+            "/bin/cc".into(),
+            vec![input("/bin/cc", 1), input("/bin/ld", 2)],
+            vec![input("/w", 3)],
+            vec![input("libz.so.1", 4)],
+            vec!["/x/ld".into()],
+            vec!["/usr/lib/".into()],
+        );
+        let bytes = linker.encode();
+        let decoded = |bytes: &[u8]| Linker::decode(bytes, "/bin/cc".into());
+        assert_eq!(decoded(&bytes), Some(linker.clone()));
+        assert_ne!(Linker::decode(&bytes, "/x/cc".into()).unwrap().identity, linker.identity);
+        (0..bytes.len()).for_each(|length| assert_eq!(decoded(&bytes[..length]), None));
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let _ = decoded(&damaged);
+        }
+    }
 }

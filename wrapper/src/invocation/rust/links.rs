@@ -258,14 +258,7 @@ impl<'a> Link<'a> {
                 .ok_or_else(|| uncached("rustc searches another PATH for the linker"))?,
             None => OsStr::new(""),
         };
-        let mut words = Vec::new();
-        let mut rest = printed.words.iter();
-        while let Some(word) = rest.next() {
-            if let Some(has_value) = Choice::chooses(word) {
-                words.push(word.clone());
-                words.extend(rest.next().filter(|_| has_value).cloned());
-            }
-        }
+        let words = Choice::words_of(&printed.words);
         let before = env::split_paths(before).filter(|path| !path.as_os_str().is_empty());
         let choice = Choice { name: printed.program, before: before.collect(), words };
         let linker = Linker::of(&choice, &session.store, &session.digests);
@@ -527,6 +520,9 @@ impl Job {
     }
 }
 
+/// What rustc says first of a link that fails. As a text, its command line follows on a later line.
+const FAILS: &[u8] = b"linking with `";
+
 /// Passes on what is said until it names what larder has added, and holds the rest back.
 pub(super) struct Held<W> {
     to: W,
@@ -534,22 +530,39 @@ pub(super) struct Held<W> {
     /// What another run has said before, which is not said again.
     said: Vec<u8>,
     passed: Vec<u8>,
+    /// What is said of a link that fails, until it is known whether it names that.
+    pending: Vec<u8>,
     pub(super) is_held: bool,
 }
 
 impl<W: Write> Held<W> {
     pub(super) fn new(to: W, marks: Vec<Vec<u8>>) -> Held<W> {
-        Held { to, marks, said: Vec::new(), passed: Vec::new(), is_held: false }
+        let (said, passed, pending) = (Vec::new(), Vec::new(), Vec::new());
+        Held { to, marks, said, passed, pending, is_held: false }
     }
 
     /// For another run, which says the same first.
     pub(super) fn again(self) -> Held<W> {
-        Held {
-            said: self.passed,
-            marks: Vec::new(),
-            passed: Vec::new(),
-            is_held: false,
-            to: self.to,
+        Held { said: self.passed, ..Held::new(self.to, Vec::new()) }
+    }
+
+    /// Passes on what was pending, if that names nothing.
+    pub(super) fn end(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        if !self.is_held {
+            // A reader that is gone is no reason to stop.
+            let _ = self.pass(&pending).and_then(|()| self.to.flush());
+        }
+    }
+
+    fn pass(&mut self, text: &[u8]) -> io::Result<()> {
+        let start = self.passed.len();
+        self.passed.extend_from_slice(text);
+        match self.said.get(start..).is_some_and(|rest| rest.starts_with(text))
+            && self.said.starts_with(&self.passed)
+        {
+            true => Ok(()),
+            false => self.to.write_all(text),
         }
     }
 }
@@ -557,17 +570,15 @@ impl<W: Write> Held<W> {
 impl<W: Write> Write for Held<W> {
     /// Takes a line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let names = |mark: &Vec<u8>| line.windows(mark.len()).any(|part| part == mark);
-        self.is_held |= self.marks.iter().any(names);
+        let names = |mark: &[u8]| line.windows(mark.len()).any(|part| part == mark);
+        self.is_held |= self.marks.iter().any(|mark| names(mark));
         if self.is_held {
             return Ok(line.len());
         }
-        let start = self.passed.len();
-        self.passed.extend_from_slice(line);
-        let is_known = self.said.get(start..start + line.len()) == Some(line)
-            && self.said.starts_with(&self.passed);
-        if !is_known {
-            self.to.write_all(line)?;
+        if !self.marks.is_empty() && (!self.pending.is_empty() || names(FAILS)) {
+            self.pending.extend_from_slice(line);
+        } else {
+            self.pass(line)?;
         }
         Ok(line.len())
     }
@@ -583,19 +594,29 @@ mod tests {
 
     #[test]
     fn messages_that_name_what_was_added_are_held_back_and_said_once() {
-        let mut said = Vec::new();
-        let mut first = Held::new(&mut said, vec![b"larder-1.d".to_vec()]);
-        for line in ["warning\n", "error: x\n", "note: cc /tmp/larder-1.d\n", "the end\n"] {
-            first.write_all(line.as_bytes()).unwrap();
+        let said_of = |lines: &[&str], again: &[&str]| {
+            let mut said = Vec::new();
+            let mut held = Held::new(&mut said, vec![b"larder-1.d".to_vec()]);
+            lines.iter().for_each(|line| held.write_all(line.as_bytes()).unwrap());
+            held.end();
+            if held.is_held {
+                let mut held = held.again();
+                again.iter().for_each(|line| held.write_all(line.as_bytes()).unwrap());
+            }
+            String::from_utf8(said).unwrap()
+        };
+        let fails = ["warning\n", "error: linking with `cc` failed\n", "note: cc larder-1.d\n"];
+        for again in [
+            &["warning\n", "error: linking with `cc` failed\n", "note: cc\n", "the end\n"][..],
+            &["warning\n", "warning\n"],
+            &["another\n", "warning\n"],
+        ] {
+            let expected = match again[0] {
+                "warning\n" => again.concat(),
+                _ => format!("warning\n{}", again.concat()),
+            };
+            assert_eq!(said_of(&fails, again), expected);
         }
-        assert!(first.is_held);
-        let mut again = first.again();
-        for line in ["warning\n", "error: x\n", "note: cc\n", "the end\n", "warning\n"] {
-            again.write_all(line.as_bytes()).unwrap();
-        }
-        assert_eq!(
-            String::from_utf8(said).unwrap(),
-            "warning\nerror: x\nnote: cc\nthe end\nwarning\n"
-        );
+        assert_eq!(said_of(&fails[..2], &[]), fails[..2].concat());
     }
 }

@@ -84,6 +84,7 @@ fn run_telling(
     let given = session.call.arguments;
     let run = |arguments: &[OsString], to: &mut Held<io::Stderr>| {
         let ran = run::run(session, arguments, to, &on_line);
+        to.end();
         ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()
     };
     let telling = match telling {
