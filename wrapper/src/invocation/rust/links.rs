@@ -83,9 +83,9 @@ pub(super) fn words_of(made: &Crate) -> &[String] {
 /// Whether rustc merges the code of all crates before the link (`-C lto`), so that the linker does
 /// not see them.
 pub(super) fn merges(made: &Crate) -> bool {
-    let values = made.key_words.iter().filter_map(|word| word.strip_prefix("lto="));
+    let mut values = made.key_words.iter().filter_map(|word| word.strip_prefix("lto="));
     let is_off = |value: &str| ["off", "n", "no", "false"].contains(&value);
-    is_linked(made) && values.last().is_some_and(|value| !is_off(value))
+    is_linked(made) && values.next_back().is_some_and(|value| !is_off(value))
 }
 
 /// Whether the link of a crate may be cached, as far as its command line tells.
@@ -145,8 +145,8 @@ fn uncached(text: &str) -> Reason {
 
 /// The driver that rustc will call, as far as that can be told before.
 fn driver(made: &Crate) -> OsString {
-    let named = made.link_words.iter().filter_map(|word| word.strip_prefix("linker="));
-    named.last().unwrap_or(DRIVER).into()
+    let mut named = made.link_words.iter().filter_map(|word| word.strip_prefix("linker="));
+    named.next_back().unwrap_or(DRIVER).into()
 }
 
 /// Where it is remembered that the linker of such a call does not tell.
