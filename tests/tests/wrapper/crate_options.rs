@@ -82,12 +82,11 @@ fn what_is_not_understood_runs_as_without_larder() {
         "@arguments".to_owned(),
         "a.rs --crate-type lib --out-dir out".to_owned(),
         "--crate-name a a.rs --out-dir out --crate-type lib -o out/liba.rlib".to_owned(),
-        format!("{base} -C save-temps"),
         format!("{base} -C incremental=inc"),
         format!("{base} --print link-args"),
         format!("{base} -Z unheard-of"),
         format!("{base} --emit=asm=-"),
-        format!("{base} -C llvm-args=-time-passes=0"),
+        format!("{base} -C llvm-args=--unheard-of"),
         "--crate-name a - --crate-type lib --out-dir out".to_owned(),
     ] {
         let expected = run(&sandbox, false, &line);
