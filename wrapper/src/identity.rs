@@ -14,6 +14,7 @@
 //!    nothing; a text; or what a command prints, which is then run for each call.
 //! 5. A driver that is no ELF program may do anything: calls through it are not cached.
 
+pub mod linker;
 pub mod native;
 pub mod surroundings;
 

@@ -19,6 +19,7 @@ pub mod capture;
 pub mod compiler;
 pub mod fingerprint;
 pub mod identity;
+pub mod link;
 pub mod manifest;
 pub mod moment;
 pub mod restore;

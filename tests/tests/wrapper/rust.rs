@@ -266,9 +266,10 @@ fn what_is_not_cached_runs_as_without_larder() {
     sandbox.write("bad.rs", "fn main() { 1 }\n");
     wait_a_tick();
     for (line, counter) in [
-        ("--crate-name m main.rs --crate-type bin --out-dir out", "called_for_link"),
-        ("--crate-name a a.rs --crate-type cdylib --out-dir out", "called_for_link"),
-        ("--crate-name a a.rs --test --out-dir out", "called_for_link"),
+        (
+            "--crate-name m main.rs --crate-type bin --out-dir out -C link-arg=-Wl,-Map=m.map",
+            "called_for_link",
+        ),
         ("--crate-name b bad.rs --crate-type lib --out-dir out", "compile_failed"),
         ("--print crate-name a.rs", "unsupported_compiler_option"),
         (

@@ -14,7 +14,7 @@ use super::Account;
 use super::compare::{Difference, Kind};
 use crate::digest::{Digest, Mentions};
 use crate::manifest::Manifest;
-use crate::rust::dep_info::{BUNDLED, CRATES, MACROS, is_coded, value_digest, variable_of};
+use crate::rust::coded::{MACROS, is_coded, value_digest, variable_of, words_of};
 
 /// One remembered state of the inputs of a call.
 pub struct Reading {
@@ -182,14 +182,7 @@ pub fn messages_differ() -> Difference {
 
 /// A file's name, or in words a variable that `env!` has read.
 pub fn name_of(path: &Path) -> String {
-    let bytes = path.as_os_str().as_bytes();
-    match variable_of(path) {
-        Some(name) => format!("the variable {}", name.display()),
-        None if bytes == MACROS => "what proc macros may read (CARGO_*, OUT_DIR)".to_owned(),
-        None if bytes.starts_with(CRATES) => "a crate behind the externs".to_owned(),
-        None if bytes.starts_with(BUNDLED) => "a library that is bundled".to_owned(),
-        None => path.display().to_string(),
-    }
+    words_of(path).unwrap_or_else(|| path.display().to_string())
 }
 
 /// A variable has another value. A manifest has no values, only their digests.

@@ -105,7 +105,7 @@ pub fn choosing_words(compile: &Compile) -> Vec<OsString> {
 }
 
 /// The first part of a path that is missing, or nothing if something stands there.
-fn first_missing(path: &Path) -> PathBuf {
+pub(super) fn first_missing(path: &Path) -> PathBuf {
     let missing = path
         .ancestors()
         .take_while(|part| !part.as_os_str().is_empty() && Facts::of_link(part).is_err());

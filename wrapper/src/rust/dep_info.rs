@@ -10,44 +10,7 @@
 //! Blanks in names stand behind a backslash, and so do backslashes and line breaks in variables.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-
-/// What the path begins with under which a manifest keeps a variable: no file can have it.
-const VARIABLE: &[u8] = b"\0env\0";
-
-/// The path under which it keeps what proc macros may read.
-pub const MACROS: &[u8] = b"\0macros\0";
-
-/// What the path of crates behind the externs begins with; their names follow, with zeros between.
-pub const CRATES: &[u8] = b"\0crates\0";
-
-/// The same for a call that bundles these crates.
-pub const BUNDLED: &[u8] = b"\0bundled\0";
-
-/// Whether a manifest keeps something else than a file under this path.
-pub fn is_coded(path: &Path) -> bool {
-    path.as_os_str().as_bytes().starts_with(b"\0")
-}
-
-/// The path of a variable in a manifest.
-pub fn variable_path(name: &str) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(&[VARIABLE, name.as_bytes()].concat()))
-}
-
-/// The variable of such a path.
-pub fn variable_of(path: &Path) -> Option<&OsStr> {
-    path.as_os_str().as_bytes().strip_prefix(VARIABLE).map(OsStr::from_bytes)
-}
-
-/// What a manifest keeps of a variable's value. One that is empty is not one that is missing.
-pub fn value_digest(value: Option<&OsStr>) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&[u8::from(value.is_some())]);
-    hasher.update(value.unwrap_or_default().as_bytes());
-    *hasher.finalize().as_bytes()
-}
+use std::path::PathBuf;
 
 /// What a compile read.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -142,14 +105,6 @@ mod tests {
             ("EMPTY".to_owned(), Some(String::new())),
         ];
         assert_eq!(info.variables, variables);
-    }
-
-    #[test]
-    fn a_variable_that_is_empty_is_not_one_that_is_missing() {
-        assert_ne!(value_digest(Some(OsStr::new(""))), value_digest(None));
-        assert_ne!(value_digest(Some(OsStr::new("a"))), value_digest(Some(OsStr::new("b"))));
-        assert_eq!(variable_of(&variable_path("A")), Some(OsStr::new("A")));
-        assert_eq!(variable_of(Path::new("A")), None);
     }
 
     #[test]

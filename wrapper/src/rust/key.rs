@@ -13,6 +13,8 @@
 //! | searched directories | yes | names and contents of libraries that may be found there, but for `dependency`: what those directories have is named by hash in the externs |
 //! | named files | yes | contents; those of `extra_files_to_hash`, too |
 //! | `extra_inputs` | yes | names and contents |
+//! | words for the linker, and its variables | where something is linked | `-C link-arg`, `LIBRARY_PATH` and the like |
+//! | the linker, what it reads, what it looks for in vain | in the manifest, where something is linked | its dependency file and command line name them |
 //! | processor | where `native` is said | |
 //! | output directory | with split debug information | the library names the files beside it |
 //! | `RUSTC_BOOTSTRAP`, `RUSTC_FORCE_RUSTC_VERSION` | yes | allow features; the version that metadata name |
@@ -96,6 +98,8 @@ pub struct Facts<'a> {
     pub native: Option<&'a Digest>,
     /// Names and values of variables that count, sorted.
     pub variables: &'a [(Vec<u8>, Option<Vec<u8>>)],
+    /// Words for the linker, if one runs.
+    pub link_words: &'a [String],
 }
 
 /// The direct key.
@@ -134,6 +138,7 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
         fields.bytes(name);
         fields.optional(value.as_deref());
     }
+    fields.texts(facts.link_words.iter().map(String::as_bytes));
     fields.key()
 }
 

@@ -9,6 +9,7 @@
 //! 4. For `mod a` rustc looks for `a.rs` and `a/mod.rs`, and does not take two. So beside each file
 //!    the other name of its module is absent.
 //! 5. Settings of clippy that are not there, see [`clippy`].
+//! 6. What a link has read, see [`links`].
 
 use std::env;
 use std::ffi::OsStr;
@@ -19,15 +20,14 @@ use std::path::{Path, PathBuf};
 use super::super::Session;
 use super::super::records::read_names;
 use super::closure::{self, Reach};
-use super::{Job, clippy, extra};
+use super::{Job, clippy, extra, links};
 use crate::absent::{self, Group};
 use crate::digest::Digest;
 use crate::files::above;
 use crate::manifest::{Input, Manifest, Variant};
 use crate::outcome::{Counter, Reason};
-use crate::rust::dep_info::{
-    BUNDLED, CRATES, DepInfo, MACROS, value_digest, variable_of, variable_path,
-};
+use crate::rust::coded::{BUNDLED, CRATES, MACROS, value_digest, variable_of, variable_path};
+use crate::rust::dep_info::DepInfo;
 use crate::rust::key;
 
 /// Files of one `OUT_DIR` that are looked at for one crate.
@@ -38,6 +38,9 @@ pub(super) fn digest(session: &Session<'_>, job: &Job, path: &Path) -> Option<Di
     let bytes = path.as_os_str().as_bytes();
     if !bytes.starts_with(b"\0") {
         return session.digests.digest(path).ok();
+    }
+    if let Some(found) = links::digest(session, job, path) {
+        return found;
     }
     if bytes == MACROS {
         return macros_digest(session).ok();
@@ -115,7 +118,8 @@ pub(super) fn is_absent(
     manifest.absent_of(variant).all(|group| {
         let names = read_names(session, &job.direct);
         let names = || manifest.names_in(&names, &group);
-        absent::hold(&session.digests, job.unit(), group.directory, group.set, names)
+        let Some(directory) = job.place_directory(group.directory) else { return false };
+        absent::hold(&session.digests, job.unit(), &directory, group.set, names)
     })
 }
 
@@ -192,7 +196,7 @@ impl Inputs {
             list.push(Input { path, digest });
         }
         list.extend(behind_externs(session, job, &before.reach));
-        if job.made.bundles() {
+        if job.made.bundles() || links::merges(&job.made) {
             list.extend(bundled(session, job, &before.reach)?);
         }
         let mut absent = other_modules(&job.made.source, &info.files);
@@ -234,7 +238,7 @@ fn bundled(session: &Session<'_>, job: &Job, reach: &Reach) -> Result<Option<Inp
     Ok((!names.is_empty()).then_some(Input { path, digest }))
 }
 
-fn look_before(session: &Session<'_>, path: &Path) -> Result<Digest, Reason> {
+pub(super) fn look_before(session: &Session<'_>, path: &Path) -> Result<Digest, Reason> {
     let seen = session.digests.look(path).map_err(|error| modified(path, &error.to_string()))?;
     if seen.changed_ns >= session.call.started_ns {
         return Err(modified(path, "changed during the compile"));

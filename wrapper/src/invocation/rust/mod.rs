@@ -7,7 +7,8 @@
 //!    No process is started.
 //! 3. A miss passes on what rustc says while it runs, so that cargo's pipelining works.
 //! 4. Of processes that want the same crate at once one compiles, and the others wait for it.
-//! 5. What is linked is not cached here.
+//! 5. What is linked comes back in the same way: its manifest also has what the linker has read,
+//!    and what it is itself ([`links`]).
 
 mod account;
 mod clippy;
@@ -15,6 +16,7 @@ mod closure;
 mod coding;
 mod extra;
 mod inputs;
+mod links;
 mod native;
 mod run;
 mod rustup;
@@ -40,7 +42,7 @@ use crate::account::Obstacle;
 use crate::digest::Digest;
 use crate::manifest::{Manifest, Variant};
 use crate::outcome::{Counter, Kind, Reason};
-use crate::rust::arguments::{self, Crate, Emit};
+use crate::rust::arguments::{self, Crate, Emit, Extern};
 use crate::rust::key::{self, CLIPPY_VARIABLES, Facts, VARIABLES};
 use crate::rust::outputs::{self, NOTIFICATION_START, Output};
 
@@ -185,27 +187,26 @@ fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Said> {
     Some(said)
 }
 
-impl Job {
-    fn of(session: &Session<'_>) -> Result<Job, Reason> {
-        let called = called(session);
-        let words = called.words;
-        let made = arguments::parse(words)?;
-        session.kind.set(Some(Kind::Rust));
-        check_kind(&made)?;
-        let is_clippy = session.call.compiler.file_name() == Some(OsStr::new(CLIPPY));
-        clippy::check(&made, is_clippy)?;
-        check_variables()?;
-        let directory = env::current_dir().map_err(|error| {
-            Reason::new(Counter::InternalError, format!("no working directory: {error}"))
-        })?;
-        let toolchain = Toolchain::of(session, &called, &made)?;
-        let mut named = Vec::new();
+/// The contents of the files that a call names, or in whose directories it searches.
+struct Contents<'a> {
+    /// All of them; crates come first.
+    named: Vec<(PathBuf, Digest)>,
+    crate_count: usize,
+    externs: Vec<(&'a Extern, Option<Digest>)>,
+    searched: Vec<(String, Digest)>,
+    /// Those of files that options and settings name.
+    further: Vec<Digest>,
+}
+
+impl<'a> Contents<'a> {
+    fn of(session: &Session<'_>, made: &'a Crate) -> Result<Contents<'a>, Reason> {
         let digest = |path: &Path| {
             session.digests.digest(path).map_err(|error| {
                 let text = format!("{}: {error}", path.display());
                 Reason::new(Counter::ErrorHashingExtraFile, text)
             })
         };
+        let mut named = Vec::new();
         let mut externs = Vec::with_capacity(made.externs.len());
         for external in &made.externs {
             let contents = external.path.as_deref().map(digest).transpose()?;
@@ -214,10 +215,9 @@ impl Job {
             }
             externs.push((external, contents));
         }
-        let mut contents = Vec::with_capacity(made.named_files.len());
         let mut searched = Vec::new();
         let mut look_in = |is_of_crates: bool, named: &mut Vec<(PathBuf, Digest)>| {
-            for (kind, path) in libraries(&made, is_of_crates) {
+            for (kind, path) in libraries(made, is_of_crates) {
                 let contents = digest(&path)?;
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 searched.push((format!("{kind} {name}"), contents));
@@ -228,15 +228,36 @@ impl Job {
         look_in(true, &mut named)?;
         let crate_count = named.len();
         look_in(false, &mut named)?;
+        let mut further = Vec::with_capacity(made.named_files.len());
         for path in made.named_files.iter().chain(&session.call.config.extra_files_to_hash.value) {
             let digest = digest(path)?;
             named.push((path.clone(), digest));
-            contents.push(digest);
+            further.push(digest);
         }
+        Ok(Contents { named, crate_count, externs, searched, further })
+    }
+}
+
+impl Job {
+    fn of(session: &Session<'_>) -> Result<Job, Reason> {
+        let called = called(session);
+        let words = called.words;
+        let made = arguments::parse(words)?;
+        session.kind.set(Some(Kind::Rust));
+        links::check(&made)?;
+        let is_clippy = session.call.compiler.file_name() == Some(OsStr::new(CLIPPY));
+        clippy::check(&made, is_clippy)?;
+        check_variables()?;
+        let directory = env::current_dir().map_err(|error| {
+            Reason::new(Counter::InternalError, format!("no working directory: {error}"))
+        })?;
+        let toolchain = Toolchain::of(session, &called, &made)?;
+        let Contents { named, crate_count, externs, searched, further } =
+            Contents::of(session, &made)?;
         let before = &session.call.arguments[..session.call.arguments.len() - words.len()];
         let meaning = || native::meaning(session, &toolchain.identity, before);
         let native = made.is_native.then(meaning).transpose()?;
-        let variables = variables(is_clippy);
+        let variables = variables(&made, is_clippy);
         let extra = extra::digest(session, &made)?;
         let direct = key::direct_key(&Facts {
             namespace: &session.call.config.namespace.value,
@@ -245,15 +266,16 @@ impl Job {
             directory: &directory,
             externs: &externs,
             searched: &searched,
-            named: &contents,
+            named: &further,
             extra: extra.as_ref(),
             native: native.as_ref(),
             variables: &variables,
+            link_words: links::words_of(&made),
         });
         let messages = messages_of(&made);
         let outputs = outputs::of(&made);
         let externs = externs.into_iter().map(|(_, contents)| contents).collect();
-        let told = Told { externs, searched, named: contents, native, variables, directory };
+        let told = Told { externs, searched, named: further, native, variables, directory };
         Ok(Job {
             made,
             outputs,
@@ -310,19 +332,6 @@ fn called<'a>(session: &Session<'a>) -> Called<'a> {
     Called { is_proxy, plus, words }
 }
 
-/// What is linked needs to know what the linker reads.
-fn check_kind(made: &Crate) -> Result<(), Reason> {
-    let links = made.emit.iter().any(|(emit, _)| *emit == Emit::Link);
-    if let Some(kind) = made.types.iter().find(|kind| links && kind.is_linked()) {
-        let text = format!("a {kind:?} is linked");
-        return Err(Reason::new(Counter::CalledForLink, text));
-    }
-    if links && made.is_test {
-        return Err(Reason::new(Counter::CalledForLink, "a test harness is linked"));
-    }
-    Ok(())
-}
-
 /// Variables that change what rustc reads or says in ways that nobody follows.
 fn check_variables() -> Result<(), Reason> {
     for name in ["RUST_TARGET_PATH", "RUSTC_LOG"] {
@@ -360,13 +369,16 @@ fn is_archive(path: &Path) -> bool {
 
 type Variables = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-fn variables(is_clippy: bool) -> Variables {
+fn variables(made: &Crate, is_clippy: bool) -> Variables {
     let for_clippy = if is_clippy { CLIPPY_VARIABLES } else { &[] };
     let mut variables: Variables = VARIABLES
         .iter()
         .chain(for_clippy)
         .map(|name| (name.as_bytes().to_vec(), env::var_os(name).map(OsStringExt::into_vec)))
         .collect();
+    if links::is_linked(made) {
+        variables.extend(links::variables());
+    }
     variables.sort();
     variables.dedup();
     variables

@@ -13,13 +13,14 @@ use larder_engine::env::end_child_too;
 use super::super::Session;
 use crate::exec::Ran;
 
-/// Runs the compiler. `on_line` gets each line of its stderr before it is passed on.
+/// Runs the compiler. `on_line` gets each line of its stderr before it goes to `to`.
 ///
 /// # Errors
 /// If it does not start, or what it says cannot be read.
 pub(super) fn run(
     session: &Session<'_>,
     arguments: &[OsString],
+    to: &mut impl Write,
     on_line: impl Fn(&[u8]),
 ) -> io::Result<Ran> {
     let mut command = Command::new(session.call.compiler);
@@ -30,7 +31,7 @@ pub(super) fn run(
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (stdout, stderr) = std::thread::scope(|scope| {
         let stdout = scope.spawn(|| pass_on(stdout, &mut io::stdout(), |_| ()));
-        let stderr = pass_on(stderr, &mut io::stderr(), on_line);
+        let stderr = pass_on(stderr, to, on_line);
         (stdout.join().unwrap_or_else(|_| Err(io::Error::other("a panic"))), stderr)
     });
     let status = child.wait();

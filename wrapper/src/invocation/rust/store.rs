@@ -20,6 +20,7 @@ use super::super::records::{manifest_sections, read_whole_manifest, trace_lookup
 use super::super::scratch::Scratch;
 use super::super::{Session, guarded};
 use super::inputs::{Before, Inputs};
+use super::links::{self, Held, Telling};
 use super::{Job, Said, account, closure, has_messages, run};
 use crate::capture;
 use crate::exec::{self, Capture, Ran, Stream, is_binary};
@@ -39,13 +40,16 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     let before = guarded(session.call.log, || Before::of(session, job))?;
     let has_started_after = session.wait_for_start();
     let begun_ns = larder_engine::env::clock_ns();
+    let telling = links::is_linked(&job.made).then(|| {
+        guarded(session.call.log, || Telling::new(session, job)).unwrap_or_else(|| Err(panicked()))
+    });
     let metadata = job.output(Emit::Metadata).map(|it| (it, outputs::notification(it)));
-    let ran = run::run(session, session.call.arguments, |line| {
+    let on_line = |line: &[u8]| {
         if let Some((output, _)) = metadata.as_ref().filter(|(_, told)| told.as_bytes() == line) {
             guarded(session.call.log, || before.reach.remember(session, job, &output.path));
         }
-    });
-    let ran = ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()?;
+    };
+    let (ran, told) = run_telling(session, telling, on_line)?;
     let cost_us = microseconds(larder_engine::env::clock_ns().saturating_sub(begun_ns));
     account::describe(session, job, cost_us);
     if !ran.status.success() {
@@ -54,7 +58,7 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     }
     let stored = guarded(session.call.log, || {
         session.check_clock(has_started_after)?;
-        store(session, job, before, &ran, cost_us)
+        store(session, job, (before, told?), &ran, cost_us)
     });
     match stored {
         Some(Ok(())) => session.count(Counter::CacheMiss),
@@ -64,10 +68,50 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     Some(ran.status)
 }
 
+fn panicked() -> Reason {
+    Reason::new(Counter::InternalError, "a panic")
+}
+
+/// What a run has left behind that tells of a link, if something is linked.
+type Told = Result<Option<Telling>, Reason>;
+
+/// Runs the compiler so that it tells of a link; once more without that where its messages show it.
+fn run_telling(
+    session: &Session<'_>,
+    telling: Option<Result<Telling, Reason>>,
+    on_line: impl Fn(&[u8]),
+) -> Option<(Ran, Told)> {
+    let given = session.call.arguments;
+    let run = |arguments: &[OsString], to: &mut Held<io::Stderr>| {
+        let ran = run::run(session, arguments, to, &on_line);
+        to.end();
+        ran.map_err(|e| session.log(format_args!("cannot run the compiler: {e}"))).ok()
+    };
+    let telling = match telling {
+        Some(Ok(telling)) => telling,
+        Some(Err(reason)) => {
+            return Some((run(given, &mut Held::new(io::stderr(), Vec::new()))?, Err(reason)));
+        }
+        None => return Some((run(given, &mut Held::new(io::stderr(), Vec::new()))?, Ok(None))),
+    };
+    let mut stderr = Held::new(io::stderr(), telling.marks());
+    let ran = run(&telling.arguments(given), &mut stderr)?;
+    if !stderr.is_held {
+        return Some((ran, Ok(Some(telling))));
+    }
+    session.log(format_args!("rustc speaks of what larder has added; it runs again without"));
+    let again = run(given, &mut stderr.again())?;
+    if again.status.success() && !ran.status.success() {
+        telling.remember_untold(session);
+    }
+    let text = "the linker does not tell what it reads";
+    Some((again, Err(Reason::new(Counter::CalledForLink, text))))
+}
+
 fn store(
     session: &Session<'_>,
     job: &Job,
-    before: Before,
+    (before, telling): (Before, Option<Telling>),
     ran: &Ran,
     cost_us: u32,
 ) -> Result<(), Reason> {
@@ -83,7 +127,12 @@ fn store(
         return Err(Reason::new(Counter::CompilerCheckFailed, text));
     }
     let reach = before.reach.clone();
-    let inputs = Inputs::look(session, job, before, &info)?;
+    let mut inputs = Inputs::look(session, job, before, &info)?;
+    if let Some(telling) = telling {
+        let (list, absent) = telling.look(session, job)?;
+        inputs.list.extend(list);
+        inputs.absent.extend(absent);
+    }
     let mut sections = Vec::with_capacity(job.outputs.len() + 2);
     let mut crates = Vec::new();
     for output in &job.outputs {
