@@ -315,4 +315,7 @@ fn a_library_of_any_name_is_not_cached() {
     wait_a_tick();
     assert_eq!(check(&sandbox, &format!("{LIB} -L native=nat")), "uncached");
     assert_eq!(sandbox.count("unsupported_code_directive"), 1, "{}", sandbox.log());
+    // The word alone means nothing.
+    sandbox.write("a.rs", "/// Prints it verbatim.\npub fn f() {}\n");
+    check_cached(&sandbox, &format!("{LIB} -L native=nat"));
 }

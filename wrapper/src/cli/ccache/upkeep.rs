@@ -420,7 +420,8 @@ mod tests {
         let level = |text| parse_level(text).ok();
         assert_eq!(level("uncompressed"), Some(Level::Uncompressed));
         assert_eq!([level("0"), level("-3")], [Some(Level::Zstd(1)), Some(Level::Zstd(-3))]);
-        assert_eq!([level("23"), level("x")], [None, None]);
+        assert_eq!(level("23"), Some(Level::Zstd(LEVEL_MAX)));
+        assert_eq!([level("128"), level("x")], [None, None]);
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl Inputs {
 
 /// A source in which `#[link]` may name a library that is no archive by its name.
 fn names_any_file<'a>(job: &Job, files: &'a [PathBuf]) -> Option<&'a PathBuf> {
-    const WORD: &[u8] = b"verbatim";
+    const WORD: &[u8] = b"+verbatim";
     let mut places = job.made.search_paths.iter();
     if !places.any(|place| matches!(place.kind.as_str(), "native" | "all")) {
         return None;
