@@ -35,6 +35,11 @@ const IS_WHOLE: u8 = 2;
 /// Crates behind one crate; more is not remembered.
 const CRATES_MAX: usize = 4096;
 
+/// The endings of a crate in the order of preference.
+pub(super) const ANY: &[&str] = &["rmeta", "rlib", "so"];
+/// The ending of what is bundled.
+pub(super) const LIBRARY: &[&str] = &["rlib"];
+
 /// What stands behind a crate.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Known {
@@ -214,27 +219,11 @@ pub(super) fn digest<'a>(
     session: &Session<'_>,
     made: &Crate,
     names: impl Iterator<Item = &'a [u8]>,
+    endings: &[&str],
 ) -> Digest {
     let mut hasher = blake3::Hasher::new();
     for name in names {
-        let found = contents(session, made, name, &["rmeta", "rlib", "so"]).unwrap_or_default();
-        hasher.update(&[u8::try_from(found.len()).unwrap_or(u8::MAX)]);
-        for digest in &found {
-            hasher.update(digest);
-        }
-    }
-    *hasher.finalize().as_bytes()
-}
-
-/// The contents of the libraries with these names, one after the other, for who bundles them.
-pub(super) fn bundled_digest<'a>(
-    session: &Session<'_>,
-    made: &Crate,
-    names: impl Iterator<Item = &'a [u8]>,
-) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    for name in names {
-        let found = contents(session, made, name, &["rlib"]).unwrap_or_default();
+        let found = contents(session, made, name, endings).unwrap_or_default();
         hasher.update(&[u8::try_from(found.len()).unwrap_or(u8::MAX)]);
         for digest in &found {
             hasher.update(digest);
@@ -283,8 +272,7 @@ pub(super) fn found<'a>(
     made: &Crate,
     names: impl Iterator<Item = &'a [u8]>,
 ) -> Vec<&'a [u8]> {
-    let endings = ["rmeta", "rlib", "so"];
-    names.filter(|name| contents(session, made, name, &endings).is_some()).collect()
+    names.filter(|name| contents(session, made, name, ANY).is_some()).collect()
 }
 
 #[cfg(test)]

@@ -46,10 +46,12 @@ pub(super) fn digest(session: &Session<'_>, job: &Job, path: &Path) -> Option<Di
         return macros_digest(session).ok();
     }
     if let Some(names) = bytes.strip_prefix(CRATES) {
-        return Some(closure::digest(session, &job.made, names.split(|byte| *byte == 0)));
+        let names = names.split(|byte| *byte == 0);
+        return Some(closure::digest(session, &job.made, names, closure::ANY));
     }
     if let Some(names) = bytes.strip_prefix(BUNDLED) {
-        return Some(closure::bundled_digest(session, &job.made, names.split(|byte| *byte == 0)));
+        let names = names.split(|byte| *byte == 0);
+        return Some(closure::digest(session, &job.made, names, closure::LIBRARY));
     }
     Some(value_digest(env::var_os(variable_of(path)?).as_deref()))
 }
@@ -222,7 +224,7 @@ fn names_any_file<'a>(job: &Job, files: &'a [PathBuf]) -> Option<&'a PathBuf> {
 /// The crates behind the externs, where they stand now.
 fn behind_externs(session: &Session<'_>, job: &Job, reach: &Reach) -> Option<Input> {
     let names = closure::found(session, &job.made, reach.behind());
-    let digest = closure::digest(session, &job.made, names.iter().copied());
+    let digest = closure::digest(session, &job.made, names.iter().copied(), closure::ANY);
     let path = OsStr::from_bytes(&[CRATES, &names.join(&0)].concat()).into();
     (!names.is_empty()).then_some(Input { path, digest })
 }
@@ -233,7 +235,8 @@ fn bundled(session: &Session<'_>, job: &Job, reach: &Reach) -> Result<Option<Inp
         let text = "a static library bundles crates that are not all known";
         Reason::new(Counter::CalledForLink, text)
     })?;
-    let digest = closure::bundled_digest(session, &job.made, names.iter().copied());
+    let names_now = names.iter().copied();
+    let digest = closure::digest(session, &job.made, names_now, closure::LIBRARY);
     let path = OsStr::from_bytes(&[BUNDLED, &names.join(&0)].concat()).into();
     Ok((!names.is_empty()).then_some(Input { path, digest }))
 }
