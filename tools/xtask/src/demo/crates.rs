@@ -1,8 +1,8 @@
 //! The project in Rust: built by cargo, which knows the order of crates, with larder as
 //! `RUSTC_WRAPPER`.
 //!
-//! Every library is a unit. Build scripts, which are linked, are not cached, and stand in the
-//! report as `called_for_link`.
+//! Every library and every build script is a unit. What cargo only asks rustc stands in the report as
+//! `unsupported_compiler_option`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ pub const COMPILER: &str = "rustc";
 struct Build {
     elapsed: Duration,
     tree: PathBuf,
+    units: u64,
 }
 
 /// Three builds and their comparison.
@@ -45,7 +46,7 @@ pub fn row(store: &Store, folder: &Path) -> Outcome<Row> {
         project: NAME,
         language: "Rust",
         compiler: COMPILER.to_owned(),
-        units: libraries(&plain.tree)?,
+        units: plain.units,
         plain: plain.elapsed,
         cold: cold.elapsed,
         warm: warm.elapsed,
@@ -97,11 +98,12 @@ fn build(store: &Store, cached: bool, folder: &Path, tree: &Path) -> Outcome<Bui
     eprintln!("  {:<5} {:7.2} s", tree.file_name().unwrap_or_default().display(), {
         elapsed.as_secs_f64()
     });
+    let units = libraries(&target.join("release/deps"))? + scripts(&target.join("release/build"))?;
     // What cargo itself writes beside it says when it ran.
     fs::create_dir_all(tree.parent().ok_or("a tree stands in a folder")?)?;
     fs::rename(target.join("release/deps"), tree)?;
     fs::remove_dir_all(&target)?;
-    Ok(Build { elapsed, tree: tree.to_path_buf() })
+    Ok(Build { elapsed, tree: tree.to_path_buf(), units })
 }
 
 /// How many libraries a build has made.
@@ -109,6 +111,15 @@ fn libraries(tree: &Path) -> Outcome<u64> {
     let mut count = 0;
     for entry in fs::read_dir(tree)? {
         count += u64::from(entry?.path().extension().is_some_and(|ending| ending == "rlib"));
+    }
+    Ok(count)
+}
+
+/// How many build scripts it has made.
+fn scripts(folder: &Path) -> Outcome<u64> {
+    let mut count = 0;
+    for entry in fs::read_dir(folder)? {
+        count += u64::from(entry?.path().join("build-script-build").exists());
     }
     Ok(count)
 }

@@ -6,7 +6,7 @@
 //! 3. Every file of the second and third tree must equal the first tree's, byte for byte and in its
 //!    mode, and so must the compiler's messages and status; every unit of the warm build must be a
 //!    hit. Otherwise the differences are named and the command fails.
-//! 4. A project in Rust is built by cargo ([`crates`]); its units are its libraries.
+//! 4. A project in Rust is built by cargo ([`crates`]); its units are its crates.
 
 mod build;
 mod compare;

@@ -138,8 +138,8 @@ impl Report {
             text,
             "\nplain: without larder; cold: into an empty store; warm: again, from a clean tree\n\
              misses are those of the cold build, hits those of the warm one\n\
-             in Rust a unit is a library; what is linked (programs, build scripts, proc macros) is \
-             compiled each time, and counted as called_for_link\n\
+             in Rust a unit is a library or a build script; what cargo only asks of rustc counts \
+             as unsupported_compiler_option\n\
              {jobs} compiles at once; the store holds {mib:.1} MiB on disk ({store})\n",
         );
         for line in &self.skipped {

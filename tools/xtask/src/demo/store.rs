@@ -92,7 +92,11 @@ const NOT_CALLS: &[&str] = &[
     "local_storage_",
     "engine_",
     "store_",
-    "calls_kept",
+    "calls",
+    // By language.
+    "hits_",
+    "misses_",
+    "errors_",
     // How the objects of hits came to their files, and how long calls took.
     "objects_",
     "hit_time_",
@@ -169,7 +173,8 @@ mod tests {
                      "compile_time_us": {disabled}, "miss_time_us": {disabled},
                      "hit_time_us": {disabled}, "avoided_time_us": {disabled},
                      "avoided_time_unknown": {disabled}, "time_saved_us": {disabled},
-                     "objects_copied": {disabled}, "objects_cloned": {disabled},
+                     "calls": {disabled},
+                     "hits_rust": {disabled}, "misses_c_gcc": {disabled}, "objects_copied": {disabled}, "objects_cloned": {disabled},
                      "store_corrupt": {disabled}, "store_path": "x"}}"#
             ))
             .unwrap()
