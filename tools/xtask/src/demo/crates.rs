@@ -1,8 +1,8 @@
 //! The project in Rust: built by cargo, which knows the order of crates, with larder as
 //! `RUSTC_WRAPPER`.
 //!
-//! Every library and every build script is a unit. What cargo only asks rustc stands in the report as
-//! `unsupported_compiler_option`.
+//! Every library and every build script is a unit. What cargo only asks rustc stands in the report
+//! as `unsupported_compiler_option`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

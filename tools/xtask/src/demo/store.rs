@@ -174,7 +174,8 @@ mod tests {
                      "hit_time_us": {disabled}, "avoided_time_us": {disabled},
                      "avoided_time_unknown": {disabled}, "time_saved_us": {disabled},
                      "calls": {disabled},
-                     "hits_rust": {disabled}, "misses_c_gcc": {disabled}, "objects_copied": {disabled}, "objects_cloned": {disabled},
+                     "hits_rust": {disabled}, "misses_c_gcc": {disabled},
+                     "objects_copied": {disabled}, "objects_cloned": {disabled},
                      "store_corrupt": {disabled}, "store_path": "x"}}"#
             ))
             .unwrap()
