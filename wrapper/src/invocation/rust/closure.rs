@@ -84,6 +84,7 @@ impl Reach {
     ) -> Reach {
         let (named, behind) = (BTreeSet::new(), BTreeSet::new());
         let mut reach = Reach { has_macros, is_whole: true, named, behind };
+        let mut is_any_unknown = false;
         for (path, digest) in crates {
             reach.named.extend(stem(path));
             if is_shared_object(path) {
@@ -96,11 +97,12 @@ impl Reach {
                     reach.is_whole &= known.is_whole;
                     reach.behind.extend(known.crates);
                 }
-                None => {
-                    reach.is_whole = false;
-                    reach.has_macros = reach.has_macros || guess();
-                }
+                None => is_any_unknown = true,
             }
+        }
+        if is_any_unknown {
+            reach.is_whole = false;
+            reach.has_macros = reach.has_macros || guess();
         }
         reach.behind.retain(|name| !reach.named.contains(name));
         reach

@@ -17,6 +17,8 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
+
 use super::super::Session;
 use super::super::records::read_names;
 use super::closure::{self, Reach};
@@ -216,9 +218,10 @@ fn names_any_file<'a>(job: &Job, files: &'a [PathBuf]) -> Option<&'a PathBuf> {
     if !places.any(|place| matches!(place.kind.as_str(), "native" | "all")) {
         return None;
     }
-    files.iter().filter(|path| path.extension() == Some(OsStr::new("rs"))).find(|path| {
-        fs::read(path).is_ok_and(|text| text.windows(WORD.len()).any(|part| part == WORD))
-    })
+    files
+        .iter()
+        .filter(|path| path.extension() == Some(OsStr::new("rs")))
+        .find(|path| fs::read(path).is_ok_and(|text| memmem::find(&text, WORD).is_some()))
 }
 
 /// The crates behind the externs, where they stand now.
