@@ -1,7 +1,7 @@
 //! Who does the upkeep, and that nobody waits for it.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use larder_engine::env::{Env, LockByte, LockTable, RealEnv};
 use larder_engine::{Key, Options, Put, RecordLayout, Store};
 use larder_tests::sample::{Random, Value, disk_usage};
 use larder_tests::{find_or_skip, larder_binary};
-use rustix::process::{Pid, Signal, getpid, getsid, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, getpid, getsid, kill_process};
 
 use super::Sandbox;
 
@@ -76,20 +76,43 @@ fn is_stopped(pid: Pid) -> bool {
     stat(pid).first().is_some_and(|state| state == "T")
 }
 
-/// Stops the janitor of a sandbox when it has its lock.
-fn stop_janitor(sandbox: &Sandbox, store: &Store) -> Option<Pid> {
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        let Some(pid) = janitors(sandbox).into_iter().next() else { continue };
-        while store.is_being_maintained() {
-            let _ = kill_process(pid, Signal::STOP);
-            if is_stopped(pid) && store.is_being_maintained() {
-                return Some(pid);
+/// Stops the janitor of a sandbox if it has its lock now. Of several, all but one end at once:
+/// which one has the lock shows when it is alone.
+fn stop_janitor(sandbox: &Sandbox, store: &Store) -> Option<Stopped> {
+    let [pid] = janitors(sandbox)[..] else { return None };
+    let _ = kill_process(pid, Signal::STOP);
+    while matches!(stat(pid).first().map(String::as_str), Some("R" | "S" | "D")) {
+        std::thread::yield_now();
+    }
+    if is_stopped(pid) && janitors(sandbox) == [pid] && store.is_being_maintained() {
+        return Some(Stopped(pid));
+    }
+    let _ = kill_process(pid, Signal::CONT);
+    None
+}
+
+/// Builds until a janitor that a build has started is stopped; the janitor, and what that build
+/// says. A busy machine lets a janitor come and go unseen.
+fn stop_one_of(
+    sandbox: &Sandbox,
+    store: &Store,
+    build: impl Fn() -> Command,
+) -> (Stopped, Option<Output>) {
+    for turn in 0..200 {
+        write_sources(sandbox, turn);
+        let command = build();
+        let building = std::thread::spawn(move || hear(command));
+        loop {
+            let is_over = building.is_finished();
+            if let Some(janitor) = stop_janitor(sandbox, store) {
+                return (janitor, building.join().unwrap());
+            }
+            if is_over && janitors(sandbox).is_empty() {
+                break;
             }
         }
-        let _ = kill_process(pid, Signal::CONT);
     }
-    None
+    panic!("no janitor is seen at work");
 }
 
 /// Ends with the value: nothing that a test has stopped stays.
@@ -101,16 +124,23 @@ impl Drop for Stopped {
     }
 }
 
+/// The sources of the makefile, which no turn has had before.
+fn write_sources(sandbox: &Sandbox, turn: u32) {
+    for number in 0..8 {
+        let text = format!("int u{number}(void) {{ return {turn}; }}\n");
+        sandbox.write(&format!("u{number}.c"), &text);
+    }
+}
+
 /// A makefile of some compiles; each of them is in make's eyes a make, which gets its jobserver.
 fn write_makefile(sandbox: &Sandbox) {
-    let names: Vec<String> = (0..8).map(|number| format!("u{number}")).collect();
-    let objects: Vec<String> = names.iter().map(|name| format!("{name}.o")).collect();
+    let objects: Vec<String> = (0..8).map(|number| format!("u{number}.o")).collect();
     let larder = larder_binary().display();
-    let text = format!("all: {}\n%.o: %.c\n\t+{larder} gcc -c $< -o $@\n", objects.join(" "));
+    let text = format!(
+        "all: {}\n%.o: %.c force\n\t+{larder} gcc -c $< -o $@\nforce:\n",
+        objects.join(" ")
+    );
     sandbox.write("Makefile", &text);
-    for name in &names {
-        sandbox.write(&format!("{name}.c"), &format!("int {name}(void) {{ return 1; }}\n"));
-    }
 }
 
 /// Runs a command and hears its output to the end, `None` if that does not come.
@@ -133,19 +163,20 @@ fn make_does_not_wait_for_a_janitor_that_is_stopped() {
     let env: Arc<dyn Env> = Arc::new(RealEnv);
     let locks = LockTable::open(&env, &sandbox.store(), 0o600).unwrap();
     let index = locks.lock(LockByte::Index, 1_000).unwrap();
-    let mut command = sandbox.command(&bash);
     let script = format!("exec 9>&1 20>&2 213>&1; {} -j4", make.display());
-    command.args(["-c", &script]);
-    let building = std::thread::spawn(move || hear(command));
-    let janitor = Stopped(stop_janitor(&sandbox, &store).expect("a janitor works"));
-    let output = building.join().unwrap().expect("make ends, and nobody holds its output");
+    let (janitor, output) = stop_one_of(&sandbox, &store, || {
+        let mut command = sandbox.command(&bash);
+        command.args(["-c", &script]);
+        command
+    });
+    let output = output.expect("make ends, and nobody holds its output");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(is_stopped(janitor.0));
     drop(index);
     assert_is_in_nobodys_way(janitor.0, &sandbox.store());
     // Others leave the work to it.
     fs::remove_file(sandbox.path("u1.o")).unwrap();
-    sandbox.write("u1.c", "int other(void) { return 2; }\n");
+    sandbox.write("u1.c", "int other(void) { return -1; }\n");
     assert_eq!(sandbox.compile("gcc", &["-c", "u1.c"]).status, Some(0));
     assert_eq!(janitors(&sandbox), [janitor.0]);
     // It lives on without those that started it.
@@ -180,18 +211,20 @@ fn assert_is_in_nobodys_way(janitor: Pid, store: &Path) {
 /// A build that is interrupted takes its process group with it, and not the janitor.
 #[test]
 fn a_janitor_survives_the_build_that_started_it() {
+    let Some(bash) = find_or_skip("bash") else { return };
     let sandbox = filled("detached", 92);
-    sandbox.write("a.c", "int a;\n");
     let store = Store::open(&sandbox.store(), options()).unwrap();
     let env: Arc<dyn Env> = Arc::new(RealEnv);
     let locks = LockTable::open(&env, &sandbox.store(), 0o600).unwrap();
     let index = locks.lock(LockByte::Index, 1_000).unwrap();
-    let mut command = sandbox.command(larder_binary());
-    let mut build = command.args(["gcc", "-c", "a.c"]).process_group(0).spawn().unwrap();
-    let janitor = Stopped(stop_janitor(&sandbox, &store).expect("a janitor works"));
-    assert!(build.wait().unwrap().success());
-    // Where the group is empty, there is nobody to be killed.
-    let _ = kill_process_group(Pid::from_child(&build), Signal::KILL);
+    let script = format!("{} gcc -c u1.c && kill -KILL 0", larder_binary().display());
+    let (janitor, output) = stop_one_of(&sandbox, &store, || {
+        let mut command = sandbox.command(&bash);
+        command.args(["-c", &script]);
+        command
+    });
+    let ended = output.expect("the build ends").status;
+    assert_eq!(ended.signal(), Some(Signal::KILL.as_raw()), "its process group is killed");
     drop(index);
     assert!(is_stopped(janitor.0));
     kill_process(janitor.0, Signal::CONT).unwrap();
