@@ -10,7 +10,8 @@
 //! 3. `#include_next` goes on behind the directory of its text: all that is found counts, and all
 //!    places up to the last one.
 //! 4. An input that no name explains came through a macro. Its path tells the name: what follows a
-//!    directory of the search path.
+//!    directory of the search path. Where macros give names at all, each input may have come so,
+//!    the source too: a name that explains it may stand in a question or in a skipped group.
 //! 5. Directories of which only the name is known ([`SearchPath::aside`]) stand before all others.
 //!    What is found through such a double of a directory of the system is an input under its name
 //!    there, too, since the double may become another directory.
@@ -108,7 +109,8 @@ pub(super) fn look(
     walk.take_forced()?;
     let explained = std::mem::take(&mut walk.explained);
     for (Input { path, .. }, seen) in inputs.iter().zip(seen) {
-        if !is_same(path, &compile.input) && !explained.contains(&seen.identity) {
+        let is_explained = is_same(path, &compile.input) || explained.contains(&seen.identity);
+        if !is_explained || !macro_places.is_empty() {
             walk.take_by_path(path, &macro_places)?;
         }
     }
