@@ -76,15 +76,19 @@ fn is_stopped(pid: Pid) -> bool {
     stat(pid).first().is_some_and(|state| state == "T")
 }
 
-/// Stops the janitor of a sandbox when it has its lock.
+/// Stops the janitor of a sandbox when it has its lock. Of several, all but one end at once: which
+/// one has the lock shows when it is alone.
 fn stop_janitor(sandbox: &Sandbox, store: &Store) -> Option<Pid> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        let Some(pid) = janitors(sandbox).into_iter().next() else { continue };
+        let [pid] = janitors(sandbox)[..] else { continue };
         while store.is_being_maintained() {
             let _ = kill_process(pid, Signal::STOP);
-            if is_stopped(pid) && store.is_being_maintained() {
+            if is_stopped(pid) && janitors(sandbox) == [pid] && store.is_being_maintained() {
                 return Some(pid);
+            }
+            if !is_stopped(pid) || janitors(sandbox).len() > 1 {
+                break;
             }
         }
         let _ = kill_process(pid, Signal::CONT);
