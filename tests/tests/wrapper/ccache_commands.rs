@@ -215,6 +215,17 @@ fn labels(page: &str) -> Vec<String> {
     page.lines().map(label).collect()
 }
 
+/// The lines of a page with single blanks, without those that tell a place, a moment or a size.
+fn figures(page: &str) -> Vec<String> {
+    let tells_more = |line: &&str| {
+        ["Cache size", "Cache directory", "Config file", "System config file", "Stats "]
+            .iter()
+            .any(|start| line.trim().starts_with(start))
+    };
+    let single = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    page.lines().filter(|line| !tells_more(line)).map(single).collect()
+}
+
 #[test]
 fn the_page_has_the_lines_of_a_real_one() {
     let Some(real) = find_or_skip("ccache") else { return };
@@ -226,14 +237,19 @@ fn the_page_has_the_lines_of_a_real_one() {
         for name in ["0.c", "0.c", "1.c"] {
             assert_eq!(run(program, &["gcc", "-c", name]).status, Some(0));
         }
+        assert_eq!(run(program, &["gcc", "0.c"]).status, Some(1), "that is a link without main");
     }
     for how in [&["-s"] as &[&str], &["-s", "-v"], &["-svv"]] {
         let (theirs, ours) = (run(&real, how).stdout, run(&caches.own(), how).stdout);
-        let ours = labels(&ours);
+        let known = labels(&ours);
         // A newer ccache counts more.
         let missing: Vec<_> =
-            labels(&theirs).into_iter().filter(|label| !ours.contains(label)).collect();
+            labels(&theirs).into_iter().filter(|label| !known.contains(label)).collect();
         assert!(missing.is_empty(), "{how:?}: {missing:?}");
+        let ours = figures(&ours);
+        let other: Vec<_> =
+            figures(&theirs).into_iter().filter(|line| !ours.contains(line)).collect();
+        assert!(other.is_empty(), "{how:?}: {other:?} are not in {ours:?}");
     }
     let (theirs, ours) = (run(&real, &["--print-stats"]), run(&caches.own(), &["--print-stats"]));
     let ours = ids(&ours.stdout);
@@ -416,6 +432,15 @@ fn a_statistics_log_is_summed_up() {
     let page = caches.ok(&["--show-log-stats", "-v"]);
     assert!(page.contains("  Hits: ") && page.contains("1 / 2 (50.00%)"), "{page}");
     assert!(!page.contains("Cache size"), "{page}");
+    fs::write(&log, "# a.c\nlocal_storage_hit\nlocal_storage_read_hit\ncalled_for_link\n").unwrap();
+    let page = caches.ok(&["--show-log-stats", "-v"]);
+    for line in
+        ["  Called for linking: 1 / 1 (100.0%)", "Local storage:", "  Reads:              1"]
+    {
+        assert!(page.lines().any(|known| known == line), "{line} in {page}");
+    }
+    assert!(!caches.ok(&["--show-log-stats"]).contains("Local storage"), "{page}");
+    fs::write(&log, "# a.c\ncache_miss\ndirect_cache_miss\n# b.c\ndirect_cache_hit\n").unwrap();
     let lines = caches.ok(&["--print-log-stats"]);
     assert!(lines.contains("cache_miss\t1\n") && lines.contains("recache\t0\n"), "{lines}");
     assert!(!lines.contains("files_in_cache"));

@@ -160,9 +160,14 @@ impl Reading {
         ];
         let names = macros.iter().filter(|(bit, _)| both.any(*bit)).map(|(_, name)| *name);
         let names = names.collect::<Vec<_>>().join(" and ");
+        // Those of a precompiled header of clang count, whatever the sloppiness.
+        let pch = match both.any(Mentions::TIMESTAMP) {
+            true => "; or clang checks the times of headers in a precompiled one",
+            false => "",
+        };
         let text = format!(
             "an input mentions {names}, which shows something else now (sloppiness=time_macros \
-             lets that not count)"
+             lets that not count){pch}"
         );
         Difference::new(Kind::Time, text)
     }

@@ -83,6 +83,49 @@ fn a_cmake_project_that_looks_for_ccache_finds_it() {
     }
 }
 
+/// With the sloppiness that ccache wants for it. Warm calls are hits, a changed header is seen, and
+/// objects are those of a build without a cache.
+#[test]
+fn cmake_precompiles_a_header() {
+    if find_or_skip("cmake").is_none() || find_or_skip("ninja").is_none() {
+        return;
+    }
+    for compiler in ["gcc", "clang"].into_iter().filter(|name| find_or_skip(name).is_some()) {
+        let house = House::new();
+        project(&house);
+        house.write("work/all.h", "#define TWO 2\n");
+        house.write("work/two.c", "int two(void) { return TWO; }\n");
+        house.write("cache/ccache.conf", "sloppiness = pch_defines,time_macros\n");
+        house.write(
+            "work/CMakeLists.txt",
+            "cmake_minimum_required(VERSION 3.16)\nproject(p C)\n\
+             add_executable(p one.c two.c main.c)\n\
+             target_precompile_headers(p PRIVATE all.h)\n",
+        );
+        let chosen = format!("-DCMAKE_C_COMPILER={compiler}");
+        let plain = ["cmake", "-S", ".", "-B", "build", "-G", "Ninja", &chosen];
+        let cached = [&plain[..], &["-DCMAKE_C_COMPILER_LAUNCHER=ccache"]].concat();
+        let build = ["ninja", "-C", "build"];
+        let objects = || {
+            let directory = house.at("work/build/CMakeFiles/p.dir");
+            ["one", "two", "main"].map(|name| fs::read(directory.join(format!("{name}.c.o"))))
+        };
+        check_builds(&house, &[&cached, &build]);
+        let first = objects().map(Result::unwrap);
+        house.write("work/all.h", "#define TWO 22\n");
+        step(&house, &build);
+        let second = objects().map(Result::unwrap);
+        assert_ne!(first[1], second[1]);
+        for (text, wanted) in [("#define TWO 2\n", first), ("#define TWO 22\n", second)] {
+            house.write("work/all.h", text);
+            fs::remove_dir_all(house.at("work/build")).unwrap();
+            step(&house, &plain);
+            step(&house, &build);
+            assert!(objects().map(Result::unwrap) == wanted, "{compiler}: {text}");
+        }
+    }
+}
+
 #[test]
 fn meson_finds_it_by_itself() {
     if find_or_skip("meson").is_none() || find_or_skip("ninja").is_none() {

@@ -283,4 +283,23 @@ mod tests {
         }
         assert!(text.lines().all(|line| line.chars().count() <= 120));
     }
+
+    #[test]
+    fn every_option_has_its_row_in_the_documentation() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ccache.md");
+        let told = std::fs::read_to_string(path).unwrap();
+        let table = told.split("\n## Commands").nth(1).unwrap().split("\n## ").next().unwrap();
+        // What stands in the first cells: options, each perhaps with a value.
+        let cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+        let options: Vec<&str> = cells
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .filter_map(|option| option.split(' ').next())
+            .collect();
+        for (_, letter, name, ..) in OPTIONS {
+            assert!(options.contains(&format!("--{name}").as_str()), "--{name}");
+            if let Some(letter) = letter {
+                assert!(options.contains(&format!("-{}", char::from(*letter)).as_str()), "{name}");
+            }
+        }
+    }
 }

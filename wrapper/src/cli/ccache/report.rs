@@ -231,7 +231,13 @@ pub fn show(how: &How) -> Result<(), Failure> {
 /// `--show-log-stats`.
 pub fn show_log(how: &How) -> Result<(), Failure> {
     let mut page = Page { verbosity: how.verbosity, lines: Vec::new() };
-    page.calls(&log(&how.settings()?)?);
+    let figures = log(&how.settings()?)?;
+    page.calls(&figures);
+    // A log does not tell how large the cache is.
+    if how.verbosity > 0 {
+        page.lines.push(Line::Title("Local storage:"));
+        page.traffic("local", &figures);
+    }
     print(&page.text())
 }
 
@@ -252,8 +258,8 @@ struct Page {
 }
 
 impl Page {
-    fn number(&mut self, label: impl Into<String>, value: u64) {
-        self.lines.push(Line::Number(label.into(), value.to_string(), None));
+    fn number(&mut self, label: &str, value: u64) {
+        self.lines.push(Line::Number(label.to_owned(), value.to_string(), None));
     }
 
     fn part(&mut self, label: &str, value: u64, total: u64) {
@@ -298,7 +304,7 @@ impl Page {
         {
             if value > 0 || all {
                 self.part(title, value, total);
-                self.reasons(group, figures);
+                self.reasons(group, figures, value);
             }
         }
         if some {
@@ -311,8 +317,8 @@ impl Page {
         }
     }
 
-    /// Reasons in the order of their words, for who wants more than the sum.
-    fn reasons(&mut self, group: Group, figures: &Figures) {
+    /// Reasons in the order of their words, with their shares, for who wants more than the sum.
+    fn reasons(&mut self, group: Group, figures: &Figures, sum: u64) {
         if self.verbosity == 0 {
             return;
         }
@@ -321,7 +327,7 @@ impl Page {
         for (_, id, _, words) in rows {
             let value = figures.of(id);
             if value > 0 || self.verbosity > 1 {
-                self.number(format!("  {words}:"), value);
+                self.part(&format!("  {words}:"), value, sum);
             }
         }
     }

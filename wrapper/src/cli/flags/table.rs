@@ -148,6 +148,9 @@ const SHIMS: Command = Command {
          clang++, with a version or for another machine too, calls larder. What is no link to \
          larder is never touched. Called again, it adds new compilers and removes links of those \
          that are gone.",
+        "There is none for rustc, because cargo knows a new rustc by the time of its file, and \
+         would see larder's: set RUSTC_WRAPPER=larder. For whoever calls rustc by himself, a link \
+         of that name works as well.",
     ],
     operands: &[Operand {
         name: "DIR",

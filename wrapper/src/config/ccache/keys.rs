@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Size,
     /// A number within bounds.
     Number(i64, i64),
+    /// A number from 0 to 1, perhaps with a fraction.
+    Share,
     /// Bits of modes, or nothing.
     Octal,
     /// A path, or nothing. One that is relative stands in the directory of its file.
@@ -69,7 +71,7 @@ pub(super) enum Trust {
     Never,
 }
 
-use Kind::{Number, Octal, Path as File, Paths, Size, Sloppiness, Switch, Text, Word};
+use Kind::{Number, Octal, Path as File, Paths, Share, Size, Sloppiness, Switch, Text, Word};
 use Trust::{Any, Never, SafeCommand, SafeDirectory};
 
 const fn key(
@@ -115,6 +117,7 @@ pub(super) const KEYS: &[Key] = &[
     key("inode_cache", "INODECACHE", Switch, "true", Any),
     key("keep_comments_cpp", "COMMENTS", Switch, "false", Any),
     key("libexec_dirs", "LIBEXEC_DIRS", Text, "", SafeDirectory),
+    key("limit_multiple", "LIMIT_MULTIPLE", Share, "0.8", Any),
     key("log_file", "LOGFILE", Text, "", SafeDirectory),
     key("max_files", "MAXFILES", Number(0, i64::MAX), "0", Never),
     key("max_size", "MAXSIZE", Size, "5GiB", Never),

@@ -67,6 +67,50 @@ fn keys_are_sorted_and_each_variable_stands_for_one() {
 }
 
 #[test]
+fn every_setting_has_its_row_in_the_documentation() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ccache.md");
+    let told = fs::read_to_string(path).unwrap();
+    let table = told.split("\n## Settings").nth(1).unwrap().split("\n## ").next().unwrap();
+    let words = |cell: &str| -> Vec<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let rows: Vec<Vec<String>> = table.lines().map(words).collect();
+    let has = |name: &str, variable: &str| {
+        rows.iter().any(|row| {
+            let is_told = |wanted: &str| row.iter().any(|word| word == wanted);
+            (name.is_empty() || is_told(name)) && is_told(variable)
+        })
+    };
+    for key in super::KEYS {
+        assert!(has(key.name, key.variable), "{}", key.name);
+    }
+    for alias in super::ALIASES {
+        assert!(has(alias.name, alias.variable), "{}", alias.variable);
+    }
+}
+
+#[test]
+fn base_directories_are_told_without_detours() {
+    let house = House::new();
+    for (text, wanted) in [("/a/../b/", "/b"), ("/a//./c:/..", "/a/c:/"), ("", "")] {
+        let row = house.row(&[("CCACHE_BASEDIR", text)], &[], "base_dir");
+        assert_eq!(row.1, wanted);
+    }
+}
+
+#[test]
+fn a_setting_of_older_versions_is_read() {
+    let house = House::new();
+    for (text, wanted) in [("0.95", "0.9"), ("7", "1.0"), ("-1", "0.0"), (".5", "0.5")] {
+        let row = house.row(&[("CCACHE_LIMIT_MULTIPLE", text)], &[], "limit_multiple");
+        assert_eq!(row.1, wanted, "{text}");
+    }
+    for text in ["", "much", "nan"] {
+        assert!(house.load(&[("CCACHE_LIMIT_MULTIPLE", text)]).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn the_higher_source_wins() {
     let house = House::new();
     let told = |origin: &str, value: &str| (origin.to_owned(), value.to_owned());

@@ -9,7 +9,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use super::Error;
 use super::keys::Kind;
@@ -132,13 +132,34 @@ pub(super) fn check(
                 .find(|path| !path.as_os_str().is_empty() && !path.is_absolute());
             match relative {
                 Some(path) => Err(format!("not an absolute path: \"{}\"", path.display())),
-                None => Ok(text),
+                None => Ok(normal_paths(text)),
             }
         }
+        Kind::Share => match shown.parse::<f64>() {
+            Ok(share) if share.is_finite() => Ok(format!("{:.1}", share.clamp(0.0, 1.0)).into()),
+            _ => Err(format!("invalid floating point: \"{shown}\"")),
+        },
         Kind::Word(words) if words.contains(&shown.as_str()) => Ok(text),
         Kind::Word(words) => Ok(words[0].into()),
         Kind::Sloppiness => Ok(sloppiness(&shown).into()),
     }
+}
+
+/// Paths without `.`, `..` and needless signs between their parts, as they are shown; links are not
+/// followed.
+fn normal_paths(text: OsString) -> OsString {
+    let normal = |path: PathBuf| {
+        let mut normal = PathBuf::new();
+        for part in path.components() {
+            match part {
+                Component::CurDir => {}
+                Component::ParentDir => drop(normal.pop()),
+                part => normal.push(part),
+            }
+        }
+        normal
+    };
+    std::env::join_paths(std::env::split_paths(&text).map(normal)).unwrap_or(text)
 }
 
 fn check_number(text: &str, least: i64, most: i64) -> Result<OsString, String> {
