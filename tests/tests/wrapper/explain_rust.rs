@@ -2,19 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use larder_tests::larder_binary;
 
+use super::rust::rustc;
 use super::{Sandbox, wait_a_tick};
 
 const CALL: &str = "--crate-name a src/a.rs --edition=2021 --crate-type lib --emit=dep-info,link \
                     --out-dir out --extern dep=out/libdep.rlib -L native=nat -C opt-level=1";
-
-fn rustc() -> String {
-    let output = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
-    format!("{}/bin/rustc", String::from_utf8(output.stdout).unwrap().trim())
-}
 
 fn dependency(sandbox: &Sandbox, name: &str, value: u32) {
     let text = format!("#[inline] pub fn v() -> u32 {{ {value} }}\n");

@@ -3,17 +3,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
 
 use larder_tests::larder_binary;
 
+use super::rust::{programs, rustc};
 use super::{Sandbox, wait_a_tick};
-
-/// The directory of rustc itself, not of rustup's proxies.
-fn programs() -> String {
-    let output = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
-    format!("{}/bin", String::from_utf8(output.stdout).unwrap().trim())
-}
 
 /// The story: a link named `rustc` to larder was refused, because only names of compilers for C
 /// were known as such.
@@ -52,7 +46,7 @@ fn a_dependency_file_keeps_the_mode_that_it_has() {
     sandbox.write("a.rs", "pub fn f() {}\n");
     fs::create_dir(sandbox.path("out")).unwrap();
     wait_a_tick();
-    let rustc = format!("{}/rustc", programs());
+    let rustc = rustc();
     let call = ["--crate-name=a", "a.rs", "--crate-type=lib", "--emit=dep-info,link"];
     let mode = |program: &Path, words: &[&str]| {
         let mut command = sandbox.command(program);
@@ -81,7 +75,7 @@ fn the_version_that_a_variable_gives_counts() {
     sandbox.write("a.rs", "pub fn f() {}\n");
     fs::create_dir(sandbox.path("out")).unwrap();
     wait_a_tick();
-    let rustc = format!("{}/rustc", programs());
+    let rustc = rustc();
     let call = ["--crate-name=a", "a.rs", "--crate-type=lib", "--emit=link", "--out-dir=out"];
     for version in ["1.0.0-one", "1.0.0-other"] {
         sandbox.set("RUSTC_FORCE_RUSTC_VERSION", version);
