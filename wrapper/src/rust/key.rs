@@ -29,7 +29,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use larder_engine::Key;
 
@@ -90,8 +90,8 @@ pub struct Facts<'a> {
     pub externs: &'a [(&'a Extern, Option<Digest>)],
     /// Libraries in directories that are searched: name and contents.
     pub searched: &'a [(String, Digest)],
-    /// The contents of named files.
-    pub named: &'a [Digest],
+    /// Named files: the contents count.
+    pub named: &'a [(PathBuf, Digest)],
     /// What stands at the further inputs that the settings name.
     pub extra: Option<&'a Digest>,
     /// What `native` stands for.
@@ -126,7 +126,7 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
         fields.bytes(name.as_bytes());
         fields.bytes(digest);
     }
-    fields.texts(facts.named.iter().map(|digest| &digest[..]));
+    fields.texts(facts.named.iter().map(|(_, digest)| &digest[..]));
     fields.optional(facts.extra.map(|digest| &digest[..]));
     fields.optional(facts.native.map(|digest| &digest[..]));
     // The library names the files of debug information that stand beside it.

@@ -1,7 +1,8 @@
 //! The account of a crate that was no hit, for `larder explain`, and what would become of a call
 //! now.
 //!
-//! 1. The rows are those of the table in [`crate::rust::key`]; there is one for each variable.
+//! 1. The rows are those of the table in [`crate::rust::key`]; there is one for each variable. Words
+//!    for the linker are among the arguments.
 //! 2. They are made on a miss only, from what the job has kept of its key.
 //! 3. What the source reads stands in the manifest, variables of `env!` among it.
 
@@ -22,10 +23,12 @@ use crate::outcome::Counter;
 
 /// What the key of a job has beside its command line.
 pub(super) struct Told {
+    pub(super) namespace: String,
     /// The contents of each extern, in the order of the command line.
     pub(super) externs: Vec<Option<Digest>>,
     pub(super) searched: Vec<(String, Digest)>,
-    pub(super) named: Vec<Digest>,
+    /// What options name, then what the settings name.
+    pub(super) named: Vec<(PathBuf, Digest)>,
     pub(super) native: Option<Digest>,
     pub(super) variables: Variables,
     pub(super) directory: PathBuf,
@@ -118,7 +121,10 @@ fn rows(job: &Job) -> Vec<Row> {
     let (made, told) = (&job.made, &job.told);
     let row = |name: &str, fields: Vec<Vec<u8>>| Row { name: name.to_owned(), fields };
     let number = |number: usize| (number as u64).to_le_bytes().to_vec();
-    let mut rows = vec![row("toolchain", vec![job.toolchain.identity.to_vec()])];
+    let mut rows = vec![
+        row("namespace", vec![told.namespace.clone().into_bytes()]),
+        row("toolchain", vec![job.toolchain.identity.to_vec()]),
+    ];
     let words = words(job);
     let list = words.into_iter().map(String::into_bytes);
     let list: Vec<_> = list.collect();
@@ -136,7 +142,7 @@ fn rows(job: &Job) -> Vec<Row> {
     let searched = told.searched.iter();
     let searched = searched.flat_map(|(name, digest)| [name.clone().into_bytes(), digest.to_vec()]);
     rows.push(row("searched libraries", searched.collect()));
-    let named = made.named_files.iter().zip(&told.named);
+    let named = told.named.iter();
     let named =
         named.flat_map(|(path, digest)| [path.as_os_str().as_bytes().to_vec(), digest.to_vec()]);
     let named: Vec<_> = named.collect();

@@ -194,8 +194,8 @@ struct Contents<'a> {
     crate_count: usize,
     externs: Vec<(&'a Extern, Option<Digest>)>,
     searched: Vec<(String, Digest)>,
-    /// Those of files that options and settings name.
-    further: Vec<Digest>,
+    /// Files that options and settings name.
+    further: Vec<(PathBuf, Digest)>,
 }
 
 impl<'a> Contents<'a> {
@@ -232,7 +232,7 @@ impl<'a> Contents<'a> {
         for path in made.named_files.iter().chain(&session.call.config.extra_files_to_hash.value) {
             let digest = digest(path)?;
             named.push((path.clone(), digest));
-            further.push(digest);
+            further.push((path.clone(), digest));
         }
         Ok(Contents { named, crate_count, externs, searched, further })
     }
@@ -275,7 +275,9 @@ impl Job {
         let messages = messages_of(&made);
         let outputs = outputs::of(&made);
         let externs = externs.into_iter().map(|(_, contents)| contents).collect();
-        let told = Told { externs, searched, named: further, native, variables, directory };
+        let namespace = session.call.config.namespace.value.clone();
+        let told =
+            Told { namespace, externs, searched, named: further, native, variables, directory };
         Ok(Job {
             made,
             outputs,
