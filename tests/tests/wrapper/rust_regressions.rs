@@ -6,7 +6,7 @@ use std::path::Path;
 
 use larder_tests::larder_binary;
 
-use super::rust::{programs, rustc};
+use super::rust::{LIB, check_cached, library, programs, run, rustc};
 use super::{Sandbox, wait_a_tick};
 
 /// The story: a link named `rustc` to larder was refused, because only names of compilers for C
@@ -81,4 +81,29 @@ fn the_version_that_a_variable_gives_counts() {
         sandbox.set("RUSTC_FORCE_RUSTC_VERSION", version);
         sandbox.check_cached(&rustc, &call);
     }
+}
+
+/// The story: the version of Apple's system that an object is for comes from a variable, which no
+/// dependency file names; with another value the old object was given.
+#[test]
+fn the_system_that_a_variable_names_counts() {
+    let mut sandbox = library(
+        "#![feature(no_core, lang_items)]\n#![no_core]\n\
+         #[lang = \"pointee_sized\"] pub trait PointeeSized {}\n\
+         #[lang = \"meta_sized\"] pub trait MetaSized: PointeeSized {}\n\
+         #[lang = \"sized\"] pub trait Sized: MetaSized {}\n\
+         #[no_mangle] pub extern \"C\" fn f() {}\n",
+    );
+    sandbox.set("RUSTC_BOOTSTRAP", "1");
+    let line = format!("{LIB} --target aarch64-apple-darwin -C panic=abort -A internal_features");
+    if run(&sandbox, false, &line).status != Some(0) {
+        println!("skipped: rustc has other items of the language");
+        return;
+    }
+    for version in ["11.0", "13.0"] {
+        sandbox.set("MACOSX_DEPLOYMENT_TARGET", version);
+        check_cached(&sandbox, &line);
+    }
+    sandbox.unset("MACOSX_DEPLOYMENT_TARGET");
+    check_cached(&sandbox, &line);
 }

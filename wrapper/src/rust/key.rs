@@ -18,6 +18,8 @@
 //! | processor | where `native` is said | |
 //! | output directory | with split debug information | the library names the files beside it |
 //! | `RUSTC_BOOTSTRAP`, `RUSTC_FORCE_RUSTC_VERSION` | yes | allow features; the version that metadata name |
+//! | `MACOSX_DEPLOYMENT_TARGET` and the like | yes | stands in objects for Apple's systems, and in no dependency file |
+//! | `RUSTC_OVERRIDE_VERSION_STRING` | yes | from which version on something counts as deprecated |
 //! | `RUST_TARGET_PATH`, `RUSTC_LOG` | no | where targets are described, further messages: such a call is not cached |
 //! | `CLIPPY_ARGS`, `CLIPPY_CONF_DIR` | yes | which lints |
 //! | crates behind the externs | in the manifest | the externs name them by hash, but they have to be there |
@@ -40,7 +42,17 @@ use crate::digest::Digest;
 const SCHEME: u32 = 2;
 
 /// Variables that count for each crate.
-pub const VARIABLES: &[&str] = &["LD_PRELOAD", "RUSTC_BOOTSTRAP", "RUSTC_FORCE_RUSTC_VERSION"];
+pub const VARIABLES: &[&str] = &[
+    "IPHONEOS_DEPLOYMENT_TARGET",
+    "LD_PRELOAD",
+    "MACOSX_DEPLOYMENT_TARGET",
+    "RUSTC_BOOTSTRAP",
+    "RUSTC_FORCE_RUSTC_VERSION",
+    "RUSTC_OVERRIDE_VERSION_STRING",
+    "TVOS_DEPLOYMENT_TARGET",
+    "WATCHOS_DEPLOYMENT_TARGET",
+    "XROS_DEPLOYMENT_TARGET",
+];
 
 /// And those that count for clippy, too.
 pub const CLIPPY_VARIABLES: &[&str] = &[
