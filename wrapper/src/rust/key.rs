@@ -7,8 +7,8 @@
 //! | words | yes | with their boundaries, see `arguments` |
 //! | crate types, test harness | yes | decide what is made |
 //! | emitted kinds, notifications | yes | decide what is made and said; paths do not count |
-//! | source | yes | its name is in debug information and messages |
-//! | working directory | yes | in debug information and metadata |
+//! | source | yes | its name is in debug information and messages; named from the working directory where rustc does so, see `checkout` |
+//! | working directory | yes | in debug information and metadata; where rustc maps it away it counts in the manifest, if something else shows it or may |
 //! | externs | yes | name, modifiers and contents; not their paths, which show in no output |
 //! | searched directories | yes | names and contents of libraries that may be found there, but for `dependency`: what those directories have is named by hash in the externs |
 //! | named files | yes | contents; those of `extra_files_to_hash`, too |
@@ -36,7 +36,9 @@ use std::path::{Path, PathBuf};
 use larder_engine::Key;
 
 use super::arguments::{Crate, Extern};
+use super::checkout::Checkout;
 use crate::digest::Digest;
+use crate::place::MARK;
 
 /// Increased whenever what is hashed changes its meaning.
 const SCHEME: u32 = 2;
@@ -98,6 +100,8 @@ pub struct Facts<'a> {
     pub made: &'a Crate,
     /// The working directory.
     pub directory: &'a Path,
+    /// What stands for it and for the source, if other checkouts may have the crate.
+    pub checkout: Option<&'a Checkout>,
     /// The contents of each extern's file; `None` where none is named.
     pub externs: &'a [(&'a Extern, Option<Digest>)],
     /// Libraries in directories that are searched: name and contents.
@@ -125,8 +129,12 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
     fields.bytes(&[u8::from(made.is_test), u8::from(made.notifies)]);
     fields.texts(made.emit.iter().map(|(emit, _)| emit.name().as_bytes()));
     fields.bytes(made.name.as_bytes());
-    fields.bytes(made.source.as_os_str().as_bytes());
-    fields.bytes(facts.directory.as_os_str().as_bytes());
+    let (source, directory) = match facts.checkout {
+        Some(checkout) => (checkout.source(), &[MARK][..]),
+        None => (made.source.as_os_str().as_bytes(), facts.directory.as_os_str().as_bytes()),
+    };
+    fields.bytes(source);
+    fields.bytes(directory);
     fields.number(facts.externs.len() as u64);
     for (external, digest) in facts.externs {
         fields.bytes(external.modifiers.as_bytes());

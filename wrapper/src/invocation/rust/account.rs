@@ -1,8 +1,8 @@
 //! The account of a crate that was no hit, for `larder explain`, and what would become of a call
 //! now.
 //!
-//! 1. The rows are those of the table in [`crate::rust::key`]; there is one for each variable. Words
-//!    for the linker are among the arguments.
+//! 1. The rows are those of the table in [`crate::rust::key`]; there is one for each variable.
+//!    Words for the linker are among the arguments.
 //! 2. They are made on a miss only, from what the job has kept of its key.
 //! 3. What the source reads stands in the manifest, variables of `env!` among it.
 
@@ -20,6 +20,7 @@ use crate::digest::Digest;
 use crate::fingerprint::Row;
 use crate::manifest::{Input, Manifest};
 use crate::outcome::Counter;
+use crate::place::MARK;
 
 /// What the key of a job has beside its command line.
 pub(super) struct Told {
@@ -129,7 +130,10 @@ fn rows(job: &Job) -> Vec<Row> {
     let list = words.into_iter().map(String::into_bytes);
     let list: Vec<_> = list.collect();
     rows.push(row("arguments", [vec![number(list.len())], list].concat()));
-    let directory = told.directory.as_os_str().as_bytes().to_vec();
+    let directory = match &job.checkout {
+        Some(_) => vec![MARK],
+        None => told.directory.as_os_str().as_bytes().to_vec(),
+    };
     rows.push(row("working directory", vec![directory]));
     let externs = made.externs.iter().zip(&told.externs).flat_map(|(external, digest)| {
         let name = match external.modifiers.as_str() {
@@ -163,7 +167,10 @@ fn rows(job: &Job) -> Vec<Row> {
 fn words(job: &Job) -> Vec<String> {
     let made = &job.made;
     let mut words = vec![format!("--crate-name {}", made.name)];
-    words.push(made.source.display().to_string());
+    words.push(match &job.checkout {
+        Some(checkout) => String::from_utf8_lossy(checkout.source()).into_owned(),
+        None => made.source.display().to_string(),
+    });
     words.extend(made.types.iter().map(|kind| format!("--crate-type {}", kind.name())));
     words.extend(made.is_test.then(|| "--test".to_owned()));
     let emit: Vec<&str> = made.emit.iter().map(|(emit, _)| emit.name()).collect();
