@@ -273,8 +273,7 @@ fn names_any_file<'a>(job: &Job, files: &'a [PathBuf]) -> Option<&'a PathBuf> {
 
 /// The crates behind the externs, where they stand now.
 fn behind_externs(session: &Session<'_>, job: &Job, reach: &Reach) -> Option<Input> {
-    let names = closure::found(session, &job.made, reach.behind());
-    let digest = closure::digest(session, &job.made, names.iter().copied(), closure::ANY);
+    let (names, digest) = closure::found(session, &job.made, reach.behind(), closure::ANY);
     let path = OsStr::from_bytes(&[CRATES, &names.join(&0)].concat()).into();
     (!names.is_empty()).then_some(Input { path, digest })
 }
