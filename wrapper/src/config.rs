@@ -129,6 +129,8 @@ pub struct Config {
     pub store_failures: Setting<bool>,
     /// `base_dirs`: results that show no path below these are shared between directories there.
     pub base_dirs: Setting<Vec<PathBuf>>,
+    /// `remap_path_prefix`: rustc is told to call paths in `base_dirs` by relative names.
+    pub remap_path_prefix: Setting<bool>,
     /// `hash_dir`: the working directory counts where a result shows it.
     pub hash_dir: Setting<bool>,
     /// `compiler_check`: what tells compilers apart.
@@ -248,6 +250,7 @@ impl Config {
             depend_mode: Setting::default(false),
             store_failures: Setting::default(false),
             base_dirs: Setting::default(Vec::new()),
+            remap_path_prefix: Setting::default(false),
             hash_dir: Setting::default(true),
             compiler_check: Setting::default(CompilerCheck::Content),
             extra_files_to_hash: Setting::default(Vec::new()),

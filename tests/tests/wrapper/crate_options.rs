@@ -137,3 +137,54 @@ fn modules_are_found_at_either_name() {
     fs::remove_file(sandbox.path("m.rs")).unwrap();
     check_cached(&sandbox, LIB);
 }
+
+#[test]
+fn namespaces_share_nothing() {
+    let mut sandbox = library(TEXT);
+    check_cached(&sandbox, LIB);
+    for name in ["one", "two"] {
+        sandbox.set("LARDER_NAMESPACE", name);
+        check_cached(&sandbox, LIB);
+    }
+    sandbox.unset("LARDER_NAMESPACE");
+    assert_eq!(check(&sandbox, LIB), "hit");
+}
+
+#[test]
+fn files_that_the_settings_name_count_by_their_contents() {
+    let mut sandbox = library(TEXT);
+    let path = sandbox.path("extra").display().to_string();
+    sandbox.write("extra", "1");
+    wait_a_tick();
+    check_cached(&sandbox, LIB);
+    sandbox.set("LARDER_EXTRA_FILES_TO_HASH", &path);
+    check_cached(&sandbox, LIB);
+    sandbox.write("extra", "2");
+    wait_a_tick();
+    check_cached(&sandbox, LIB);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(check(&sandbox, LIB), "uncached");
+}
+
+/// Variables that decide what is allowed or said, beside the words.
+#[test]
+fn variables_of_rustc_count() {
+    let mut sandbox = library(&format!("#![feature(rustc_attrs)]\n{TEXT}"));
+    assert_eq!(check(&sandbox, LIB), "uncached");
+    sandbox.set("RUSTC_BOOTSTRAP", "1");
+    check_cached(&sandbox, LIB);
+    // It is for other crates, so this one fails.
+    sandbox.set("RUSTC_BOOTSTRAP", "other");
+    assert_eq!(check(&sandbox, LIB), "uncached");
+    sandbox.unset("RUSTC_BOOTSTRAP");
+    assert_eq!(check(&sandbox, LIB), "uncached");
+    sandbox.set("RUSTC_BOOTSTRAP", "1");
+    assert_eq!(check(&sandbox, LIB), "hit");
+    for name in ["RUSTC_LOG", "RUST_TARGET_PATH"] {
+        let before = sandbox.count("unsupported_environment_variable");
+        sandbox.set(name, "error");
+        assert_eq!(check(&sandbox, LIB), "uncached", "{name}");
+        assert_eq!(sandbox.count("unsupported_environment_variable"), before + 1, "{name}");
+        sandbox.unset(name);
+    }
+}

@@ -6,9 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-use larder_tests::larder_binary;
-
-use super::rust::{LIB, check, check_cached, library, run, rustc};
+use super::rust::{LIB, check, check_cached, compiler, library, run};
 use super::{Sandbox, wait_a_tick};
 
 /// What the macro `value` is made of: it reads a variable and a file.
@@ -23,15 +21,7 @@ const MACRO: &str = "extern crate proc_macro;\n\
 /// Compiles into `deps`, with larder or without.
 #[track_caller]
 fn make(sandbox: &Sandbox, with_larder: bool, line: &str) {
-    let rustc = rustc();
-    let mut command = match with_larder {
-        true => {
-            let mut command = sandbox.command(larder_binary());
-            command.arg(&rustc);
-            command
-        }
-        false => sandbox.command(Path::new(&rustc)),
-    };
+    let mut command = compiler(sandbox, with_larder);
     let status = command.args(line.split_whitespace()).status().unwrap();
     assert!(status.success(), "{line}\n{}", sandbox.log());
     wait_a_tick();
@@ -123,11 +113,10 @@ fn metadata_are_known_before_cargo_hears_of_them() {
         (0..600).map(|n| format!("pub fn f{n}(x: u64) -> u64 {{ x / {n}1 }}\n")).collect();
     sandbox.write("slow.rs", &text);
     wait_a_tick();
-    let rustc = rustc();
     let slow = "--crate-name slow slow.rs --crate-type lib --emit=metadata,link --out-dir deps \
                 --error-format=json --json=artifacts -C opt-level=3";
-    let mut command = sandbox.command(larder_binary());
-    command.arg(&rustc).args(slow.split_whitespace()).stderr(Stdio::piped());
+    let mut command = compiler(&sandbox, true);
+    command.args(slow.split_whitespace()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().contains("libslow.rmeta"));

@@ -2,19 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use larder_tests::larder_binary;
 
+use super::rust::rustc;
 use super::{Sandbox, wait_a_tick};
 
 const CALL: &str = "--crate-name a src/a.rs --edition=2021 --crate-type lib --emit=dep-info,link \
                     --out-dir out --extern dep=out/libdep.rlib -L native=nat -C opt-level=1";
-
-fn rustc() -> String {
-    let output = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
-    format!("{}/bin/rustc", String::from_utf8(output.stdout).unwrap().trim())
-}
 
 fn dependency(sandbox: &Sandbox, name: &str, value: u32) {
     let text = format!("#[inline] pub fn v() -> u32 {{ {value} }}\n");
@@ -128,6 +123,37 @@ fn what_the_key_has_is_named() {
     differs(&sandbox, CALL, "library", &["libn.a has other contents"]);
     sandbox.set("RUSTC_BOOTSTRAP", "1");
     differs(&sandbox, CALL, "environment", &["rustc_bootstrap was not set and is \"1\""]);
+    sandbox.set("LARDER_NAMESPACE", "mine");
+    differs(&sandbox, CALL, "namespace", &["the namespace was \"\" and is \"mine\""]);
+}
+
+/// The story: what the settings name had no row, so that nothing seemed to differ.
+#[test]
+fn files_that_the_settings_name_are_named() {
+    let mut sandbox = compiled();
+    sandbox.write("one", "1");
+    let path = sandbox.path("one").display().to_string();
+    sandbox.set("LARDER_EXTRA_FILES_TO_HASH", &path);
+    wait_a_tick();
+    differs(&sandbox, CALL, "named_file", &["one was not named"]);
+    sandbox.write("one", "2");
+    wait_a_tick();
+    differs(&sandbox, CALL, "named_file", &["one has changed"]);
+}
+
+#[test]
+fn words_for_the_linker_are_named() {
+    let sandbox = compiled();
+    let program = CALL.replace("--crate-type lib", "--crate-type bin").replace("a.rs", "main.rs");
+    sandbox.write("src/main.rs", "fn main() {}\n");
+    wait_a_tick();
+    miss(&sandbox, &program);
+    let other = format!("{program} -C link-arg=-Wl,-z,now");
+    let rustc = rustc();
+    let foreseen = [vec!["--"], words(&rustc, &other)].concat();
+    assert_eq!(kinds(&sandbox, &foreseen), ["arguments"]);
+    let text = said(&sandbox, &foreseen);
+    assert!(text.contains("-C link-arg=-Wl,-z,now was added"), "{text}");
 }
 
 #[test]

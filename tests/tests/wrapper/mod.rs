@@ -37,6 +37,7 @@ mod obstacles;
 mod outputs;
 mod regressions;
 mod rust;
+mod rust_checkouts;
 mod rust_links;
 mod rust_regressions;
 mod rustup;

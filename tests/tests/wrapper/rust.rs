@@ -19,28 +19,38 @@ pub(super) struct Left {
     pub(super) files: BTreeMap<String, (u32, Vec<u8>)>,
 }
 
-/// The compiler itself: the tests run below cargo, which has found it.
-pub(super) fn rustc() -> String {
+/// The directory of the compiler itself, not of rustup's proxies.
+pub(super) fn programs() -> String {
     let output = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
     let root = String::from_utf8(output.stdout).unwrap();
-    format!("{}/bin/rustc", root.trim())
+    format!("{}/bin", root.trim())
 }
 
-pub(super) fn run(sandbox: &Sandbox, with_larder: bool, line: &str) -> Left {
-    let out = sandbox.path("out");
-    let _ = fs::remove_dir_all(&out);
-    fs::create_dir(&out).unwrap();
-    let rustc = rustc();
-    let mut command = match with_larder {
-        true => {
-            let mut command = sandbox.command(larder_binary());
-            command.arg(&rustc);
-            command
-        }
-        false => sandbox.command(Path::new(&rustc)),
-    };
-    let output = command.args(line.split(' ')).output().unwrap();
-    let entries = fs::read_dir(&out).unwrap().map(Result::unwrap);
+/// The compiler itself.
+pub(super) fn rustc() -> String {
+    format!("{}/rustc", programs())
+}
+
+/// A call of the compiler, through larder or not, to which its words are to be added.
+pub(super) fn compiler(sandbox: &Sandbox, with_larder: bool) -> Command {
+    program(sandbox, with_larder, &rustc())
+}
+
+fn program(sandbox: &Sandbox, with_larder: bool, program: &str) -> Command {
+    if !with_larder {
+        return sandbox.command(Path::new(program));
+    }
+    let mut command = sandbox.command(larder_binary());
+    command.arg(program);
+    command
+}
+
+/// Runs a command that makes files in a directory, after what stood there is gone.
+pub(super) fn left(command: &mut Command, out: &Path) -> Left {
+    let _ = fs::remove_dir_all(out);
+    fs::create_dir(out).unwrap();
+    let output = command.output().unwrap();
+    let entries = fs::read_dir(out).unwrap().map(Result::unwrap);
     let files = entries.map(|entry| {
         let mode = entry.metadata().unwrap().permissions().mode();
         (entry.file_name().into_string().unwrap(), (mode, fs::read(entry.path()).unwrap()))
@@ -51,6 +61,11 @@ pub(super) fn run(sandbox: &Sandbox, with_larder: bool, line: &str) -> Left {
         stderr: String::from_utf8(output.stderr).unwrap(),
         files: files.collect(),
     }
+}
+
+pub(super) fn run(sandbox: &Sandbox, with_larder: bool, line: &str) -> Left {
+    let mut command = compiler(sandbox, with_larder);
+    left(command.args(line.split_whitespace()), &sandbox.path("out"))
 }
 
 /// Compiles with and without larder, and tells what was counted.
@@ -308,19 +323,8 @@ fn clippy(sandbox: &Sandbox) -> &'static str {
     let call = "--crate-name a a.rs --edition=2021 --crate-type lib --emit=dep-info,metadata \
                 --out-dir out";
     let run = |with_larder: bool| {
-        let _ = fs::remove_dir_all(sandbox.path("out"));
-        fs::create_dir(sandbox.path("out")).unwrap();
-        let mut command = match with_larder {
-            true => {
-                let mut command = sandbox.command(larder_binary());
-                command.arg(&driver);
-                command
-            }
-            false => sandbox.command(Path::new(&driver)),
-        };
-        let output = command.arg(&rustc).args(call.split_whitespace()).output().unwrap();
-        let metadata = fs::read(sandbox.path("out/liba.rmeta")).unwrap();
-        (output.status.code(), output.stderr, metadata)
+        let mut command = program(sandbox, with_larder, &driver);
+        left(command.arg(&rustc).args(call.split_whitespace()), &sandbox.path("out"))
     };
     let expected = run(false);
     let before = sandbox.counts();

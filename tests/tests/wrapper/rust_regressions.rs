@@ -3,17 +3,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
 
 use larder_tests::larder_binary;
 
+use super::rust::{LIB, check_cached, library, programs, run, rustc};
 use super::{Sandbox, wait_a_tick};
-
-/// The directory of rustc itself, not of rustup's proxies.
-fn programs() -> String {
-    let output = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
-    format!("{}/bin", String::from_utf8(output.stdout).unwrap().trim())
-}
 
 /// The story: a link named `rustc` to larder was refused, because only names of compilers for C
 /// were known as such.
@@ -52,7 +46,7 @@ fn a_dependency_file_keeps_the_mode_that_it_has() {
     sandbox.write("a.rs", "pub fn f() {}\n");
     fs::create_dir(sandbox.path("out")).unwrap();
     wait_a_tick();
-    let rustc = format!("{}/rustc", programs());
+    let rustc = rustc();
     let call = ["--crate-name=a", "a.rs", "--crate-type=lib", "--emit=dep-info,link"];
     let mode = |program: &Path, words: &[&str]| {
         let mut command = sandbox.command(program);
@@ -81,10 +75,35 @@ fn the_version_that_a_variable_gives_counts() {
     sandbox.write("a.rs", "pub fn f() {}\n");
     fs::create_dir(sandbox.path("out")).unwrap();
     wait_a_tick();
-    let rustc = format!("{}/rustc", programs());
+    let rustc = rustc();
     let call = ["--crate-name=a", "a.rs", "--crate-type=lib", "--emit=link", "--out-dir=out"];
     for version in ["1.0.0-one", "1.0.0-other"] {
         sandbox.set("RUSTC_FORCE_RUSTC_VERSION", version);
         sandbox.check_cached(&rustc, &call);
     }
+}
+
+/// The story: the version of Apple's system that an object is for comes from a variable, which no
+/// dependency file names; with another value the old object was given.
+#[test]
+fn the_system_that_a_variable_names_counts() {
+    let mut sandbox = library(
+        "#![feature(no_core, lang_items)]\n#![no_core]\n\
+         #[lang = \"pointee_sized\"] pub trait PointeeSized {}\n\
+         #[lang = \"meta_sized\"] pub trait MetaSized: PointeeSized {}\n\
+         #[lang = \"sized\"] pub trait Sized: MetaSized {}\n\
+         #[no_mangle] pub extern \"C\" fn f() {}\n",
+    );
+    sandbox.set("RUSTC_BOOTSTRAP", "1");
+    let line = format!("{LIB} --target aarch64-apple-darwin -C panic=abort -A internal_features");
+    if run(&sandbox, false, &line).status != Some(0) {
+        println!("skipped: rustc has other items of the language");
+        return;
+    }
+    for version in ["11.0", "13.0"] {
+        sandbox.set("MACOSX_DEPLOYMENT_TARGET", version);
+        check_cached(&sandbox, &line);
+    }
+    sandbox.unset("MACOSX_DEPLOYMENT_TARGET");
+    check_cached(&sandbox, &line);
 }

@@ -49,6 +49,8 @@ pub const PLACE: &[u8] = b"\0place\0";
 pub const PLACES: &[u8] = b"\0places\0";
 /// The path of where the loader looks for libraries.
 pub const LOADER: &[u8] = b"\0loader\0";
+/// The path of the working directory, where a crate of a checkout shows it, or may.
+pub const DIRECTORY: &[u8] = b"\0directory\0";
 
 /// What stands under a path, in words; `None` for a file's path.
 pub fn words_of(path: &Path) -> Option<String> {
@@ -69,6 +71,7 @@ pub fn words_of(path: &Path) -> Option<String> {
         (PLACES, "a directory of the build, which shows in what is linked"),
         (PLACE, "a file in a directory that -L names"),
         (LOADER, "where the loader looks for libraries"),
+        (DIRECTORY, "the working directory, which the crate may show"),
     ];
     let found = words.into_iter().find(|(start, _)| bytes.starts_with(start));
     let other = is_coded(path).then_some("something that is no file");
@@ -93,7 +96,7 @@ mod tests {
         assert_eq!(words_of(&variable_path("A")), Some("the variable A".to_owned()));
         let path = |bytes: &'static [u8]| Path::new(OsStr::from_bytes(bytes));
         assert_eq!(words_of(path(b"\0crate\0liba.rlib")), Some("the crate liba.rlib".to_owned()));
-        for start in [MACROS, CRATES, BUNDLED, LINKER, PLACE, PLACES, LOADER] {
+        for start in [MACROS, CRATES, BUNDLED, LINKER, PLACE, PLACES, LOADER, DIRECTORY] {
             assert!(is_coded(path(start)) && words_of(path(start)).is_some());
         }
         let [place, places] = [PLACE, PLACES].map(|start| words_of(path(start)));

@@ -7,8 +7,8 @@
 //! | words | yes | with their boundaries, see `arguments` |
 //! | crate types, test harness | yes | decide what is made |
 //! | emitted kinds, notifications | yes | decide what is made and said; paths do not count |
-//! | source | yes | its name is in debug information and messages |
-//! | working directory | yes | in debug information and metadata |
+//! | source | yes | its name is in debug information and messages; named from the working directory where rustc does so, see `checkout` |
+//! | working directory | yes | in debug information and metadata; where rustc maps it away it counts in the manifest, if something else shows it or may |
 //! | externs | yes | name, modifiers and contents; not their paths, which show in no output |
 //! | searched directories | yes | names and contents of libraries that may be found there, but for `dependency`: what those directories have is named by hash in the externs |
 //! | named files | yes | contents; those of `extra_files_to_hash`, too |
@@ -18,6 +18,8 @@
 //! | processor | where `native` is said | |
 //! | output directory | with split debug information | the library names the files beside it |
 //! | `RUSTC_BOOTSTRAP`, `RUSTC_FORCE_RUSTC_VERSION` | yes | allow features; the version that metadata name |
+//! | `MACOSX_DEPLOYMENT_TARGET` and the like | yes | stands in objects for Apple's systems, and in no dependency file |
+//! | `RUSTC_OVERRIDE_VERSION_STRING` | yes | from which version on something counts as deprecated |
 //! | `RUST_TARGET_PATH`, `RUSTC_LOG` | no | where targets are described, further messages: such a call is not cached |
 //! | `CLIPPY_ARGS`, `CLIPPY_CONF_DIR` | yes | which lints |
 //! | crates behind the externs | in the manifest | the externs name them by hash, but they have to be there |
@@ -29,18 +31,30 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use larder_engine::Key;
 
 use super::arguments::{Crate, Extern};
+use super::checkout::Checkout;
 use crate::digest::Digest;
+use crate::place::MARK;
 
 /// Increased whenever what is hashed changes its meaning.
 const SCHEME: u32 = 2;
 
 /// Variables that count for each crate.
-pub const VARIABLES: &[&str] = &["LD_PRELOAD", "RUSTC_BOOTSTRAP", "RUSTC_FORCE_RUSTC_VERSION"];
+pub const VARIABLES: &[&str] = &[
+    "IPHONEOS_DEPLOYMENT_TARGET",
+    "LD_PRELOAD",
+    "MACOSX_DEPLOYMENT_TARGET",
+    "RUSTC_BOOTSTRAP",
+    "RUSTC_FORCE_RUSTC_VERSION",
+    "RUSTC_OVERRIDE_VERSION_STRING",
+    "TVOS_DEPLOYMENT_TARGET",
+    "WATCHOS_DEPLOYMENT_TARGET",
+    "XROS_DEPLOYMENT_TARGET",
+];
 
 /// And those that count for clippy, too.
 pub const CLIPPY_VARIABLES: &[&str] = &[
@@ -86,12 +100,14 @@ pub struct Facts<'a> {
     pub made: &'a Crate,
     /// The working directory.
     pub directory: &'a Path,
+    /// What stands for it and for the source, if other checkouts may have the crate.
+    pub checkout: Option<&'a Checkout>,
     /// The contents of each extern's file; `None` where none is named.
     pub externs: &'a [(&'a Extern, Option<Digest>)],
     /// Libraries in directories that are searched: name and contents.
     pub searched: &'a [(String, Digest)],
-    /// The contents of named files.
-    pub named: &'a [Digest],
+    /// Named files: the contents count.
+    pub named: &'a [(PathBuf, Digest)],
     /// What stands at the further inputs that the settings name.
     pub extra: Option<&'a Digest>,
     /// What `native` stands for.
@@ -113,8 +129,12 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
     fields.bytes(&[u8::from(made.is_test), u8::from(made.notifies)]);
     fields.texts(made.emit.iter().map(|(emit, _)| emit.name().as_bytes()));
     fields.bytes(made.name.as_bytes());
-    fields.bytes(made.source.as_os_str().as_bytes());
-    fields.bytes(facts.directory.as_os_str().as_bytes());
+    let (source, directory) = match facts.checkout {
+        Some(checkout) => (checkout.source(), &[MARK][..]),
+        None => (made.source.as_os_str().as_bytes(), facts.directory.as_os_str().as_bytes()),
+    };
+    fields.bytes(source);
+    fields.bytes(directory);
     fields.number(facts.externs.len() as u64);
     for (external, digest) in facts.externs {
         fields.bytes(external.modifiers.as_bytes());
@@ -126,7 +146,7 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
         fields.bytes(name.as_bytes());
         fields.bytes(digest);
     }
-    fields.texts(facts.named.iter().map(|digest| &digest[..]));
+    fields.texts(facts.named.iter().map(|(_, digest)| &digest[..]));
     fields.optional(facts.extra.map(|digest| &digest[..]));
     fields.optional(facts.native.map(|digest| &digest[..]));
     // The library names the files of debug information that stand beside it.

@@ -3,6 +3,7 @@
 //! Everything here works on texts alone: no file is looked at.
 
 pub mod arguments;
+pub mod checkout;
 pub mod coded;
 pub mod dep_info;
 pub mod key;

@@ -2,6 +2,7 @@
 //! now.
 //!
 //! 1. The rows are those of the table in [`crate::rust::key`]; there is one for each variable.
+//!    Words for the linker are among the arguments.
 //! 2. They are made on a miss only, from what the job has kept of its key.
 //! 3. What the source reads stands in the manifest, variables of `env!` among it.
 
@@ -19,13 +20,16 @@ use crate::digest::Digest;
 use crate::fingerprint::Row;
 use crate::manifest::{Input, Manifest};
 use crate::outcome::Counter;
+use crate::place::MARK;
 
 /// What the key of a job has beside its command line.
 pub(super) struct Told {
+    pub(super) namespace: String,
     /// The contents of each extern, in the order of the command line.
     pub(super) externs: Vec<Option<Digest>>,
     pub(super) searched: Vec<(String, Digest)>,
-    pub(super) named: Vec<Digest>,
+    /// What options name, then what the settings name.
+    pub(super) named: Vec<(PathBuf, Digest)>,
     pub(super) native: Option<Digest>,
     pub(super) variables: Variables,
     pub(super) directory: PathBuf,
@@ -118,12 +122,18 @@ fn rows(job: &Job) -> Vec<Row> {
     let (made, told) = (&job.made, &job.told);
     let row = |name: &str, fields: Vec<Vec<u8>>| Row { name: name.to_owned(), fields };
     let number = |number: usize| (number as u64).to_le_bytes().to_vec();
-    let mut rows = vec![row("toolchain", vec![job.toolchain.identity.to_vec()])];
+    let mut rows = vec![
+        row("namespace", vec![told.namespace.clone().into_bytes()]),
+        row("toolchain", vec![job.toolchain.identity.to_vec()]),
+    ];
     let words = words(job);
     let list = words.into_iter().map(String::into_bytes);
     let list: Vec<_> = list.collect();
     rows.push(row("arguments", [vec![number(list.len())], list].concat()));
-    let directory = told.directory.as_os_str().as_bytes().to_vec();
+    let directory = match &job.checkout {
+        Some(_) => vec![MARK],
+        None => told.directory.as_os_str().as_bytes().to_vec(),
+    };
     rows.push(row("working directory", vec![directory]));
     let externs = made.externs.iter().zip(&told.externs).flat_map(|(external, digest)| {
         let name = match external.modifiers.as_str() {
@@ -136,7 +146,7 @@ fn rows(job: &Job) -> Vec<Row> {
     let searched = told.searched.iter();
     let searched = searched.flat_map(|(name, digest)| [name.clone().into_bytes(), digest.to_vec()]);
     rows.push(row("searched libraries", searched.collect()));
-    let named = made.named_files.iter().zip(&told.named);
+    let named = told.named.iter();
     let named =
         named.flat_map(|(path, digest)| [path.as_os_str().as_bytes().to_vec(), digest.to_vec()]);
     let named: Vec<_> = named.collect();
@@ -157,7 +167,10 @@ fn rows(job: &Job) -> Vec<Row> {
 fn words(job: &Job) -> Vec<String> {
     let made = &job.made;
     let mut words = vec![format!("--crate-name {}", made.name)];
-    words.push(made.source.display().to_string());
+    words.push(match &job.checkout {
+        Some(checkout) => String::from_utf8_lossy(checkout.source()).into_owned(),
+        None => made.source.display().to_string(),
+    });
     words.extend(made.types.iter().map(|kind| format!("--crate-type {}", kind.name())));
     words.extend(made.is_test.then(|| "--test".to_owned()));
     let emit: Vec<&str> = made.emit.iter().map(|(emit, _)| emit.name()).collect();

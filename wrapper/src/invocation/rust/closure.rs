@@ -225,13 +225,16 @@ pub(super) fn digest<'a>(
 ) -> Digest {
     let mut hasher = blake3::Hasher::new();
     for name in names {
-        let found = contents(session, made, name, endings).unwrap_or_default();
-        hasher.update(&[u8::try_from(found.len()).unwrap_or(u8::MAX)]);
-        for digest in &found {
-            hasher.update(digest);
-        }
+        add(&mut hasher, &contents(session, made, name, endings).unwrap_or_default());
     }
     *hasher.finalize().as_bytes()
+}
+
+fn add(hasher: &mut blake3::Hasher, found: &[Digest]) {
+    hasher.update(&[u8::try_from(found.len()).unwrap_or(u8::MAX)]);
+    for digest in found {
+        hasher.update(digest);
+    }
 }
 
 /// The names of all crates that who bundles them looks for by itself: libraries, and proc macros,
@@ -268,13 +271,23 @@ pub(super) fn bundled<'a>(
     reach.is_whole.then_some(names)
 }
 
-/// Those of the names that are found. rustc has not looked for others, or under other names.
+/// Those of the names that are found, and their [`digest`]. rustc has not looked for others, or
+/// under other names.
 pub(super) fn found<'a>(
     session: &Session<'_>,
     made: &Crate,
     names: impl Iterator<Item = &'a [u8]>,
-) -> Vec<&'a [u8]> {
-    names.filter(|name| contents(session, made, name, ANY).is_some()).collect()
+    endings: &[&str],
+) -> (Vec<&'a [u8]>, Digest) {
+    let mut hasher = blake3::Hasher::new();
+    let mut known = Vec::new();
+    for name in names {
+        if let Some(found) = contents(session, made, name, endings) {
+            add(&mut hasher, &found);
+            known.push(name);
+        }
+    }
+    (known, *hasher.finalize().as_bytes())
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@
 //!    the other name of its module is absent.
 //! 5. Settings of clippy that are not there, see [`clippy`].
 //! 6. What a link has read, see [`links`].
+//! 7. Where other checkouts may have the crate ([`checkout`](crate::rust::checkout)), paths are
+//!    named from the working directory, and this counts ([`DIRECTORY`]) if something else shows
+//!    where the checkout stands, or a macro that may run could tell.
 
 use std::env;
 use std::ffi::OsStr;
@@ -28,7 +31,10 @@ use crate::digest::Digest;
 use crate::files::above;
 use crate::manifest::{Input, Manifest, Variant};
 use crate::outcome::{Counter, Reason};
-use crate::rust::coded::{BUNDLED, CRATES, MACROS, value_digest, variable_of, variable_path};
+use crate::rust::checkout::Checkout;
+use crate::rust::coded::{
+    BUNDLED, CRATES, DIRECTORY, MACROS, value_digest, variable_of, variable_path,
+};
 use crate::rust::dep_info::DepInfo;
 use crate::rust::key;
 
@@ -46,6 +52,9 @@ pub(super) fn digest(session: &Session<'_>, job: &Job, path: &Path) -> Option<Di
     }
     if bytes == MACROS {
         return macros_digest(session).ok();
+    }
+    if bytes == DIRECTORY {
+        return Some(value_digest(Some(job.told.directory.as_os_str())));
     }
     if let Some(names) = bytes.strip_prefix(CRATES) {
         let names = names.split(|byte| *byte == 0);
@@ -166,7 +175,7 @@ impl Inputs {
             return Err(modified(&job.made.source, "is not in the dependency file"));
         }
         for path in &info.files {
-            list.push(Input { path: path.clone(), digest: look_before(session, path)? });
+            list.push(Input { path: shared(job, path), digest: look_before(session, path)? });
         }
         for (path, expected) in &job.named {
             if look_before(session, path)? != *expected {
@@ -192,6 +201,10 @@ impl Inputs {
             let path = variable_path(name);
             list.push(Input { path, digest: value_digest(own.as_deref()) });
         }
+        let shown = job.checkout.as_ref().and_then(|checkout| shown(checkout, &before, info));
+        if let Some(why) = shown {
+            list.push(kept(session, job, &why));
+        }
         if let Some(digest) = before.macros.transpose()? {
             let path = PathBuf::from(OsStr::from_bytes(MACROS));
             if macros_digest(session)? != digest {
@@ -207,8 +220,42 @@ impl Inputs {
         if job.is_clippy {
             absent.extend(clippy::absent_settings());
         }
+        for group in &mut absent {
+            group.directory = shared(job, &group.directory);
+        }
         Ok(Inputs { list, absent })
     }
+}
+
+/// A path as a manifest names it.
+fn shared(job: &Job, path: &Path) -> PathBuf {
+    let shared = job.checkout.as_ref().and_then(|checkout| checkout.shared(path));
+    shared.unwrap_or_else(|| path.to_path_buf())
+}
+
+/// What is read that shows where the checkout stands, or may tell.
+fn shown(checkout: &Checkout, before: &Before, info: &DepInfo) -> Option<String> {
+    if before.macros.is_some() {
+        return Some("a macro may run".to_owned());
+    }
+    let is_shown = |value: &Option<String>| {
+        value.as_ref().is_some_and(|value| checkout.shows_in(value.as_bytes()))
+    };
+    if let Some((name, _)) = info.variables.iter().find(|(_, value)| is_shown(value)) {
+        return Some(format!("the variable {name} shows it"));
+    }
+    // One that cannot be read is looked at in another place.
+    let tells = |path: &&PathBuf| {
+        !checkout.is_shown_alike(path) || fs::read(path).is_ok_and(|text| checkout.shows_in(&text))
+    };
+    info.files.iter().find(tells).map(|path| format!("{} shows it", path.display()))
+}
+
+/// The working directory as an input, where a result is for that alone.
+pub(super) fn kept(session: &Session<'_>, job: &Job, why: &str) -> Input {
+    session.log(format_args!("crate {} is kept for its directory: {why}", job.made.name));
+    let digest = value_digest(Some(job.told.directory.as_os_str()));
+    Input { path: OsStr::from_bytes(DIRECTORY).into(), digest }
 }
 
 /// A source in which `#[link]` may name a library that is no archive by its name.
@@ -226,8 +273,7 @@ fn names_any_file<'a>(job: &Job, files: &'a [PathBuf]) -> Option<&'a PathBuf> {
 
 /// The crates behind the externs, where they stand now.
 fn behind_externs(session: &Session<'_>, job: &Job, reach: &Reach) -> Option<Input> {
-    let names = closure::found(session, &job.made, reach.behind());
-    let digest = closure::digest(session, &job.made, names.iter().copied(), closure::ANY);
+    let (names, digest) = closure::found(session, &job.made, reach.behind(), closure::ANY);
     let path = OsStr::from_bytes(&[CRATES, &names.join(&0)].concat()).into();
     (!names.is_empty()).then_some(Input { path, digest })
 }

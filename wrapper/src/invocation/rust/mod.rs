@@ -42,7 +42,9 @@ use crate::account::Obstacle;
 use crate::digest::Digest;
 use crate::manifest::{Manifest, Variant};
 use crate::outcome::{Counter, Kind, Reason};
+use crate::place::Place;
 use crate::rust::arguments::{self, Crate, Emit, Extern};
+use crate::rust::checkout::{self, Checkout};
 use crate::rust::key::{self, CLIPPY_VARIABLES, Facts, VARIABLES};
 use crate::rust::outputs::{self, NOTIFICATION_START, Output};
 
@@ -56,6 +58,11 @@ const CLAIM_WAIT_MS_MAX: u64 = 60_000;
 /// A crate that can be cached, and everything that its key is made of.
 struct Job {
     made: Crate,
+    /// What rustc is told beside its own words, and where among them.
+    added: Vec<String>,
+    added_at: usize,
+    /// Where paths of the checkout do not count.
+    checkout: Option<Checkout>,
     outputs: Vec<Output>,
     toolchain: Toolchain,
     /// Files that the key has: externs, libraries, named files.
@@ -194,8 +201,8 @@ struct Contents<'a> {
     crate_count: usize,
     externs: Vec<(&'a Extern, Option<Digest>)>,
     searched: Vec<(String, Digest)>,
-    /// Those of files that options and settings name.
-    further: Vec<Digest>,
+    /// Files that options and settings name.
+    further: Vec<(PathBuf, Digest)>,
 }
 
 impl<'a> Contents<'a> {
@@ -232,7 +239,7 @@ impl<'a> Contents<'a> {
         for path in made.named_files.iter().chain(&session.call.config.extra_files_to_hash.value) {
             let digest = digest(path)?;
             named.push((path.clone(), digest));
-            further.push(digest);
+            further.push((path.clone(), digest));
         }
         Ok(Contents { named, crate_count, externs, searched, further })
     }
@@ -242,7 +249,7 @@ impl Job {
     fn of(session: &Session<'_>) -> Result<Job, Reason> {
         let called = called(session);
         let words = called.words;
-        let made = arguments::parse(words)?;
+        let mut made = arguments::parse(words)?;
         session.kind.set(Some(Kind::Rust));
         links::check(&made)?;
         let is_clippy = session.call.compiler.file_name() == Some(OsStr::new(CLIPPY));
@@ -251,10 +258,12 @@ impl Job {
         let directory = env::current_dir().map_err(|error| {
             Reason::new(Counter::InternalError, format!("no working directory: {error}"))
         })?;
+        let added_at = session.call.arguments.len() - words.len();
+        let (added, checkout) = checkout(session, &mut made, &directory, is_clippy);
         let toolchain = Toolchain::of(session, &called, &made)?;
         let Contents { named, crate_count, externs, searched, further } =
             Contents::of(session, &made)?;
-        let before = &session.call.arguments[..session.call.arguments.len() - words.len()];
+        let before = &session.call.arguments[..added_at];
         let meaning = || native::meaning(session, &toolchain.identity, before);
         let native = made.is_native.then(meaning).transpose()?;
         let variables = variables(&made, is_clippy);
@@ -264,6 +273,7 @@ impl Job {
             toolchain: &toolchain.identity,
             made: &made,
             directory: &directory,
+            checkout: checkout.as_ref(),
             externs: &externs,
             searched: &searched,
             named: &further,
@@ -275,9 +285,14 @@ impl Job {
         let messages = messages_of(&made);
         let outputs = outputs::of(&made);
         let externs = externs.into_iter().map(|(_, contents)| contents).collect();
-        let told = Told { externs, searched, named: further, native, variables, directory };
+        let namespace = session.call.config.namespace.value.clone();
+        let told =
+            Told { namespace, externs, searched, named: further, native, variables, directory };
         Ok(Job {
             made,
+            added,
+            added_at,
+            checkout,
             outputs,
             toolchain,
             named,
@@ -288,6 +303,13 @@ impl Job {
             direct,
             messages,
         })
+    }
+
+    /// The words that the compiler gets.
+    fn arguments(&self, session: &Session<'_>) -> Vec<OsString> {
+        let (before, words) = session.call.arguments.split_at(self.added_at);
+        let added = self.added.iter().map(OsString::from);
+        before.iter().cloned().chain(added).chain(words.iter().cloned()).collect()
     }
 
     /// Where marks of absent names stand.
@@ -304,6 +326,41 @@ impl Job {
 
     fn output(&self, emit: Emit) -> Option<&Output> {
         self.outputs.iter().find(|output| output.emit == emit)
+    }
+}
+
+/// What rustc is told of a checkout, and the checkout if others may have the crate.
+fn checkout(
+    session: &Session<'_>,
+    made: &mut Crate,
+    directory: &Path,
+    is_clippy: bool,
+) -> (Vec<String>, Option<Checkout>) {
+    let config = session.call.config;
+    let Some(place) = Place::of(&config.base_dirs.value, directory) else {
+        return (Vec::new(), None);
+    };
+    let added = match config.remap_path_prefix.value {
+        true => checkout::words(&place),
+        false => Vec::new(),
+    };
+    let found = if is_clippy {
+        Err("clippy looks for its settings".to_owned())
+    } else if links::is_linked(made) {
+        Err("it is linked".to_owned())
+    } else {
+        Checkout::of(place, made, &added)
+    };
+    match found {
+        Ok(checkout) => (added, Some(checkout)),
+        Err(why) => {
+            session.log(format_args!("crate {} is kept for its directory: {why}", made.name));
+            // They stand before the others, where the last one that fits is taken.
+            let words = added.iter().flat_map(|word| word.split_once('='));
+            let words = words.flat_map(|(option, map)| [option.to_owned(), map.to_owned()]);
+            made.key_words.splice(..0, words.collect::<Vec<_>>());
+            (added, None)
+        }
     }
 }
 

@@ -4,8 +4,11 @@
 //! stand in it with roles in the places of paths, so that they are right for any output directory:
 //!
 //! - in the dependency file a target that is an output is `\0ROLE\0`;
-//! - a notification is a line `\0ROLE\n`.
+//! - a notification is a line `\0ROLE\n`;
+//! - where other checkouts may have the crate, the dependency file names paths below the base
+//!   directory from the working directory.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -19,7 +22,7 @@ use super::super::account::microseconds;
 use super::super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::super::scratch::Scratch;
 use super::super::{Session, guarded};
-use super::inputs::{Before, Inputs};
+use super::inputs::{Before, Inputs, kept};
 use super::links::{self, Held, Telling};
 use super::{Job, Said, account, closure, has_messages, run};
 use crate::capture;
@@ -28,6 +31,7 @@ use crate::manifest::State;
 use crate::outcome::{Counter, Reason};
 use crate::restore::{Restorable, Source};
 use crate::rust::arguments::{Emit, without_emit};
+use crate::rust::checkout::escaped;
 use crate::rust::dep_info;
 use crate::rust::key::result_key;
 use crate::rust::outputs::{self, NOTIFICATION_START, Output};
@@ -49,7 +53,7 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
             guarded(session.call.log, || before.reach.remember(session, job, &output.path));
         }
     };
-    let (ran, told) = run_telling(session, telling, on_line)?;
+    let (ran, told) = run_telling(session, job, telling, on_line)?;
     let cost_us = microseconds(larder_engine::env::clock_ns().saturating_sub(begun_ns));
     account::describe(session, job, cost_us);
     if !ran.status.success() {
@@ -78,10 +82,11 @@ type Told = Result<Option<Telling>, Reason>;
 /// Runs the compiler so that it tells of a link; once more without that where its messages show it.
 fn run_telling(
     session: &Session<'_>,
+    job: &Job,
     telling: Option<Result<Telling, Reason>>,
     on_line: impl Fn(&[u8]),
 ) -> Option<(Ran, Told)> {
-    let given = session.call.arguments;
+    let given = &job.arguments(session)[..];
     let run = |arguments: &[OsString], to: &mut Held<io::Stderr>| {
         let ran = run::run(session, arguments, to, &on_line);
         to.end();
@@ -117,7 +122,7 @@ fn store(
 ) -> Result<(), Reason> {
     let listed = match job.output(Emit::DepInfo) {
         Some(output) => fs::read(&output.path).map_err(|error| unlisted(&output.path, &error)),
-        None => list_afterwards(session),
+        None => list_afterwards(session, job),
     }?;
     let info = dep_info::parse(&listed).ok_or_else(|| {
         Reason::new(Counter::InternalError, "the dependency file is not understood")
@@ -137,7 +142,7 @@ fn store(
     let mut crates = Vec::new();
     for output in &job.outputs {
         let section = if output.emit == Emit::DepInfo {
-            let listed = generic(&listed, &job.outputs);
+            let listed = generic(&listed, job);
             Section::new(SectionKind::Dependencies, listed).mode(0o666)
         } else {
             let kind = SectionKind::NamedFile;
@@ -152,6 +157,9 @@ fn store(
     }
     sections.extend(split_debuginfo(session, job)?);
     let stderr = generic_messages(&ran.stderr, &job.outputs)?;
+    if shows_checkout(job, &sections, [&stderr, &ran.stdout]) {
+        inputs.list.push(kept(session, job, "what is made or said shows it"));
+    }
     for (kind, said) in [(SectionKind::Stdout, ran.stdout.clone()), (SectionKind::Stderr, stderr)] {
         if !said.is_empty() {
             sections.push(Section::new(kind, said));
@@ -176,12 +184,19 @@ fn store(
     Ok(())
 }
 
+/// Whether something that was made or said shows a checkout that the key does not have.
+fn shows_checkout(job: &Job, sections: &[Section<'_>], said: [&[u8]; 2]) -> bool {
+    let made = sections.iter().filter(|section| section.kind == SectionKind::NamedFile);
+    let mut texts = made.map(|section| &section.data[..]).chain(said);
+    job.checkout.as_ref().is_some_and(|checkout| texts.any(|text| checkout.shows_in(text)))
+}
+
 /// The dependency file of a call that asks for none, by a run that makes nothing else. It cannot be
 /// asked for in the same run: what is emitted is part of a crate's identity.
-fn list_afterwards(session: &Session<'_>) -> Result<Vec<u8>, Reason> {
+fn list_afterwards(session: &Session<'_>, job: &Job) -> Result<Vec<u8>, Reason> {
     let failed = |error: io::Error| unlisted(Path::new("the dependency file"), &error);
     let scratch = Scratch::new().map_err(failed)?;
-    let mut arguments = without_emit(session.call.arguments);
+    let mut arguments = without_emit(&job.arguments(session));
     let mut word = OsString::from("--emit=dep-info=");
     word.push(scratch.path());
     arguments.push(word);
@@ -235,21 +250,30 @@ fn split_debuginfo(session: &Session<'_>, job: &Job) -> Result<Vec<Section<'stat
 }
 
 /// The dependency file with roles for targets that are outputs.
-fn generic(listed: &[u8], outputs: &[Output]) -> Vec<u8> {
-    replaced_targets(listed, |target| {
-        let output = outputs.iter().find(|output| escaped(&output.path) == target)?;
+fn generic(listed: &[u8], job: &Job) -> Vec<u8> {
+    let listed = replaced_targets(listed, |target| {
+        let is_it = |output: &&Output| escaped(output.path.as_os_str().as_bytes()) == target;
+        let output = job.outputs.iter().find(is_it)?;
         Some([b"\0", output.role.as_bytes(), b"\0"].concat())
-    })
+    });
+    match &job.checkout {
+        Some(checkout) => checkout.generic(&listed),
+        None => listed,
+    }
 }
 
 /// The inverse, for the outputs of another call.
-fn specific(listed: &[u8], outputs: &[Output]) -> Option<Vec<u8>> {
+fn specific(listed: &[u8], job: &Job) -> Option<Vec<u8>> {
     let mut is_whole = true;
-    let rendered = replaced_targets(listed, |target| {
+    let listed = match &job.checkout {
+        Some(checkout) => Cow::Owned(checkout.specific(listed)),
+        None => Cow::Borrowed(listed),
+    };
+    let rendered = replaced_targets(&listed, |target| {
         let role = target.strip_prefix(b"\0")?.strip_suffix(b"\0")?;
-        let output = outputs.iter().find(|output| output.role.as_bytes() == role);
+        let output = job.outputs.iter().find(|output| output.role.as_bytes() == role);
         is_whole &= output.is_some();
-        output.map(|output| escaped(&output.path))
+        output.map(|output| escaped(output.path.as_os_str().as_bytes()))
     });
     is_whole.then_some(rendered)
 }
@@ -267,18 +291,6 @@ fn replaced_targets(listed: &[u8], mut other: impl FnMut(&[u8]) -> Option<Vec<u8
             }
             None => text.extend_from_slice(line),
         }
-    }
-    text
-}
-
-/// A path as it stands in a dependency file.
-fn escaped(path: &Path) -> Vec<u8> {
-    let mut text = Vec::new();
-    for byte in path.as_os_str().as_bytes() {
-        if *byte == b' ' {
-            text.push(b'\\');
-        }
-        text.push(*byte);
     }
     text
 }
@@ -334,7 +346,7 @@ pub(super) fn restorable(source: Source<'_>, job: &Job) -> Option<(Restorable, S
             let is_it =
                 |at: &larder_engine::SectionInfo| at.kind == Some(SectionKind::Dependencies);
             let listed = source.record.read(sections.iter().position(is_it)?).ok()?;
-            files.add_bytes(&output.path, 0o666, specific(&listed, &job.outputs)?);
+            files.add_bytes(&output.path, 0o666, specific(&listed, job)?);
         } else {
             let is_it = |at: &larder_engine::SectionInfo| {
                 at.kind == Some(SectionKind::NamedFile) && at.name == output.role.as_bytes()
