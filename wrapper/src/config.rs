@@ -55,7 +55,8 @@ const CEILING_MARKER_DEFAULT: &str = ".git";
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Own variables that count under the name of another cache, too.
-const OWN_VARIABLES: [&str; 4] = ["LARDER_DISABLE", "LARDER_JANITOR", "LARDER_JOB", "LARDER_TRACE"];
+const OWN_VARIABLES: [&str; 5] =
+    ["LARDER_CACHE_LINKS", "LARDER_DISABLE", "LARDER_JANITOR", "LARDER_JOB", "LARDER_TRACE"];
 
 /// Where a value came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,6 +128,8 @@ pub struct Config {
     pub depend_mode: Setting<bool>,
     /// `store_failures`: failed compiles are stored and answered, too.
     pub store_failures: Setting<bool>,
+    /// `cache_links`: links of C and C++ and archives are stored and answered, too.
+    pub cache_links: Setting<bool>,
     /// `base_dirs`: results that show no path below these are shared between directories there.
     pub base_dirs: Setting<Vec<PathBuf>>,
     /// `remap_path_prefix`: rustc is told to call paths in `base_dirs` by relative names.
@@ -249,6 +252,7 @@ impl Config {
             direct_mode: Setting::default(true),
             depend_mode: Setting::default(false),
             store_failures: Setting::default(false),
+            cache_links: Setting::default(false),
             base_dirs: Setting::default(Vec::new()),
             remap_path_prefix: Setting::default(false),
             hash_dir: Setting::default(true),

@@ -246,8 +246,22 @@ pub fn run(
     changes: &[(&OsStr, Option<&OsStr>)],
     capture: Capture,
 ) -> io::Result<Ran> {
+    run_as(program, program.as_os_str(), arguments, changes, capture)
+}
+
+/// As [`run`]; `name` is the first argument, by which some programs call themselves in messages.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_as(
+    program: &Path,
+    name: &OsStr,
+    arguments: &[OsString],
+    changes: &[(&OsStr, Option<&OsStr>)],
+    capture: Capture,
+) -> io::Result<Ran> {
     let mut command = Command::new(program);
-    command.args(arguments);
+    command.arg0(name).args(arguments);
     for (name, value) in changes {
         match value {
             Some(value) => command.env(name, value),

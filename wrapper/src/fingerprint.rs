@@ -73,7 +73,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use larder_engine::Key;
@@ -295,6 +295,28 @@ pub fn direct_rows(facts: &Facts<'_>) -> Vec<Row> {
         To::Rows(rows) => rows,
         To::Key(_) => Vec::new(),
     }
+}
+
+/// The key of a call with a command line of another kind, which has these rows.
+pub fn rows_key(kind: &str, rows: &[Row]) -> Key {
+    let mut fields = Fields::new(kind);
+    fields.number(u64::from(SCHEME));
+    fields.number(rows.len() as u64);
+    for row in rows {
+        fields.row(&row.name);
+        fields.number(row.fields.len() as u64);
+        row.fields.iter().for_each(|field| fields.bytes(field));
+    }
+    fields.key()
+}
+
+/// Names and values of the variables that decide the language of messages, where they are set.
+pub fn locale_variables() -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+    let value = |name: &&str| {
+        let value = env::var_os(name)?.into_vec();
+        Some((name.as_bytes().to_vec(), Some(value)))
+    };
+    LOCALE_VARIABLES.iter().filter_map(value)
 }
 
 /// Whether a row stands for a variable that only decides the language of messages.

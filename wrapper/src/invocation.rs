@@ -7,6 +7,8 @@
 //!    With `store_failures` a failed compile is looked for last ([`failures`]).
 //! 3. [`compile`]: run the compiler, pass its messages and status on, and only then store.
 //!
+//! A call that turns out to link goes through the same steps in [`links`], if that is wanted.
+//!
 //! Whatever fails before step 3, a panic included, ends in the compiler's own `exec`; whatever
 //! fails after the compiler has run costs no more than the record. So the compiler runs once at
 //! most, and its messages are never mixed with larder's: those go to the log. In two rare cases it
@@ -25,6 +27,7 @@ mod failures;
 mod first;
 pub mod foresee;
 mod inputs;
+mod links;
 mod lookup;
 mod messages;
 mod modules;
@@ -98,6 +101,8 @@ struct Call<'a> {
     compiler: &'a Path,
     /// The file that the links at `compiler` lead to.
     compiler_file: &'a Path,
+    /// What the compiler would be called as.
+    name: &'a OsStr,
     arguments: &'a [OsString],
 }
 
@@ -216,12 +221,17 @@ pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link
     }
     let (exec::Program { path: compiler, file }, is_other) =
         find(&config, program).unwrap_or_else(|reason| end_without_compiler(&config, &reason));
+    // ccache names the compiler by its path; so does larder where it is another than was named,
+    // because gcc looks for its parts beside what its first argument leads to.
+    let is_named = !is_link && config.ccache.is_none() && !is_other;
+    let name = if is_named { program } else { compiler.as_os_str() };
     let call = Call {
         started_ns,
         config: &config,
         log: &log,
         compiler: &compiler,
         compiler_file: &file,
+        name,
         arguments,
     };
     let session = if config.disable.value { None } else { guarded(&log, || open(&call)).flatten() };
@@ -239,10 +249,6 @@ pub fn run_with(config: Config, program: &OsStr, arguments: &[OsString], is_link
     if is_compiler && !config.disable.value {
         exec::exec_wrapped(call.around(&config.prefix_command.value), &compiler, arguments);
     }
-    // ccache names the compiler by its path; so does larder where it is another than was named,
-    // because gcc looks for its parts beside what its first argument leads to.
-    let is_named = !is_link && config.ccache.is_none() && !is_other;
-    let name = if is_named { program } else { compiler.as_os_str() };
     if config.ccache.is_some() {
         let error = exec::exec(&compiler, name, arguments, call.variables());
         end_as_ccache(&format!("cannot run {}: {error}", compiler.display()))
@@ -297,6 +303,9 @@ fn handle(session: &Session<'_>) -> Option<ExitStatus> {
             session.pass_on(&stdout, &stderr).then_some(status)
         }
         Some(Answer::Miss { job, alias }) => compile::run_and_store(session, &job, alias),
+        Some(Answer::Uncached(reason)) if links::are_meant(session, &reason) => {
+            links::handle(session)
+        }
         Some(Answer::Uncached(reason)) => {
             session.give_up(&reason);
             None
@@ -493,6 +502,9 @@ impl Session<'_> {
                 true => {
                     let text = format!("{compiler} is a preprocessor");
                     Reason::new(Counter::CalledForPreprocessing, text)
+                }
+                false if compiler::is_archiver_name(name) => {
+                    Reason::new(Counter::CalledForLink, format!("{compiler} makes archives"))
                 }
                 false => {
                     let text = format!("{compiler} is no known compiler");

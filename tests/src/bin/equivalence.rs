@@ -1,6 +1,7 @@
-//! The long mode of the equivalence test: `equivalence [--rust] [--mutations N] [--seed S] [--jobs
-//! N] [--json] [--larder PATH] [--keep-going N]`. Prints a reproduction of each failure; the exit
-//! status is 0 if and only if there was none and enough calls were answered from the store.
+//! The long mode of the equivalence test: `equivalence [--rust|--links] [--mutations N] [--seed S]
+//! [--jobs N] [--json] [--larder PATH] [--keep-going N]`. Prints a reproduction of each failure;
+//! the exit status is 0 if and only if there was none and enough calls were answered from the
+//! store.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -52,6 +53,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> 
             "--keep-going" => wanted.failures_max = number(value()?)?,
             "--larder" => wanted.larder = value()?.into(),
             "--rust" => wanted.language = Language::Rust,
+            "--links" => wanted.language = Language::Link,
             "--json" => wanted.is_json = true,
             other => return Err(format!("equivalence does not know `{other}`")),
         }
@@ -170,8 +172,12 @@ fn report(wanted: &Wanted, progress: &Progress) -> bool {
         eprintln!("only {hits} of {calls} calls were hits: this shows little");
     }
     for seed in &progress.failed {
-        let rust = if wanted.language == Language::Rust { " --rust" } else { "" };
-        eprintln!("again: cargo xtask equivalence{rust} --seed {seed} --mutations 1");
+        let kind = match wanted.language {
+            Language::C => "",
+            Language::Rust => " --rust",
+            Language::Link => " --links",
+        };
+        eprintln!("again: cargo xtask equivalence{kind} --seed {seed} --mutations 1");
     }
     has_hits && progress.failed.is_empty()
 }

@@ -93,6 +93,9 @@ impl Kitchen {
         command.env("LARDER_MAX_SIZE", "256MiB");
         // What compiles is not touched by it, and what does not is asked for, too.
         command.env("LARDER_STORE_FAILURES", "1");
+        if self.language == Language::Link {
+            command.env("LARDER_CACHE_LINKS", "1");
+        }
     }
 
     /// Copies the store.

@@ -1,14 +1,15 @@
 //! The randomised equivalence test: whatever happens to a project, a compile through larder leaves
 //! what the compiler alone leaves.
 //!
-//! 1. A seed gives a small project ([`project`]; [`rust`]: a few crates) and changes of one thing
-//!    at a time ([`model`]).
+//! 1. A seed gives a small project ([`project`]; [`rust`]: a few crates; [`link`]) and changes of
+//!    one thing at a time ([`model`]).
 //! 2. After each change the same command runs without larder and twice with it, in the same place,
 //!    and everything that they leave is compared ([`arena`]).
 //! 3. A failure is made small ([`shrink`]) and printed as commands ([`script`]).
 
 pub mod arena;
 mod flags;
+mod link;
 mod model;
 mod mutate;
 mod project;
@@ -43,6 +44,8 @@ pub enum Language {
     C,
     /// Rust, through rustc and clippy.
     Rust,
+    /// Objects, archives and libraries that are linked.
+    Link,
 }
 
 /// A file: its name and its text.
@@ -53,13 +56,15 @@ impl Language {
         match self {
             Language::C => project::generate(random),
             Language::Rust => rust::project::generate(random),
+            Language::Link => link::project::generate(random),
         }
     }
 
     /// A source, and calls after which larder knows the compilers.
     fn trials(self) -> (Source, &'static [&'static [&'static str]]) {
         match self {
-            Language::C => (
+            // Which linker there is depends on more, and is asked for in each project.
+            Language::C | Language::Link => (
                 ("a.c", "int x;\n"),
                 &[
                     &["gcc", "-c", "a.c"],

@@ -43,12 +43,13 @@ impl Model {
         let meanwhile = (random.below(20) == 0).then(|| {
             let action = self.content(random);
             self.take(&action);
-            let longest_us = if self.language == Language::C { 40_000 } else { 150_000 };
+            let longest_us = if self.language == Language::Rust { 150_000 } else { 40_000 };
             (random.below(longest_us), action)
         });
         let shared = match self.language {
             Language::C => flags::SHARED_OUTPUTS,
             Language::Rust => rust::flags::SHARED_OUTPUTS,
+            Language::Link => &["-Wl,-Map"],
         };
         let may_share =
             |word: &String| shared.iter().any(|option| word.starts_with(option)) && word != "-MF";
@@ -157,6 +158,7 @@ impl Model {
         match self.language {
             Language::C => self.change_c(random),
             Language::Rust => self.change_rust(random),
+            Language::Link => self.change_link(random),
         }
     }
 
@@ -164,6 +166,7 @@ impl Model {
         match self.language {
             Language::C => self.content_c(random),
             Language::Rust => self.content_rust(random),
+            Language::Link => self.content_link(random),
         }
     }
 }

@@ -40,6 +40,21 @@ fn random_changes_of_random_crates_leave_what_rustc_leaves() {
     assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
 }
 
+/// The same with links; `cargo xtask equivalence --links` makes more of them.
+#[test]
+fn random_changes_of_random_links_leave_what_the_linker_leaves() {
+    let mut tally = Tally::default();
+    let kitchen = Kitchen::new(larder_binary(), Language::Link).unwrap();
+    for seed in 1..3 {
+        let (of_seed, failure) = equivalence::run(&kitchen, seed, CRATE_CHANGES).unwrap();
+        assert!(failure.is_none(), "{}", failure.unwrap());
+        tally.add(&of_seed);
+    }
+    let calls: u64 = tally.counted.values().sum();
+    assert!(tally.mutations >= 8, "{tally:?}");
+    assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
+}
+
 /// A stand-in for larder that passes every call on, and spoils objects of the second call: what the
 /// comparison must find, and make small.
 #[test]

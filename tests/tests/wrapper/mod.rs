@@ -3,6 +3,7 @@
 
 mod absent;
 mod access;
+mod archives;
 mod called_ccache;
 mod called_sccache;
 mod ccache_commands;
@@ -28,6 +29,7 @@ mod hits;
 mod inputs;
 mod interface;
 mod janitor;
+mod links;
 mod locks;
 mod man;
 mod meetings;

@@ -40,9 +40,9 @@ cargo xtask COMMAND
                              what the store makes of what is left
                                --trace       tell all that was done before a failure
                                --only-kills  kill every process instead
-  equivalence [--rust] [--mutations N] [--seed S] [--jobs N] [--json]
-                             compile small random projects with and without larder after each of
-                             10,000 random changes, and compare everything that is left
+  equivalence [--rust|--links] [--mutations N] [--seed S] [--jobs N] [--json]
+                             compile (or link) small random projects with and without larder
+                             after each of 10,000 random changes, and compare what is left
                                --keep-going N  end after so many failures (20)
                                --larder PATH   another larder than that of this tree
   dist                       build the release binaries into target/dist

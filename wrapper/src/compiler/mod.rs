@@ -11,6 +11,7 @@ mod common;
 mod dependencies;
 mod flag;
 mod gcc;
+mod linked;
 mod modules;
 mod option_file;
 mod outputs;
@@ -29,13 +30,15 @@ use std::path::PathBuf;
 
 use larder_engine::SectionKind;
 
+pub use linked::known_at_link;
 pub use modules::ModuleFile;
 pub use outputs::Purpose;
 pub use parse::{parse, split};
 pub use recognise::{
-    family_of, is_compiler_name, is_preprocessor_name, is_toolchain_name, recognise,
+    family_of, is_archiver_name, is_compiler_name, is_preprocessor_name, is_toolchain_name,
+    recognise,
 };
-pub use response::files as response_files;
+pub use response::{expand, files as response_files};
 
 /// Which table of flags applies.
 ///

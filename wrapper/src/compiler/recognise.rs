@@ -28,6 +28,7 @@ const STEMS: &[(&[u8], Option<Family>, Option<Language>)] = &[
 /// Programs of the packages of gcc and clang that compile nothing by themselves, or are scripts
 /// around a compiler.
 const COMPANIONS: &[&[u8]] = &[
+    b"ar",
     b"asan_symbolize",
     b"c89",
     b"c89-gcc",
@@ -45,6 +46,9 @@ const COMPANIONS: &[&[u8]] = &[
     b"lto-dump",
     b"rustc",
 ];
+
+/// Those that make archives, and tell nobody else to do so.
+const ARCHIVERS: &[&[u8]] = &[b"ar"];
 
 /// Those that preprocess.
 const PREPROCESSORS: &[&[u8]] = &[b"clang-cpp", b"cpp"];
@@ -70,6 +74,12 @@ pub fn is_compiler_name(name: &OsStr) -> bool {
 /// Whether a program of this name is a preprocessor.
 pub fn is_preprocessor_name(name: &OsStr) -> bool {
     is_one_of(PREPROCESSORS, name)
+}
+
+/// Whether a program of this name makes archives: `ar`, `llvm-ar-14`, `x86_64-linux-gnu-ar`. Not
+/// `gcc-ar`, which starts another one.
+pub fn is_archiver_name(name: &OsStr) -> bool {
+    is_one_of(ARCHIVERS, name) && !is_one_of(&[b"gcc-ar"], name)
 }
 
 fn is_one_of(stems: &[&[u8]], name: &OsStr) -> bool {
@@ -171,6 +181,17 @@ mod tests {
             assert_eq!(named(name), None, "{name}");
             assert!(is_toolchain_name(OsStr::new(name)), "{name}");
             assert_eq!(is_preprocessor_name(OsStr::new(name)), name.contains("cpp"), "{name}");
+        }
+    }
+
+    #[test]
+    fn archivers_are_known_by_their_names() {
+        for name in ["ar", "llvm-ar", "llvm-ar-14", "x86_64-linux-gnu-ar", "ar-2.40"] {
+            assert!(is_archiver_name(OsStr::new(name)), "{name}");
+            assert!(is_toolchain_name(OsStr::new(name)), "{name}");
+        }
+        for name in ["gcc-ar", "gcc-ar-12", "x86_64-linux-gnu-gcc-ar", "ranlib", "tar", "bar"] {
+            assert!(!is_archiver_name(OsStr::new(name)), "{name}");
         }
     }
 

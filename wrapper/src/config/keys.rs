@@ -159,6 +159,8 @@ pub(super) const KEYS: &[Key] = &[
     key("store_failures", "LARDER_STORE_FAILURES", Any,
         Switch(|config| &mut config.store_failures),
         "keep compiles that failed for reasons in the source, too"),
+    key("cache_links", "LARDER_CACHE_LINKS", Any, Switch(|config| &mut config.cache_links),
+        "links of C and C++ and archives are kept, too"),
     key("base_dirs", "LARDER_BASE_DIRS", Any, Paths(|config| &mut config.base_dirs),
         "checkouts, or what they stand in: results that show no path below are shared"),
     key("remap_path_prefix", "LARDER_REMAP_PATH_PREFIX", Any,

@@ -11,7 +11,10 @@
 //! 4. The loader takes libraries from `LD_LIBRARY_PATH`, where cargo names directories of the
 //!    build. So its value does not count, but which of the libraries stand there, and their
 //!    contents.
-//! 5. A driver or linker that is no ELF program may do anything, and so may another cache: their
+//! 5. gcc takes some options from files (`libgomp.spec`) where a word asks for it; clang takes
+//!    start files and libraries from the newest gcc that it finds ([`Surroundings`]).
+//! 6. An archiver is the program with its libraries.
+//! 7. A driver or linker that is no ELF program may do anything, and so may another cache: their
 //!    links are not cached.
 
 use std::collections::HashSet;
@@ -23,7 +26,7 @@ use std::process::Command;
 
 use larder_engine::{Entry, Key, RecordKind, Section, SectionKind, Store};
 
-use super::surroundings::first_missing;
+use super::surroundings::{Surroundings, first_missing, is_as_known};
 use super::{LOADER_CACHE, ask, configuration_files, libraries, run, take, take_count, take_path};
 use crate::compiler::{Family, family_of};
 use crate::digest::{Digest, Digests};
@@ -32,11 +35,21 @@ use crate::files::Facts;
 use crate::fingerprint::TOOLCHAIN_VARIABLES;
 use crate::manifest::Input;
 
-const MAGIC: &[u8; 4] = b"LLK1";
+const MAGIC: &[u8; 4] = b"LLK2";
 /// What gcc asks for before the linker's own name.
 const GCC_LINKERS: [&str; 2] = ["real-ld", "collect-ld"];
 /// What gcc's plugin for the linker consists of, as far as the driver tells.
 const GCC_PLUGIN: [&str; 2] = ["lto-wrapper", "lto1"];
+/// Files with options that gcc takes where a word begins so.
+const GCC_SPECS: [(&str, &str); 5] = [
+    ("-fgnu-tm", "libitm.spec"),
+    ("-fopenacc", "libgomp.spec"),
+    ("-fopenmp", "libgomp.spec"),
+    ("-fsanitize", "libsanitizer.spec"),
+    ("-ftree-parallelize-loops", "libgomp.spec"),
+];
+/// Linkers that do not look for what shared libraries need.
+const SHALLOW: [&str; 2] = ["ld.lld", "ld.mold"];
 /// rustc's own linkers call the program one directory up.
 const RUST_WRAPPERS: &str = "gcc-ld";
 const RUST_LINKER: &str = "rust-lld";
@@ -66,6 +79,8 @@ pub struct Linker {
     /// Libraries of the parts that the loader looks for in `LD_LIBRARY_PATH` first.
     loaded: Vec<Input>,
     absent: Vec<PathBuf>,
+    /// Directories in which clang would find another gcc, as they were.
+    directories: Vec<Input>,
     /// Where the driver looks for `crt1.o` and the like, if it tells.
     pub places: Vec<PathBuf>,
 }
@@ -82,7 +97,11 @@ impl Choice {
             if SEPARATE.iter().any(|name| word == *name) {
                 chosen.push(word.clone());
                 chosen.extend(rest.next().cloned());
-            } else if STARTS.iter().any(|start| word.as_bytes().starts_with(start.as_bytes())) {
+            } else if STARTS
+                .iter()
+                .chain(GCC_SPECS.iter().map(|(start, _)| start))
+                .any(|start| word.as_bytes().starts_with(start.as_bytes()))
+            {
                 chosen.push(word.clone());
             }
         }
@@ -101,6 +120,11 @@ impl Choice {
         let named =
             self.words.iter().rev().find_map(|word| word.to_str()?.strip_prefix("-fuse-ld="));
         named.map_or_else(|| "ld".to_owned(), |name| format!("ld.{name}"))
+    }
+
+    /// Whether the linker does not look for what shared libraries need.
+    pub fn is_shallow(&self) -> bool {
+        SHALLOW.contains(&self.linker_name().as_str())
     }
 
     /// The driver's place and the file behind it.
@@ -134,23 +158,57 @@ impl Linker {
         let contents = digests.digest(&file);
         let contents = contents.map_err(|error| format!("{}: {error}", driver.display()))?;
         let key = key(choice, &driver, &file, &contents);
-        if let Ok(Some(record)) = store.get(&key)
+        Linker::remembered(&key, &driver, store, digests, || {
+            discover(choice, driver.clone(), &file, digests)
+        })
+    }
+
+    /// The archiver at a path, remembered or asked for.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    pub fn archiver(program: &Path, store: &Store, digests: &Digests) -> Result<Linker, String> {
+        let contents = digests.digest(program);
+        let contents = contents.map_err(|error| format!("{}: {error}", program.display()))?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"larder archiver").update(MAGIC).update(&contents);
+        hasher.update(program.as_os_str().as_bytes());
+        let key = Key::from_bytes(*hasher.finalize().as_bytes());
+        Linker::remembered(&key, program, store, digests, || {
+            let found = Found { programs: vec![program.to_path_buf()], ..Found::default() };
+            found.linker(Family::Gcc, program.to_path_buf(), digests)
+        })
+    }
+
+    fn remembered(
+        key: &Key,
+        driver: &Path,
+        store: &Store,
+        digests: &Digests,
+        discover: impl FnOnce() -> Result<Linker, String>,
+    ) -> Result<Linker, String> {
+        if let Ok(Some(record)) = store.get(key)
             && let Ok(bytes) = record.read(0)
-            && let Some(linker) = Linker::decode(&bytes, driver.clone())
+            && let Some(linker) = Linker::decode(&bytes, driver.to_path_buf())
             && linker.is_current(digests)
         {
             return Ok(linker);
         }
-        let linker = discover(choice, driver, &file, digests)?;
+        let linker = discover()?;
         let section = Section::new(SectionKind::Data, linker.encode());
         // A linker that cannot be remembered is asked for again.
-        let _ = store.put(&Entry::new(key, RecordKind::Blob, vec![section]));
+        let _ = store.put(&Entry::new(*key, RecordKind::Blob, vec![section]));
         Ok(linker)
     }
 
     /// The files that it consists of.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.parts.iter().map(|part| part.path.as_path())
+    }
+
+    /// The same with their digests.
+    pub fn parts(&self) -> impl Iterator<Item = (&Path, &Digest)> {
+        self.parts.iter().map(|part| (part.path.as_path(), &part.digest))
     }
 
     fn is_current(&self, digests: &Digests) -> bool {
@@ -160,14 +218,12 @@ impl Linker {
             && self.witnesses.iter().all(same)
             && self.absent.iter().all(|path| Facts::of_link(path).is_err())
             && self.loaded.iter().all(|library| is_loaded(library, digests))
+            && self.directories.iter().all(is_as_known)
     }
 
     fn new(
-        family: Family,
-        driver: PathBuf,
-        parts: Vec<Input>,
-        witnesses: Vec<Input>,
-        loaded: Vec<Input>,
+        (family, driver): (Family, PathBuf),
+        [parts, witnesses, loaded, directories]: [Vec<Input>; 4],
         absent: Vec<PathBuf>,
         places: Vec<PathBuf>,
     ) -> Linker {
@@ -180,15 +236,16 @@ impl Linker {
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name).update(&part.digest);
         }
         let identity = *hasher.finalize().as_bytes();
-        Linker { identity, driver, family, parts, witnesses, loaded, absent, places }
+        Linker { identity, driver, family, parts, witnesses, loaded, absent, directories, places }
     }
 
-    /// `magic family [part] [witness] [loaded] [absent] [place]`, as a toolchain is written.
+    /// `magic family [part] [witness] [loaded] [directory] [absent] [place]`, as a toolchain is
+    /// written.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.push(u8::from(self.family == Family::Clang));
         let number = |bytes: &mut Vec<u8>, n: usize| bytes.extend((n as u32).to_le_bytes());
-        for list in [&self.parts, &self.witnesses, &self.loaded] {
+        for list in [&self.parts, &self.witnesses, &self.loaded, &self.directories] {
             number(&mut bytes, list.len());
             for part in list {
                 bytes.extend_from_slice(&part.digest);
@@ -209,7 +266,7 @@ impl Linker {
     fn decode(bytes: &[u8], driver: PathBuf) -> Option<Linker> {
         let mut rest = bytes.strip_prefix(MAGIC)?;
         let family = if take(&mut rest, 1)? == [1] { Family::Clang } else { Family::Gcc };
-        let mut lists = [Vec::new(), Vec::new(), Vec::new()];
+        let mut lists: [Vec<Input>; 4] = Default::default();
         for list in &mut lists {
             for _ in 0..take_count(&mut rest)? {
                 let digest = take(&mut rest, 32)?.try_into().ok()?;
@@ -221,8 +278,7 @@ impl Linker {
             (0..count).map(|_| take_path(&mut rest)).collect()
         };
         let (absent, places) = (paths()?, paths()?);
-        let [parts, witnesses, loaded] = lists;
-        let linker = || Linker::new(family, driver, parts, witnesses, loaded, absent, places);
+        let linker = || Linker::new((family, driver), lists, absent, places);
         rest.is_empty().then(linker)
     }
 }
@@ -289,25 +345,7 @@ fn discover(
         found.programs.push(directory.with_file_name(RUST_LINKER));
     }
     found.programs.insert(0, driver.clone());
-    let mut objects = Vec::new();
-    for program in &found.programs {
-        if !is_binary(program) {
-            return Err(format!("{} is no ELF program", program.display()));
-        }
-        objects.extend(libraries(program)?);
-    }
-    let mut known = HashSet::new();
-    let mut parts_of = |paths: Vec<PathBuf>| -> Result<Vec<Input>, String> {
-        let new = paths.into_iter().filter(|path| known.insert(path.clone()));
-        new.map(|path| part(path, digests)).collect()
-    };
-    let mut parts = parts_of(found.programs)?;
-    let objects = parts_of(objects)?;
-    let loaded = objects.iter().map(loaded).collect();
-    parts.extend(objects);
-    parts.extend(parts_of(found.files)?);
-    let witnesses = part(LOADER_CACHE.into(), digests).into_iter().collect();
-    Ok(Linker::new(family, driver, parts, witnesses, loaded, found.absent, found.places))
+    found.linker(family, driver, digests)
 }
 
 fn part(path: PathBuf, digests: &Digests) -> Result<Input, String> {
@@ -323,6 +361,7 @@ struct Found {
     programs: Vec<PathBuf>,
     files: Vec<PathBuf>,
     absent: Vec<PathBuf>,
+    directories: Vec<Input>,
     places: Vec<PathBuf>,
 }
 
@@ -347,7 +386,20 @@ fn of_gcc(choice: &Choice, driver: &Path) -> Result<Found, String> {
     found.programs.extend(GCC_PLUGIN.into_iter().filter_map(proper));
     found.places = places("libraries: =")?;
     for place in found.places.clone() {
-        found.miss(&place.join("specs"));
+        found.take_or_miss(place.join("specs"));
+    }
+    let mut specs: Vec<&str> = GCC_SPECS
+        .iter()
+        .filter(|(start, _)| {
+            choice.words.iter().any(|word| word.as_bytes().starts_with(start.as_bytes()))
+        })
+        .map(|(_, name)| *name)
+        .collect();
+    specs.dedup();
+    for name in specs {
+        let places = found.places.clone();
+        // The first one is taken.
+        let _ = places.iter().find(|place| found.take_or_miss(place.join(name)));
     }
     found
         .files
@@ -364,8 +416,12 @@ fn of_gcc(choice: &Choice, driver: &Path) -> Result<Found, String> {
 
 fn of_clang(choice: &Choice, driver: &Path) -> Result<Found, String> {
     let mut command = Command::new(driver);
-    let output = run(command.args(&choice.words).args(["-###", "-x", "c", "/dev/null"]))?;
+    let output = run(command.args(&choice.words).args(["-###", "-v", "-x", "c", "/dev/null"]))?;
     let mut found = Found::default();
+    let mut around = Surroundings::default();
+    around.take_installations(&output.stderr, &[]);
+    found.absent = around.absent;
+    found.directories = around.directories;
     found.files.extend(configuration_files(&output.stderr));
     let mut lines = output.stderr.split(|byte| *byte == b'\n').rev();
     let linker = lines.find_map(|line| {
@@ -390,6 +446,40 @@ fn of_clang(choice: &Choice, driver: &Path) -> Result<Found, String> {
 }
 
 impl Found {
+    /// The linker that consists of this, its libraries included.
+    fn linker(self, family: Family, driver: PathBuf, digests: &Digests) -> Result<Linker, String> {
+        let mut objects = Vec::new();
+        for program in &self.programs {
+            if !is_binary(program) {
+                return Err(format!("{} is no ELF program", program.display()));
+            }
+            objects.extend(libraries(program)?);
+        }
+        let mut known = HashSet::new();
+        let mut parts_of = |paths: Vec<PathBuf>| -> Result<Vec<Input>, String> {
+            let new = paths.into_iter().filter(|path| known.insert(path.clone()));
+            new.map(|path| part(path, digests)).collect()
+        };
+        let mut parts = parts_of(self.programs)?;
+        let objects = parts_of(objects)?;
+        let loaded = objects.iter().map(loaded).collect();
+        parts.extend(objects);
+        parts.extend(parts_of(self.files)?);
+        let witnesses = part(LOADER_CACHE.into(), digests).into_iter().collect();
+        let lists = [parts, witnesses, loaded, self.directories];
+        Ok(Linker::new((family, driver), lists, self.absent, self.places))
+    }
+
+    /// Whether there is a file at a path, which counts; else it is absent.
+    fn take_or_miss(&mut self, path: PathBuf) -> bool {
+        let is_file = path.is_file();
+        match is_file {
+            true => self.files.push(path),
+            false => self.miss(&path),
+        }
+        is_file
+    }
+
     /// Takes the first program that is there. The places before it are empty.
     fn take_first(&mut self, candidates: impl Iterator<Item = PathBuf>) -> Result<(), String> {
         for candidate in candidates {
@@ -455,11 +545,13 @@ mod tests {
     fn a_linker_survives_its_record_and_no_damage_is_a_panic() {
         let input = |path: &str, byte| Input { path: path.into(), digest: [byte; 32] };
         let linker = Linker::new(
-            Family::Gcc,
-            "/bin/cc".into(),
-            vec![input("/bin/cc", 1), input("/bin/ld", 2)],
-            vec![input("/w", 3)],
-            vec![input("libz.so.1", 4)],
+            (Family::Gcc, "/bin/cc".into()),
+            [
+                vec![input("/bin/cc", 1), input("/bin/ld", 2)],
+                vec![input("/w", 3)],
+                vec![input("libz.so.1", 4)],
+                vec![input("/usr/lib/gcc", 5)],
+            ],
             vec!["/x/ld".into()],
             vec!["/usr/lib/".into()],
         );

@@ -40,7 +40,7 @@ impl Surroundings {
     /// Whether nothing has changed.
     pub fn are_current(&self) -> bool {
         self.absent.iter().all(|path| Facts::of_link(path).is_err())
-            && self.directories.iter().all(|known| directory(&known.path) == *known)
+            && self.directories.iter().all(is_as_known)
     }
 
     /// Adds the places before the one where a program was found: those of the driver, then `PATH`.
@@ -110,6 +110,11 @@ pub(super) fn first_missing(path: &Path) -> PathBuf {
         .ancestors()
         .take_while(|part| !part.as_os_str().is_empty() && Facts::of_link(part).is_err());
     missing.last().unwrap_or(Path::new("")).to_path_buf()
+}
+
+/// Whether a directory is as it was.
+pub(super) fn is_as_known(known: &Input) -> bool {
+    directory(&known.path) == *known
 }
 
 /// A directory with what tells its states apart.

@@ -12,7 +12,7 @@ use std::path::Path;
 use larder_engine::Key;
 use larder_engine::env::clock_ns;
 
-use super::{Answer, Call, Session, lookup, open_store, rust};
+use super::{Answer, Call, Session, links, lookup, open_store, rust};
 use crate::account::Account;
 use crate::config::Config;
 use crate::exec;
@@ -58,6 +58,7 @@ pub fn foresee(
         log: &log,
         compiler: &compiler,
         compiler_file: &file,
+        name: program,
         arguments,
     };
     let path = config.dir.value.as_deref().unwrap_or(Path::new(""));
@@ -82,6 +83,7 @@ pub fn foresee(
         Answer::Miss { job, .. } => {
             Foreseen::Miss(Box::new(Account { at_ns: call.started_ns, ..session.account_of(&job) }))
         }
+        Answer::Uncached(reason) if links::are_meant(&session, &reason) => links::foresee(&session),
         Answer::Uncached(reason) => Foreseen::Uncached(reason),
     })
 }

@@ -9,8 +9,10 @@
 //! 3. For libraries that others need, some linkers search the directories of `-rpath-link`,
 //!    `-rpath` and of variables first.
 //! 4. A driver looks for `crt1.o` and the like in places of its own.
+//! 5. A script may be found in the directories of libraries, too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -27,6 +29,8 @@ const NO_TEXTS: [&[u8]; 4] = [b"\x7fELF", b"!<arch>", b"!<thin>", b"BC\xC0\xDE"]
 /// What the command line of a linker says.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Line {
+    /// `-m`.
+    pub emulation: Option<OsString>,
     /// `-L`, in order.
     pub directories: Vec<PathBuf>,
     /// `-l`, in order.
@@ -55,6 +59,8 @@ impl Line {
                     return None;
                 }
                 line.directories.push(OsStr::from_bytes(&directory).into());
+            } else if bytes == b"-m" {
+                line.emulation = rest.next().cloned();
             } else if let Some(library) = short(bytes, b"-l", &mut rest) {
                 line.libraries.push(library);
             } else if bytes.starts_with(b"-") {
@@ -93,6 +99,88 @@ fn short<'a>(
     }
 }
 
+/// Where one link has searched.
+#[derive(Debug)]
+pub struct Ways<'a> {
+    /// The linker's own command line.
+    pub line: &'a Line,
+    /// The files that it has read.
+    pub read: &'a [PathBuf],
+    /// The words that the driver got.
+    pub given: &'a BTreeSet<OsString>,
+    /// Where the driver looks for its files, if it tells.
+    pub places: &'a [PathBuf],
+    /// Whether the linker does not look for what shared libraries need.
+    pub is_shallow: bool,
+}
+
+impl Ways<'_> {
+    /// Goes all of them; tells the libraries that were found nowhere here.
+    ///
+    /// # Errors
+    /// As [`Search::text`], as a sentence.
+    pub fn go(&self, search: &mut Search) -> Result<Vec<Vec<u8>>, String> {
+        let places = &self.line.directories;
+        let mut unfound = Vec::new();
+        for name in &self.line.libraries {
+            if !search.library(name, places) {
+                unfound.push(name.clone());
+            }
+        }
+        for path in self.read.iter().filter(|path| path.is_file()) {
+            let told = search.text(path, places);
+            told.map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        let own = if self.places.is_empty() { places } else { self.places };
+        let is_own = |path: &&PathBuf| {
+            path.extension() == Some(OsStr::new("o")) && !self.given.contains(path.as_os_str())
+        };
+        for path in self.line.words.iter().filter(is_own) {
+            search.first(path.file_name().unwrap_or_default().as_bytes(), own);
+        }
+        if !self.is_shallow {
+            let variables = ["LD_RUN_PATH", "LD_LIBRARY_PATH"].into_iter().filter_map(env::var_os);
+            let more = variables.flat_map(|value| env::split_paths(&value).collect::<Vec<_>>());
+            let places: Vec<PathBuf> = self.line.run_paths.iter().cloned().chain(more).collect();
+            let is_shared = |name: &&OsStr| name.as_bytes().windows(3).any(|part| part == b".so");
+            for name in self.read.iter().filter_map(|path| path.file_name()).filter(is_shared) {
+                search.each(name.as_bytes(), &places);
+            }
+        }
+        Ok(unfound)
+    }
+
+    /// Looks for scripts that are no files from here, and stand in a directory of libraries.
+    pub fn scripts(&self, search: &mut Search) {
+        let places = [&[PathBuf::new()][..], &self.line.directories].concat();
+        for word in self.line.words.iter().filter(|word| word.is_relative() && !word.is_file()) {
+            let is_there = |place: &PathBuf| place.join(word).is_file();
+            if self.line.directories.iter().any(is_there) {
+                search.first(word.as_os_str().as_bytes(), &places);
+            }
+        }
+    }
+
+    /// Notes that libraries would be found in places of the driver that are no directories now.
+    pub fn missing_places(&self, search: &mut Search) {
+        let missing: Vec<PathBuf> =
+            self.places.iter().filter(|place| !place.is_dir()).cloned().collect();
+        for name in &self.line.libraries {
+            for name in names_of(name) {
+                search.each(&name, &missing);
+            }
+        }
+    }
+}
+
+/// The files that a library may be.
+fn names_of(library: &[u8]) -> Vec<Vec<u8>> {
+    match library.strip_prefix(b":") {
+        Some(name) => vec![name.to_vec()],
+        None => vec![[b"lib", library, b".so"].concat(), [b"lib", library, b".a"].concat()],
+    }
+}
+
 /// What a link looked for.
 #[derive(Debug, Default)]
 pub struct Search {
@@ -110,12 +198,9 @@ impl Search {
         Search { read, ..Search::default() }
     }
 
-    /// Looks for a library as the linker does.
-    pub fn library(&mut self, name: &[u8], directories: &[PathBuf]) {
-        let names = match name.strip_prefix(b":") {
-            Some(name) => vec![name.to_vec()],
-            None => vec![[b"lib", name, b".so"].concat(), [b"lib", name, b".a"].concat()],
-        };
+    /// Looks for a library as the linker does; whether it finds the file that was read.
+    pub fn library(&mut self, name: &[u8], directories: &[PathBuf]) -> bool {
+        let names = names_of(name);
         for directory in directories {
             let mut is_found = false;
             let before = self.passed.clone();
@@ -125,18 +210,15 @@ impl Search {
             if is_found {
                 // The other one was not wanted.
                 self.passed = before;
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// Looks for one name in directories up to the file that was read.
-    pub fn first(&mut self, name: &[u8], directories: &[PathBuf]) {
-        for directory in directories {
-            if self.name(directory, name) {
-                return;
-            }
-        }
+    pub fn first(&mut self, name: &[u8], directories: &[PathBuf]) -> bool {
+        directories.iter().any(|directory| self.name(directory, name))
     }
 
     /// Looks for one name in every directory.

@@ -5,6 +5,7 @@
 //! 2. Words behind `-Wl,` and `-Xlinker` are those of the linker itself, all others the driver's.
 //!    An option of the linker has one dash or two, and its value behind `=` or in the next word.
 //! 3. A word that is no option names an input.
+//! 4. `-Map` asks for a further file: [`Asked`] has its name, and who cannot store it refuses.
 
 /// Whether an option has a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,9 +15,20 @@ enum Value {
     Needed,
     /// Behind `=`, or none.
     May,
+    /// As `Needed`, and it names a file that is written.
+    Written,
 }
 
-use Value::{May, Needed, No};
+use Value::{May, Needed, No, Written};
+
+/// What words ask for beside what is linked.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Asked {
+    /// Files that are written.
+    pub maps: Vec<String>,
+    /// Whether the output is to be linked again (`-r`).
+    pub is_relocatable: bool,
+}
 
 /// Options of linkers, without dashes, that write nothing but the output, and read nothing that is
 /// no named file.
@@ -24,12 +36,14 @@ const LINKER: &[(&str, Value)] = &[
     ("(", No),
     (")", No),
     ("Bdynamic", No),
+    ("Bno-symbolic", No),
     ("Bstatic", No),
     ("Bsymbolic", No),
     ("Bsymbolic-functions", No),
     ("E", No),
     ("I", Needed),
     ("L", Needed),
+    ("Map", Written),
     ("N", No),
     ("O0", No),
     ("O1", No),
@@ -41,6 +55,7 @@ const LINKER: &[(&str, Value)] = &[
     ("Tbss", Needed),
     ("Tdata", Needed),
     ("Ttext", Needed),
+    ("Ttext-segment", Needed),
     ("X", No),
     ("allow-multiple-definition", No),
     ("allow-shlib-undefined", No),
@@ -58,16 +73,24 @@ const LINKER: &[(&str, Value)] = &[
     ("dy", No),
     ("dynamic-linker", Needed),
     ("dynamic-list", Needed),
+    ("dynamic-list-cpp-new", No),
+    ("dynamic-list-cpp-typeinfo", No),
+    ("dynamic-list-data", No),
     ("e", Needed),
     ("eh-frame-hdr", No),
     ("emit-relocs", No),
     ("enable-new-dtags", No),
     ("end-group", No),
+    ("end-lib", No),
     ("entry", Needed),
     ("exclude-libs", Needed),
     ("export-dynamic", No),
     ("export-dynamic-symbol", Needed),
+    ("export-dynamic-symbol-list", Needed),
+    ("error-limit", Needed),
+    ("error-unresolved-symbols", No),
     ("fatal-warnings", No),
+    ("filter", Needed),
     ("fini", Needed),
     ("gc-sections", No),
     ("gdb-index", No),
@@ -82,6 +105,7 @@ const LINKER: &[(&str, Value)] = &[
     ("nmagic", No),
     ("no-allow-shlib-undefined", No),
     ("no-as-needed", No),
+    ("no-color-diagnostics", No),
     ("no-copy-dt-needed-entries", No),
     ("no-demangle", No),
     ("no-dynamic-linker", No),
@@ -89,30 +113,45 @@ const LINKER: &[(&str, Value)] = &[
     ("no-export-dynamic", No),
     ("no-fatal-warnings", No),
     ("no-gc-sections", No),
+    ("no-gnu-unique", No),
+    ("no-keep-memory", No),
+    ("no-pie", No),
+    ("no-print-gc-sections", No),
     ("no-relax", No),
     ("no-rosegment", No),
     ("no-threads", No),
     ("no-undefined", No),
     ("no-undefined-version", No),
+    ("no-warn-execstack", No),
+    ("no-warn-mismatch", No),
+    ("no-warn-rwx-segments", No),
     ("no-whole-archive", No),
     ("omagic", No),
+    ("orphan-handling", Needed),
     ("pack-dyn-relocs", Needed),
     ("package-metadata", Needed),
     ("pie", No),
     ("pop-state", No),
     ("push-state", No),
     ("q", No),
+    ("r", No),
     ("relax", No),
+    ("relocatable", No),
+    ("retain-symbols-file", Needed),
     ("rpath", Needed),
     ("rpath-link", Needed),
     ("s", No),
     ("section-start", Needed),
     ("shared", No),
     ("soname", Needed),
+    ("sort-common", May),
+    ("sort-section", Needed),
     ("start-group", No),
+    ("start-lib", No),
     ("static", No),
     ("strip-all", No),
     ("strip-debug", No),
+    ("thinlto-jobs", Needed),
     ("thread-count", Needed),
     ("threads", May),
     ("u", Needed),
@@ -121,6 +160,10 @@ const LINKER: &[(&str, Value)] = &[
     ("unresolved-symbols", Needed),
     ("version-script", Needed),
     ("warn-common", No),
+    ("warn-execstack", No),
+    ("warn-once", No),
+    ("warn-rwx-segments", No),
+    ("warn-shared-textrel", No),
     ("warn-unresolved-symbols", No),
     ("whole-archive", No),
     ("wrap", Needed),
@@ -135,68 +178,125 @@ const DRIVER: &[(&str, Value)] = &[
     ("-B", Needed),
     ("-L", Needed),
     ("-T", Needed),
+    ("-e", Needed),
     ("-l", Needed),
     ("-no-pie", No),
     ("-nodefaultlibs", No),
+    ("-nolibc", No),
     ("-nostartfiles", No),
     ("-nostdlib", No),
+    ("-nostdlib++", No),
     ("-pie", No),
     ("-pthread", No),
+    ("-r", No),
     ("-rdynamic", No),
     ("-s", No),
     ("-shared", No),
     ("-shared-libgcc", No),
     ("-static", No),
+    ("-static-libasan", No),
     ("-static-libgcc", No),
+    ("-static-libstdc++", No),
     ("-static-pie", No),
+    ("-symbolic", No),
     ("-target", Needed),
     ("-u", Needed),
     ("-z", Needed),
 ];
 
-/// Beginnings of words of drivers.
-const DRIVER_STARTS: &[&str] =
-    &["--sysroot=", "--target=", "-B", "-L", "-O", "-fuse-ld=", "-g", "-l", "-m", "-u", "-z"];
+/// Beginnings of words of drivers that are about a link.
+const DRIVER_STARTS: &[&str] = &[
+    "--ld-path=",
+    "--rtlib=",
+    "--stdlib=",
+    "--sysroot=",
+    "--target=",
+    "--unwindlib=",
+    "-B",
+    "-L",
+    "-fuse-ld=",
+    "-l",
+    "-rtlib=",
+    "-stdlib=",
+    "-u",
+    "-unwindlib=",
+    "-z",
+];
+/// Beginnings of words about the code and the machine.
+const CODE_STARTS: &[&str] = &["-O", "-g", "-m"];
 
 /// Whether all words are known; else why they are not, as a sentence.
 ///
 /// # Errors
 /// Why not.
 pub fn check<'a>(words: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let words: Vec<&str> = words.collect();
+    let of_code = |words: &[&str]| {
+        let [word, ..] = words else { return Ok(None) };
+        if !word.starts_with('-') {
+            return check_file(word).map(|()| Some(1));
+        }
+        Ok(begins(CODE_STARTS, word).then_some(1))
+    };
+    match read(&words, of_code)?.maps.first() {
+        Some(map) => Err(format!("link argument -Map writes {map}")),
+        None => Ok(()),
+    }
+}
+
+/// What the words of a driver ask for. `other` tells how many words it knows at the head of those
+/// that it gets: all that is neither about the linker nor an option of links.
+///
+/// # Errors
+/// Why not all of them are known, as a sentence.
+pub fn read<'a>(
+    words: &[&'a str],
+    mut other: impl FnMut(&[&'a str]) -> Result<Option<usize>, String>,
+) -> Result<Asked, String> {
+    let mut asked = Asked::default();
     let mut of_linker: Vec<&str> = Vec::new();
-    let mut words = words;
-    while let Some(word) = words.next() {
-        if let Some(rest) = word.strip_prefix("-Wl,") {
-            of_linker.extend(rest.split(','));
-        } else if word == "-Xlinker" {
-            of_linker.push(words.next().ok_or("-Xlinker lacks its word")?);
+    let mut rest = words;
+    while let [word, after @ ..] = rest {
+        let count = if let Some(words) = word.strip_prefix("-Wl,") {
+            of_linker.extend(words.split(','));
+            1
+        } else if *word == "-Xlinker" {
+            of_linker.push(after.first().ok_or("-Xlinker lacks its word")?);
+            2
         } else {
             // A word between two of the linker may not stand between an option and its value.
-            check_linker(&std::mem::take(&mut of_linker))?;
-            check_driver(word, &mut words)?;
-        }
+            read_linker(&std::mem::take(&mut of_linker), &mut asked)?;
+            asked.is_relocatable |= *word == "-r";
+            let known = match of_driver(rest)? {
+                None => other(rest)?,
+                known => known,
+            };
+            known.ok_or_else(|| format!("link argument {word} is not known"))?
+        };
+        rest = rest.get(count..).unwrap_or_default();
     }
-    check_linker(&of_linker)
+    read_linker(&of_linker, &mut asked)?;
+    Ok(asked)
 }
 
-fn check_driver<'a>(word: &'a str, rest: &mut impl Iterator<Item = &'a str>) -> Result<(), String> {
-    if !word.starts_with('-') {
-        return check_file(word);
-    }
+/// How many words an option of links takes, if the first one is such.
+fn of_driver(words: &[&str]) -> Result<Option<usize>, String> {
+    let [word, after @ ..] = words else { return Ok(None) };
     if let Ok(at) = DRIVER.binary_search_by(|(name, _)| (*name).cmp(word)) {
-        if DRIVER[at].1 == Needed {
-            rest.next().ok_or_else(|| format!("{word} lacks its value"))?;
-        }
-        return Ok(());
+        return match (DRIVER[at].1, after) {
+            (Needed, []) => Err(format!("{word} lacks its value")),
+            (Needed, _) => Ok(Some(2)),
+            _ => Ok(Some(1)),
+        };
     }
-    let is_known = |start: &&str| word.starts_with(*start) && word.len() > start.len();
-    match DRIVER_STARTS.iter().any(is_known) {
-        true => Ok(()),
-        false => Err(format!("link argument {word} is not known")),
-    }
+    Ok(begins(DRIVER_STARTS, word).then_some(1))
 }
 
-fn check_linker(words: &[&str]) -> Result<(), String> {
+fn begins(starts: &[&str], word: &str) -> bool {
+    starts.iter().any(|start| word.starts_with(start) && word.len() > start.len())
+}
+
+fn read_linker(words: &[&str], asked: &mut Asked) -> Result<(), String> {
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         let Some(option) = word.strip_prefix('-') else {
@@ -212,8 +312,17 @@ fn check_linker(words: &[&str]) -> Result<(), String> {
         let value = value_of(name)
             .or_else(|| short_value_of(word.strip_prefix('-')?))
             .ok_or_else(unknown)?;
+        asked.is_relocatable |= ["r", "relocatable"].contains(&name);
         match (value, joined) {
             (No, Some(_)) => return Err(unknown()),
+            (Written, file) => {
+                let lacking = || format!("{word} lacks its value");
+                let file = file.or_else(|| rest.next().copied()).ok_or_else(lacking)?;
+                if file.is_empty() || file.starts_with('-') || file.contains('%') {
+                    return Err(format!("{word} names no file"));
+                }
+                asked.maps.push(file.to_owned());
+            }
             (Needed, None) if value_of(name).is_some() => {
                 rest.next().ok_or_else(|| format!("{word} lacks its value"))?;
             }
@@ -268,6 +377,23 @@ mod tests {
             "-Wl,--start-group,-la,--end-group -s -pthread -m32 -rdynamic",
         ] {
             assert_eq!(check(line.split_whitespace()), Ok(()), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_told() {
+        let read = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            read(&words, |words| Ok((!words[0].starts_with('-')).then_some(1)))
+        };
+        let asked =
+            read("x.o -Wl,-Map=a.map -Wl,-Map,b.map -Xlinker --Map -Xlinker c.map").unwrap();
+        assert_eq!(asked.maps, ["a.map", "b.map", "c.map"]);
+        assert!(!asked.is_relocatable);
+        assert!(read("-r x.o").unwrap().is_relocatable);
+        assert!(read("-Wl,-r x.o").unwrap().is_relocatable);
+        for line in ["-Wl,-Map", "-Wl,-Map=-", "-Wl,-Map= x.o", "-unheard-of=1", "-Wl,-Map=%"] {
+            assert!(read(line).is_err(), "{line}");
         }
     }
 

@@ -36,28 +36,15 @@ use crate::exec::is_binary;
 use crate::fingerprint::unsupported_variable;
 use crate::identity::linker::{Choice, Linker};
 use crate::link::command::{self, directories_before};
-use crate::link::search::{Line, Search};
-use crate::link::words;
+use crate::link::search::{Line, Search, Ways};
+use crate::link::{variables, words};
 use crate::manifest::Input;
 use crate::outcome::{Counter, Reason};
 use crate::rust::arguments::{Crate, Emit};
 use crate::rust::coded::{CRATE, LINKER, LOADER, PLACE, PLACES};
 
-/// Linkers that do not look for what shared libraries need.
-const SHALLOW: [&str; 2] = ["ld.lld", "ld.mold"];
 /// The driver of a link for Linux, if nothing else is said.
 const DRIVER: &str = "cc";
-
-/// Variables of drivers and linkers, by their beginnings.
-const VARIABLE_STARTS: [&str; 9] =
-    ["LD_", "LLD_", "MOLD_", "GCC_", "COLLECT_", "LTO_", "CLANG_", "BINUTILS_", "GOLD_"];
-/// And by their names.
-const VARIABLES: [&str; 6] =
-    ["COMPILER_PATH", "GNUTARGET", "LDEMULATION", "LIBRARY_PATH", "SDKROOT", "SOURCE_DATE_EPOCH"];
-/// Variables that make a linker write more.
-const UNSUPPORTED: [&str; 3] = ["LD_DEBUG", "LLD_REPRODUCE", "MOLD_REPRO"];
-/// Variables that count in another way.
-const OTHERWISE: [&str; 2] = ["LD_LIBRARY_PATH", "LD_PRELOAD"];
 
 /// Whether a linker runs for a crate.
 pub(super) fn is_linked(made: &Crate) -> bool {
@@ -97,9 +84,7 @@ pub(super) fn check(made: &Crate) -> Result<(), Reason> {
     if let Some(pair) = targets.find(|pair| !pair[1].contains("-linux-")) {
         return Err(uncached(&format!("links for {} are not known", pair[1])));
     }
-    let name = unsupported_variable()
-        .or_else(|| UNSUPPORTED.into_iter().find(|name| env::var_os(name).is_some()));
-    if let Some(name) = name {
+    if let Some(name) = unsupported_variable().or_else(variables::unsupported) {
         let text = format!("{name} is set");
         return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
     }
@@ -115,18 +100,6 @@ fn link_arguments(made: &Crate) -> impl Iterator<Item = &str> {
             _ => Vec::new(),
         }
     })
-}
-
-/// Names and values of variables that count where something is linked.
-pub(super) fn variables() -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
-    let counts = |name: &OsStr| {
-        let bytes = name.as_bytes();
-        (VARIABLE_STARTS.iter().any(|start| bytes.starts_with(start.as_bytes()))
-            || VARIABLES.iter().any(|known| name == *known))
-            && !OTHERWISE.iter().any(|other| name == *other)
-    };
-    let found = env::vars_os().filter(move |(name, _)| counts(name));
-    found.map(|(name, value)| (name.into_vec(), Some(value.into_vec())))
 }
 
 fn uncached(text: &str) -> Reason {
@@ -328,39 +301,19 @@ impl<'a> Link<'a> {
     }
 
     fn is_shallow(&self) -> bool {
-        SHALLOW.contains(&self.choice.linker_name().as_str())
+        self.choice.is_shallow()
     }
 
     /// Goes the ways of the linker and its driver.
     fn search(&self, search: &mut Search) -> Result<(), Reason> {
-        let places = &self.line.directories;
-        for name in &self.line.libraries {
-            search.library(name, places);
-        }
-        for path in self.read.iter().filter(|path| path.is_file()) {
-            let told = search.text(path, places);
-            told.map_err(|error| uncached(&format!("{}: {error}", path.display())))?;
-        }
-        let own = match self.linker.places.is_empty() {
-            true => places,
-            false => &self.linker.places,
+        let ways = Ways {
+            line: &self.line,
+            read: &self.read,
+            given: &self.given,
+            places: &self.linker.places,
+            is_shallow: self.is_shallow(),
         };
-        let is_own = |path: &&PathBuf| {
-            path.extension() == Some(OsStr::new("o")) && !self.given.contains(path.as_os_str())
-        };
-        for path in self.line.words.iter().filter(is_own) {
-            search.first(path.file_name().unwrap_or_default().as_bytes(), own);
-        }
-        if !self.is_shallow() {
-            let variables = ["LD_RUN_PATH", "LD_LIBRARY_PATH"].into_iter().filter_map(env::var_os);
-            let more = variables.flat_map(|value| env::split_paths(&value).collect::<Vec<_>>());
-            let places: Vec<PathBuf> = self.line.run_paths.iter().cloned().chain(more).collect();
-            let is_shared = |name: &&OsStr| name.as_bytes().windows(3).any(|part| part == b".so");
-            for name in self.read.iter().filter_map(|path| path.file_name()).filter(is_shared) {
-                search.each(name.as_bytes(), &places);
-            }
-        }
-        Ok(())
+        ways.go(search).map(drop).map_err(|text| uncached(&text))
     }
 
     /// Files on the linker's command line that it may have read without telling.

@@ -40,6 +40,7 @@ use super::records::{read_manifest, trace_lookup};
 use super::{Session, guarded};
 use crate::account::Obstacle;
 use crate::digest::Digest;
+use crate::link;
 use crate::manifest::{Manifest, Variant};
 use crate::outcome::{Counter, Kind, Reason};
 use crate::place::Place;
@@ -434,7 +435,7 @@ fn variables(made: &Crate, is_clippy: bool) -> Variables {
         .map(|name| (name.as_bytes().to_vec(), env::var_os(name).map(OsStringExt::into_vec)))
         .collect();
     if links::is_linked(made) {
-        variables.extend(links::variables());
+        variables.extend(link::variables::set());
     }
     variables.sort();
     variables.dedup();
