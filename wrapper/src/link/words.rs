@@ -83,12 +83,12 @@ const LINKER: &[(&str, Value)] = &[
     ("end-group", No),
     ("end-lib", No),
     ("entry", Needed),
+    ("error-limit", Needed),
+    ("error-unresolved-symbols", No),
     ("exclude-libs", Needed),
     ("export-dynamic", No),
     ("export-dynamic-symbol", Needed),
     ("export-dynamic-symbol-list", Needed),
-    ("error-limit", Needed),
-    ("error-unresolved-symbols", No),
     ("fatal-warnings", No),
     ("filter", Needed),
     ("fini", Needed),
@@ -392,7 +392,7 @@ mod tests {
         assert!(!asked.is_relocatable);
         assert!(read("-r x.o").unwrap().is_relocatable);
         assert!(read("-Wl,-r x.o").unwrap().is_relocatable);
-        for line in ["-Wl,-Map", "-Wl,-Map=-", "-Wl,-Map= x.o", "-unheard-of=1", "-Wl,-Map=%"] {
+        for line in ["-Wl,-Map", "-Wl,-Map=-", "-Wl,-Map= x.o", "-heard-of=1", "-Wl,-Map=%"] {
             assert!(read(line).is_err(), "{line}");
         }
     }
