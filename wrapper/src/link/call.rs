@@ -2,8 +2,8 @@
 //!
 //! 1. It only links: every input is an object, an archive, a shared library or a linker script by
 //!    its name. A source, or a name that does not tell, makes it another call.
-//! 2. Its words are those of [`words`](super::words) and the options of compiles that read and
-//!    write nothing at a link ([`known_at_link`]).
+//! 2. Its words are those of [`words`] and the options of compiles that read and write nothing at a
+//!    link ([`known_at_link`]).
 //! 3. With `-flto` the linker compiles. clang's code is compiled by lld itself, which reads nothing
 //!    but its inputs; gcc's plugin starts compilers, so that those links are not known.
 
