@@ -268,6 +268,20 @@ fn libraries_count_and_so_does_one_that_appears_earlier() {
     }
 }
 
+/// A thin archive names its members and does not have them; GNU ld and lld tell of that alone.
+#[test]
+fn a_thin_archive_is_not_known() {
+    for linker in linkers() {
+        let sandbox = project();
+        make(&sandbox, "ar rcsDT libthin.a nat.o");
+        for value in [5, 6] {
+            object(&sandbox, "nat.o", &format!("int nat(void) {{ return {value}; }}\n"));
+            check_uncached(&sandbox, &format!("gcc main.o libthin.a -o out/m -fuse-ld={linker}"));
+            check_uncached(&sandbox, &format!("gcc main.o -L. -lthin -o out/m -fuse-ld={linker}"));
+        }
+    }
+}
+
 /// The archive is taken where only that is there, and a shared library goes before it.
 #[test]
 fn a_shared_library_beside_an_archive_is_another_link() {

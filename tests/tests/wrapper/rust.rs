@@ -263,6 +263,28 @@ fn native_archives_count() {
     }
 }
 
+/// rustc follows a thin archive to its members, of which nothing tells.
+#[test]
+fn a_thin_archive_is_not_known() {
+    let sandbox = library("extern \"C\" { pub fn n(); }\n");
+    fs::create_dir_all(sandbox.path("nat")).unwrap();
+    for value in 1..3 {
+        sandbox.write("n.c", &format!("int n(void) {{ return {value}; }}\n"));
+        for words in
+            [&["gcc", "-c", "n.c", "-o", "n.o"][..], &["ar", "rcsDT", "nat/libnat.a", "n.o"]]
+        {
+            let status = sandbox.command(Path::new(words[0])).args(&words[1..]).status();
+            assert!(status.unwrap().success(), "{words:?}");
+        }
+        wait_a_tick();
+        let line = format!("{LIB} -L native=nat -l static=nat");
+        for _ in 0..2 {
+            assert_ne!(check(&sandbox, &line), "hit", "{}", sandbox.log());
+        }
+    }
+    assert_eq!(sandbox.count("called_for_link"), 4, "{}", sandbox.log());
+}
+
 #[test]
 fn another_output_directory_gets_the_same_files_under_its_own_name() {
     let sandbox = library("pub fn f() { let unused = 1; }\n");

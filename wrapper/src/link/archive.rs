@@ -8,7 +8,9 @@
 //! 3. A thin archive has no contents of its own.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// What an archive begins with whose members lie elsewhere.
 pub const THIN: &[u8] = b"!<thin>";
@@ -16,6 +18,13 @@ pub const THIN: &[u8] = b"!<thin>";
 const MODIFIERS: &str = "csSv";
 /// Marks of code that an archiver lists by a plugin, or by means of a compiler.
 const INTERMEDIATE: [&[u8]; 3] = [b".gnu.lto_", b".llvmbc", b"BC\xC0\xDE"];
+
+/// Whether a file is a thin archive; not, if it cannot be read.
+pub fn is_thin(path: &Path) -> bool {
+    let mut start = [0; THIN.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == THIN
+}
 
 /// A call that puts files into an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -19,12 +19,13 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::archive::THIN;
 use crate::absent::Group;
 
 /// A text for the linker is short; more of it is not looked at.
 const TEXT_BYTES_MAX: usize = 64 << 10;
-/// What an object, an archive and a thin archive begin with.
-const NO_TEXTS: [&[u8]; 4] = [b"\x7fELF", b"!<arch>", b"!<thin>", b"BC\xC0\xDE"];
+/// What an object, an archive and intermediate code begin with.
+const NO_TEXTS: [&[u8]; 3] = [b"\x7fELF", b"!<arch>", b"BC\xC0\xDE"];
 
 /// What the command line of a linker says.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -245,10 +246,14 @@ impl Search {
     /// Follows what a text for the linker names, if the file is one.
     ///
     /// # Errors
-    /// If it cannot be read, or changes where the linker searches.
+    /// If it cannot be read, changes where the linker searches, or is a thin archive, of whose
+    /// members not every linker tells.
     pub fn text(&mut self, path: &Path, directories: &[PathBuf]) -> io::Result<()> {
         let mut text = Vec::new();
         File::open(path)?.take(TEXT_BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
+        if text.starts_with(THIN) {
+            return Err(io::Error::other("it is a thin archive"));
+        }
         if NO_TEXTS.iter().any(|start| text.starts_with(start)) || text.len() > TEXT_BYTES_MAX {
             return Ok(());
         }
@@ -390,9 +395,11 @@ mod tests {
         search.missing.remove(Path::new(""));
         let missing = ["a/libz.a", "a/libz.so", "b/libz.a", "b/libz.so", "c/libz.so"];
         assert_eq!(house.told(search).0, missing);
-        let house = House::new(&[("t", "SEARCH_DIR(/x)"), ("o", "\x7fELF SEARCH_DIR")]);
+        let texts = [("t", "SEARCH_DIR(/x)"), ("a", "!<thin>\n"), ("o", "\x7fELF SEARCH_DIR")];
+        let house = House::new(&texts);
         let mut search = Search::of([].into_iter());
         assert!(search.text(&house.at("t"), &[]).is_err());
+        assert!(search.text(&house.at("a"), &[]).is_err());
         assert!(search.text(&house.at("o"), &[]).is_ok());
     }
 }

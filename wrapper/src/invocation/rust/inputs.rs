@@ -25,10 +25,11 @@ use memchr::memmem;
 use super::super::Session;
 use super::super::records::read_names;
 use super::closure::{self, Reach};
-use super::{Job, clippy, extra, links};
+use super::{Job, clippy, extra, libraries, links};
 use crate::absent::{self, Group};
 use crate::digest::Digest;
 use crate::files::above;
+use crate::link::archive::is_thin;
 use crate::manifest::{Input, Manifest, Variant};
 use crate::outcome::{Counter, Reason};
 use crate::rust::checkout::Checkout;
@@ -170,6 +171,7 @@ impl Inputs {
             let text = format!("{} may name a library by any name", path.display());
             return Err(Reason::new(Counter::UnsupportedCodeDirective, text));
         }
+        check_archives(job)?;
         let mut list = Vec::with_capacity(info.files.len() + info.variables.len());
         if !info.files.contains(&job.made.source) {
             return Err(modified(&job.made.source, "is not in the dependency file"));
@@ -256,6 +258,17 @@ pub(super) fn kept(session: &Session<'_>, job: &Job, why: &str) -> Input {
     session.log(format_args!("crate {} is kept for its directory: {why}", job.made.name));
     let digest = value_digest(Some(job.told.directory.as_os_str()));
     Input { path: OsStr::from_bytes(DIRECTORY).into(), digest }
+}
+
+/// That no archive of native code has its members elsewhere.
+fn check_archives(job: &Job) -> Result<(), Reason> {
+    match libraries(&job.made, false).into_iter().find(|(_, path)| is_thin(path)) {
+        Some((_, path)) => {
+            let text = format!("{} is a thin archive: its members lie elsewhere", path.display());
+            Err(Reason::new(Counter::CalledForLink, text))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A source in which `#[link]` may name a library that is no archive by its name.
