@@ -79,7 +79,16 @@ fn differs(sandbox: &Sandbox, call: &[&str], kind: &str, words: &[&str]) {
     for word in words {
         assert!(has(&text, word), "{word}: {text}");
     }
-    assert_eq!(said(sandbox, &["last"]), text);
+    assert_eq!(without_ages(&said(sandbox, &["last"])), without_ages(&text));
+}
+
+/// A text of the same compile, a second later.
+fn without_ages(text: &str) -> String {
+    let is_age = |word: &&str| {
+        word.parse::<u32>().is_err() && !["just", "now", "second", "seconds", "ago"].contains(word)
+    };
+    let words = text.split(' ').map(|word| word.trim_end_matches(','));
+    words.filter(is_age).collect::<Vec<_>>().join(" ")
 }
 
 #[test]

@@ -184,30 +184,64 @@ fn clang_is_asked_in_its_own_way() {
     }
 }
 
+/// Assembly text in such code may take in a file, of which no linker tells.
 #[test]
-fn thin_lto_is_cached_where_lld_does_it_alone() {
+fn code_that_the_linker_compiles_is_not_known() {
     if !has("clang") || !has("ld.lld") {
         return;
     }
     let sandbox = project();
-    let lto = "clang -flto=thin -O2";
-    object_by(&sandbox, lto, "main.o", MAIN);
-    object_by(&sandbox, lto, "nat.o", "int nat(void) { return 1; }\n");
-    let line = "clang -flto=thin -O2 -fuse-ld=lld main.o nat.o -o out/m";
-    check_cached(&sandbox, line);
-    object_by(&sandbox, lto, "nat.o", "int nat(void) { return 2; }\n");
-    assert_eq!(check(&sandbox, line), "miss", "{}", sandbox.log());
-    assert_eq!(check(&sandbox, line), "hit", "{}", sandbox.log());
-    let before = sandbox.count("called_for_link");
-    for more in [
-        "-Wl,--thinlto-cache-dir=out/cache",
-        "-Wl,--thinlto-index-only",
-        "-Wl,--save-temps",
-        "-march=native",
+    let text = "__asm__(\".section .rodata\\nq: .incbin \\\"q.bin\\\"\\n.text\");\n";
+    sandbox.write("q.bin", "AAAA");
+    object_by(&sandbox, "clang -flto=thin", "main.o", &format!("{text}{MAIN}"));
+    for line in [
+        "clang -flto=thin -fuse-ld=lld main.o nat.o -o out/m",
+        "clang -fuse-ld=lld main.o nat.o -o out/m",
     ] {
-        run(&sandbox, true, &format!("{line} {more}"));
+        for bytes in ["AAAA", "BBBB"] {
+            sandbox.write("q.bin", bytes);
+            wait_a_tick();
+            check_uncached(&sandbox, line);
+        }
     }
-    assert_eq!(sandbox.count("called_for_link"), before + 4, "{}", sandbox.log());
+}
+
+/// What a script names is looked for beside it and here, and each name may be a file's.
+#[test]
+fn names_in_scripts_are_looked_for_wherever_linkers_do() {
+    for linker in linkers().filter(|linker| *linker != "gold") {
+        let sandbox = project();
+        fs::create_dir_all(sandbox.path("lib")).unwrap();
+        fs::create_dir_all(sandbox.path("early")).unwrap();
+        sandbox.write("lib/libx.so", "INPUT(foo)\n");
+        object(&sandbox, "foo", "int nat(void) { return 1; }\n");
+        let line = format!("gcc main.o -Learly -Llib -lx -o out/m -fuse-ld={linker}");
+        check_cached(&sandbox, &line);
+        object(&sandbox, "lib/foo", "int nat(void) { return 2; }\n");
+        assert_ne!(check(&sandbox, &line), "hit", "{line}\n{}", sandbox.log());
+        fs::remove_file(sandbox.path("lib/foo")).unwrap();
+        fs::rename(sandbox.path("foo"), sandbox.path("lib/there")).unwrap();
+        sandbox.write("x.ld", "INPUT(there)\n");
+        wait_a_tick();
+        let line = format!("gcc main.o x.ld -Learly -Llib -o out/m -fuse-ld={linker}");
+        check_cached(&sandbox, &line);
+        object(&sandbox, "early/there", "int nat(void) { return 3; }\n");
+        assert_ne!(check(&sandbox, &line), "hit", "{line}\n{}", sandbox.log());
+    }
+}
+
+/// A pattern may look like a comment, and what a long text says is not looked at.
+#[test]
+fn texts_that_are_not_understood_are_not_known() {
+    let sandbox = project();
+    for (name, text) in [
+        ("pattern.ld", "SECTIONS { .foo : { d/*.o(.foo) } } INSERT AFTER .data;\n".to_owned()),
+        ("long.ld", format!("/* {} */\n", "x".repeat(70_000))),
+    ] {
+        sandbox.write(name, &text);
+        wait_a_tick();
+        check_uncached(&sandbox, &format!("gcc main.o nat.o -Wl,-T,{name} -o out/m"));
+    }
 }
 
 /// The plugin of gcc starts compilers, of which no linker tells.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use larder_tests::larder_binary;
 
-use super::rust::{LIB, check_cached, library, programs, run, rustc};
+use super::rust::{LIB, check, check_cached, compiler, library, programs, run, rustc};
 use super::{Sandbox, wait_a_tick};
 
 /// The story: a link named `rustc` to larder was refused, because only names of compilers for C
@@ -106,4 +106,69 @@ fn the_system_that_a_variable_names_counts() {
     }
     sandbox.unset("MACOSX_DEPLOYMENT_TARGET");
     check_cached(&sandbox, &line);
+}
+
+/// A file that assembly text takes in stands in no dependency file.
+#[test]
+fn assembly_text_that_takes_in_a_file_is_not_cached() {
+    let text = r#"#![no_std]
+core::arch::global_asm!(".section .rodata.x\nblob: .incbin \"d.bin\"");
+"#;
+    let sandbox = library(text);
+    for bytes in ["AAAA", "BBBB"] {
+        sandbox.write("d.bin", bytes);
+        wait_a_tick();
+        assert_eq!(check(&sandbox, LIB), "uncached", "{}", sandbox.log());
+        assert_eq!(check(&sandbox, LIB), "uncached", "{}", sandbox.log());
+    }
+}
+
+/// A silent result fitted a call that asks for reports of what is silent without.
+#[test]
+fn reports_of_the_future_count() {
+    let text = "macro_rules! m { () => { 1; } }\npub fn g() -> i32 { let x = m!(); x }\n";
+    let sandbox = library(text);
+    let line = format!("{LIB} --cap-lints allow --error-format=json");
+    check_cached(&sandbox, &line);
+    assert_eq!(check(&sandbox, &format!("{line} --json=future-incompat")), "miss");
+    // What rustc refuses is left to it.
+    for more in ["--error-format=bogus", "--color=bogus", "--color=never --color=never"] {
+        assert_eq!(check(&sandbox, &format!("{LIB} {more}")), "uncached", "{more}");
+    }
+}
+
+/// A hit put files into the places of a link and of one that must not be written.
+#[test]
+fn what_rustc_writes_into_or_refuses_is_left_to_it() {
+    let sandbox = library("pub fn f() {}\n");
+    check_cached(&sandbox, LIB);
+    let out = sandbox.path("out");
+    let line: Vec<&str> = LIB.split_whitespace().collect();
+    let larder = |arguments: &[&str]| {
+        let mut command = compiler(&sandbox, true);
+        command.args(arguments).status().unwrap().code()
+    };
+    fs::write(sandbox.path("real"), "old").unwrap();
+    fs::remove_file(out.join("a.d")).unwrap();
+    symlink(sandbox.path("real"), out.join("a.d")).unwrap();
+    assert_eq!(larder(&line), Some(0));
+    assert!(fs::symlink_metadata(out.join("a.d")).unwrap().is_symlink());
+    assert!(fs::read_to_string(sandbox.path("real")).unwrap().contains("a.rs"));
+    fs::remove_file(out.join("a.d")).unwrap();
+    let mut permissions = fs::metadata(out.join("liba.rlib")).unwrap().permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(out.join("liba.rlib"), permissions).unwrap();
+    assert_eq!(larder(&line), Some(1), "rustc refuses it");
+}
+
+/// Whether cargo runs is in messages, and the standard library's sources give it other names.
+#[test]
+fn variables_of_messages_count() {
+    let mut sandbox = library("#[cfg(foo)]\npub fn f() {}\n");
+    let line = format!("{LIB} --check-cfg cfg()");
+    check_cached(&sandbox, &line);
+    sandbox.set("CARGO_CRATE_NAME", "a");
+    assert_eq!(check(&sandbox, &line), "miss");
+    sandbox.set("RUST_MIN_STACK", "abc");
+    assert_ne!(check(&sandbox, &line), "hit");
 }

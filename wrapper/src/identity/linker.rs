@@ -35,7 +35,7 @@ use crate::files::Facts;
 use crate::fingerprint::TOOLCHAIN_VARIABLES;
 use crate::manifest::Input;
 
-const MAGIC: &[u8; 4] = b"LLK2";
+const MAGIC: &[u8; 4] = b"LLK3";
 /// What gcc asks for before the linker's own name.
 const GCC_LINKERS: [&str; 2] = ["real-ld", "collect-ld"];
 /// What gcc's plugin for the linker consists of, as far as the driver tells.
@@ -433,16 +433,59 @@ fn of_clang(choice: &Choice, driver: &Path) -> Result<Found, String> {
     let mut lines = output.stderr.split(|byte| *byte == b'\n');
     let installed = lines.find_map(|line| line.strip_prefix(b"InstalledDir: "));
     let installed = installed.map(|path| Path::new(OsStr::from_bytes(path)).to_path_buf());
-    let named = choice.words.iter().filter_map(|word| word.to_str()?.strip_prefix("-B"));
-    let places = named.map(PathBuf::from).chain(installed);
-    let name = choice.linker_name();
-    let candidates = places.map(|place| place.join(&name));
-    let candidates = candidates.chain(places_of(name.as_ref(), &choice.path()));
-    for candidate in candidates.take_while(|candidate| *candidate != linker) {
-        found.miss(&candidate);
+    let mut lines = output.stderr.split(|byte| *byte == b'\n');
+    let target = lines.find_map(|line| line.strip_prefix(b"Target: ")).unwrap_or_default();
+    for candidate in clangs_candidates(choice, target, installed.as_deref()) {
+        if candidate != linker {
+            found.miss(&candidate);
+        }
+    }
+    for name in configurations_of(driver, target) {
+        for place in [driver.parent(), installed.as_deref()].into_iter().flatten() {
+            found.miss(&place.join(&name));
+        }
     }
     found.programs.push(linker);
     Ok(found)
+}
+
+/// Where clang looks for a linker: with the target before its name, and without; what `-B` gives is
+/// a directory, or the beginning of a name.
+fn clangs_candidates(choice: &Choice, target: &[u8], installed: Option<&Path>) -> Vec<PathBuf> {
+    let name = OsString::from(choice.linker_name());
+    let mut with_target = OsStr::from_bytes(target).to_owned();
+    with_target.push("-");
+    with_target.push(&name);
+    let mut candidates = Vec::new();
+    for name in [with_target, name] {
+        let mut words = choice.words.iter();
+        while let Some(word) = words.next() {
+            let Some(joined) = word.as_bytes().strip_prefix(b"-B") else { continue };
+            let place = match joined {
+                b"" => words.next().cloned().unwrap_or_default(),
+                joined => OsStr::from_bytes(joined).to_owned(),
+            };
+            candidates.push(Path::new(&place).join(&name));
+            candidates.push([place, name.clone()].into_iter().collect::<OsString>().into());
+        }
+        let variable = env::var_os("COMPILER_PATH").unwrap_or_default();
+        candidates.extend(env::split_paths(&variable).map(|place| place.join(&name)));
+        candidates.extend(installed.map(|place| place.join(&name)));
+        candidates.extend(places_of(&name, &choice.path()));
+    }
+    candidates
+}
+
+/// What clang's configuration files may be called by default.
+fn configurations_of(driver: &Path, target: &[u8]) -> Vec<String> {
+    let name = driver.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let target = String::from_utf8_lossy(target).into_owned();
+    let prefix = name.rsplit_once('-').map_or("", |(prefix, _)| prefix).to_owned();
+    [name.clone(), prefix, format!("{target}-{name}"), target, "clang".to_owned()]
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .map(|name| format!("{name}.cfg"))
+        .collect()
 }
 
 impl Found {

@@ -19,6 +19,31 @@ const MODIFIERS: &str = "csSv";
 /// Marks of code that an archiver lists by a plugin, or by means of a compiler.
 const INTERMEDIATE: [&[u8]; 3] = [b".gnu.lto_", b".llvmbc", b"BC\xC0\xDE"];
 
+/// What a linker would do with a file that it reads, and that nothing tells of; `speaks`: it has
+/// said something.
+pub fn does_more(contents: &[u8], speaks: bool) -> Option<&'static str> {
+    const STARTS: [&[u8]; 3] = [b"\x7fELF", b"!<arch>", b"BC\xC0\xDE"];
+    /// The type of an ELF file that is yet to be linked, in the byte for its low half.
+    const RELOCATABLE: (usize, u8) = (16, 1);
+    if !STARTS.iter().any(|start| contents.starts_with(start)) {
+        return None;
+    }
+    let (at, value) = RELOCATABLE;
+    let is_linked = contents.starts_with(STARTS[0]) && contents.get(at) != Some(&value);
+    let has = |mark: &[u8]| memchr::memmem::find(contents, mark).is_some();
+    if is_linked {
+        None
+    } else if may_be_intermediate(contents) {
+        Some("has code that is yet to be compiled")
+    } else if has(b".deplibs") {
+        Some("names libraries")
+    } else if speaks && has(b".gnu_debuglink") {
+        Some("has its lines elsewhere")
+    } else {
+        None
+    }
+}
+
 /// Whether a file is a thin archive; not, if it cannot be read.
 pub fn is_thin(path: &Path) -> bool {
     let mut start = [0; THIN.len()];

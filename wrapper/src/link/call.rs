@@ -4,8 +4,9 @@
 //!    its name. A source, or a name that does not tell, makes it another call.
 //! 2. Its words are those of [`words`] and the options of compiles that read and write nothing at a
 //!    link ([`known_at_link`]).
-//! 3. With `-flto` the linker compiles. clang's code is compiled by lld itself, which reads nothing
-//!    but its inputs; gcc's plugin starts compilers, so that those links are not known.
+//! 3. With `-flto` the linker compiles: assembly text in that code may take in any file, so that
+//!    those links are not known.
+//! 4. clang chooses files by what is there; words that make it look elsewhere are not known.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -18,8 +19,9 @@ use crate::compiler::{Family, known_at_link};
 const OUTPUT_DEFAULT: &str = "a.out";
 /// Endings of inputs that no driver compiles.
 const INPUT_ENDINGS: [&str; 8] = ["o", "a", "so", "lo", "os", "obj", "ld", "lds"];
-/// The linker that compiles clang's code by itself.
-const LTO_LINKER: &str = "-fuse-ld=lld";
+/// What makes clang choose files by what is there, in ways that are not known.
+const CHOICES_OF_CLANG: [&str; 8] =
+    ["-B", "--sysroot", "-resource-dir", "-rtlib", "--rtlib", "--gcc-", "--unwindlib", "--config"];
 
 /// A link.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,8 +32,6 @@ pub struct Call {
     pub map: Option<PathBuf>,
     /// Whether the output is to be linked again.
     pub is_relocatable: bool,
-    /// Whether the linker compiles.
-    pub has_lto: bool,
     /// The words, response files expanded.
     pub words: Vec<OsString>,
 }
@@ -49,6 +49,7 @@ impl Call {
             let at = texts.len() - rest.len();
             scan.take(family, rest, &arguments[at..])
         })?;
+        check_choices(family, &texts)?;
         let mut maps = maps.into_iter();
         let map = maps.next().map(PathBuf::from);
         if maps.next().is_some() {
@@ -57,16 +58,12 @@ impl Call {
         if scan.inputs == 0 {
             return Err("nothing is linked".to_owned());
         }
-        let linker = texts.iter().rfind(|word| word.starts_with("-fuse-ld=")).copied();
-        if scan.has_lto && (linker != Some(LTO_LINKER) || scan.is_native) {
-            return Err("link-time optimisation is known with lld, and without native".to_owned());
-        }
-        let Scan { output, has_lto, .. } = scan;
+        let Scan { output, .. } = scan;
         let output = output.unwrap_or_else(|| OUTPUT_DEFAULT.into());
         if map.as_ref() == Some(&output) {
             return Err("-Map and -o name the same file".to_owned());
         }
-        Ok(Call { output, map, is_relocatable, has_lto, words: arguments })
+        Ok(Call { output, map, is_relocatable, words: arguments })
     }
 }
 
@@ -75,8 +72,6 @@ impl Call {
 struct Scan {
     output: Option<PathBuf>,
     inputs: usize,
-    has_lto: bool,
-    is_native: bool,
 }
 
 impl Scan {
@@ -106,14 +101,34 @@ impl Scan {
                 false => Err(format!("{word} is not known as an input of linkers")),
             };
         }
-        if let Some(kind) = word.strip_prefix("-flto") {
-            let is_known = ["", "=thin", "=full"].contains(&kind) && family == Family::Clang;
-            self.has_lto |= is_known;
-            return Ok(is_known.then_some(1));
+        if word.starts_with("-flto") {
+            return Err("a linker that compiles may read any file".to_owned());
         }
-        self.is_native |= word.ends_with("=native");
         Ok(known_at_link(family, words))
     }
+}
+
+/// That the driver's choices are known: a directory behind `-B`, and no other linker by its path.
+fn check_choices(family: Family, words: &[&str]) -> Result<(), String> {
+    let is_choice = |word: &&&str| CHOICES_OF_CLANG.iter().any(|choice| word.starts_with(choice));
+    if let Some(word) = words.iter().find(|word| word.starts_with("--ld-path")) {
+        return Err(format!("{word} is not known"));
+    }
+    if let Some(word) = words.iter().filter(|_| family == Family::Clang).find(is_choice) {
+        return Err(format!("what clang chooses with {word} is not known"));
+    }
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let place = match word.strip_prefix("-B") {
+            Some("") => rest.next().copied().unwrap_or_default(),
+            Some(joined) => joined,
+            None => continue,
+        };
+        if !Path::new(place).is_dir() {
+            return Err(format!("-B {place} names no directory"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the linker gets a file of this name as it is: `x.o`, `libx.so.1.2`.
@@ -150,18 +165,16 @@ mod tests {
             "-shared -fPIC x.o -o libx.so -Wl,-soname,libx.so.1",
             "-static x.o liby.a -o m",
             "-static-pie -no-pie x.o -Llib -ly -o m",
-            "-B tools -fuse-ld=gold x.o -T x.ld -o m",
-            "--sysroot=/s x.o -Xlinker -rpath -Xlinker /r -o m",
+            "-fuse-ld=gold x.o -T x.ld -Xlinker -rpath -Xlinker /r -o m",
             "-D X -I inc -std=gnu11 -MMD -MF x.d x.o -o m",
             "-fopenmp -fsanitize=address -march=native x.o -o m",
         ] {
             assert!(of(Family::Gcc, line).is_ok(), "{line}: {:?}", of(Family::Gcc, line));
             assert!(of(Family::Clang, line).is_ok(), "{line}: {:?}", of(Family::Clang, line));
         }
-        for line in ["-flto=thin", "-flto", "-flto=full"] {
-            let line = format!("{line} -fuse-ld=lld x.o -o m");
-            assert!(of(Family::Clang, &line).unwrap().has_lto);
-            assert!(of(Family::Gcc, &line).is_err());
+        for line in ["-B / x.o -o m", "-B/usr x.o -o m", "--sysroot=/s x.o -o m"] {
+            assert!(of(Family::Gcc, line).is_ok(), "{line}: {:?}", of(Family::Gcc, line));
+            assert!(of(Family::Clang, line).is_err(), "{line}");
         }
     }
 
@@ -193,10 +206,11 @@ mod tests {
             "x.o -Wl,--thinlto-cache-dir=d -o m",
             "x.o -Wl,-plugin,p.so -o m",
             "x.o -Wl,--thinlto-index-only -o m",
-            "-flto=thin x.o -o m",
-            "-flto=thin -fuse-ld=gold x.o -o m",
-            "-flto=thin -fuse-ld=lld -fuse-ld=gold x.o -o m",
-            "-flto=thin -fuse-ld=lld -march=native x.o -o m",
+            "-flto x.o -o m",
+            "-flto=thin -fuse-ld=lld x.o -o m",
+            "-B/none/y- x.o -o m",
+            "-B /none x.o -o m",
+            "--ld-path=/usr/bin/ld.bfd x.o -o m",
             "-fplugin=p.so x.o -o m",
         ] {
             for family in [Family::Gcc, Family::Clang] {

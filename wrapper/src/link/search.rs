@@ -60,6 +60,11 @@ impl Line {
                     return None;
                 }
                 line.directories.push(OsStr::from_bytes(&directory).into());
+            } else if let Some(place) = short(bytes, b"-R", &mut rest) {
+                // A directory is one of `-rpath`, a file one of `--just-symbols`.
+                let place = PathBuf::from(OsStr::from_bytes(&place));
+                line.words.push(place.clone());
+                line.run_paths.push(place);
             } else if bytes == b"-m" {
                 line.emulation = rest.next().cloned();
             } else if let Some(library) = short(bytes, b"-l", &mut rest) {
@@ -122,15 +127,21 @@ impl Ways<'_> {
     /// As [`Search::text`], as a sentence.
     pub fn go(&self, search: &mut Search) -> Result<Vec<Vec<u8>>, String> {
         let places = &self.line.directories;
-        let mut unfound = Vec::new();
-        for name in &self.line.libraries {
-            if !search.library(name, places) {
-                unfound.push(name.clone());
-            }
-        }
+        let mut libraries = self.line.libraries.clone();
         for path in self.read.iter().filter(|path| path.is_file()) {
             let told = search.text(path, places);
-            told.map_err(|error| format!("{}: {error}", path.display()))?;
+            libraries.extend(told.map_err(|error| format!("{}: {error}", path.display()))?);
+        }
+        let missing: Vec<PathBuf> =
+            self.places.iter().filter(|place| !place.is_dir()).cloned().collect();
+        let mut unfound = Vec::new();
+        for name in libraries {
+            for name in names_of(&name) {
+                search.each(&name, &missing);
+            }
+            if !search.library(&name, places) {
+                unfound.push(name);
+            }
         }
         let own = if self.places.is_empty() { places } else { self.places };
         let is_own = |path: &&PathBuf| {
@@ -143,9 +154,13 @@ impl Ways<'_> {
             let variables = ["LD_RUN_PATH", "LD_LIBRARY_PATH"].into_iter().filter_map(env::var_os);
             let more = variables.flat_map(|value| env::split_paths(&value).collect::<Vec<_>>());
             let places: Vec<PathBuf> = self.line.run_paths.iter().cloned().chain(more).collect();
-            let is_shared = |name: &&OsStr| name.as_bytes().windows(3).any(|part| part == b".so");
-            for name in self.read.iter().filter_map(|path| path.file_name()).filter(is_shared) {
-                search.each(name.as_bytes(), &places);
+            for path in self.read {
+                // What is needed may be named with directories.
+                let below = places.iter().filter_map(|place| path.strip_prefix(place).ok());
+                let names = path.file_name().map(Path::new).into_iter().chain(below);
+                for name in names.collect::<BTreeSet<_>>() {
+                    search.each(name.as_os_str().as_bytes(), &places);
+                }
             }
         }
         Ok(unfound)
@@ -158,17 +173,6 @@ impl Ways<'_> {
             let is_there = |place: &PathBuf| place.join(word).is_file();
             if self.line.directories.iter().any(is_there) {
                 search.first(word.as_os_str().as_bytes(), &places);
-            }
-        }
-    }
-
-    /// Notes that libraries would be found in places of the driver that are no directories now.
-    pub fn missing_places(&self, search: &mut Search) {
-        let missing: Vec<PathBuf> =
-            self.places.iter().filter(|place| !place.is_dir()).cloned().collect();
-        for name in &self.line.libraries {
-            for name in names_of(name) {
-                search.each(&name, &missing);
             }
         }
     }
@@ -248,32 +252,49 @@ impl Search {
     /// # Errors
     /// If it cannot be read, changes where the linker searches, or is a thin archive, of whose
     /// members not every linker tells.
-    pub fn text(&mut self, path: &Path, directories: &[PathBuf]) -> io::Result<()> {
+    pub fn text(&mut self, path: &Path, directories: &[PathBuf]) -> io::Result<Vec<Vec<u8>>> {
         let mut text = Vec::new();
         File::open(path)?.take(TEXT_BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
         if text.starts_with(THIN) {
             return Err(io::Error::other("it is a thin archive"));
         }
-        if NO_TEXTS.iter().any(|start| text.starts_with(start)) || text.len() > TEXT_BYTES_MAX {
-            return Ok(());
+        if NO_TEXTS.iter().any(|start| text.starts_with(start)) {
+            return Ok(Vec::new());
+        }
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(io::Error::other("it is too long a text"));
         }
         let beside = path.parent().unwrap_or(Path::new("")).to_path_buf();
-        let places = [vec![PathBuf::new(), beside], directories.to_vec()].concat();
-        for word in words_of(&text) {
+        // Linkers differ in which of these comes first.
+        let near = [PathBuf::new(), beside];
+        let mut libraries = Vec::new();
+        let words = words_of(&text);
+        let words = words.ok_or_else(|| io::Error::other("it has a pattern like a comment"))?;
+        for word in words {
             if word == b"SEARCH_DIR" {
                 return Err(io::Error::other("it changes where the linker searches"));
             }
             if let Some(name) = word.strip_prefix(b"-l") {
-                self.library(name, directories);
+                libraries.push(name.to_vec());
             } else if word.starts_with(b"/") {
                 let word = Path::new(OsStr::from_bytes(word));
                 let name = word.file_name().unwrap_or_default().as_bytes();
                 self.each(name, &[word.parent().unwrap_or(Path::new("/")).to_path_buf()]);
-            } else if word.contains(&b'.') {
-                self.first(word, &places);
+            } else {
+                self.each(word, &near);
+                let is_near = near.iter().any(|place| self.has_read(place, word));
+                if !is_near {
+                    self.first(word, directories);
+                }
             }
         }
-        Ok(())
+        Ok(libraries)
+    }
+
+    /// Whether the file of this name was read.
+    fn has_read(&self, directory: &Path, name: &[u8]) -> bool {
+        let file = directory.join(OsStr::from_bytes(name)).canonicalize();
+        file.is_ok_and(|file| self.read.contains(&file))
     }
 
     /// Files that were found and not read.
@@ -291,19 +312,23 @@ impl Search {
     }
 }
 
-/// The words of a text, without comments.
-fn words_of(text: &[u8]) -> Vec<&[u8]> {
+/// The words of a text, without comments; `None` if it is not sure what is one.
+fn words_of(text: &[u8]) -> Option<Vec<&[u8]>> {
+    let is_break = |byte: &u8| byte.is_ascii_whitespace() || b"(),;{}\"".contains(byte);
     let mut words = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
         let start = rest.windows(2).position(|pair| pair == b"/*").unwrap_or(rest.len());
-        let is_break = |byte: &u8| byte.is_ascii_whitespace() || b"(),;{}\"".contains(byte);
+        let is_comment = start == rest.len() || start == 0 || is_break(&rest[start - 1]);
+        if !is_comment {
+            return None;
+        }
         words.extend(rest[..start].split(is_break).filter(|word| !word.is_empty()));
         let comment = &rest[start..];
         let end = comment.windows(2).position(|pair| pair == b"*/").map(|at| at + 2);
         rest = &comment[end.unwrap_or(comment.len())..];
     }
-    words
+    Some(words)
 }
 
 #[cfg(test)]
@@ -391,10 +416,12 @@ mod tests {
         let read = house.places(&["b/libx.so", "b/liby.so.1", "c/libz.a"]);
         let mut search = Search::of(read.iter().map(PathBuf::as_path));
         let places = house.places(&["a", "b", "c"]);
-        search.text(&read[0], &places).unwrap();
+        assert_eq!(search.text(&read[0], &places).unwrap(), [b"z"]);
         search.missing.remove(Path::new(""));
-        let missing = ["a/libz.a", "a/libz.so", "b/libz.a", "b/libz.so", "c/libz.so"];
-        assert_eq!(house.told(search).0, missing);
+        // Any word may be a name; what was found beside the text is looked for nowhere else.
+        let names = ["GROUP", "OUTPUT_FORMAT", "elf64"];
+        let missing = ["a", "b", "c"].map(|place| names.map(|name| format!("{place}/{name}")));
+        assert_eq!(house.told(search).0, missing.concat());
         let texts = [("t", "SEARCH_DIR(/x)"), ("a", "!<thin>\n"), ("o", "\x7fELF SEARCH_DIR")];
         let house = House::new(&texts);
         let mut search = Search::of([].into_iter());

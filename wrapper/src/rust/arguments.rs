@@ -274,13 +274,8 @@ impl Parser {
         let made = &mut self.made;
         match row.class {
             Class::Keyed => made.key_words.extend([name.to_owned(), value.to_owned()]),
-            Class::Messages => {
-                made.message_words.extend([name.to_owned(), value.to_owned()]);
-            }
-            Class::Json => {
-                made.notifies |= value.split(',').any(|part| part == "artifacts");
-                made.message_words.extend([name.to_owned(), value.to_owned()]);
-            }
+            Class::Messages => made.message_word(name, value)?,
+            Class::Json => made.json(name, value),
             Class::Cfg => self.cfgs.push(value.to_owned()),
             Class::CrateName => {
                 self.names_crate = true;
@@ -493,6 +488,33 @@ fn search_path(value: &str) -> SearchPath {
         _ => ("all", value),
     };
     SearchPath { kind: kind.to_owned(), path: path.into() }
+}
+
+impl Crate {
+    /// Takes a word for the form of messages, if rustc does.
+    fn message_word(&mut self, name: &str, value: &str) -> Result<(), Reason> {
+        let is_valid = match name {
+            "--color" => ["always", "auto", "never"].contains(&value),
+            "--diagnostic-width" => value.parse::<u32>().is_ok(),
+            "--error-format" => ["human", "json", "short"].contains(&value),
+            _ => true,
+        };
+        if !is_valid || self.message_words.iter().any(|word| word == name) {
+            return Err(unsupported(&format!("{name} {value} may be refused")));
+        }
+        self.message_words.extend([name.to_owned(), value.to_owned()]);
+        Ok(())
+    }
+
+    fn json(&mut self, name: &str, value: &str) {
+        let has = |wanted: &str| value.split(',').any(|part| part == wanted);
+        self.notifies |= has("artifacts");
+        // It reports what is silent without.
+        if has("future-incompat") {
+            self.key_words.extend([name.to_owned(), "future-incompat".to_owned()]);
+        }
+        self.message_words.extend([name.to_owned(), value.to_owned()]);
+    }
 }
 
 fn native_library(value: &str) -> NativeLibrary {

@@ -16,12 +16,13 @@
 //! | words for the linker, and its variables | where something is linked | `-C link-arg`, `LIBRARY_PATH` and the like |
 //! | the linker, what it reads, what it looks for in vain | in the manifest, where something is linked | its dependency file and command line name them |
 //! | processor | where `native` is said | |
-//! | output directory | with split debug information | the library names the files beside it |
+//! | output directory | with split debug information, for Windows and UEFI | the library names the files beside it, objects their own path |
+//! | `CARGO_CRATE_NAME`, `RUST_MIN_STACK` | yes | whether messages speak of cargo; whether rustc runs at all |
 //! | `RUSTC_BOOTSTRAP`, `RUSTC_FORCE_RUSTC_VERSION` | yes | allow features; the version that metadata name |
 //! | `MACOSX_DEPLOYMENT_TARGET` and the like | yes | stands in objects for Apple's systems, and in no dependency file |
 //! | `RUSTC_OVERRIDE_VERSION_STRING` | yes | from which version on something counts as deprecated |
 //! | `RUST_TARGET_PATH`, `RUSTC_LOG` | no | where targets are described, further messages: such a call is not cached |
-//! | `CLIPPY_ARGS`, `CLIPPY_CONF_DIR` | yes | which lints |
+//! | `CLIPPY_ARGS`, `CLIPPY_CONF_DIR`, `CARGO_PKG_RUST_VERSION`, `SYSROOT` | for clippy | which lints, for which version, where the standard library is |
 //! | crates behind the externs | in the manifest | the externs name them by hash, but they have to be there |
 //! | `CARGO_*` | in the manifest, where a proc macro may read them | but for those that only steer cargo |
 //! | `OUT_DIR` | in the manifest, where a proc macro may read it | value and contents |
@@ -41,16 +42,18 @@ use crate::digest::Digest;
 use crate::place::MARK;
 
 /// Increased whenever what is hashed changes its meaning.
-const SCHEME: u32 = 2;
+const SCHEME: u32 = 3;
 
 /// Variables that count for each crate.
 pub const VARIABLES: &[&str] = &[
+    "CARGO_CRATE_NAME",
     "IPHONEOS_DEPLOYMENT_TARGET",
     "LD_PRELOAD",
     "MACOSX_DEPLOYMENT_TARGET",
     "RUSTC_BOOTSTRAP",
     "RUSTC_FORCE_RUSTC_VERSION",
     "RUSTC_OVERRIDE_VERSION_STRING",
+    "RUST_MIN_STACK",
     "TVOS_DEPLOYMENT_TARGET",
     "WATCHOS_DEPLOYMENT_TARGET",
     "XROS_DEPLOYMENT_TARGET",
@@ -59,10 +62,12 @@ pub const VARIABLES: &[&str] = &[
 /// And those that count for clippy, too.
 pub const CLIPPY_VARIABLES: &[&str] = &[
     "CARGO_MANIFEST_DIR",
+    "CARGO_PKG_RUST_VERSION",
     "CARGO_PRIMARY_PACKAGE",
     "CLIPPY_ARGS",
     "CLIPPY_CONF_DIR",
     "CLIPPY_DISABLE_DOCS_LINKS",
+    "SYSROOT",
 ];
 
 /// Beginnings of cargo's variables that no crate is made of: they say how cargo works.
@@ -151,6 +156,10 @@ pub fn direct_key(facts: &Facts<'_>) -> Key {
     fields.optional(facts.native.map(|digest| &digest[..]));
     // The library names the files of debug information that stand beside it.
     let split = made.split_debuginfo.as_deref().is_some_and(|kind| kind != "off");
+    let is_named = |target: &str| {
+        ["msvc", "uefi", "windows", ".json"].iter().any(|part| target.contains(part))
+    };
+    let split = split || made.target.as_deref().is_some_and(is_named);
     let beside = made.out_dir.as_deref().filter(|_| split);
     fields.optional(beside.map(|path| path.as_os_str().as_bytes()));
     fields.number(facts.variables.len() as u64);

@@ -86,8 +86,9 @@ fn old(session: &Session<'_>, call: &Call) -> Result<Option<Digest>, Reason> {
     if call.compares_times {
         return Err(uncached("times are compared with those in the archive"));
     }
-    if fs::read(&call.output).map_err(cannot)?.starts_with(THIN) {
-        return Err(uncached("the archive is thin"));
+    let contents = fs::read(&call.output).map_err(cannot)?;
+    if contents.starts_with(THIN) || may_be_intermediate(&contents) {
+        return Err(uncached("the archive is thin, or has code that is yet to be compiled"));
     }
     session.digests.digest(&call.output).map(Some).map_err(cannot)
 }

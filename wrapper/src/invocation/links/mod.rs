@@ -6,7 +6,7 @@
 //! | words, response files expanded | direct key | in their order, names of outputs included: a map and messages show them |
 //! | driver and linker, or archiver | direct key | all that they consist of, see [`linker`](crate::identity::linker); the path of the driver, which looks beside itself |
 //! | variables | direct key | those of linkers and the loader, and the language of messages |
-//! | working directory | direct key, with `-flto` | linkers write the names that they are given |
+//! | working directory | no | linkers write the names that they are given |
 //! | members, and the old archive | direct key of an archive | the command line names them all |
 //! | name of the program | direct key of an archive | `ar` says it in messages |
 //! | `extra_files_to_hash`, namespace | direct key | |
@@ -310,6 +310,9 @@ fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStatus> {
         session.digests.directories().forget();
         let (inputs, absent) = match (&job.what, telling?) {
             (What::Link { .. }, Some(telling)) => telling.look(session, job, &ran)?,
+            (What::Archive(_), _) if !ran.stdout.is_empty() && !ran.stderr.is_empty() => {
+                return Err(uncached("it speaks on both outputs, whose order is not known"));
+            }
             (What::Archive(making), _) => making.look(session, job)?,
             (What::Link { .. }, None) => return Err(uncached("the linker does not tell")),
         };
@@ -424,6 +427,9 @@ impl Job {
         directory: PathBuf,
     ) -> Result<Job, Reason> {
         let call = Call::of(family, words).map_err(|text| uncached(&text))?;
+        if family == Family::Clang && env::var_os("COMPILER_PATH").is_some() {
+            return Err(uncached("what clang chooses by COMPILER_PATH is not known"));
+        }
         let is_program = !call.is_relocatable;
         let main = Output { is_program, ..Output::new("linked", call.output.clone()) };
         // Linkers write a map into a file that is there.
@@ -440,11 +446,7 @@ impl Job {
         };
         let linker = Linker::of(&choice, &session.store, &session.digests);
         let linker = linker.map_err(|text| uncached(&text))?;
-        let mut rows = rows(session, &linker, &call.words)?;
-        if call.has_lto {
-            let path = directory.as_os_str().as_bytes().to_vec();
-            rows.push(Row { name: "working directory".to_owned(), fields: vec![path] });
-        }
+        let rows = rows(session, &linker, &call.words)?;
         let is_colored =
             exec::wants_colors(family, std::io::stderr().is_terminal(), |name| env::var_os(name));
         let direct = rows_key("link", &rows);

@@ -14,6 +14,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -28,6 +29,7 @@ use crate::absent::Group;
 use crate::depfile;
 use crate::exec::{self, Ran};
 use crate::identity::linker::Choice;
+use crate::link::archive::does_more;
 use crate::link::call::Call;
 use crate::link::command;
 use crate::link::search::{Line, Search, Ways};
@@ -131,6 +133,10 @@ impl Telling {
         if memmem::find(&ran.stderr, NEEDED).is_some() {
             return Err(uncached("a library that another one needs is not there"));
         }
+        let speaks = !ran.stderr.is_empty() || !ran.stdout.is_empty();
+        if speaks && is_translated() {
+            return Err(uncached("what the linker says is not in English"));
+        }
         let text = self.read.read();
         let text = text.map_err(|error| uncached(&format!("the linker does not tell: {error}")))?;
         let mut read = depfile::parse(&text);
@@ -151,7 +157,6 @@ impl Telling {
         let mut search = Search::of(read.iter().map(PathBuf::as_path));
         let unfound = ways.go(&mut search).map_err(|text| uncached(&text))?;
         ways.scripts(&mut search);
-        ways.missing_places(&mut search);
         if !unfound.is_empty() {
             let own = own_directories(job, choice, &line)?;
             for name in &unfound {
@@ -168,6 +173,10 @@ impl Telling {
                 let text = format!("{} is not there any more", path.display());
                 return Err(uncached(&text));
             }
+            let contents = fs::read(path).map_err(|error| uncached(&error.to_string()))?;
+            if let Some(why) = does_more(&contents, speaks) {
+                return Err(uncached(&format!("{} {why}", path.display())));
+            }
             paths.insert(path.clone());
         }
         let inputs = paths.into_iter().map(|path| {
@@ -176,6 +185,17 @@ impl Telling {
         });
         Ok((inputs.collect::<Result<_, _>>()?, search.groups().collect()))
     }
+}
+
+/// Whether messages may be in another language.
+fn is_translated() -> bool {
+    let names = ["LC_ALL", "LC_MESSAGES", "LANG"];
+    let is_other = |value: OsString| {
+        !["", "C", "POSIX", "C.UTF-8", "C.utf8"].iter().any(|plain| value == *plain)
+            && !value.as_bytes().starts_with(b"en_")
+    };
+    names.into_iter().filter_map(env::var_os).any(is_other)
+        || env::var_os("LANGUAGE").is_some_and(|value| !value.is_empty())
 }
 
 /// Whether a file is gone that the driver has made for the words of a list that it was given.

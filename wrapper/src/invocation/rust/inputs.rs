@@ -167,8 +167,7 @@ impl Inputs {
         info: &DepInfo,
     ) -> Result<Inputs, Reason> {
         session.digests.directories().forget();
-        if let Some(path) = names_any_file(job, &info.files) {
-            let text = format!("{} may name a library by any name", path.display());
+        if let Some(text) = reads_more(job, &info.files) {
             return Err(Reason::new(Counter::UnsupportedCodeDirective, text));
         }
         check_archives(job)?;
@@ -271,17 +270,25 @@ fn check_archives(job: &Job) -> Result<(), Reason> {
     }
 }
 
-/// A source in which `#[link]` may name a library that is no archive by its name.
-fn names_any_file<'a>(job: &Job, files: &'a [PathBuf]) -> Option<&'a PathBuf> {
-    const WORD: &[u8] = b"+verbatim";
+/// What the source says that makes rustc read files of which it does not tell: `#[link]` with a
+/// library that is no archive by its name, and assembly text that takes in a file.
+fn reads_more(job: &Job, files: &[PathBuf]) -> Option<String> {
     let mut places = job.made.search_paths.iter();
-    if !places.any(|place| matches!(place.kind.as_str(), "native" | "all")) {
-        return None;
+    let has_libraries = places.any(|place| matches!(place.kind.as_str(), "native" | "all"));
+    let (mut has_assembly, mut takes_in) = (false, None);
+    for path in files {
+        let Ok(text) = fs::read(path) else { continue };
+        let has = |word: &str| memmem::find(&text, word.as_bytes()).is_some();
+        if has_libraries && has("+verbatim") {
+            return Some(format!("{} may name a library by any name", path.display()));
+        }
+        has_assembly |= has("asm!");
+        if takes_in.is_none() && (has(".incbin") || has(".include")) {
+            takes_in = Some(path);
+        }
     }
-    files
-        .iter()
-        .filter(|path| path.extension() == Some(OsStr::new("rs")))
-        .find(|path| fs::read(path).is_ok_and(|text| memmem::find(&text, WORD).is_some()))
+    let path = takes_in.filter(|_| has_assembly)?;
+    Some(format!("{} may take a file into assembly text", path.display()))
 }
 
 /// The crates behind the externs, where they stand now.

@@ -267,7 +267,12 @@ impl Job {
         let before = &session.call.arguments[..added_at];
         let meaning = || native::meaning(session, &toolchain.identity, before);
         let native = made.is_native.then(meaning).transpose()?;
-        let variables = variables(&made, is_clippy);
+        let mut variables = variables(&made, is_clippy);
+        // Of several base directories the others may show.
+        if checkout.is_some() && session.call.config.base_dirs.value.len() > 1 {
+            let place = directory.as_os_str().as_bytes().to_vec();
+            variables.push((b"working directory".to_vec(), Some(place)));
+        }
         let extra = extra::digest(session, &made)?;
         let direct = key::direct_key(&Facts {
             namespace: &session.call.config.namespace.value,
@@ -285,6 +290,7 @@ impl Job {
         });
         let messages = messages_of(&made);
         let outputs = outputs::of(&made);
+        outputs.iter().try_for_each(check_place)?;
         let externs = externs.into_iter().map(|(_, contents)| contents).collect();
         let namespace = session.call.config.namespace.value.clone();
         let told =
@@ -399,6 +405,17 @@ fn check_variables() -> Result<(), Reason> {
         }
     }
     Ok(())
+}
+
+/// That what stands where an output goes is a file, and may be written: rustc writes into others,
+/// or refuses them.
+fn check_place(output: &Output) -> Result<(), Reason> {
+    let Ok(facts) = fs::symlink_metadata(&output.path) else { return Ok(()) };
+    if facts.is_file() && !facts.permissions().readonly() {
+        return Ok(());
+    }
+    let text = format!("{} is no file that rustc replaces", output.path.display());
+    Err(Reason::new(Counter::BadOutputFile, text))
 }
 
 /// What the compiler may find in directories without being told its name: crates, or archives of

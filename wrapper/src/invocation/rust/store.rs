@@ -17,6 +17,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 
 use larder_engine::{Entry, RecordKind, Section, SectionKind};
+use memchr::memmem;
 
 use super::super::account::microseconds;
 use super::super::records::{manifest_sections, read_whole_manifest, trace_lookup};
@@ -38,6 +39,9 @@ use crate::rust::outputs::{self, NOTIFICATION_START, Output};
 
 /// What the role of a file of split debug information begins with; the rest of its name follows.
 const SPLIT: &str = "dwo:";
+
+/// What rustc says where it cannot reach the jobserver that a variable names.
+const JOBSERVER: &[u8] = b"failed to connect to jobserver";
 
 /// Runs the compiler and stores what it made. `None` if it did not start.
 pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStatus> {
@@ -297,6 +301,10 @@ fn replaced_targets(listed: &[u8], mut other: impl FnMut(&[u8]) -> Option<Vec<u8
 
 /// What was said, with roles for notifications.
 fn generic_messages(said: &[u8], outputs: &[Output]) -> Result<Vec<u8>, Reason> {
+    if memmem::find(said, JOBSERVER).is_some() {
+        let text = "a message speaks of the jobserver that is named";
+        return Err(Reason::new(Counter::UnsupportedEnvironmentVariable, text));
+    }
     let mut text = Vec::with_capacity(said.len());
     for line in said.split_inclusive(|byte| *byte == b'\n') {
         if !line.starts_with(NOTIFICATION_START) {
@@ -351,7 +359,12 @@ pub(super) fn restorable(source: Source<'_>, job: &Job) -> Option<(Restorable, S
             let is_it = |at: &larder_engine::SectionInfo| {
                 at.kind == Some(SectionKind::NamedFile) && at.name == output.role.as_bytes()
             };
-            files.add(source, sections.iter().position(is_it)?, &output.path)?;
+            let section = sections.iter().position(is_it)?;
+            // Texts and objects are written into the file that stands there.
+            match output.emit {
+                Emit::Link | Emit::Metadata => files.add(source, section, &output.path)?,
+                _ => files.add_as(source, section, &output.path, true)?,
+            }
         }
     }
     let text = |kind| match sections.iter().position(|at| at.kind == Some(kind)) {

@@ -33,6 +33,8 @@ use crate::rust::arguments::Crate;
 use crate::rust::key::toolchain_key;
 
 const MAGIC: &[u8; 4] = b"LRT1";
+/// A file of the standard library's sources, by which rustc finds them.
+const LIBRARY_SOURCE: &str = "lib/rustlib/src/rust/library/std/src/lib.rs";
 /// What the library of the compiler is called.
 const DRIVER: &[u8] = b"librustc_driver-";
 /// Shared objects of a target that are no proc macros.
@@ -177,6 +179,11 @@ impl Parts {
 
     fn toolchain(self) -> Toolchain {
         let mut hasher = blake3::Hasher::new();
+        // With the sources of the standard library rustc shows where they stand.
+        if self.root.join(LIBRARY_SOURCE).is_file() {
+            let root = self.root.as_os_str().as_bytes();
+            hasher.update(&(root.len() as u64).to_le_bytes()).update(root);
+        }
         for (path, digest) in &self.files {
             let name = path.strip_prefix(&self.root).unwrap_or(path).as_os_str().as_bytes();
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name).update(digest);
