@@ -2,7 +2,8 @@
 //! variables, and what stands where an output goes.
 
 use super::project::{
-    COMPILERS, LISTS, PLACES, SOURCES, TEXTS, VERSIONS, WORDS, is_core, library, option,
+    COMPILERS, LISTS, MORE, PLACES, SCRIPTS, SOURCES, SPECS, TEXTS, VERSIONS, WORDS, is_core,
+    library, option,
 };
 use crate::equivalence::model::{Model, other_number, time};
 use crate::equivalence::script::{Action, Entry, Time, Way};
@@ -15,7 +16,12 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("LD_LIBRARY_PATH", &["b", "c", "@ROOT@/a"]),
     ("COMPILER_PATH", &["tools", "c"]),
     ("SOURCE_DATE_EPOCH", &["0", "1"]),
-    ("LANG", &["C", "C.UTF-8"]),
+    ("LANG", &["C", "C.UTF-8", "de_DE.UTF-8"]),
+    ("LDFLAGS", &["-s"]),
+    ("LDEMULATION", &["elf_x86_64"]),
+    ("COLLECT_NO_DEMANGLE", &["1"]),
+    ("GCC_EXEC_PREFIX", &["@ROOT@/tools/"]),
+    ("ZERO_AR_DATE", &["1"]),
     ("GNUTARGET", &["elf64-x86-64"]),
 ];
 
@@ -138,7 +144,15 @@ fn library_text(random: &mut Random) -> Action {
 }
 
 fn list(random: &mut Random) -> Action {
-    let (name, texts) = *random.choose(&[("v.map", VERSIONS), ("d.list", LISTS), ("words", WORDS)]);
+    let (name, texts) = *random.choose(&[
+        ("v.map", VERSIONS),
+        ("d.list", LISTS),
+        ("words", WORDS),
+        ("s.ld", SCRIPTS),
+        ("more.ld", MORE),
+        ("c/more.ld", MORE),
+        ("own.specs", SPECS),
+    ]);
     let text = (*random.choose(texts)).to_owned();
     let way = *random.choose(&[Way::Into, Way::Over]);
     Action::Write { name: name.to_owned(), text, time: Time::Now, way }

@@ -26,12 +26,31 @@ pub(super) const LISTS: &[&str] = &["{ nat; };\n", "{ other; main; };\n", "{ };\
 /// Texts of a response file.
 pub(super) const WORDS: &[&str] =
     &["obj/three.o\n", "obj/three.o -Wl,-rpath,/r\n", "-lother\n", "-Wl,--as-needed\n", "\n"];
+/// Texts of a linker script that is named, in full or beside the linker's own one.
+pub(super) const SCRIPTS: &[&str] = &[
+    "INPUT(-lother)\n",
+    "SEARCH_DIR(c)\nINPUT(obj/three.o)\n",
+    "nat = 0x1000;\n",
+    "INCLUDE more.ld\n",
+    "SECTIONS { .extra : { KEEP(*(.extra)) } } INSERT AFTER .data;\n",
+];
+/// Texts of what a script includes.
+pub(super) const MORE: &[&str] = &["other = 7;\n", "GROUP(-lother)\n", "\n"];
+/// Texts of a specs file.
+pub(super) const SPECS: &[&str] = &[
+    "*lib:\n-lother %{pthread:-lpthread} -lc\n",
+    "%rename lib old\n\n*lib:\n-lother %(old)\n",
+    "\n",
+];
 /// Libraries that are texts.
 pub(super) const TEXTS: &[&str] = &[
     "INPUT(-lother)\n",
     "GROUP ( a/libnat.a )\n",
     "INPUT ( libnat.a )\n",
     "/* GNU ld script */\n",
+    "GROUP ( libnat.a AS_NEEDED ( libother.so ) )\n",
+    "SEARCH_DIR(c) INPUT(-lother)\n",
+    "INCLUDE more.ld\n",
 ];
 pub(super) const COMPILERS: &[&str] = &["gcc", "gcc", "gcc", "g++", "clang", "clang++"];
 
@@ -90,6 +109,65 @@ const OPTIONS: &[&str] = &[
     "-rdynamic",
     "-v",
     "-Wl,--unheard-of",
+    "-flto",
+    "-flto=thin",
+    "-R b",
+    "-Wl,-R,c",
+    "-Wl,-R,obj/one.o",
+    "-Wl,--just-symbols=obj/one.o",
+    "-T s.ld",
+    "-Wl,-T,s.ld",
+    "-Wl,--script=s.ld",
+    "s.ld",
+    "-Wl,--defsym=nat=main",
+    "-Wl,--wrap=nat",
+    "-Wl,--retain-symbols-file=d.list",
+    "-Wl,--export-dynamic-symbol=nat",
+    "-Wl,--dependency-file=out/own.d",
+    "-Wl,--print-map",
+    "-Wl,--trace",
+    "-Wl,-t",
+    "-Wl,-y,nat",
+    "-Wl,--cref",
+    "-Wl,--emit-relocs",
+    "-Wl,--hash-style=gnu",
+    "-Wl,--dynamic-linker=/lib/own.so",
+    "-Wl,--sort-section=name",
+    "-Wl,--icf=all",
+    "-Wl,--compress-debug-sections=zlib",
+    "-Wl,--exclude-libs,ALL",
+    "-Wl,--no-undefined",
+    "-Wl,--fatal-warnings",
+    "-Wl,--warn-common",
+    "-Wl,-e,nat",
+    "-Wl,-u,other",
+    "-Wl,--push-state -Wl,--as-needed -lother -Wl,--pop-state",
+    "-Wl,--format=binary -Wl,words -Wl,--format=default",
+    "-Wl,-b,binary,v.map",
+    "-Wl,@words",
+    "-specs=own.specs",
+    "-pthread",
+    "-pg",
+    "-fsanitize=address",
+    "-static-libgcc",
+    "-static-pie",
+    "-nostartfiles",
+    "-nodefaultlibs",
+    "-nolibc",
+    "-gsplit-dwarf",
+    "-l:libnat.so",
+    "-print-file-name=libnat.a",
+    "-###",
+    "-save-temps",
+    "src/one.c",
+    "-x c src/three.c -x none",
+    "-Wno-all",
+    "-w",
+    "-m64",
+    "-march=native",
+    "--sysroot=/",
+    "-fno-lto",
+    "-ffat-lto-objects",
 ];
 
 pub(super) fn unit(text: &str) -> Vec<String> {
@@ -118,19 +196,26 @@ pub(in crate::equivalence) fn generate(random: &mut Random) -> Script {
     add("v.map", VERSIONS[0]);
     add("d.list", LISTS[0]);
     add("words", WORDS[0]);
+    add("s.ld", SCRIPTS[0]);
+    add("more.ld", MORE[0]);
+    add("own.specs", SPECS[0]);
     Script { files, call: first_call(random), steps: Vec::new() }
 }
 
 /// The call that makes a library of one kind.
 pub(super) fn library(random: &mut Random, name: &str, object: &str) -> Part {
     let place = random.choose(PLACES);
-    let (compiler, text) = match random.below(5) {
+    let (compiler, text) = match random.below(9) {
         0 => ("gcc", format!("-shared {object} -o {place}/lib{name}.so")),
         1 => {
             ("gcc", format!("-shared {object} -Wl,-soname,lib{name}.so.1 -o {place}/lib{name}.so"))
         }
         2 => ("ar", format!("rcs {place}/lib{name}.a {object}")),
         3 => ("ar", format!("qcD {place}/lib{name}.a {object} obj/main.o")),
+        4 => ("ar", format!("rcsT {place}/lib{name}.a {object}")),
+        5 => ("ar", format!("rcs --thin {place}/lib{name}.a {object}")),
+        6 => ("llvm-ar", format!("rcs {place}/lib{name}.a {object}")),
+        7 => ("gcc", format!("-shared -flto {object} -o {place}/lib{name}.so")),
         _ => ("ar", format!("rcsD {place}/lib{name}.a {object}")),
     };
     Part { compiler: compiler.to_owned(), units: text.split(' ').map(unit).collect() }
@@ -140,8 +225,13 @@ fn first_call(random: &mut Random) -> Call {
     let mut parts = Vec::new();
     for (source, _) in SOURCES {
         let object = source.replace("src/", "obj/").replace(".c", ".o");
-        let units = vec![unit("-c"), unit("-fPIC"), unit(source), unit(&format!("-o {object}"))];
-        parts.push(Part { compiler: "gcc".to_owned(), units });
+        let mut units = vec![unit("-c"), unit("-fPIC"), unit(source)];
+        units.push(unit(&format!("-o {object}")));
+        if random.below(4) == 0 {
+            units.push(unit(random.choose::<&str>(&["-g", "-O2", "-flto", "-ffunction-sections"])));
+        }
+        let compiler = *random.choose(&["gcc", "gcc", "gcc", "clang"]);
+        parts.push(Part { compiler: compiler.to_owned(), units });
     }
     parts.push(library(random, "nat", "obj/one.o"));
     parts.push(library(random, "nat", "obj/two.o"));

@@ -86,11 +86,12 @@ impl Model {
 
     /// A file that was not there: a module under its other name, settings of clippy, a library.
     fn added_file(&mut self, random: &mut Random) -> Action {
-        let (name, text) = match random.below(6) {
+        let (name, text) = match random.below(7) {
             0 => (
                 (*random.choose(&["clippy.toml", ".clippy.toml", "base/clippy.toml"])).to_owned(),
                 format!("too-many-lines-threshold = {}\n", random.below(3)),
             ),
+            3 => ("Cargo.toml".to_owned(), "[package]\nname = \"top\"\n".to_owned()),
             1 => ("gen/further.txt".to_owned(), format!("{}\n", random.below(3))),
             2 => (
                 (*random.choose(&["nat/libother.a", "nat/libnat.a", "out/libnat.a"])).to_owned(),
