@@ -41,6 +41,7 @@ mod regressions;
 mod rust;
 mod rust_checkouts;
 mod rust_links;
+mod rust_messages;
 mod rust_regressions;
 mod rustup;
 mod seeing;

@@ -381,9 +381,21 @@ fn clippy_is_cached_with_what_it_reads_itself() {
     assert_eq!([clippy(&sandbox), clippy(&sandbox)], ["miss", "hit"]);
     sandbox.set("CARGO_PRIMARY_PACKAGE", "1");
     assert_eq!([clippy(&sandbox), clippy(&sandbox)], ["miss", "hit"]);
-    sandbox.write("a.rs", &format!("#![warn(clippy::cargo)]\n{text}"));
+    for (name, value) in [("CARGO_PKG_RUST_VERSION", "1.30.0"), ("SYSROOT", "/none")] {
+        sandbox.set(name, value);
+        assert_ne!(clippy(&sandbox), "hit", "{name}");
+        sandbox.unset(name);
+        assert_eq!(clippy(&sandbox), "hit", "{name}");
+    }
+    // It is in the dependency file.
+    sandbox.write("Cargo.toml", "[package]\nname = \"a\"\nversion = \"1.0.0\"\n");
     wait_a_tick();
-    assert_eq!(clippy(&sandbox), "uncached");
+    assert_eq!([clippy(&sandbox), clippy(&sandbox)], ["miss", "hit"]);
+    for group in ["clippy::cargo", "clippy :: cargo"] {
+        sandbox.write("a.rs", &format!("#![warn({group})]\n{text}"));
+        wait_a_tick();
+        assert_eq!(clippy(&sandbox), "uncached", "{group}");
+    }
 }
 
 /// Targets that files describe are not among what counts.

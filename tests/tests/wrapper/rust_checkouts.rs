@@ -144,6 +144,16 @@ fn without_the_setting_nothing_is_added_and_nothing_is_shared() {
     assert_eq!(both(&sandbox, mapped), ["miss"; 4]);
 }
 
+/// A path of another base directory shows as it is, so with several of them a checkout counts.
+#[test]
+fn with_several_base_directories_a_checkout_has_its_own_crates() {
+    let mut sandbox = checkouts();
+    let base = sandbox.work().display().to_string();
+    sandbox.set("LARDER_BASE_DIRS", &format!("{base}:/opt"));
+    assert_eq!(both(&sandbox, |line| line), ["miss"; 4], "{}", sandbox.log());
+    assert_eq!(both(&sandbox, |line| line), ["hit"; 4], "{}", sandbox.log());
+}
+
 /// Values of variables stand in what is made as they are.
 #[test]
 fn what_shows_its_checkout_is_kept_there() {

@@ -7,6 +7,7 @@
 //! 3. Externs count by name and modifiers, and by the contents of their files; see [`Extern`].
 //! 4. An argument that no table has makes the call uncached, and so does one that is not UTF-8.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -278,13 +279,14 @@ impl Parser {
             Class::Json => made.json(name, value),
             Class::Cfg => self.cfgs.push(value.to_owned()),
             Class::CrateName => {
+                refuse_second(self.names_crate, name)?;
                 self.names_crate = true;
                 made.name = value.to_owned();
             }
             Class::CrateType => self.crate_types(value)?,
             Class::Emit => self.emit(value)?,
-            Class::Extern => self.made.externs.push(external(value)),
-            Class::SearchPath => made.search_paths.push(search_path(value)),
+            Class::Extern => self.made.externs.push(external(value)?),
+            Class::SearchPath => made.search_paths.push(search_path(value)?),
             Class::NativeLibrary => {
                 let library = native_library(value);
                 if library.modifiers.contains("+verbatim") {
@@ -294,8 +296,14 @@ impl Parser {
                 made.native_libraries.push(library);
             }
             Class::Output => made.output = Some(value.into()),
-            Class::OutDir => made.out_dir = Some(value.into()),
-            Class::Test => made.is_test = true,
+            Class::OutDir => {
+                refuse_second(made.out_dir.is_some(), name)?;
+                made.out_dir = Some(value.into());
+            }
+            Class::Test => {
+                refuse_second(made.is_test, name)?;
+                made.is_test = true;
+            }
             Class::Target => {
                 // The name of a description shows in the paths of the target's own libraries.
                 made.key_words.extend([name.to_owned(), value.to_owned()]);
@@ -431,6 +439,8 @@ impl Parser {
         }
         made.emit.sort();
         check_emit(&made)?;
+        // A lint lists them as they stand.
+        made.message_words.extend(cfgs.iter().map(|cfg| format!("--cfg={cfg}")));
         cfgs.sort();
         cfgs.dedup();
         for cfg in cfgs {
@@ -472,22 +482,43 @@ fn split(word: &str) -> (&str, Option<&str>) {
     (name, (!value.is_empty()).then_some(value))
 }
 
-fn external(value: &str) -> Extern {
-    let (name, path) = match value.split_once('=') {
-        Some((name, path)) => (name, Some(path.into())),
-        None => (value, None),
-    };
-    let (modifiers, name) = name.rsplit_once(':').unwrap_or(("", name));
-    Extern { modifiers: modifiers.to_owned(), name: name.to_owned(), path }
+/// An option that rustc takes once.
+fn refuse_second(is_there: bool, name: &str) -> Result<(), Reason> {
+    match is_there {
+        true => Err(bad(&format!("{name} is given twice"))),
+        false => Ok(()),
+    }
 }
 
-fn search_path(value: &str) -> SearchPath {
+fn external(value: &str) -> Result<Extern, Reason> {
+    let (name, path) = match value.split_once('=') {
+        Some((name, path)) => (name, Some(PathBuf::from(path))),
+        None => (value, None),
+    };
+    if path.as_deref().is_some_and(|path| !is_named_as_crate(path)) {
+        return Err(bad(&format!("--extern {value} names no crate")));
+    }
+    let (modifiers, name) = name.rsplit_once(':').unwrap_or(("", name));
+    Ok(Extern { modifiers: modifiers.to_owned(), name: name.to_owned(), path })
+}
+
+/// Whether rustc takes a file for a crate; it goes by the name.
+fn is_named_as_crate(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let endings = [".rlib", ".rmeta", DLL_SUFFIX];
+    name.starts_with(DLL_PREFIX) && endings.iter().any(|ending| name.ends_with(ending))
+}
+
+fn search_path(value: &str) -> Result<SearchPath, Reason> {
     const KINDS: [&str; 5] = ["dependency", "crate", "native", "framework", "all"];
     let (kind, path) = match value.split_once('=') {
         Some((kind, path)) if KINDS.contains(&kind) => (kind, path),
         _ => ("all", value),
     };
-    SearchPath { kind: kind.to_owned(), path: path.into() }
+    if path.is_empty() {
+        return Err(bad("-L names no directory"));
+    }
+    Ok(SearchPath { kind: kind.to_owned(), path: path.into() })
 }
 
 impl Crate {
@@ -585,12 +616,14 @@ mod tests {
             ("-C opt-level=3", "--codegen opt-level=3"),
             ("--cfg a --cfg b", "--cfg=b --cfg a --cfg a"),
             ("-D warnings", "-Dwarnings"),
-            ("--out-dir x", "--out-dir=y"),
             ("-L dependency=x", "-Ldependency=y"),
         ] {
             let words = |more: &str| parsed(&format!("{base} {more}")).key_words;
             assert_eq!(words(one), words(other), "{one} {other}");
         }
+        let base = "--crate-name p a.rs --crate-type lib";
+        let words = |more: &str| parsed(&format!("{base} {more}")).key_words;
+        assert_eq!(words("--out-dir x"), words("--out-dir=y"));
     }
 
     #[test]
@@ -635,10 +668,9 @@ mod tests {
         assert!(
             words("--diagnostic-width 80") == words("") && words("--color=always") == words("")
         );
-        assert_ne!(
-            parsed(&format!("{base} --diagnostic-width 80")).message_words,
-            parsed(base).message_words
-        );
+        let messages = |more: &str| parsed(&format!("{base} {more}")).message_words;
+        assert_ne!(messages("--diagnostic-width 80"), messages(""));
+        assert_ne!(messages("--cfg a --cfg b"), messages("--cfg b --cfg a"));
     }
 
     #[test]
@@ -661,6 +693,13 @@ mod tests {
             ("--sysroot x", Counter::UnsupportedCompilerOption, "toolchain"),
             ("b.rs", Counter::MultipleSourceFiles, "several"),
             ("-C", Counter::BadCompilerArguments, "value"),
+            ("--out-dir o", Counter::BadCompilerArguments, "twice"),
+            ("--crate-name p", Counter::BadCompilerArguments, "twice"),
+            ("--test --test", Counter::BadCompilerArguments, "twice"),
+            ("-L dependency=", Counter::BadCompilerArguments, "no directory"),
+            ("-L native=", Counter::BadCompilerArguments, "no directory"),
+            ("--extern x=o/x.rlib", Counter::BadCompilerArguments, "no crate"),
+            ("--extern x=o/libx.o", Counter::BadCompilerArguments, "no crate"),
         ] {
             let reason = try_parse(&format!("{base} {more}")).unwrap_err();
             assert_eq!(reason.counter, counter, "{more}: {}", reason.text);

@@ -208,7 +208,7 @@ fn split_colon(word: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// A path as it stands in a dependency file.
-pub fn escaped(path: &[u8]) -> Vec<u8> {
+fn escaped(path: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(path.len());
     for byte in path {
         if *byte == b' ' {

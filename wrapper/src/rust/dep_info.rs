@@ -7,7 +7,8 @@
 //! # checksum:... FILE          with an option of nightly
 //! ```
 //!
-//! Blanks in names stand behind a backslash, and so do backslashes and line breaks in variables.
+//! Blanks in names of files stand behind a backslash, those in OUTPUT do not. In variables a
+//! backslash stands before backslashes and line breaks.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -35,11 +36,9 @@ pub fn parse(bytes: &[u8]) -> Option<DepInfo> {
             };
             info.variables.push((unescaped(name)?, value));
         } else if !line.is_empty() && !line.starts_with('#') {
-            let words = words(line);
-            let is_target = |word: &String| word.ends_with(':');
-            let (target, files) = words.split_first().filter(|(word, _)| is_target(word))?;
-            has_rule |= !target.is_empty();
-            for file in files {
+            let (_, files) = line.split_at(target(line.as_bytes())?);
+            has_rule = true;
+            for file in words(files.strip_prefix(':')?) {
                 if known.insert(file.clone()) {
                     info.files.push(file.into());
                 }
@@ -49,7 +48,14 @@ pub fn parse(bytes: &[u8]) -> Option<DepInfo> {
     has_rule.then_some(info)
 }
 
-/// The words of a rule, the target with its colon.
+/// Where the target of a rule ends, and its colon stands.
+pub fn target(line: &[u8]) -> Option<usize> {
+    let is_end =
+        |at: &usize| line[*at] == b':' && matches!(line.get(at + 1), None | Some(b' ' | b'\n'));
+    (1..line.len()).find(is_end)
+}
+
+/// The words behind a target.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
@@ -93,7 +99,7 @@ mod tests {
     #[test]
     fn files_and_variables_are_read() {
         let text = "/t/libp.rlib: src/lib.rs src/with\\ blank.rs /o/x.txt\n\n\
-                    /t/p.d: src/lib.rs src/with\\ blank.rs /o/x.txt\n\nsrc/lib.rs:\n\
+                    /t/a b/p.d: src/lib.rs src/with\\ blank.rs /o/x.txt\n\nsrc/lib.rs:\n\
                     src/with\\ blank.rs:\n\n# env-dep:FOO=a=b\\nc\\\\d\n# env-dep:NONE\n\
                     # env-dep:EMPTY=\n# checksum:blake3=00 file_len:1 src/lib.rs\n";
         let info = parse(text.as_bytes()).unwrap();
@@ -109,7 +115,8 @@ mod tests {
 
     #[test]
     fn what_is_no_dependency_file_says_nothing() {
-        for text in [&b""[..], b"\n", b"no rule\n", b"\xFF: a\n", b"a: b\n# env-dep:X=\\"] {
+        for text in [&b""[..], b"\n", b"no rule\n", b": a\n", b"\xFF: a\n", b"a: b\n# env-dep:X=\\"]
+        {
             assert_eq!(parse(text), None);
         }
     }

@@ -42,7 +42,7 @@ use crate::digest::Digest;
 use crate::place::MARK;
 
 /// Increased whenever what is hashed changes its meaning.
-const SCHEME: u32 = 3;
+const SCHEME: u32 = 4;
 
 /// Variables that count for each crate.
 pub const VARIABLES: &[&str] = &[
@@ -252,5 +252,49 @@ impl Fields {
 
     fn key(self) -> Key {
         Key::from_bytes(*self.0.finalize().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::super::arguments::parse;
+    use super::*;
+
+    fn key_of(line: &str) -> Key {
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        direct_key(&Facts {
+            namespace: "",
+            toolchain: &Digest::default(),
+            made: &parse(&words).unwrap(),
+            directory: Path::new("/w"),
+            checkout: None,
+            externs: &[],
+            searched: &[],
+            named: &[],
+            extra: None,
+            native: None,
+            variables: &[],
+            link_words: &[],
+        })
+    }
+
+    #[test]
+    fn an_output_directory_counts_where_it_stands_in_what_is_made() {
+        for (more, counts) in [
+            ("", false),
+            ("-C split-debuginfo=off", false),
+            ("-C split-debuginfo=unpacked", true),
+            ("--target x86_64-unknown-linux-musl", false),
+            ("--target x86_64-pc-windows-msvc", true),
+            ("--target aarch64-unknown-uefi", true),
+            ("--target own.json", true),
+        ] {
+            let of = |out: &str| {
+                key_of(&format!("--crate-name a a.rs --crate-type lib {more} --out-dir {out}"))
+            };
+            assert_eq!(of("/one") != of("/two"), counts, "{more}");
+        }
     }
 }

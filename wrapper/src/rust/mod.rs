@@ -9,3 +9,4 @@ pub mod dep_info;
 pub mod key;
 mod options;
 pub mod outputs;
+pub mod snippets;

@@ -24,6 +24,8 @@ pub struct Output {
     pub role: &'static str,
     /// Where it goes.
     pub path: PathBuf,
+    /// What the dependency file calls it: what is linked by the name that it has by itself.
+    pub listed: PathBuf,
 }
 
 /// Every file but those of split debug information, in the order in which rustc tells of them.
@@ -32,8 +34,10 @@ pub fn of(made: &Crate) -> Vec<Output> {
     let directory = made.out_dir.as_deref().unwrap_or(Path::new(""));
     let stem = stem(made);
     let mut push = |emit, role, explicit: &Option<PathBuf>, name: String| {
-        let path = explicit.clone().unwrap_or_else(|| directory.join(name));
-        outputs.push(Output { emit, role, path });
+        let usual = directory.join(name);
+        let path = explicit.clone().unwrap_or_else(|| usual.clone());
+        let listed = if emit == Emit::Link { usual } else { path.clone() };
+        outputs.push(Output { emit, role, path, listed });
     };
     for (emit, path) in &made.emit {
         let role = emit.name();
@@ -132,8 +136,12 @@ mod tests {
 
     #[test]
     fn a_notification_is_a_line_of_json() {
-        let output =
-            |path: &str| Output { emit: Emit::Metadata, role: "metadata", path: path.into() };
+        let output = |path: &str| Output {
+            emit: Emit::Metadata,
+            role: "metadata",
+            path: path.into(),
+            listed: path.into(),
+        };
         let line = notification(&output("o/a \"b\"\\c\n\u{1}.rmeta"));
         assert_eq!(
             line,

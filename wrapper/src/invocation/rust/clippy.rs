@@ -3,7 +3,8 @@
 //! 1. Its settings: `.clippy.toml` or `clippy.toml` in `CLIPPY_CONF_DIR`, else in
 //!    `CARGO_MANIFEST_DIR`, else in the working directory, or in the next directory above that has
 //!    one. The file is in the dependency file; where none is, or a nearer one may appear, the names
-//!    are absent.
+//!    are absent. So is `Cargo.toml` in the working directory, which is in the dependency file if
+//!    it is there.
 //! 2. The lints of its group `cargo` ask cargo about the whole workspace. Who turns them on by the
 //!    command line, by `CLIPPY_ARGS` or at the head of the crate is not cached.
 
@@ -15,6 +16,7 @@ use crate::absent::Group;
 use crate::outcome::{Counter, Reason};
 use crate::rust::arguments::Crate;
 
+const MANIFEST: &str = "Cargo.toml";
 const SETTINGS: [&str; 2] = [".clippy.toml", "clippy.toml"];
 
 /// The group, and the lints in it.
@@ -36,6 +38,7 @@ pub(super) fn check(made: &Crate, is_clippy: bool) -> Result<(), Reason> {
     let source = fs::read_to_string(&made.source).unwrap_or_default();
     let texts = made.key_words.iter().chain([&variable, &source]);
     for text in texts {
+        let text: String = text.split_whitespace().collect();
         if let Some(lint) = OF_CARGO.iter().find(|lint| text.contains(**lint)) {
             let text = format!("{lint} asks about the whole workspace");
             return Err(Reason::new(Counter::UnsupportedCompilerOption, text));
@@ -44,11 +47,16 @@ pub(super) fn check(made: &Crate, is_clippy: bool) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Names of settings that are not there.
-pub(super) fn absent_settings() -> Vec<Group> {
+/// Names of files that clippy reads, and that are not there.
+pub(super) fn absent_files() -> Vec<Group> {
     let named = ["CLIPPY_CONF_DIR", "CARGO_MANIFEST_DIR"].into_iter().find_map(env::var_os);
     let start = named.map(PathBuf::from).unwrap_or_else(|| PathBuf::from("."));
-    absent_from(&fs::canonicalize(&start).unwrap_or(start))
+    let mut groups = absent_from(&fs::canonicalize(&start).unwrap_or(start));
+    if !Path::new(MANIFEST).exists() {
+        let names = vec![MANIFEST.as_bytes().to_vec()];
+        groups.push(Group { directory: PathBuf::new(), prefix: Vec::new(), names });
+    }
+    groups
 }
 
 fn absent_from(start: &Path) -> Vec<Group> {

@@ -10,7 +10,8 @@
 //!    the other name of its module is absent.
 //! 5. Settings of clippy that are not there, see [`clippy`].
 //! 6. What a link has read, see [`links`].
-//! 7. Where other checkouts may have the crate ([`checkout`](crate::rust::checkout)), paths are
+//! 7. Sources of other crates that messages show, see [`snippets`].
+//! 8. Where other checkouts may have the crate ([`checkout`](crate::rust::checkout)), paths are
 //!    named from the working directory, and this counts ([`DIRECTORY`]) if something else shows
 //!    where the checkout stands, or a macro that may run could tell.
 
@@ -38,6 +39,7 @@ use crate::rust::coded::{
 };
 use crate::rust::dep_info::DepInfo;
 use crate::rust::key;
+use crate::rust::snippets;
 
 /// Files of one `OUT_DIR` that are looked at for one crate.
 const OUT_DIR_FILES_MAX: usize = 4096;
@@ -219,12 +221,34 @@ impl Inputs {
         }
         let mut absent = other_modules(&job.made.source, &info.files);
         if job.is_clippy {
-            absent.extend(clippy::absent_settings());
+            absent.extend(clippy::absent_files());
         }
         for group in &mut absent {
             group.directory = shared(job, &group.directory);
         }
         Ok(Inputs { list, absent })
+    }
+
+    /// Adds the sources of other crates that messages show, or would show if they were there.
+    pub(super) fn add_shown(
+        &mut self,
+        session: &Session<'_>,
+        job: &Job,
+        said: &[u8],
+        info: &DepInfo,
+    ) -> Result<(), Reason> {
+        let others = snippets::files(said).into_iter().filter(|path| !info.files.contains(path));
+        for path in others {
+            if path.is_file() {
+                let digest = look_before(session, &path)?;
+                self.list.push(Input { path: shared(job, &path), digest });
+            } else if let Some(name) = path.file_name() {
+                let directory = shared(job, above(&path));
+                let names = vec![name.as_bytes().to_vec()];
+                self.absent.push(Group { directory, prefix: Vec::new(), names });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -21,6 +21,7 @@ mod native;
 mod run;
 mod rustup;
 mod store;
+mod terminal;
 mod toolchain;
 
 use std::cell::OnceCell;
@@ -260,7 +261,8 @@ impl Job {
             Reason::new(Counter::InternalError, format!("no working directory: {error}"))
         })?;
         let added_at = session.call.arguments.len() - words.len();
-        let (added, checkout) = checkout(session, &mut made, &directory, is_clippy);
+        let (mut added, checkout) = checkout(session, &mut made, &directory, is_clippy);
+        added.extend(terminal::words(&mut made)?);
         let toolchain = Toolchain::of(session, &called, &made)?;
         let Contents { named, crate_count, externs, searched, further } =
             Contents::of(session, &made)?;

@@ -23,6 +23,7 @@ use super::super::account::microseconds;
 use super::super::records::{manifest_sections, read_whole_manifest, trace_lookup};
 use super::super::scratch::Scratch;
 use super::super::{Session, guarded};
+use super::closure::Reach;
 use super::inputs::{Before, Inputs, kept};
 use super::links::{self, Held, Telling};
 use super::{Job, Said, account, closure, has_messages, run};
@@ -32,7 +33,6 @@ use crate::manifest::State;
 use crate::outcome::{Counter, Reason};
 use crate::restore::{Restorable, Source};
 use crate::rust::arguments::{Emit, without_emit};
-use crate::rust::checkout::escaped;
 use crate::rust::dep_info;
 use crate::rust::key::result_key;
 use crate::rust::outputs::{self, NOTIFICATION_START, Output};
@@ -137,28 +137,13 @@ fn store(
     }
     let reach = before.reach.clone();
     let mut inputs = Inputs::look(session, job, before, &info)?;
+    inputs.add_shown(session, job, &ran.stderr, &info)?;
     if let Some(telling) = telling {
         let (list, absent) = telling.look(session, job)?;
         inputs.list.extend(list);
         inputs.absent.extend(absent);
     }
-    let mut sections = Vec::with_capacity(job.outputs.len() + 2);
-    let mut crates = Vec::new();
-    for output in &job.outputs {
-        let section = if output.emit == Emit::DepInfo {
-            let listed = generic(&listed, job);
-            Section::new(SectionKind::Dependencies, listed).mode(0o666)
-        } else {
-            let kind = SectionKind::NamedFile;
-            let section = capture::read(&output.path, kind, session.call.started_ns)?;
-            let section = section.ok_or_else(|| missing(&output.path))?;
-            if closure::is_crate(&output.path) {
-                crates.push(reach.entry(&section.data));
-            }
-            section.name(output.role.as_bytes())
-        };
-        sections.push(section);
-    }
+    let (mut sections, mut crates) = outputs_of(session, job, &reach, &listed)?;
     sections.extend(split_debuginfo(session, job)?);
     let stderr = generic_messages(&ran.stderr, &job.outputs)?;
     if shows_checkout(job, &sections, [&stderr, &ran.stdout]) {
@@ -186,6 +171,33 @@ fn store(
         record.map_or(0, |record| record.head().body_bytes)
     });
     Ok(())
+}
+
+/// A section for each output, and what is remembered of crates among them.
+fn outputs_of(
+    session: &Session<'_>,
+    job: &Job,
+    reach: &Reach,
+    listed: &[u8],
+) -> Result<(Vec<Section<'static>>, Vec<Entry<'static>>), Reason> {
+    let mut sections = Vec::with_capacity(job.outputs.len() + 2);
+    let mut crates = Vec::new();
+    for output in &job.outputs {
+        let section = if output.emit == Emit::DepInfo {
+            let listed = generic(listed, job)?;
+            Section::new(SectionKind::Dependencies, listed).mode(0o666)
+        } else {
+            let kind = SectionKind::NamedFile;
+            let section = capture::read(&output.path, kind, session.call.started_ns)?;
+            let section = section.ok_or_else(|| missing(&output.path))?;
+            if closure::is_crate(&output.path) {
+                crates.push(reach.entry(&section.data));
+            }
+            section.name(output.role.as_bytes())
+        };
+        sections.push(section);
+    }
+    Ok((sections, crates))
 }
 
 /// Whether something that was made or said shows a checkout that the key does not have.
@@ -254,16 +266,25 @@ fn split_debuginfo(session: &Session<'_>, job: &Job) -> Result<Vec<Section<'stat
 }
 
 /// The dependency file with roles for targets that are outputs.
-fn generic(listed: &[u8], job: &Job) -> Vec<u8> {
+fn generic(listed: &[u8], job: &Job) -> Result<Vec<u8>, Reason> {
     let listed = replaced_targets(listed, |target| {
-        let is_it = |output: &&Output| escaped(output.path.as_os_str().as_bytes()) == target;
+        let is_it = |output: &&Output| output.listed.as_os_str().as_bytes() == target;
         let output = job.outputs.iter().find(is_it)?;
         Some([b"\0", output.role.as_bytes(), b"\0"].concat())
     });
-    match &job.checkout {
+    let mut lines = listed.split(|byte| *byte == b'\n');
+    let is_of_this_call = |line: &[u8]| {
+        let has_files = dep_info::target(line).is_some_and(|end| end + 1 < line.len());
+        !has_files || line.starts_with(b"\0") || line.starts_with(b"#")
+    };
+    if !lines.all(is_of_this_call) {
+        let text = "the dependency file names another output";
+        return Err(Reason::new(Counter::UnsupportedCompilerOption, text));
+    }
+    Ok(match &job.checkout {
         Some(checkout) => checkout.generic(&listed),
         None => listed,
-    }
+    })
 }
 
 /// The inverse, for the outputs of another call.
@@ -277,7 +298,7 @@ fn specific(listed: &[u8], job: &Job) -> Option<Vec<u8>> {
         let role = target.strip_prefix(b"\0")?.strip_suffix(b"\0")?;
         let output = job.outputs.iter().find(|output| output.role.as_bytes() == role);
         is_whole &= output.is_some();
-        output.map(|output| escaped(output.path.as_os_str().as_bytes()))
+        output.map(|output| output.listed.as_os_str().as_bytes().to_vec())
     });
     is_whole.then_some(rendered)
 }
@@ -286,8 +307,7 @@ fn specific(listed: &[u8], job: &Job) -> Option<Vec<u8>> {
 fn replaced_targets(listed: &[u8], mut other: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
     let mut text = Vec::with_capacity(listed.len());
     for line in listed.split_inclusive(|byte| *byte == b'\n') {
-        let target = line.windows(2).position(|pair| pair == b": " || pair == b":\n");
-        let new = target.and_then(|end| Some((end, other(&line[..end])?)));
+        let new = dep_info::target(line).and_then(|end| Some((end, other(&line[..end])?)));
         match new {
             Some((end, new)) => {
                 text.extend(new);
