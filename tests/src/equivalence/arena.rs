@@ -307,7 +307,16 @@ impl<'a> Arena<'a> {
         for child in children {
             outputs.push(child.wait_with_output()?);
         }
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            // By a link it is started by its whole path, and shows that; it finds its plugins so.
+            match step.by_link && with_larder {
+                true => {
+                    text.replace("/usr/bin/ar: ", "ar: ").replace("/usr/bin/llvm-ar: ", "llvm-ar: ")
+                }
+                false => text,
+            }
+        };
         let list = |of: &dyn Fn(&Output) -> String| outputs.iter().map(of).collect();
         Ok(Left {
             status: outputs.iter().map(|output| output.status.code()).collect(),
@@ -501,6 +510,12 @@ fn twin(call: &Call) -> Option<Call> {
     let mut other = Call { parts: Vec::new(), ..call.clone() };
     let mut has_object = false;
     for unit in &mut other.units {
+        if unit[0] == "-save-temps" {
+            return None;
+        }
+        for word in unit.iter_mut().filter(|word| names_output(word)) {
+            *word = word.replace("out/", "out/twin-");
+        }
         if let [option, value] = &mut unit[..] {
             has_object |= option == "-o" || option == "--out-dir";
             if option == "-o" || option == "--out-dir" || option == "-MF" {
@@ -510,6 +525,13 @@ fn twin(call: &Call) -> Option<Call> {
         }
     }
     has_object.then_some(other)
+}
+
+/// Whether a word names a further output in the form of an assignment.
+fn names_output(word: &str) -> bool {
+    let emits = ["--emit", "dep-info=", "metadata=", "link=", "obj=", "asm="];
+    let links = ["-Wl,-Map", "-Wl,--dependency-file"];
+    emits.iter().chain(&links).any(|start| word.starts_with(start))
 }
 
 fn differences(expected: &Left, left: &Left) -> Differences {

@@ -34,8 +34,8 @@ pub(super) const SCRIPTS: &[&str] = &[
     "INCLUDE more.ld\n",
     "SECTIONS { .extra : { KEEP(*(.extra)) } } INSERT AFTER .data;\n",
 ];
-/// Texts of what a script includes.
-pub(super) const MORE: &[&str] = &["other = 7;\n", "GROUP(-lother)\n", "\n"];
+/// Texts of what a script includes. GNU ld reads for ever what includes itself.
+pub(super) const MORE: &[&str] = &["other = 7;\n", "unused = 8;\n", "\n"];
 /// Texts of a specs file.
 pub(super) const SPECS: &[&str] = &[
     "*lib:\n-lother %{pthread:-lpthread} -lc\n",
@@ -49,7 +49,6 @@ pub(super) const TEXTS: &[&str] = &[
     "INPUT ( libnat.a )\n",
     "/* GNU ld script */\n",
     "GROUP ( libnat.a AS_NEEDED ( libother.so ) )\n",
-    "SEARCH_DIR(c) INPUT(-lother)\n",
     "INCLUDE more.ld\n",
 ];
 pub(super) const COMPILERS: &[&str] = &["gcc", "gcc", "gcc", "g++", "clang", "clang++"];
