@@ -291,10 +291,18 @@ impl Digests {
     /// # Errors
     /// As [`Digests::look`].
     pub fn digest(&self, path: &Path) -> io::Result<Digest> {
+        Ok(self.digest_and_change(path)?.0)
+    }
+
+    /// As [`Digests::digest`], with the later of mtime and ctime, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// As [`Digests::look`].
+    pub fn digest_and_change(&self, path: &Path) -> io::Result<(Digest, u64)> {
         let facts = self.directories.facts(path)?;
         match self.find(&self.name(&facts)) {
-            Some((digest, _)) if facts.is_regular => Ok(digest),
-            _ => Ok(self.hash(path, false)?.digest),
+            Some((digest, _)) if facts.is_regular => Ok((digest, facts.changed_ns())),
+            _ => self.hash(path, false).map(|seen| (seen.digest, seen.changed_ns)),
         }
     }
 
@@ -605,6 +613,26 @@ mod tests {
         let seen = Digests::open(None, |_| true).look(&path).unwrap();
         assert_eq!(seen.digest, *blake3::hash(&text).as_bytes());
         assert_eq!(seen.mentions, Mentions::DATE);
+    }
+
+    /// Of libraries and what a linker reads nobody asks what they mention: to look for that took
+    /// most of what larder did on a miss of a crate.
+    #[test]
+    fn what_a_library_mentions_is_not_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("liba.rlib");
+        fs::write(&path, "__DATE__").unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        let digests = Digests::open(Some(&dir.path().join("digests")), |_| true);
+        let facts = Facts::at(&path).unwrap();
+        let expected = (*blake3::hash(b"__DATE__").as_bytes(), facts.changed_ns());
+        for _ in 0..2 {
+            assert_eq!(digests.digest_and_change(&path).unwrap(), expected);
+            assert_eq!(digests.find(&digests.name(&facts)), Some((expected.0, None)));
+        }
+        // Who asks later gets an answer.
+        assert_eq!(digests.look(&path).unwrap().mentions, Mentions::DATE);
+        assert_eq!(digests.digest_and_change(&path).unwrap(), expected);
     }
 
     #[test]

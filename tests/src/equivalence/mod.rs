@@ -188,7 +188,7 @@ fn try_seed(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<(Tally, Op
         script.steps.push(step);
         tries += 1;
         let is_cached = outcome.counted.iter().any(|name| name == "cache_miss");
-        if is_cached || tries >= PROJECTS_MAX || !outcome.wrong.is_empty() {
+        if is_cached && outcome.is_success || tries >= PROJECTS_MAX || !outcome.wrong.is_empty() {
             break (script, arena, outcome);
         }
     };
@@ -201,7 +201,7 @@ fn try_seed(kitchen: &Kitchen, seed: u64, changes: u64) -> io::Result<(Tally, Op
         let step = model.step(&mut random);
         script.steps.push(step.clone());
         let outcome = arena.step(&step)?;
-        model.hear(&outcome.counted);
+        model.hear(&outcome.counted, outcome.is_success);
         if !outcome.counted.is_empty() {
             tally.take(&outcome);
         }

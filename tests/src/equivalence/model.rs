@@ -16,7 +16,9 @@ pub struct Model {
     pub(super) files: BTreeMap<String, Entry>,
     pub(super) call: Call,
     undo: Vec<Vec<Action>>,
-    /// Whether the last change ended where nothing is cached.
+    /// What stood there at first.
+    first: (BTreeMap<String, Entry>, Call),
+    /// Whether the last change ended where nothing is cached, or nothing is made.
     is_stuck: bool,
 }
 
@@ -28,6 +30,7 @@ impl Model {
             files: script.files.clone(),
             call: script.call.clone(),
             undo: Vec::new(),
+            first: (script.files.clone(), script.call.clone()),
             is_stuck: false,
         }
     }
@@ -69,24 +72,54 @@ impl Model {
     }
 
     /// Hears how larder's calls were counted after the last step.
-    pub fn hear(&mut self, counted: &[String]) {
+    pub fn hear(&mut self, counted: &[String], has_succeeded: bool) {
         let is_cached = |name: &String| name.ends_with("cache_hit") || name == "cache_miss";
-        self.is_stuck = !counted.is_empty() && !counted.iter().any(is_cached);
+        let is_useful = has_succeeded && counted.iter().any(is_cached);
+        self.is_stuck = !counted.is_empty() && !is_useful;
     }
 
     /// A new change or an old one taken back; mostly the last one where nothing is cached.
     fn next(&mut self, random: &mut Random) -> Vec<Action> {
-        if self.is_stuck
-            && random.below(3) != 0
-            && let Some(last) = self.undo.pop()
-        {
-            return last;
+        if self.is_stuck && random.below(3) != 0 {
+            match self.undo.pop() {
+                Some(last) if random.below(4) != 0 => return last,
+                _ => return self.anew(),
+            }
         }
         if self.undo.is_empty() || random.below(4) != 0 {
             return self.change(random);
         }
         let at = random.below(self.undo.len() as u64) as usize;
         self.undo.remove(at)
+    }
+
+    /// Everything as it stood at first.
+    fn anew(&self) -> Vec<Action> {
+        let (files, call) = &self.first;
+        let gone = self.files.keys().filter(|name| !files.contains_key(*name));
+        let mut actions: Vec<Action> = gone.map(|name| Action::Remove(name.clone())).collect();
+        let other = files.iter().filter(|(name, entry)| self.files.get(*name) != Some(*entry));
+        actions.extend(other.map(|(name, entry)| match entry.clone() {
+            Entry::File(text) => {
+                Action::Write { name: name.clone(), text, time: Time::Now, way: Way::Over }
+            }
+            Entry::Link(target) => Action::Link(name.clone(), target),
+        }));
+        let names = self.call.variables.keys().chain(call.variables.keys());
+        let other =
+            names.filter(|name| self.call.variables.get(*name) != call.variables.get(*name));
+        actions.extend(
+            other.map(|name| Action::Variable(name.clone(), call.variables.get(name).cloned())),
+        );
+        actions.extend([
+            Action::Directory(call.directory.clone()),
+            Action::Umask(call.umask),
+            Action::Compiler(call.compiler.clone()),
+            Action::Arguments(call.units.clone()),
+        ]);
+        let parts = call.parts.iter().enumerate();
+        actions.extend(parts.map(|(at, part)| Action::PartArguments(at, part.units.clone())));
+        actions
     }
 
     /// Keeps an action in mind; what takes it back.

@@ -48,7 +48,7 @@ pub(super) const TEXTS: &[&str] = &[
     "GROUP ( a/libnat.a )\n",
     "INPUT ( libnat.a )\n",
     "/* GNU ld script */\n",
-    "GROUP ( libnat.a AS_NEEDED ( libother.so ) )\n",
+    "GROUP ( libnat.a AS_NEEDED ( -lm ) )\n",
     "INCLUDE more.ld\n",
 ];
 pub(super) const COMPILERS: &[&str] = &["gcc", "gcc", "gcc", "g++", "clang", "clang++"];

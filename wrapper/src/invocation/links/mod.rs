@@ -396,11 +396,12 @@ fn uncached(text: &str) -> Reason {
 fn look_before(session: &Session<'_>, path: &Path) -> Result<Digest, Reason> {
     let modified =
         |what: &str| Reason::new(Counter::ModifiedInputFile, format!("{}: {what}", path.display()));
-    let seen = session.digests.look(path).map_err(|error| modified(&error.to_string()))?;
-    if seen.changed_ns >= session.call.started_ns {
+    let seen = session.digests.digest_and_change(path);
+    let (digest, changed_ns) = seen.map_err(|error| modified(&error.to_string()))?;
+    if changed_ns >= session.call.started_ns {
         return Err(modified("changed during the link"));
     }
-    Ok(seen.digest)
+    Ok(digest)
 }
 
 impl Job {

@@ -335,11 +335,12 @@ fn bundled(session: &Session<'_>, job: &Job, reach: &Reach) -> Result<Option<Inp
 }
 
 pub(super) fn look_before(session: &Session<'_>, path: &Path) -> Result<Digest, Reason> {
-    let seen = session.digests.look(path).map_err(|error| modified(path, &error.to_string()))?;
-    if seen.changed_ns >= session.call.started_ns {
+    let seen = session.digests.digest_and_change(path);
+    let (digest, changed_ns) = seen.map_err(|error| modified(path, &error.to_string()))?;
+    if changed_ns >= session.call.started_ns {
         return Err(modified(path, "changed during the compile"));
     }
-    Ok(seen.digest)
+    Ok(digest)
 }
 
 fn modified(path: &Path, what: &str) -> Reason {
