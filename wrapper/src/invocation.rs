@@ -576,6 +576,20 @@ impl Session<'_> {
         compile.named_inputs.iter().map(look).collect()
     }
 
+    /// The contents of what a compile or link has read, if it has not changed since this process
+    /// began.
+    fn digest_before(&self, path: &Path, work: &str) -> Result<Digest, Reason> {
+        let modified = |what: &str| {
+            Reason::new(Counter::ModifiedInputFile, format!("{}: {what}", path.display()))
+        };
+        let seen = self.digests.digest_and_change(path);
+        let (digest, changed_ns) = seen.map_err(|error| modified(&error.to_string()))?;
+        if changed_ns >= self.call.started_ns {
+            return Err(modified(&format!("changed during the {work}")));
+        }
+        Ok(digest)
+    }
+
     /// What stands at `path`, `None` if nothing does.
     fn look_if_there(&self, path: &Path) -> io::Result<Option<Seen>> {
         match self.digests.look(path) {

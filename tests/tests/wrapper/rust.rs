@@ -36,7 +36,8 @@ pub(super) fn compiler(sandbox: &Sandbox, with_larder: bool) -> Command {
     program(sandbox, with_larder, &rustc())
 }
 
-fn program(sandbox: &Sandbox, with_larder: bool, program: &str) -> Command {
+/// The same for any program.
+pub(super) fn program(sandbox: &Sandbox, with_larder: bool, program: &str) -> Command {
     if !with_larder {
         return sandbox.command(Path::new(program));
     }
@@ -101,7 +102,7 @@ pub(super) fn library(text: &str) -> Sandbox {
 }
 
 /// Compiles a crate into `deps`, without larder.
-fn dependency(sandbox: &Sandbox, name: &str, text: &str) {
+pub(super) fn dependency(sandbox: &Sandbox, name: &str, text: &str) {
     sandbox.write(&format!("{name}.rs"), text);
     let source = format!("{name}.rs");
     let call = ["--crate-name", name, &source, "--crate-type", "lib", "--out-dir", "deps"];

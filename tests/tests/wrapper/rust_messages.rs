@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use larder_tests::larder_binary;
 
-use super::rust::{LIB, Left, check, check_cached, compiler, left, library, rustc};
+use super::rust::{
+    LIB, Left, check, check_cached, compiler, dependency, left, library, program, rustc,
+};
 use super::{Sandbox, wait_a_tick};
 
 /// A message about what a macro of another crate makes shows a line of that macro, out of a file
@@ -16,10 +18,7 @@ fn a_source_of_another_crate_that_a_message_shows_counts() {
     let text = "#[macro_export] macro_rules! m { ($e:expr) => { $e.old() } }\n\
                 pub struct S;\nimpl S { #[deprecated] pub fn old(&self) {} }\n";
     let sandbox = library("pub fn f(s: d::S) { d::m!(s) }\n");
-    sandbox.write("d.rs", text);
-    let words = ["--crate-name=d", "d.rs", "--crate-type=lib", "--out-dir=deps"];
-    assert!(compiler(&sandbox, false).args(words).status().unwrap().success());
-    wait_a_tick();
+    dependency(&sandbox, "d", text);
     let line = format!("{LIB} --extern d=deps/libd.rlib --error-format=json");
     check_cached(&sandbox, &line);
     fs::remove_file(sandbox.path("d.rs")).unwrap();
@@ -110,9 +109,7 @@ fn an_output_directory_with_a_blank_is_one_like_others() {
 #[test]
 fn what_rustc_refuses_is_no_hit() {
     let sandbox = library("pub fn f() {}\n");
-    sandbox.write("d.rs", "");
-    let words = ["--crate-name=d", "d.rs", "--crate-type=lib", "--out-dir=deps"];
-    assert!(compiler(&sandbox, false).args(words).status().unwrap().success());
+    dependency(&sandbox, "d", "");
     fs::copy(sandbox.path("deps/libd.rlib"), sandbox.path("deps/d.rlib")).unwrap();
     wait_a_tick();
     check_cached(&sandbox, LIB);
@@ -157,12 +154,8 @@ fn sources_of_the_standard_library_count_where_they_are_shown() {
     wait_a_tick();
     let check = |expected: &str| -> String {
         let run = |with_larder: bool| {
-            let program = own.join("bin/rustc");
-            let mut command = match with_larder {
-                true => sandbox.command(larder_binary()),
-                false => sandbox.command(&program),
-            };
-            command.args(with_larder.then_some(&program));
+            let rustc = own.join("bin/rustc");
+            let mut command = program(&sandbox, with_larder, rustc.to_str().unwrap());
             command.args(LIB.split_whitespace()).arg("--error-format=json");
             left(&mut command, &sandbox.path("out"))
         };

@@ -91,12 +91,12 @@ impl Model {
                 (*random.choose(&["clippy.toml", ".clippy.toml", "base/clippy.toml"])).to_owned(),
                 format!("too-many-lines-threshold = {}\n", random.below(3)),
             ),
-            3 => ("Cargo.toml".to_owned(), "[package]\nname = \"top\"\n".to_owned()),
             1 => ("gen/further.txt".to_owned(), format!("{}\n", random.below(3))),
             2 => (
                 (*random.choose(&["nat/libother.a", "nat/libnat.a", "out/libnat.a"])).to_owned(),
                 archive(if random.below(2) == 0 { "four" } else { "five" }),
             ),
+            3 => ("Cargo.toml".to_owned(), "[package]\nname = \"top\"\n".to_owned()),
             _ => {
                 let name = (*random.choose(MODULES)).to_owned();
                 let text = module_text(random, &name);

@@ -394,14 +394,7 @@ fn uncached(text: &str) -> Reason {
 
 /// The contents of an input, which has not changed since this process began.
 fn look_before(session: &Session<'_>, path: &Path) -> Result<Digest, Reason> {
-    let modified =
-        |what: &str| Reason::new(Counter::ModifiedInputFile, format!("{}: {what}", path.display()));
-    let seen = session.digests.digest_and_change(path);
-    let (digest, changed_ns) = seen.map_err(|error| modified(&error.to_string()))?;
-    if changed_ns >= session.call.started_ns {
-        return Err(modified("changed during the link"));
-    }
-    Ok(digest)
+    session.digest_before(path, "link")
 }
 
 impl Job {

@@ -335,12 +335,7 @@ fn bundled(session: &Session<'_>, job: &Job, reach: &Reach) -> Result<Option<Inp
 }
 
 pub(super) fn look_before(session: &Session<'_>, path: &Path) -> Result<Digest, Reason> {
-    let seen = session.digests.digest_and_change(path);
-    let (digest, changed_ns) = seen.map_err(|error| modified(path, &error.to_string()))?;
-    if changed_ns >= session.call.started_ns {
-        return Err(modified(path, "changed during the compile"));
-    }
-    Ok(digest)
+    session.digest_before(path, "compile")
 }
 
 fn modified(path: &Path, what: &str) -> Reason {
