@@ -1,7 +1,7 @@
 //! The long mode of the equivalence test: `equivalence [--rust|--links] [--mutations N] [--seed S]
 //! [--jobs N] [--json] [--larder PATH] [--keep-going N]`. Prints a reproduction of each failure;
-//! the exit status is 0 if and only if there was none and enough calls were answered from the
-//! store.
+//! the exit status is 0 if and only if there was none, enough commands compile, and enough calls
+//! were answered from the store.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -19,6 +19,9 @@ const FAILURES_MAX: u64 = 20;
 const CELLS: u64 = 24;
 /// Of all calls so many percent at least are answered from the store, or the test shows little.
 const HITS_MIN_PERCENT: u64 = 15;
+
+/// And with so many percent of the changes at least the compiler alone succeeds.
+const SUCCESSES_MIN_PERCENT: u64 = 40;
 
 struct Wanted {
     language: Language,
@@ -146,6 +149,7 @@ fn report(wanted: &Wanted, progress: &Progress) -> bool {
     let calls: u64 = tally.counted.values().sum();
     let hits = tally.hits();
     let has_hits = hits * 100 >= calls * HITS_MIN_PERCENT;
+    let compiles = tally.successes * 100 >= tally.mutations * SUCCESSES_MIN_PERCENT;
     if wanted.is_json {
         let json = serde_json::json!({
             "mutations": tally.mutations,
@@ -171,6 +175,10 @@ fn report(wanted: &Wanted, progress: &Progress) -> bool {
     if !has_hits {
         eprintln!("only {hits} of {calls} calls were hits: this shows little");
     }
+    if !compiles {
+        let (some, all) = (tally.successes, tally.mutations);
+        eprintln!("only {some} of {all} commands compile: this shows little");
+    }
     for seed in &progress.failed {
         let kind = match wanted.language {
             Language::C => "",
@@ -179,7 +187,7 @@ fn report(wanted: &Wanted, progress: &Progress) -> bool {
         };
         eprintln!("again: cargo xtask equivalence{kind} --seed {seed} --mutations 1");
     }
-    has_hits && progress.failed.is_empty()
+    has_hits && compiles && progress.failed.is_empty()
 }
 
 fn main() -> ExitCode {

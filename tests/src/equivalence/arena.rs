@@ -193,8 +193,11 @@ impl<'a> Arena<'a> {
             self.run_copy(step)?;
             outcome.counted.extend(self.counted()?);
         }
+        let incremental = self.folder.path().join("home/inc");
         let mut run = |arena: &mut Arena<'_>, with_larder: bool| -> io::Result<Left> {
             before.put_back(&roots)?;
+            // What an earlier run has left there decides how rustc makes its outputs.
+            let _ = fs::remove_dir_all(&incremental);
             let left = arena.run(step, with_larder, &roots)?;
             if with_larder {
                 outcome.counted.extend(arena.counted()?);

@@ -168,6 +168,22 @@ fn what_stands_behind_an_extern_counts() {
     assert_eq!(check(&sandbox, &line), "hit", "{}", sandbox.log());
 }
 
+/// What stands behind an extern is looked for in directories alone, also if another extern names
+/// its file.
+#[test]
+fn a_directory_of_what_stands_behind_an_extern_counts() {
+    let sandbox = library("pub fn f() -> u32 { y::g() + z::v() }\n");
+    fs::create_dir(sandbox.path("deps")).unwrap();
+    dependency(&sandbox, true, "z", "#[inline] pub fn v() -> u32 { 1 }\n", "");
+    let text = "#[inline] pub fn g() -> u32 { z::v() }\n";
+    dependency(&sandbox, true, "y", text, "--extern z=deps/libz.rmeta");
+    let line = format!("{LIB} --extern y=deps/liby.rmeta --extern z=deps/libz.rmeta");
+    let with_directory = format!("{line} -L dependency=deps");
+    check_cached(&sandbox, &with_directory);
+    assert_eq!(check(&sandbox, &line), "uncached");
+    assert_eq!(check(&sandbox, &with_directory), "hit", "{}", sandbox.log());
+}
+
 /// A shared object is an input like any other, also if it is no proc macro.
 #[test]
 fn an_extern_that_is_linked_counts() {

@@ -23,6 +23,7 @@ fn random_changes_of_random_projects_leave_what_the_compiler_leaves() {
     let calls: u64 = tally.counted.values().sum();
     assert!(tally.mutations >= 40, "{tally:?}");
     assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
+    assert!(tally.successes * 3 >= tally.mutations, "hardly anything compiles: {tally:?}");
 }
 
 /// The same with workspaces of crates; `cargo xtask equivalence --rust` makes more of them.
@@ -38,6 +39,7 @@ fn random_changes_of_random_crates_leave_what_rustc_leaves() {
     let calls: u64 = tally.counted.values().sum();
     assert!(tally.mutations >= 10, "{tally:?}");
     assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
+    assert!(tally.successes * 3 >= tally.mutations, "hardly anything compiles: {tally:?}");
 }
 
 /// The same with links; `cargo xtask equivalence --links` makes more of them.
@@ -53,6 +55,7 @@ fn random_changes_of_random_links_leave_what_the_linker_leaves() {
     let calls: u64 = tally.counted.values().sum();
     assert!(tally.mutations >= 8, "{tally:?}");
     assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
+    assert!(tally.successes * 3 >= tally.mutations, "hardly anything compiles: {tally:?}");
 }
 
 /// A stand-in for larder that passes every call on, and spoils objects of the second call: what the

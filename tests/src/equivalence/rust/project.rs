@@ -42,6 +42,7 @@ pub fn generate(random: &mut Random) -> Script {
     for number in 0..3 {
         file(&format!("data/t{number}.txt"), format!("text {number}\n"));
     }
+    file("data/none.s", "# nothing\n".to_owned());
     file("data/items.rs", "pub fn included() -> u32 { 5 }\n".to_owned());
     for directory in ["gen", "gen2"] {
         file(&format!("{directory}/built.rs"), format!("// {directory}\n(1, 2)\n"));
@@ -51,7 +52,10 @@ pub fn generate(random: &mut Random) -> Script {
     file("targets/t.json", "{}\n".to_owned());
     file("args.rsp", "--cfg\nv0\n".to_owned());
     for directory in ["out", "out2", "odd dir"] {
-        file(&format!("{directory}/keep"), String::new());
+        // A second call at the same time has its own.
+        for place in [directory.to_owned(), format!("twin-{directory}")] {
+            file(&format!("{place}/keep"), String::new());
+        }
     }
     files.insert("here".to_owned(), Entry::Link(".".to_owned()));
     let call = first_call(random, root, has_macro);
@@ -201,7 +205,7 @@ fn depending_item(random: &mut Random, id: u64) -> String {
         8 => format!("pub fn dd{id}() {{ drop(mid::Thing(1)); base::old() }}"),
         9 => format!("pub const DV{id}: Option<&str> = mid::VERSION;"),
         _ => format!(
-            "#[link(name = \"nat\", kind = \"static\")] extern \"C\" {{ pub fn nat{id}(); }}"
+            "#[link(name = \"nat\", kind = \"static\")] unsafe extern \"C\" {{ pub fn nat{id}(); }}"
         ),
     }
 }
@@ -236,6 +240,7 @@ fn first_call(random: &mut Random, root: &str, has_macro: bool) -> Call {
         let mut units = vec![unit(&format!("--crate-name {name}"))];
         units.push(unit(&format!("{at}{name}/lib.rs")));
         units.push(unit("--crate-type lib"));
+        units.push(unit("--edition=2021"));
         units.push(unit("--emit=dep-info,metadata,link"));
         units.push(unit(&format!("-C metadata={letter}")));
         units.push(unit(&format!("-C extra-filename=-{letter}")));
@@ -267,7 +272,7 @@ fn first_call(random: &mut Random, root: &str, has_macro: bool) -> Call {
         units.push(unit(&format!("--extern mac={at}out/libmac-p.so")));
     }
     units.push(unit(&format!("-L dependency={at}out")));
-    if random.below(2) == 0 {
+    if random.below(4) != 0 {
         units.push(unit("-L native=nat"));
     }
     for _ in 0..random.below(3) {

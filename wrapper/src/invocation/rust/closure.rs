@@ -104,13 +104,18 @@ impl Reach {
             reach.is_whole = false;
             reach.has_macros = reach.has_macros || guess();
         }
-        reach.behind.retain(|name| !reach.named.contains(name));
         reach
     }
 
-    /// The names of the crates behind the named ones.
+    /// The names of the crates behind the named ones. Where a crate is wanted by its hash, rustc
+    /// does not look at the file that an extern names unless it has loaded it before.
     pub(super) fn behind(&self) -> impl Iterator<Item = &[u8]> {
         self.behind.iter().map(Vec::as_slice)
+    }
+
+    /// Those of them that the command line does not name.
+    fn unnamed(&self) -> impl Iterator<Item = &[u8]> {
+        self.behind.difference(&self.named).map(Vec::as_slice)
     }
 
     /// What is to be remembered of a crate that was compiled with this, under its contents.
@@ -262,7 +267,7 @@ pub(super) fn bundled<'a>(
             _ => return None,
         }
     }
-    for name in reach.behind() {
+    for name in reach.unnamed() {
         if !has(name, "rlib") && !has(name, "so") || !is_old(name) {
             return None;
         }
@@ -334,7 +339,8 @@ mod tests {
     #[test]
     fn what_stands_behind_is_named_once() {
         let reach = reach(&[("d/libone-1.rmeta", 1), ("d/libtwo-1.rlib", 2)], false);
-        assert_eq!(reach.behind().collect::<Vec<_>>(), [b"libm-1"]);
+        assert_eq!(reach.behind().collect::<Vec<_>>(), [&b"libm-1"[..], b"libone-1"]);
+        assert_eq!(reach.unnamed().collect::<Vec<_>>(), [b"libm-1"]);
         let entry = reach.entry(b"contents");
         assert_eq!(entry.key, crate_key(blake3::hash(b"contents").as_bytes()));
     }
