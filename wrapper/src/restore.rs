@@ -58,15 +58,14 @@ impl Restorable {
         Some(())
     }
 
-    /// As [`Restorable::add`], for a file that linkers or archivers make.
+    /// As [`Restorable::add`], for a file that is written in another way.
     pub fn add_as(
         &mut self,
         source: Source<'_>,
         section: usize,
         path: &Path,
-        is_kept: bool,
+        writing: Writing,
     ) -> Option<()> {
-        let writing = if is_kept { Writing::Into } else { Writing::Linked };
         self.files.push(pending(source, section, path, writing)?);
         Some(())
     }
@@ -116,17 +115,20 @@ pub struct Restored {
 /// What a compiler does with a regular file that stands where an output goes (measured with gcc 12,
 /// its assembler and `objcopy` of binutils 2.40, and clang 14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Writing {
+pub enum Writing {
     /// It truncates the file and writes into it: a dependency file, a precompiled header of gcc,
     /// and all that no other case names.
     Into,
-    /// It does so if the file is empty, as `mktemp` leaves it; else it removes the file first and
+    /// It does so and gives the file the mode of a new one: texts and objects of rustc, which are
+    /// copied there.
+    Copied,
+    /// It truncates the file if that is empty, as `mktemp` leaves it; else it removes the file first and
     /// does not ask whether it may be written: an object of gcc, whole or split.
     IntoEmpty,
     /// It replaces the file if it may write it: an object of clang that it compiled, its assembler
     /// text, its precompiled headers, modules and serialized diagnostics.
     Over,
-    /// It makes a new one: whatever rustc writes. cargo links these files elsewhere, and a link
+    /// It makes a new one: libraries, programs and metadata of rustc. cargo links these files elsewhere, and a link
     /// keeps its contents.
     Anew,
     /// It makes a new one if there is nothing special about the old one: linkers (measured with
@@ -325,7 +327,7 @@ impl Beside {
 /// Gives a new file what the one that it replaces would have kept.
 fn inherit(new: &File, old: &Metadata, pending: &Pending) -> io::Result<()> {
     let is_written_into = match pending.writing {
-        Writing::Into => true,
+        Writing::Into | Writing::Copied => true,
         Writing::IntoEmpty => old.len() == 0,
         Writing::Over | Writing::Anew | Writing::Linked => false,
     };
@@ -350,7 +352,9 @@ fn inherit(new: &File, old: &Metadata, pending: &Pending) -> io::Result<()> {
         if old.mode() & SET_ID_BITS != 0 {
             return Err(io::Error::other("the old file runs as its owner or group"));
         }
-        new.set_permissions(old.permissions())?;
+        if pending.writing != Writing::Copied {
+            new.set_permissions(old.permissions())?;
+        }
     }
     Ok(())
 }

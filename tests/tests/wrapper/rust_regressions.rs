@@ -39,30 +39,40 @@ fn a_link_that_is_named_rustc_stands_for_it() {
 }
 
 /// The story: rustc writes into the dependency file that stands there, which so keeps its mode; a
-/// hit put a new one in its place, with the mode of the umask of now.
+/// hit put a new one in its place, with the mode of the umask of now. Then texts and objects kept
+/// theirs on a hit, which rustc copies there with the mode of a new file.
 #[test]
-fn a_dependency_file_keeps_the_mode_that_it_has() {
+fn files_that_stand_already_have_the_mode_that_rustc_leaves() {
     let sandbox = Sandbox::new();
     sandbox.write("a.rs", "pub fn f() {}\n");
     fs::create_dir(sandbox.path("out")).unwrap();
     wait_a_tick();
     let rustc = rustc();
-    let call = ["--crate-name=a", "a.rs", "--crate-type=lib", "--emit=dep-info,link"];
-    let mode = |program: &Path, words: &[&str]| {
+    let call = "--crate-name=a a.rs --crate-type=lib --emit=dep-info,asm,obj,llvm-ir,mir,link \
+                -Ccodegen-units=1 --out-dir=out";
+    let names = ["a.d", "a.mir", "a.s", "a.o", "a.ll", "liba.rlib"];
+    let modes = |program: &Path, words: &[&str]| {
         let mut command = sandbox.command(program);
-        assert!(command.args(words).args(call).arg("--out-dir=out").status().unwrap().success());
-        fs::metadata(sandbox.path("out/a.d")).unwrap().permissions().mode() & 0o777
+        assert!(command.args(words).args(call.split_whitespace()).status().unwrap().success());
+        names.map(|name| {
+            let metadata = fs::metadata(sandbox.path("out").join(name)).unwrap();
+            metadata.permissions().mode() & 0o777
+        })
     };
     let larder = [rustc.as_str()];
-    mode(larder_binary(), &larder);
+    modes(larder_binary(), &larder);
     for wanted in [0o600, 0o664] {
         let set = || {
-            fs::set_permissions(sandbox.path("out/a.d"), Permissions::from_mode(wanted)).unwrap();
+            for name in names {
+                let path = sandbox.path("out").join(name);
+                fs::set_permissions(path, Permissions::from_mode(wanted)).unwrap();
+            }
         };
         set();
-        let alone = mode(Path::new(&rustc), &[]);
+        let alone = modes(Path::new(&rustc), &[]);
+        assert_eq!(alone[..2], [wanted, wanted]);
         set();
-        assert_eq!((mode(larder_binary(), &larder), alone), (wanted, wanted));
+        assert_eq!(modes(larder_binary(), &larder), alone);
     }
     assert_eq!(sandbox.counts(), (2, 0, 1), "{}", sandbox.log());
 }

@@ -453,7 +453,8 @@ impl Parser {
 
 /// Refuses outputs whose names are not certain.
 fn check_emit(made: &Crate) -> Result<(), Reason> {
-    let is_split = made.key_words.iter().any(|word| word.starts_with("codegen-units="));
+    let is_more = |word: &String| word.strip_prefix("codegen-units=").is_some_and(|it| it != "1");
+    let is_split = made.key_words.iter().any(is_more);
     for (emit, path) in &made.emit {
         let is_of_units =
             matches!(emit, Emit::Asm | Emit::LlvmBitcode | Emit::LlvmIr | Emit::Object);

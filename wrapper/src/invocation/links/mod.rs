@@ -54,7 +54,7 @@ use crate::link::call::Call;
 use crate::link::variables;
 use crate::manifest::{Input, Manifest, State, Variant};
 use crate::outcome::{Counter, Reason};
-use crate::restore::{Restorable, Source};
+use crate::restore::{Restorable, Source, Writing};
 
 /// Who waits for another process that makes the same waits so long at most.
 const CLAIM_WAIT_MS_MAX: u64 = 60_000;
@@ -275,7 +275,8 @@ fn restorable(source: Source<'_>, job: &Job) -> Option<Restorable> {
         let is_it = |at: &larder_engine::SectionInfo| {
             at.kind == Some(SectionKind::NamedFile) && at.name == output.role.as_bytes()
         };
-        found.add_as(source, places.position(is_it)?, &output.path, output.is_kept)?;
+        let writing = if output.is_kept { Writing::Into } else { Writing::Linked };
+        found.add_as(source, places.position(is_it)?, &output.path, writing)?;
     }
     let text = |kind| match sections.iter().position(|at| at.kind == Some(kind)) {
         Some(section) => source.record.read(section).ok(),

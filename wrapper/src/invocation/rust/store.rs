@@ -31,7 +31,7 @@ use crate::capture;
 use crate::exec::{self, Capture, Ran, Stream, is_binary};
 use crate::manifest::State;
 use crate::outcome::{Counter, Reason};
-use crate::restore::{Restorable, Source};
+use crate::restore::{Restorable, Source, Writing};
 use crate::rust::arguments::{Emit, without_emit};
 use crate::rust::dep_info;
 use crate::rust::key::result_key;
@@ -380,11 +380,12 @@ pub(super) fn restorable(source: Source<'_>, job: &Job) -> Option<(Restorable, S
                 at.kind == Some(SectionKind::NamedFile) && at.name == output.role.as_bytes()
             };
             let section = sections.iter().position(is_it)?;
-            // Texts and objects are written into the file that stands there.
-            match output.emit {
-                Emit::Link | Emit::Metadata => files.add(source, section, &output.path)?,
-                _ => files.add_as(source, section, &output.path, true)?,
-            }
+            let writing = match output.emit {
+                Emit::Link | Emit::Metadata => Writing::Anew,
+                Emit::Mir => Writing::Into,
+                _ => Writing::Copied,
+            };
+            files.add_as(source, section, &output.path, writing)?;
         }
     }
     let text = |kind| match sections.iter().position(|at| at.kind == Some(kind)) {
