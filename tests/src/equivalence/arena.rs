@@ -188,16 +188,13 @@ impl<'a> Arena<'a> {
             outcome.counted.extend(self.counted()?);
             self.forget_outputs(&before, action, &roots)?;
         }
-        let before = Tree::look(&roots)?;
+        let before = starting_point(&roots)?;
         if step.copy_first {
             self.run_copy(step)?;
             outcome.counted.extend(self.counted()?);
         }
-        let incremental = self.folder.path().join("home/inc");
         let mut run = |arena: &mut Arena<'_>, with_larder: bool| -> io::Result<Left> {
             before.put_back(&roots)?;
-            // What an earlier run has left there decides how rustc makes its outputs.
-            let _ = fs::remove_dir_all(&incremental);
             let left = arena.run(step, with_larder, &roots)?;
             if with_larder {
                 outcome.counted.extend(arena.counted()?);
@@ -291,6 +288,8 @@ impl<'a> Arena<'a> {
     }
 
     fn run(&self, step: &Step, with_larder: bool, roots: &[&Path]) -> io::Result<Left> {
+        // What an earlier run has left there decides how rustc makes its outputs.
+        let _ = fs::remove_dir_all(self.folder.path().join("home/inc"));
         let mut calls = self.calls(step);
         let last = calls.len() - 1;
         if step.has_twin {
@@ -507,6 +506,14 @@ const ENDS: &[&str] = &[
     "unsupported_source_encoding",
     "unsupported_source_language",
 ];
+
+/// What every run begins with: all but objects of codegen units that a failed compile has left,
+/// which rustc removes where it runs again, and a hit does not.
+fn starting_point(roots: &[&Path]) -> io::Result<Tree> {
+    let mut tree = Tree::look(roots)?;
+    tree.0.retain(|path, _| !path.to_string_lossy().ends_with(".rcgu.o"));
+    Ok(tree)
+}
 
 /// The same call with other names for the outputs that options name, if it names its object.
 fn twin(call: &Call) -> Option<Call> {
