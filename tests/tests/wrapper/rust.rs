@@ -340,18 +340,28 @@ fn a_link_to_an_old_output_keeps_its_contents() {
     assert_ne!(fs::read(sandbox.path("out/liba.rlib")).unwrap(), b"old");
 }
 
-fn clippy(sandbox: &Sandbox) -> &'static str {
+/// What clippy leaves and says, called as cargo calls it.
+pub(super) fn run_clippy(sandbox: &Sandbox, with_larder: bool, line: &str) -> Left {
     let rustc = rustc();
     let driver = rustc.replace("bin/rustc", "bin/clippy-driver");
+    let mut command = program(sandbox, with_larder, &driver);
+    left(command.arg(&rustc).args(line.split_whitespace()), &sandbox.path("out"))
+}
+
+pub(super) fn has_clippy() -> bool {
+    let has = Path::new(&rustc().replace("bin/rustc", "bin/clippy-driver")).exists();
+    if !has {
+        println!("skipped: no clippy");
+    }
+    has
+}
+
+fn clippy(sandbox: &Sandbox) -> &'static str {
     let call = "--crate-name a a.rs --edition=2021 --crate-type lib --emit=dep-info,metadata \
                 --out-dir out";
-    let run = |with_larder: bool| {
-        let mut command = program(sandbox, with_larder, &driver);
-        left(command.arg(&rustc).args(call.split_whitespace()), &sandbox.path("out"))
-    };
-    let expected = run(false);
+    let expected = run_clippy(sandbox, false, call);
     let before = sandbox.counts();
-    assert!(run(true) == expected, "{}", sandbox.log());
+    assert!(run_clippy(sandbox, true, call) == expected, "{}", sandbox.log());
     let after = sandbox.counts();
     match (after.0 - before.0, after.2 - before.2) {
         (1, 0) => "hit",
@@ -362,8 +372,7 @@ fn clippy(sandbox: &Sandbox) -> &'static str {
 
 #[test]
 fn clippy_is_cached_with_what_it_reads_itself() {
-    if !Path::new(&rustc().replace("bin/rustc", "bin/clippy-driver")).exists() {
-        println!("skipped: no clippy");
+    if !has_clippy() {
         return;
     }
     let text = "pub fn f(a: u8, b: u8, c: u8) -> bool {\n    return a == b || b == c;\n}\n";

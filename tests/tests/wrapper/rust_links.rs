@@ -8,7 +8,7 @@ use std::process::Command;
 
 use larder_tests::larder_binary;
 
-use super::rust::{check, check_cached, run, rustc};
+use super::rust::{check, check_cached, has_clippy, run, run_clippy, rustc};
 use super::{Sandbox, wait_a_tick};
 
 const BIN: &str = "--crate-name m m.rs --edition=2021 --crate-type bin --emit=dep-info,link \
@@ -58,6 +58,22 @@ fn has_linker(name: &str) -> bool {
         println!("skipped: no ld.{name}");
     }
     found.is_ok()
+}
+
+/// The story: clippy does not look for lints where it is asked to print something, as larder asks
+/// where something is linked: `cargo clippy` was silent about build scripts and proc macros.
+#[test]
+fn clippy_has_its_lints_where_something_is_linked() {
+    if !has_clippy() {
+        return;
+    }
+    let sandbox = program("fn main() {\n    let x = true;\n    if x == true {}\n}\n");
+    let alone = run_clippy(&sandbox, false, BIN);
+    assert!(alone.stderr.contains("bool_comparison"), "{}", alone.stderr);
+    for _ in 0..2 {
+        assert!(run_clippy(&sandbox, true, BIN) == alone, "{}", sandbox.log());
+    }
+    assert_eq!(sandbox.counts(), (1, 0, 1), "{}", sandbox.log());
 }
 
 #[test]

@@ -208,6 +208,18 @@ pub const EMITS: &[&str] = &[
     "--emit=dep-info",
 ];
 
+/// What `top` is; most often a library.
+pub const TYPES: &[&str] = &[
+    "--crate-type lib",
+    "--crate-type lib",
+    "--crate-type lib",
+    "--crate-type=rlib",
+    "--crate-type cdylib",
+    "--crate-type=dylib",
+    "--crate-type staticlib",
+    "--test",
+];
+
 /// Directories of outputs. A blank would divide the words of an option.
 pub const OUT_DIRS: &[&str] =
     &["out", "out", "out", "@ROOT@/out", "out2", "out/deep/er", "odd dir"];

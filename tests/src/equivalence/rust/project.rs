@@ -263,7 +263,7 @@ fn first_call(random: &mut Random, root: &str, has_macro: bool) -> Call {
     all.push(mid);
     let mut units = vec![unit("--crate-name top"), unit(&format!("{at}{root}"))];
     units.push(flags::one_of(random, &["--edition=2021", "--edition 2018", "--edition=2024"]));
-    units.push(unit("--crate-type lib"));
+    units.push(flags::one_of(random, flags::TYPES));
     units.push(flags::one_of(random, flags::EMITS));
     units.push(unit(&format!("--out-dir {at}out")));
     units.push(unit(&format!("--extern base={at}out/libbase-b.{ending}")));

@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -133,6 +134,8 @@ fn untold_key(session: &Session<'_>, job: &Job) -> Result<Key, Reason> {
 pub(super) struct Telling {
     read: Scratch,
     line: Scratch,
+    /// The word by which rustc is asked to print, or the file that has it.
+    asking: OsString,
     untold: Key,
 }
 
@@ -144,11 +147,17 @@ impl Telling {
             return Err(uncached("the linker does not tell what it reads"));
         }
         let failed = |error: io::Error| uncached(&format!("no temporary file: {error}"));
-        Ok(Telling {
-            read: Scratch::new().map_err(failed)?,
-            line: Scratch::new().map_err(failed)?,
-            untold,
-        })
+        let (read, line) = (Scratch::new().map_err(failed)?, Scratch::new().map_err(failed)?);
+        let mut asking = OsString::from("--print=link-args=");
+        asking.push(line.path());
+        if job.is_clippy {
+            // clippy does nothing of its own where it sees `--print` on the command line. rustc has
+            // read the file before it prints into it.
+            fs::write(line.path(), asking.as_bytes()).map_err(failed)?;
+            asking = OsString::from("@");
+            asking.push(line.path());
+        }
+        Ok(Telling { read, line, asking, untold })
     }
 
     /// The arguments with what is added.
@@ -156,10 +165,7 @@ impl Telling {
         let mut arguments = given.to_vec();
         let mut word = OsString::from("-Clink-arg=-Wl,--dependency-file=");
         word.push(self.read.path());
-        arguments.push(word);
-        let mut word = OsString::from("--print=link-args=");
-        word.push(self.line.path());
-        arguments.push(word);
+        arguments.extend([word, self.asking.clone()]);
         arguments
     }
 
