@@ -39,14 +39,37 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// # Errors
 /// If the kernel does not tell.
 pub fn children_cpu_seconds() -> Result<f64, Box<dyn Error>> {
-    let text = std::fs::read_to_string("/proc/self/stat")?;
-    // The second field is the program's name in brackets; fields 16 and 17 are what we ask for.
-    let fields = text.rsplit_once(')').ok_or("/proc/self/stat is not understood")?.1;
-    let ticks: Vec<f64> =
-        fields.split_whitespace().skip(13).take(2).filter_map(|field| field.parse().ok()).collect();
+    // Of the fields 16 and 17, counted from 1.
+    cpu_seconds(&std::fs::read_to_string("/proc/self/stat")?, 13)
+        .ok_or("/proc/self/stat is not understood".into())
+}
+
+/// User and system time of all processes with a name, and of their children that have ended.
+///
+/// # Errors
+/// If the kernel does not tell.
+pub fn cpu_seconds_of(name: &str) -> Result<f64, Box<dyn Error>> {
+    // The kernel keeps so many letters of a name.
+    let mark = format!("({})", &name[..name.len().min(15)]);
+    let mut seconds = 0.0;
+    for entry in std::fs::read_dir("/proc")? {
+        // One that has ended meanwhile counts no more.
+        let text = std::fs::read_to_string(entry?.path().join("stat")).unwrap_or_default();
+        if text.contains(&mark) {
+            seconds += [11, 13].iter().filter_map(|at| cpu_seconds(&text, *at)).sum::<f64>();
+        }
+    }
+    Ok(seconds)
+}
+
+/// Two times that stand behind so many others in a process's line, which tells its state first.
+fn cpu_seconds(stat: &str, at: usize) -> Option<f64> {
+    // The second field is the program's name in brackets, which may hold anything.
+    let fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let ticks: Vec<f64> = fields.skip(at).take(2).filter_map(|field| field.parse().ok()).collect();
     match ticks[..] {
-        [user, system] => Ok((user + system) / TICKS_PER_SECOND),
-        _ => Err("/proc/self/stat is not understood".into()),
+        [user, system] => Some((user + system) / TICKS_PER_SECOND),
+        _ => None,
     }
 }
 
@@ -97,6 +120,17 @@ pub fn table(times: &[Times]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processor_time_is_that_of_children_and_of_named_processes() {
+        let (before, own) = (children_cpu_seconds().unwrap(), cpu_seconds_of("none such").unwrap());
+        let count = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
+        assert!(Command::new("sh").args(["-c", count]).status().unwrap().success());
+        assert!(children_cpu_seconds().unwrap() > before);
+        let line = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 100 50 25 25 0";
+        assert_eq!((cpu_seconds(line, 11), cpu_seconds(line, 13)), (Some(1.5), Some(0.5)));
+        assert_eq!((own, cpu_seconds("7 (a) S 1", 11)), (0.0, None));
+    }
 
     #[test]
     fn a_slower_command_has_a_larger_median() {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::catalogue::Project;
 use crate::powercut::volume::find;
+use crate::process::children_cpu_seconds;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -78,10 +79,10 @@ pub fn prepare(
 /// # Errors
 /// If it fails.
 pub fn build(project: &Project, place: &Place, behind: &Behind) -> Outcome<Cost> {
-    let (begun, cpu_before) = (Instant::now(), cpu_secs_of_children()?);
+    let (begun, cpu_before) = (Instant::now(), children_cpu_seconds()?);
     run(&mut prepared(project, place, behind, project.build))?;
     let wall_secs = begun.elapsed().as_secs_f64();
-    Ok(Cost { wall_secs, cpu_secs: cpu_secs_of_children()? - cpu_before })
+    Ok(Cost { wall_secs, cpu_secs: children_cpu_seconds()? - cpu_before })
 }
 
 fn set_links(place: &Place, behind: &Behind) -> Outcome<()> {
@@ -136,29 +137,12 @@ pub fn run(command: &mut Command) -> Outcome<()> {
     Err(format!("{command:?} ended with {}\n{end}", output.status).into())
 }
 
-/// Processor time of all processes that were waited for. The kernel counts it in hundredths of a
-/// second for whoever reads this file.
-fn cpu_secs_of_children() -> Outcome<f64> {
-    let text = fs::read_to_string("/proc/self/stat")?;
-    // What stands before may hold blanks; then come the state and twelve numbers.
-    let (_, rest) = text.rsplit_once(')').ok_or("the kernel tells this process's name")?;
-    let ticks: Vec<f64> = rest.split_whitespace().skip(13).take(2).flat_map(str::parse).collect();
-    match ticks[..] {
-        [user, system] => Ok((user + system) / 100.0),
-        _ => Err("the kernel tells the times of children".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn children_take_processor_time() {
-        let before = cpu_secs_of_children().unwrap();
-        let count = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
-        run(Command::new("sh").args(["-c", count])).unwrap();
-        assert!(cpu_secs_of_children().unwrap() > before);
+    fn a_command_that_fails_is_told_with_its_last_words() {
         let failed = run(Command::new("sh").args(["-c", "echo why; false"])).unwrap_err();
         assert!(failed.to_string().ends_with("why"));
     }

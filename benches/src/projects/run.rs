@@ -115,7 +115,8 @@ fn medians(rounds: &[Round]) -> (Cost, [Cost; 2], Option<[Cost; 2]>) {
     )
 }
 
-fn median(costs: &[Cost]) -> Cost {
+/// The cost in the middle, wall and CPU each for itself.
+pub(crate) fn median(costs: &[Cost]) -> Cost {
     let middle = |of: fn(&Cost) -> f64| {
         let mut values: Vec<f64> = costs.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
@@ -242,7 +243,7 @@ fn change(header: &Path) -> Outcome<()> {
 }
 
 /// The number behind a name in JSON.
-fn number(json: &str, name: &str) -> Option<u64> {
+pub(crate) fn number(json: &str, name: &str) -> Option<u64> {
     let (_, rest) = json.split_once(&format!("\"{name}\""))?;
     let digits = rest.trim_start_matches([':', ' ']);
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());

@@ -90,7 +90,7 @@ fn main() -> ExitCode {
             "traces" => bench("traces", rest),
             "soak" => soak::run(rest),
             "misses" => misses::run(rest),
-            "projects" => projects::run(rest),
+            "projects" | "crates" => projects::run(command, rest),
             "seeks" => seeks::run(rest),
             "help" | "--help" | "-h" => {
                 print!("{USAGE}{}{}{}", soak::USAGE, projects::USAGE, misses::USAGE);

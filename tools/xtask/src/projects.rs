@@ -1,4 +1,5 @@
-//! `cargo xtask projects`: known projects, built with and without caches.
+//! `cargo xtask projects` and `cargo xtask crates`: known projects, and any cargo workspace, built
+//! with and without caches.
 
 use crate::below_target;
 use crate::process::{self, Outcome};
@@ -12,10 +13,16 @@ pub const USAGE: &str = "  \
                                --only LIST --against PROGRAM --sources DIR
                                --json            print one JSON object for each project
                                --help            the other options
+  crates [OPTION...] DIR...  build cargo workspaces by cargo alone and through larder (first, warm,
+                             between branches, in a second checkout), and compare every file
+                               --command WORDS --against PROGRAM --branches A,B --second
+                               --json            print one JSON object for each command
+                               --help            the other options
 ";
 
-/// Builds the wrapper, if none is named, and runs the projects; whether all files were the same.
-pub fn run(arguments: &[String]) -> Outcome<bool> {
+/// Builds the wrapper, if none is named, and runs a program of the benchmarks with it; whether all
+/// files were the same.
+pub fn run(name: &str, arguments: &[String]) -> Outcome<bool> {
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
     let mut words = arguments.to_vec();
     if !has("--larder") && !has("--help") && !has("-h") {
@@ -25,5 +32,5 @@ pub fn run(arguments: &[String]) -> Outcome<bool> {
         let program = workspace::target_dir()?.join("release/larder");
         words.extend(["--larder".to_string(), program.to_string_lossy().into_owned()]);
     }
-    below_target("projects", &words)
+    below_target(name, &words)
 }
