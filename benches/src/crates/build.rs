@@ -29,7 +29,7 @@ pub enum Who {
 pub struct Place {
     /// The folder of all that follows.
     pub folder: PathBuf,
-    /// The wrapper.
+    /// A link to the wrapper.
     pub larder: PathBuf,
     /// Another one.
     pub other: Option<PathBuf>,
@@ -50,6 +50,11 @@ impl Place {
     /// Where a wrapper keeps results.
     pub fn store(&self, who: Who) -> PathBuf {
         self.folder.join(if who == Who::Larder { "store" } else { "other-store" })
+    }
+
+    /// Where larder's own commands find its store, when it is called sccache.
+    pub fn larder_dir(&self) -> PathBuf {
+        self.store(Who::Larder).join("larder")
     }
 
     /// Builds a checkout; with an empty target directory, if that is asked for.
@@ -79,8 +84,8 @@ impl Place {
         command.env_remove("RUSTC_WORKSPACE_WRAPPER").env_remove("RUSTFLAGS");
         match (who, &self.other) {
             (Who::Larder, _) => {
-                command.env("RUSTC_WRAPPER", &self.larder).env("LARDER_DIR", self.store(who));
-                command.env("LARDER_CONFIG", "/dev/null");
+                command.env("RUSTC_WRAPPER", &self.larder).env("SCCACHE_DIR", self.store(who));
+                command.env("LARDER_DIR", self.larder_dir()).env("LARDER_CONFIG", "/dev/null");
             }
             (Who::Other, Some(other)) => {
                 command.env("RUSTC_WRAPPER", other);

@@ -50,9 +50,8 @@ impl Report {
         let first = self.rows.first().and_then(|row| row.plain).unwrap_or_default();
         for row in &self.rows {
             let plain = row.plain.unwrap_or(first);
-            let kinds: [(&str, fn(&Cost) -> f64); 2] =
-                [("", |cost| cost.wall_secs), (", CPU", |cost| cost.cpu_secs)];
-            for (kind, of) in kinds {
+            for kind in ["", ", CPU"] {
+                let of = |cost: &Cost| if kind.is_empty() { cost.wall_secs } else { cost.cpu_secs };
                 let values: Vec<f64> = [&plain].into_iter().chain(&row.wrappers).map(of).collect();
                 let cells: Vec<String> = values.iter().map(|value| format!("{value:.2}")).collect();
                 let against = values.get(2).unwrap_or(&values[0]);

@@ -1,6 +1,7 @@
 //! All builds of one workspace.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,9 +30,13 @@ pub fn run(workspace: &Path, settings: &Settings) -> Outcome<Vec<Report>> {
     }
     fs::create_dir_all(&folder)?;
     let folder = folder.canonicalize()?;
+    // Build scripts that compile C call that through the wrapper if they know its name.
+    let larder = settings.larder.canonicalize()?;
+    let link = folder.join("sccache");
+    symlink(&larder, &link)?;
     let place = Place {
         folder: folder.clone(),
-        larder: settings.larder.canonicalize()?,
+        larder: link,
         other: settings.against.as_ref().map(|other| other.canonicalize()).transpose()?,
     };
     let checkout = copy(&workspace, &folder.join("checkout"))?;
@@ -188,8 +193,8 @@ impl Stage<'_> {
     }
 
     fn counts(&self) -> Outcome<[u64; 2]> {
-        let mut command = Command::new(&self.place.larder);
-        command.args(["stats", "--json"]).env("LARDER_DIR", self.place.store(Who::Larder));
+        let mut command = Command::new(&self.settings.larder);
+        command.args(["stats", "--json"]).env("LARDER_DIR", self.place.larder_dir());
         let output = command.env("LARDER_CONFIG", "/dev/null").output()?;
         let text = String::from_utf8(output.stdout)?;
         Ok(COUNTERS.map(|name| number(&text, name).unwrap_or(0)))
