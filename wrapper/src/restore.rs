@@ -122,14 +122,14 @@ pub enum Writing {
     /// It does so and gives the file the mode of a new one: texts and objects of rustc, which are
     /// copied there.
     Copied,
-    /// It truncates the file if that is empty, as `mktemp` leaves it; else it removes the file first and
-    /// does not ask whether it may be written: an object of gcc, whole or split.
+    /// It truncates the file if that is empty, as `mktemp` leaves it; else it removes the file
+    /// first and does not ask whether it may be written: an object of gcc, whole or split.
     IntoEmpty,
     /// It replaces the file if it may write it: an object of clang that it compiled, its assembler
     /// text, its precompiled headers, modules and serialized diagnostics.
     Over,
-    /// It makes a new one: libraries, programs and metadata of rustc. cargo links these files elsewhere, and a link
-    /// keeps its contents.
+    /// It makes a new one: libraries, programs and metadata of rustc. cargo links these files
+    /// elsewhere, and a link keeps its contents.
     Anew,
     /// It makes a new one if there is nothing special about the old one: linkers (measured with
     /// those of binutils 2.40, lld 14 and mold 1.10). They differ where that is empty, has another
