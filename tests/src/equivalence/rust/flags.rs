@@ -108,7 +108,6 @@ const RARE_OPTIONS: &[&str] = &[
     "--explain E0001",
     "--sysroot @ROOT@",
     "-C incremental=@ROOT@/../home/inc",
-    "-C save-temps",
     "-C lto=thin",
     "-C lto=off",
     "-C instrument-coverage",
@@ -174,7 +173,7 @@ const RARE_OPTIONS: &[&str] = &[
 
 /// Options of outputs whose names two calls at once would share.
 pub const SHARED_OUTPUTS: &[&str] =
-    &["dep-info=", "metadata=", "link=", "-o", "incremental", "save-temps", "profile-", "@"];
+    &["dep-info=", "metadata=", "link=", "-o", "incremental", "profile-", "@"];
 
 /// The words of an option.
 pub fn unit(words: &str) -> Vec<String> {
