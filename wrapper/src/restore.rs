@@ -7,10 +7,11 @@
 //!    keeps its contents. The dependency file goes first and the object last: a build that sees the
 //!    object sees the rest.
 //! 3. Modes are what the compiler asks for under the umask of now.
-//! 4. Where the compiler writes into a file that stands already, its mode stays. If it also has
-//!    another name or another owner, must not be written, or runs as its owner or group (which the
-//!    kernel takes from a file that is written to), this is an error, and the compiler does what it
-//!    does with such a file ([`Writing`]).
+//! 4. Where the compiler writes into a file that stands already, its mode stays, unless the
+//!    compiler gives it the mode of a new one. If it also has another name or another owner, must
+//!    not be written, or runs as its owner or group (which the kernel takes from a file that is
+//!    written to), this is an error, and the compiler does what it does with such a file
+//!    ([`Writing`]).
 //! 5. Messages follow when all files stand.
 
 use std::fs::{self, File, Metadata};
@@ -51,15 +52,8 @@ pub struct Restorable {
 }
 
 impl Restorable {
-    /// Adds the file in a section, which goes to `path` in place of whatever stands there; `None`
-    /// if the section is damaged.
-    pub fn add(&mut self, source: Source<'_>, section: usize, path: &Path) -> Option<()> {
-        self.files.push(pending(source, section, path, Writing::Anew)?);
-        Some(())
-    }
-
-    /// As [`Restorable::add`], for a file that is written in another way.
-    pub fn add_as(
+    /// Adds the file in a section, which goes to `path`; `None` if the section is damaged.
+    pub fn add(
         &mut self,
         source: Source<'_>,
         section: usize,

@@ -95,7 +95,7 @@ impl Stage<'_> {
         let warm = self.warm(words, &stable, &any, &mut report)?;
         report.rows.push(warm);
         if let Some(branches) = &self.settings.branches {
-            report.rows.push(self.branches(words, branches)?);
+            report.rows.push(self.branches(workspace, words, branches)?);
         }
         if self.settings.second {
             let second = copy(workspace, &self.place.folder.join("second"))?;
@@ -143,13 +143,14 @@ impl Stage<'_> {
     }
 
     /// Builds there and back once untimed, and then timed, in one target directory.
-    fn branches(&self, words: &str, branches: &[String; 2]) -> Outcome<Row> {
+    fn branches(&self, workspace: &Path, words: &str, branches: &[String; 2]) -> Outcome<Row> {
+        let checkout = copy(workspace, &self.place.folder.join("branches"))?;
         let build = |who: Who, branch: &str, afresh| -> Outcome<Cost> {
             let mut git = Command::new("git");
-            git.args(["checkout", "--quiet", branch]).current_dir(&self.checkout);
+            git.args(["checkout", "--quiet", branch]).current_dir(&checkout);
             run_command(&mut git)?;
-            fetch(&self.checkout)?;
-            self.build(who, words, &self.checkout, afresh)
+            fetch(&checkout)?;
+            self.build(who, words, &checkout, afresh)
         };
         let mut costs = Vec::new();
         for who in [Who::Cargo].into_iter().chain(self.place.wrappers()) {
@@ -162,8 +163,7 @@ impl Stage<'_> {
                 cpu_secs: back.iter().map(|cost| cost.cpu_secs).sum(),
             });
         }
-        let mut git = Command::new("git");
-        run_command(git.args(["checkout", "--quiet", "-"]).current_dir(&self.checkout))?;
+        fs::remove_dir_all(checkout)?;
         Ok(Row { name: "back and there again", plain: Some(costs.remove(0)), wrappers: costs })
     }
 

@@ -11,6 +11,15 @@ const CHANGES: u64 = 8;
 /// A workspace has several crates, and each runs rustc.
 const CRATE_CHANGES: u64 = 5;
 
+/// That so many changes ran, and that they show something.
+#[track_caller]
+fn check_tally(tally: &Tally, mutations_min: u64) {
+    let calls: u64 = tally.counted.values().sum();
+    assert!(tally.mutations >= mutations_min, "{tally:?}");
+    assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
+    assert!(tally.successes * 3 >= tally.mutations, "hardly anything compiles: {tally:?}");
+}
+
 #[test]
 fn random_changes_of_random_projects_leave_what_the_compiler_leaves() {
     let mut tally = Tally::default();
@@ -20,10 +29,7 @@ fn random_changes_of_random_projects_leave_what_the_compiler_leaves() {
         assert!(failure.is_none(), "{}", failure.unwrap());
         tally.add(&of_seed);
     }
-    let calls: u64 = tally.counted.values().sum();
-    assert!(tally.mutations >= 40, "{tally:?}");
-    assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
-    assert!(tally.successes * 3 >= tally.mutations, "hardly anything compiles: {tally:?}");
+    check_tally(&tally, 40);
 }
 
 /// The same with workspaces of crates; `cargo xtask equivalence --rust` makes more of them.
@@ -36,10 +42,7 @@ fn random_changes_of_random_crates_leave_what_rustc_leaves() {
         assert!(failure.is_none(), "{}", failure.unwrap());
         tally.add(&of_seed);
     }
-    let calls: u64 = tally.counted.values().sum();
-    assert!(tally.mutations >= 10, "{tally:?}");
-    assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
-    assert!(tally.successes * 3 >= tally.mutations, "hardly anything compiles: {tally:?}");
+    check_tally(&tally, 10);
 }
 
 /// The same with links; `cargo xtask equivalence --links` makes more of them.
@@ -52,10 +55,7 @@ fn random_changes_of_random_links_leave_what_the_linker_leaves() {
         assert!(failure.is_none(), "{}", failure.unwrap());
         tally.add(&of_seed);
     }
-    let calls: u64 = tally.counted.values().sum();
-    assert!(tally.mutations >= 8, "{tally:?}");
-    assert!(tally.hits() * 6 >= calls, "hardly anything hits: {tally:?}");
-    assert!(tally.successes * 3 >= tally.mutations, "hardly anything compiles: {tally:?}");
+    check_tally(&tally, 8);
 }
 
 /// A stand-in for larder that passes every call on, and spoils objects of the second call: what the

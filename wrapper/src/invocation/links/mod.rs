@@ -276,7 +276,7 @@ fn restorable(source: Source<'_>, job: &Job) -> Option<Restorable> {
             at.kind == Some(SectionKind::NamedFile) && at.name == output.role.as_bytes()
         };
         let writing = if output.is_kept { Writing::Into } else { Writing::Linked };
-        found.add_as(source, places.position(is_it)?, &output.path, writing)?;
+        found.add(source, places.position(is_it)?, &output.path, writing)?;
     }
     let text = |kind| match sections.iter().position(|at| at.kind == Some(kind)) {
         Some(section) => source.record.read(section).ok(),

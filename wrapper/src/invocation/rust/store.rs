@@ -367,7 +367,7 @@ pub(super) fn restorable(source: Source<'_>, job: &Job) -> Option<(Restorable, S
         if rest.contains(&b'/') {
             return None;
         }
-        files.add(source, at, &directory.join(OsStr::from_bytes(&name)))?;
+        files.add(source, at, &directory.join(OsStr::from_bytes(&name)), Writing::Anew)?;
     }
     for output in &job.outputs {
         if output.emit == Emit::DepInfo {
@@ -385,7 +385,7 @@ pub(super) fn restorable(source: Source<'_>, job: &Job) -> Option<(Restorable, S
                 Emit::Mir => Writing::Into,
                 _ => Writing::Copied,
             };
-            files.add_as(source, section, &output.path, writing)?;
+            files.add(source, section, &output.path, writing)?;
         }
     }
     let text = |kind| match sections.iter().position(|at| at.kind == Some(kind)) {
