@@ -91,6 +91,8 @@ pub struct Outgoing<'a> {
     pub cloneable: bool,
     /// Its bytes.
     pub body: Cow<'a, [u8]>,
+    /// Of a copy, the sequence number under which the record was first committed, else 0.
+    pub copied_from: u64,
 }
 
 /// Room in a segment.
@@ -461,6 +463,7 @@ fn write_frames(
             sequence: first_sequence + index as u64,
             body_bytes,
             head_check: body::stored_check(&record.body).unwrap_or(0),
+            copied_from: record.copied_from,
         };
         segment.write_at(&frame.encode(segment.header.salt), **offset)?;
         let record_bytes = FRAME_BYTES as u64 + body_bytes;
@@ -540,7 +543,8 @@ mod tests {
     use super::*;
 
     fn outgoing(cloneable: bool, bytes: usize) -> Outgoing<'static> {
-        Outgoing { key: Key::of(b"key"), kind: 1, cloneable, body: vec![0; bytes].into() }
+        let body = vec![0; bytes].into();
+        Outgoing { key: Key::of(b"key"), kind: 1, cloneable, body, copied_from: 0 }
     }
 
     #[test]

@@ -231,6 +231,14 @@ pub const PREFETCH_BYTES_MAX: u64 = 2 << 20;
 /// that is asked for may be any. An index of 100,000 entries comes with three reads.
 pub const INDEX_PREFETCH_BYTES: u64 = 1 << 20;
 
+/// Closed segments whose records somebody who follows the log keeps at hand: as many as he goes to
+/// and fro between, where late commits stand.
+pub const FOLLOWED_TABLES: usize = 4;
+
+/// Segments that positions of the log name, of which a follower remembers the epoch: the last ones
+/// that he was given, for when they are evicted.
+pub const FOLLOWED_EPOCHS: usize = 16;
+
 /// Counters in the counters file.
 pub const COUNTERS: usize = 1024;
 

@@ -32,7 +32,7 @@ use crate::limits::{
 };
 use crate::location::Location;
 use crate::log::{self, Segment};
-use crate::rolling::{check_kernel, create_segment, keep_alive, live_segment};
+use crate::rolling::{EPOCH_OF_REPLACED, check_kernel, create_segment, keep_alive, live_segment};
 
 /// Closes every segment that the tail has left; without `force` only those that it left some time
 /// ago. Returns the id below which all are closed.
@@ -114,7 +114,7 @@ fn seal_suspect(handle: &Handle, id: u32) -> Result<()> {
         Err(error) if !error.is_unreadable() => return Err(error),
         _ => {
             handle.check_current()?;
-            create_segment(handle, id, PAGE_BYTES as u64, handle.superblock.read()?.epoch)?;
+            create_segment(handle, id, PAGE_BYTES as u64, EPOCH_OF_REPLACED)?;
             live_segment(handle, id)?
         }
     };

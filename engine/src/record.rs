@@ -8,6 +8,7 @@ use crate::counters::EngineCounter;
 use crate::error::{Error, Result};
 use crate::format::body::{Head, RecordKind, SectionInfo};
 use crate::format::frame::FRAME_BYTES;
+use crate::format::portable;
 use crate::handle::Handle;
 use crate::key::Key;
 use crate::limits::BLOCK_BYTES;
@@ -70,6 +71,17 @@ impl Record {
     /// The sequence number of its commit: higher is newer.
     pub fn sequence(&self) -> u64 {
         self.record.frame.sequence
+    }
+
+    /// The sequence number under which it was first committed: lower than [`Record::sequence`] if
+    /// this is a copy that upkeep has made of it, else the same.
+    pub fn first_sequence(&self) -> u64 {
+        self.record.frame.first_sequence()
+    }
+
+    /// Whether upkeep has copied it from a segment that was to go, byte for byte.
+    pub fn is_copy(&self) -> bool {
+        self.record.frame.copied_from != 0
     }
 
     pub(crate) fn location(&self) -> Location {
@@ -160,6 +172,16 @@ impl Record {
         }
         Head::decode_whole(&body).map_err(|error| self.damaged(error))?;
         Ok(body)
+    }
+
+    /// The body as it may leave the machine, with every section checked: as it is stored, or if
+    /// that has sections on block boundaries, encoded anew with everything compressed. (Where this
+    /// version does not know all that is in it, it is left as it is.)
+    ///
+    /// # Errors
+    /// See [`Record::read`].
+    pub fn portable_body(&self, zstd_level: i32) -> Result<Vec<u8>> {
+        portable::portable(self.body()?, zstd_level).map_err(|error| self.damaged(error))
     }
 
     /// The body as it is stored, unchecked and perhaps cut short.

@@ -24,7 +24,7 @@ use crate::format::frame::FRAME_BYTES;
 use crate::handle::Handle;
 use crate::limits::{LOCK_WAIT_MS_MAX, REINSERT_BATCH_BYTES, REINSERT_BATCH_RECORDS};
 use crate::location::Location;
-use crate::log::{self, Segment};
+use crate::log::{self, RecordHead, Segment};
 use crate::lookup;
 use crate::rolling::{current_tail, roll};
 
@@ -170,28 +170,29 @@ enum Source {
 }
 
 fn source(handle: &Handle, segment: &Segment, location: Location) -> Result<Source> {
-    let (head, body) = match whole(segment, location) {
+    let (record, body) = match whole(segment, location) {
         Ok(whole) => whole,
         Err(error) if error.is_unreadable() => return Ok(Source::Damaged),
         Err(error) => return Err(error),
     };
-    let place = lookup::place(handle, &head.key)?;
+    let place = lookup::place(handle, &record.head.key)?;
     if place.map(|place| (place.segment, place.unit)) != Some((location.segment, location.unit)) {
         return Ok(Source::Superseded);
     }
-    let (key, kind, cloneable) = (head.key, head.kind, head.cloneable);
-    Ok(Source::Newest(Outgoing { key, kind, cloneable, body: body.into() }))
+    let Head { key, kind, cloneable, .. } = record.head;
+    let copied_from = record.frame.first_sequence();
+    Ok(Source::Newest(Outgoing { key, kind, cloneable, body: body.into(), copied_from }))
 }
 
 /// The body of a record, of which everything is whole. It is read by calls: through a map the
 /// kernel would read much that nobody wants.
-fn whole(segment: &Segment, location: Location) -> Result<(Head, Vec<u8>)> {
+fn whole(segment: &Segment, location: Location) -> Result<(RecordHead, Vec<u8>)> {
     let record = segment.record_head(location)?;
     let body_at = location.offset() + FRAME_BYTES as u64;
     let body = segment.read(record.frame.body_bytes as usize, body_at)?;
     let head = Head::decode_whole(&body).map_err(|error| error.at_offset(body_at))?;
     match body::stored_check(&body) == Some(record.frame.head_check) && head.kind < 64 {
-        true => Ok((head, body)),
+        true => Ok((record, body)),
         false => Err(Error::corrupt("a record changes while it is read").at_offset(body_at)),
     }
 }

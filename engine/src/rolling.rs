@@ -24,6 +24,10 @@ use crate::log::Segment;
 /// Sequence numbers hold the epoch above this many bits.
 pub const SEQUENCE_EPOCH_SHIFT: u32 = 40;
 
+/// The epoch of an empty segment that stands in place of a lost one: it says nothing about the
+/// sequence numbers of what was committed there.
+pub const EPOCH_OF_REPLACED: u32 = 0;
+
 /// A segment that must exist.
 ///
 /// # Errors

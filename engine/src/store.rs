@@ -1,14 +1,15 @@
 //! The store as its users see it. Decides when the processes below run; each method is a few lines.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::append::{self, Outgoing, Put};
 use crate::counters::{Counters, EngineCounter};
 use crate::env::{Claim, Env, RealEnv, RealFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
+use crate::follow::{self, LogPart, LogPosition};
 use crate::format::body::{Entry, RecordKind};
 use crate::handle::Handle;
 use crate::janitor::{self, Budget, Maintained, Repaired, Trim, Trimmed};
@@ -45,6 +46,7 @@ use crate::verify::{self, VerifyReport};
 #[derive(Debug)]
 pub struct Store {
     handle: Arc<Handle>,
+    followed: Mutex<follow::Known>,
 }
 
 /// Sizes and counts of a store.
@@ -88,7 +90,8 @@ impl Store {
     /// # Errors
     /// See [`Store::open`].
     pub fn open_with(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Store> {
-        Ok(Store { handle: Arc::new(recovery::open(env, path, options)?) })
+        let handle = Arc::new(recovery::open(env, path, options)?);
+        Ok(Store { handle, followed: Mutex::default() })
     }
 
     /// The directory.
@@ -264,6 +267,35 @@ impl Store {
     /// `Corrupt` if the index is damaged, `Io`.
     pub fn snapshot(&self) -> Result<Snapshot> {
         snapshot::take(&self.handle)
+    }
+
+    /// The number that the store was given when it was made: a store that takes its place in the
+    /// directory has another one.
+    pub fn uuid(&self) -> [u8; 16] {
+        self.handle.uuid
+    }
+
+    /// The position behind the last committed record: what is committed from now on comes after
+    /// it. It costs a sync of the superblock whenever segments were closed since the last call.
+    ///
+    /// # Errors
+    /// `ReadOnly` for a store that is only read, `Busy` if a stopped process holds a lock, `Io`.
+    pub fn log_end(&self) -> Result<LogPosition> {
+        let mut known = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        follow::log_end(&self.handle, &mut known)
+    }
+
+    /// The records that were committed after a position, in the order of their commits, at most
+    /// `count_max` of them. Every record comes once, if each part begins at the end of the one
+    /// before, in this process or another; a power cut, and a repair of damage, may have some of
+    /// them come again, and lose only what the store loses. No hit is noted.
+    ///
+    /// # Errors
+    /// See [`Store::log_end`]. No position is an error: one from before the oldest record begins
+    /// there, and so does one that this store cannot have given.
+    pub fn records_after(&self, from: LogPosition, count_max: usize) -> Result<LogPart> {
+        let mut known = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        follow::records_after(&self.handle, &mut known, from, count_max)
     }
 
     /// Counters of the store: ids below 512 are the caller's, see [`EngineCounter`] for the others.

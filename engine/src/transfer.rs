@@ -28,7 +28,8 @@ pub fn outgoing<'a>(handle: &Handle, entry: &Entry<'_>) -> Result<Outgoing<'a>> 
     }
     let body = body::encode_from(entry, created_secs, clone_bytes_min, zstd_level)?;
     let cloneable = body::is_cloneable(&body);
-    Ok(Outgoing { key: entry.key, kind: entry.kind as u8, cloneable, body: Cow::Owned(body) })
+    let kind = entry.kind as u8;
+    Ok(Outgoing { key: entry.key, kind, cloneable, body: Cow::Owned(body), copied_from: 0 })
 }
 
 /// Checks a body that comes from elsewhere.
@@ -45,5 +46,6 @@ pub fn incoming(body: &[u8]) -> Result<Outgoing<'_>> {
         kind: head.kind,
         cloneable: head.cloneable,
         body: Cow::Borrowed(body),
+        copied_from: 0,
     })
 }

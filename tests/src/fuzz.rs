@@ -184,6 +184,7 @@ fn valid_frame(random: &mut Random) -> Vec<u8> {
         sequence: random.number() / 4,
         body_bytes: random.below(1 << 32),
         head_check: random.number() as u32,
+        copied_from: random.number(),
     };
     frame.encode(SALT).to_vec()
 }

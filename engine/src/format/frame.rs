@@ -20,8 +20,9 @@ const OFFSET: usize = SEGMENT + 4;
 const SEQUENCE: usize = OFFSET + 8;
 const BODY_BYTES: usize = SEQUENCE + 8;
 const HEAD_CHECK: usize = BODY_BYTES + 8;
-const RESERVED: usize = HEAD_CHECK + 4;
-const CHECK: usize = RESERVED + 24;
+const COPIED_FROM: usize = HEAD_CHECK + 4 + 4;
+const RESERVED: usize = COPIED_FROM + 8;
+const CHECK: usize = RESERVED + 12;
 
 /// Length of a frame in bytes; the body follows at once.
 pub const FRAME_BYTES: usize = CHECK + 4;
@@ -42,9 +43,17 @@ pub struct Frame {
     /// The checksum of the body's head, which has those of its sections: detects another body in
     /// place of the one that was committed, as a power cut leaves where a block was used before.
     pub head_check: u32,
+    /// Of a copy that upkeep has made, the sequence number under which the record was first
+    /// committed, else 0: whoever follows the log knows what it has seen before.
+    pub copied_from: u64,
 }
 
 impl Frame {
+    /// The sequence number under which the record was first committed.
+    pub fn first_sequence(&self) -> u64 {
+        if self.copied_from == 0 { self.sequence } else { self.copied_from }
+    }
+
     /// The bytes, with a checksum salted for the segment.
     pub fn encode(&self, salt: u64) -> [u8; FRAME_BYTES] {
         let mut bytes = [0; FRAME_BYTES];
@@ -54,6 +63,7 @@ impl Frame {
         write_u64(&mut bytes, SEQUENCE, self.sequence);
         write_u64(&mut bytes, BODY_BYTES, self.body_bytes);
         write_u32(&mut bytes, HEAD_CHECK, self.head_check);
+        write_u64(&mut bytes, COPIED_FROM, self.copied_from);
         let check = bytes.get(..CHECK).map_or(0, |head| check32_salted(salt, head));
         write_u32(&mut bytes, CHECK, check);
         bytes
@@ -67,6 +77,7 @@ impl Frame {
             sequence: read_u64(bytes, SEQUENCE)?,
             body_bytes: read_u64(bytes, BODY_BYTES)?,
             head_check: read_u32(bytes, HEAD_CHECK)?,
+            copied_from: read_u64(bytes, COPIED_FROM)?,
         };
         let valid = read_u32(bytes, MAGIC)? == MAGIC_VALUE
             && read_u32(bytes, CHECK)? == check32_salted(salt, bytes.get(..CHECK)?)
@@ -80,11 +91,19 @@ impl Frame {
 mod tests {
     use super::*;
 
+    const FRAME: Frame = Frame {
+        segment: 7,
+        offset: 640,
+        sequence: 3,
+        body_bytes: 100,
+        head_check: 5,
+        copied_from: 2,
+    };
+
     #[test]
     fn a_frame_is_valid_only_where_it_was_written() {
-        let frame = Frame { segment: 7, offset: 640, sequence: 3, body_bytes: 100, head_check: 5 };
-        let bytes = frame.encode(99);
-        assert_eq!(Frame::decode(&bytes, 99, 7, 640), Some(frame));
+        let bytes = FRAME.encode(99);
+        assert_eq!(Frame::decode(&bytes, 99, 7, 640), Some(FRAME));
         assert_eq!(Frame::decode(&bytes, 98, 7, 640), None);
         assert_eq!(Frame::decode(&bytes, 99, 8, 640), None);
         assert_eq!(Frame::decode(&bytes, 99, 7, 704), None);
@@ -93,8 +112,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_seen() {
-        let bytes = Frame { segment: 7, offset: 640, sequence: 3, body_bytes: 100, head_check: 5 }
-            .encode(99);
+        let bytes = FRAME.encode(99);
         for bit in 0..FRAME_BYTES * 8 {
             let mut torn = bytes;
             torn[bit / 8] ^= 1 << (bit % 8);

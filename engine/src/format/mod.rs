@@ -13,6 +13,7 @@
 pub mod body;
 pub mod frame;
 pub mod index;
+pub mod portable;
 pub mod segment;
 pub mod superblock;
 pub mod tail;

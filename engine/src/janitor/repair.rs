@@ -31,7 +31,9 @@ use crate::location::Location;
 use crate::log::{self, Segment};
 use crate::merging;
 use crate::recency;
-use crate::rolling::{SEQUENCE_EPOCH_SHIFT, create_segment, current_tail, live_segment};
+use crate::rolling::{
+    EPOCH_OF_REPLACED, SEQUENCE_EPOCH_SHIFT, create_segment, current_tail, live_segment,
+};
 use crate::verify::{self, Damage, DamageKind, Findings, Known, Problem, VerifyReport};
 
 /// Epochs that a repair leaves for those who recover the store later.
@@ -424,7 +426,7 @@ fn remove(handle: &Handle, key: Key) -> Result<()> {
     let created_secs = handle.env.now_secs();
     let body = body::encode(&tombstone, created_secs, options.layout, options.zstd_level)?;
     let kind = RecordKind::Tombstone as u8;
-    let outgoing = Outgoing { key, kind, cloneable: false, body: body.into() };
+    let outgoing = Outgoing { key, kind, cloneable: false, body: body.into(), copied_from: 0 };
     match append::append(handle, &[outgoing])? {
         Put::Stored => Ok(()),
         Put::Dropped(reason) => {
@@ -448,8 +450,7 @@ fn settle(handle: &Handle, plan: &Plan, done: &mut Repaired) -> Result<()> {
         }
         None => {
             handle.log.remove(plan.id)?;
-            let epoch = handle.superblock.read()?.epoch;
-            create_segment(handle, plan.id, PAGE_BYTES as u64, epoch)?;
+            create_segment(handle, plan.id, PAGE_BYTES as u64, EPOCH_OF_REPLACED)?;
             let segment = live_segment(handle, plan.id)?;
             segment.seal()?;
             segment.sync()?;

@@ -421,7 +421,10 @@ impl Segment {
     }
 
     /// The sequence number of the record at `location`, `None` if no valid frame stands there.
-    fn sequence(&self, location: Location) -> Result<Option<u64>> {
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn sequence(&self, location: Location) -> Result<Option<u64>> {
         let offset = location.offset();
         let bytes = self.window.read(FRAME_BYTES, offset)?;
         let frame = Frame::decode(&bytes, self.header.salt, self.id(), offset);

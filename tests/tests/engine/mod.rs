@@ -7,6 +7,7 @@ mod damage;
 mod decoders;
 mod eviction;
 mod faults;
+mod follow;
 mod format;
 mod hostile;
 mod interrupts;
