@@ -26,6 +26,7 @@ mod failed;
 mod failures;
 mod faults;
 mod hits;
+mod hostile;
 mod inputs;
 mod interface;
 mod janitor;

@@ -248,8 +248,7 @@ fn split_debuginfo(session: &Session<'_>, job: &Job) -> Result<Vec<Section<'stat
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(cannot)? {
         let name = entry.map_err(cannot)?.file_name();
-        let is_split = |rest: &[u8]| rest.ends_with(b".dwo") || rest.ends_with(b".dwp");
-        if name.as_bytes().strip_prefix(stem.as_bytes()).is_some_and(is_split) {
+        if name.as_bytes().strip_prefix(stem.as_bytes()).is_some_and(is_split_name) {
             names.push(name);
         }
     }
@@ -263,6 +262,13 @@ fn split_debuginfo(session: &Session<'_>, job: &Job) -> Result<Vec<Section<'stat
         }
     }
     Ok(sections)
+}
+
+/// Whether what follows the stem in a name is that of a file of split debug information, and no way
+/// to another directory.
+fn is_split_name(rest: &[u8]) -> bool {
+    (rest.ends_with(b".dwo") || rest.ends_with(b".dwp"))
+        && !rest.iter().any(|byte| matches!(byte, b'/' | 0))
 }
 
 /// The dependency file with roles for targets that are outputs.
@@ -364,7 +370,8 @@ pub(super) fn restorable(source: Source<'_>, job: &Job) -> Option<(Restorable, S
         let Some(rest) = section.name.strip_prefix(SPLIT.as_bytes()) else { continue };
         let directory = job.made.out_dir.as_deref().unwrap_or(Path::new(""));
         let name = [outputs::stem(&job.made).as_bytes(), b".", rest].concat();
-        if rest.contains(&b'/') {
+        // Of other names no record of larder's own speaks.
+        if job.made.split_debuginfo.is_none() || !is_split_name(rest) {
             return None;
         }
         files.add(source, at, &directory.join(OsStr::from_bytes(&name)), Writing::Anew)?;
