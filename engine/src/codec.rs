@@ -9,6 +9,9 @@ use zstd::bulk::{Compressor, Decompressor};
 use crate::error::{Error, Result};
 use crate::limits::SECTION_BYTES_MAX;
 
+/// What [`check_frame`] looks at in one piece, in bytes: it stands on the stack.
+const CHECK_PIECE_BYTES: usize = 16 << 10;
+
 /// How the bytes of a section are stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -84,6 +87,37 @@ pub fn decompress(packed: &[u8], real_bytes: usize) -> Result<Vec<u8>> {
     Ok(real)
 }
 
+/// Checks that bytes are one zstd frame that declares `real_bytes` bytes and gives exactly those.
+/// They are decompressed piece by piece and forgotten, so that a small frame that gives much takes
+/// time, but no memory beyond the window of zstd.
+///
+/// # Errors
+/// `Corrupt` if they are anything else.
+pub fn check_frame(packed: &[u8], real_bytes: u64) -> Result<()> {
+    if cfg!(miri) {
+        return decompress(packed, 0).map(drop);
+    }
+    let wrong = || Error::corrupt("a section is no zstd frame of the length that it promises");
+    match zstd::zstd_safe::get_frame_content_size(packed) {
+        Ok(Some(size)) if size == real_bytes => {}
+        _ => return Err(wrong()),
+    }
+    let decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(|_| wrong())?;
+    let mut decoder = decoder.single_frame();
+    let mut piece = [0; CHECK_PIECE_BYTES];
+    let mut seen = 0u64;
+    while seen <= real_bytes {
+        match decoder.read(&mut piece).map_err(|_| wrong())? {
+            0 => break,
+            count => seen += count as u64,
+        }
+    }
+    match seen == real_bytes && decoder.finish().is_empty() {
+        true => Ok(()),
+        false => Err(wrong()),
+    }
+}
+
 /// Decompresses one zstd frame to the length that it declares itself, at most that of a section.
 ///
 /// # Errors
@@ -146,6 +180,25 @@ mod tests {
         for wrong in [0, text.len() - 1, text.len() + 1] {
             assert!(decompress(&packed, wrong).unwrap_err().is_corrupt());
         }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri runs no C code")]
+    fn a_frame_is_checked_as_it_is_decompressed() {
+        let text = b"abcabcabcabcabcabcabcabcabcabcabcabcabcabc".repeat(3_000);
+        let packed = compress(&text, 1).expect("repetitive text compresses");
+        check_frame(&packed, text.len() as u64).unwrap();
+        for wrong in [0, text.len() as u64 - 1, text.len() as u64 + 1, u64::MAX] {
+            assert!(check_frame(&packed, wrong).unwrap_err().is_corrupt(), "{wrong}");
+        }
+        let bytes = text.len() as u64;
+        for wrong in [&packed[..packed.len() - 1], &[&packed[..], b"x"].concat(), &packed.repeat(2)]
+        {
+            assert!(check_frame(wrong, bytes).unwrap_err().is_corrupt());
+        }
+        // One that declares no length.
+        let streamed = zstd::stream::encode_all(text.as_slice(), 1).unwrap();
+        assert!(check_frame(&streamed, bytes).unwrap_err().is_corrupt());
     }
 
     #[test]

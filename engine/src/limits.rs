@@ -59,6 +59,18 @@ pub const SECTION_NAME_BYTES_MAX: usize = 4096;
 /// Longest namespace, in bytes.
 pub const NAMESPACE_BYTES_MAX: usize = 255;
 
+/// Longest section name of a body from another machine, in bytes: names there say which output of a
+/// compile a section is, so one is no longer than a file's.
+pub const INCOMING_NAME_BYTES_MAX: usize = 255;
+
+/// What all sections of a body from another machine may have after decompression, in bytes: bounds
+/// the time that a small body can take.
+pub const INCOMING_REAL_BYTES_MAX: u64 = 4 << 30;
+
+/// A body from another machine may have been made so many seconds from now on: clocks differ. One
+/// from the far future would never grow old enough to go.
+pub const INCOMING_AHEAD_SECS_MAX: u64 = 24 * 60 * 60;
+
 /// Largest head (header, namespace, section table, names, tails) of a body, in bytes.
 pub const HEAD_BYTES_MAX: u64 = 64 << 20;
 

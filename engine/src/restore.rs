@@ -158,7 +158,8 @@ pub fn restore(handle: &Handle, record: &Record, section: usize, path: &Path) ->
     let outcome = fill(record, section, bytes, &*file)
         .and_then(|restored| {
             if mode != 0 {
-                handle.env.set_mode(&beside, u32::from(mode))?;
+                // A record may come from anywhere: nothing that it holds runs as somebody else.
+                handle.env.set_mode(&beside, u32::from(mode) & 0o777)?;
             }
             Ok(restored)
         })

@@ -183,6 +183,18 @@ impl Store {
         self.append(&[transfer::incoming(body)?])
     }
 
+    /// Stores a body that another machine has sent as the value of `key`, byte for byte: if it is
+    /// of one of these kinds, and nothing about it is odd. Besides what [`Store::put_body`] checks,
+    /// names of sections are plain ones and different, modes are permissions, nothing stands
+    /// between the sections, and decompression is bounded; docs/format.md has the conditions. A
+    /// removal is never taken.
+    ///
+    /// # Errors
+    /// `Corrupt` if anything is wrong, `NewerFormat`; see [`Store::put`].
+    pub fn put_body_of(&self, key: &Key, kinds: &[RecordKind], body: &[u8]) -> Result<Put> {
+        self.append(&[transfer::incoming_of(&self.handle, key, kinds, body)?])
+    }
+
     /// Takes room from that of records for a file that the caller is about to make in the store's
     /// directory; `false` if there is none, or the store cannot be written. What the file takes in
     /// the end is counted by the next upkeep.

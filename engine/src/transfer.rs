@@ -7,8 +7,10 @@ use std::borrow::Cow;
 
 use crate::append::Outgoing;
 use crate::error::Result;
-use crate::format::body::{self, Entry, Head};
+use crate::format::body::{self, Entry, Head, RecordKind};
+use crate::format::portable::{self, Wanted};
 use crate::handle::Handle;
+use crate::key::Key;
 use crate::options::RecordLayout;
 
 /// Encodes an entry as the store's options say.
@@ -30,6 +32,23 @@ pub fn outgoing<'a>(handle: &Handle, entry: &Entry<'_>) -> Result<Outgoing<'a>> 
     let cloneable = body::is_cloneable(&body);
     let kind = entry.kind as u8;
     Ok(Outgoing { key: entry.key, kind, cloneable, body: Cow::Owned(body), copied_from: 0 })
+}
+
+/// Checks a body that comes from another machine as the value of this key, which may be of these
+/// kinds.
+///
+/// # Errors
+/// `Corrupt` if it is anything else, see [`portable::check`]; `NewerFormat`.
+pub fn incoming_of<'a>(
+    handle: &Handle,
+    key: &Key,
+    kinds: &[RecordKind],
+    body: &'a [u8],
+) -> Result<Outgoing<'a>> {
+    let now_secs = handle.env.now_secs();
+    let head = portable::check(body, Wanted { key, kinds, now_secs })?;
+    let (kind, body) = (head.kind, Cow::Borrowed(body));
+    Ok(Outgoing { key: head.key, kind, cloneable: false, body, copied_from: 0 })
 }
 
 /// Checks a body that comes from elsewhere.

@@ -23,7 +23,7 @@ use larder_engine::format::tail::Tail;
 use larder_engine::{Key, RecordLayout};
 
 use crate::sample::{Random, Value};
-use crate::{fuzz_ccache, fuzz_store};
+use crate::{fuzz_ccache, fuzz_incoming, fuzz_store};
 
 const PAGE_BYTES: usize = 4096;
 const UUID: [u8; 16] = [5; 16];
@@ -57,6 +57,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "superblock", run: run_superblock, valid: valid_superblock },
     Target { name: "tail", run: run_tail, valid: valid_tail },
     Target { name: "store", run: fuzz_store::run, valid: fuzz_store::valid },
+    Target { name: "incoming", run: fuzz_incoming::run, valid: fuzz_incoming::valid },
     Target { name: "ccache_entry", run: fuzz_ccache::run, valid: fuzz_ccache::valid },
 ];
 
@@ -132,7 +133,8 @@ fn run_body(bytes: &[u8]) {
     });
 }
 
-fn seal_body(body: &mut [u8]) {
+/// Writes the checksum of a body's head; nothing if there is none.
+pub(crate) fn seal_body(body: &mut [u8]) {
     let Some((head_bytes, _)) = body::lengths(body) else { return };
     let Some(head) = body.get(..head_bytes as usize) else { return };
     let check = check32_salted(xxh3_64(&head[..92], 0), &head[96..]);

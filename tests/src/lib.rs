@@ -6,6 +6,7 @@ pub mod equivalence;
 pub mod fault;
 pub mod fuzz;
 pub mod fuzz_ccache;
+pub mod fuzz_incoming;
 pub mod fuzz_store;
 pub mod history;
 pub mod kill_env;

@@ -494,7 +494,7 @@ fn no_group() -> Error {
 }
 
 /// Checks one grouped section in its unpacked group.
-fn grouped_bytes<'a>(section: &SectionInfo, group: &'a [u8]) -> Result<&'a [u8]> {
+pub(super) fn grouped_bytes<'a>(section: &SectionInfo, group: &'a [u8]) -> Result<&'a [u8]> {
     let start = section.offset as usize;
     let part = group
         .get(start..start.saturating_add(section.stored_bytes as usize))
@@ -506,7 +506,10 @@ fn grouped_bytes<'a>(section: &SectionInfo, group: &'a [u8]) -> Result<&'a [u8]>
 }
 
 /// Checks and decodes one section that is not grouped.
-fn checked_bytes<'a>(section: &SectionInfo, stored: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>> {
+pub(super) fn checked_bytes<'a>(
+    section: &SectionInfo,
+    stored: Cow<'a, [u8]>,
+) -> Result<Cow<'a, [u8]>> {
     let wrong = || Error::corrupt("the checksum of a section is wrong");
     if stored.len() as u64 != section.stored_bytes {
         return Err(Error::corrupt("a section is cut short"));

@@ -10,6 +10,7 @@ mod faults;
 mod follow;
 mod format;
 mod hostile;
+mod incoming;
 mod interrupts;
 mod kills;
 mod miri;
