@@ -22,6 +22,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::counters::EngineCounter;
 use crate::env::LockByte;
@@ -93,7 +94,8 @@ pub struct LogPart {
     /// have been evicted unseen. Who leaves out copies should take those whose
     /// [`Record::first_sequence`] is lower. 0 if nothing was skipped.
     pub missed_below: u64,
-    /// Damaged records that were passed, as far as they can be counted.
+    /// Damaged records that were passed, as far as they can be counted: a table or a footer that
+    /// cannot be read is one.
     pub damaged_records: u64,
 }
 
@@ -124,6 +126,8 @@ pub struct Known {
     epochs: BTreeMap<u32, u64>,
     /// The id below which no segment's can be used again, even after a power cut.
     ids_durable_below: u32,
+    /// Tables and footers that could not be read.
+    unreadable: u64,
 }
 
 /// The log at one moment.
@@ -250,6 +254,7 @@ pub fn records_after(
     for place in places {
         part.read(handle, place)?;
     }
+    part.pass_damaged(handle, std::mem::take(&mut known.unreadable));
     let oldest_live = handle.superblock.glance()?.oldest_live;
     if oldest_live > start.segment {
         // Meanwhile; what of it was read, and what not, nobody knows.
@@ -375,12 +380,18 @@ impl Known {
         if segment < below || segment == below && position.counter() == 0 {
             return Ok(());
         }
-        let block = handle.superblock.read()?;
-        handle.superblock.sync()?;
-        if below == 0 {
-            // A superblock without a name would be made anew, from what is left of the segments.
-            handle.env.sync_dir(&handle.path)?;
+        if handle.is_poisoned() {
+            let what = "an earlier write failed, so nobody knows what the disk has";
+            return Err(Error::new(ErrorKind::Io, what).at_path(&handle.path));
         }
+        let block = handle.superblock.read()?;
+        // A superblock without a name would be made anew, from what is left of the segments.
+        let name = |()| if below == 0 { handle.env.sync_dir(&handle.path) } else { Ok(()) };
+        let synced = handle.superblock.sync().and_then(name);
+        if synced.is_err() {
+            handle.poisoned.store(true, Ordering::Relaxed);
+        }
+        synced?;
         self.ids_durable_below = block.next_segment;
         Ok(())
     }
@@ -426,20 +437,19 @@ impl Known {
         if let Some((_, places)) = self.loaded.iter().find(|(loaded, _)| *loaded == id) {
             return Ok(places.clone());
         }
+        let is_suspect = handle.suspects(&now.block).contains(&id);
         let segment = match handle.log.segment(id) {
             Ok(Some(segment)) => segment,
             Err(error) if !error.is_unreadable() => return Err(error),
+            Err(_) if !is_suspect => return Ok(self.pass_unreadable()),
             _ => return Ok(Arc::new([])),
         };
         if id >= now.closed_below {
             return self.open_places(&segment);
         }
-        let entries = match handle.suspects(&now.block).contains(&id) {
-            true => segment.committed(),
-            false => segment.entries(),
-        };
+        let entries = if is_suspect { segment.committed() } else { segment.entries() };
         let entries = match entries {
-            Err(error) if error.is_unreadable() => Vec::new(),
+            Err(error) if error.is_unreadable() => return Ok(self.pass_unreadable()),
             entries => entries?,
         };
         let place =
@@ -452,11 +462,16 @@ impl Known {
         Ok(places)
     }
 
+    fn pass_unreadable(&mut self) -> Arc<[Place]> {
+        self.unreadable += 1;
+        Arc::new([])
+    }
+
     /// Those of an open segment. A damaged slot is one that is just being written, or is met again
     /// when the segment is closed.
     fn open_places(&mut self, segment: &Segment) -> Result<Arc<[Place]>> {
         let table = match segment.table() {
-            Err(error) if error.is_unreadable() => return Ok(Arc::new([])),
+            Err(error) if error.is_unreadable() => return Ok(self.pass_unreadable()),
             table => table?,
         };
         let numbers = self.open.entry(segment.id()).or_default();
@@ -466,11 +481,10 @@ impl Known {
             let sequence = match numbers.get(&location.offset()) {
                 Some(sequence) => *sequence,
                 None => match segment.sequence(location) {
-                    Err(error) if error.is_unreadable() => continue,
-                    sequence => match sequence? {
-                        Some(sequence) => sequence,
-                        None => continue,
-                    },
+                    Err(error) if !error.is_unreadable() => return Err(error),
+                    Ok(Some(sequence)) => sequence,
+                    // Counted with what is damaged when the segment is closed.
+                    _ => continue,
                 },
             };
             numbers.insert(location.offset(), sequence);

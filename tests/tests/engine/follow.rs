@@ -13,6 +13,7 @@ use larder_engine::{
 use larder_tests::crash::disk::{Disk, Lie};
 use larder_tests::crash::image::Harm;
 use larder_tests::crash::session::STORE;
+use larder_tests::fault::{Call, EACCES, EIO, EMFILE, Fault, FaultEnv, Plan};
 use larder_tests::sample::{Random, Value};
 
 use super::{SEGMENT_BYTES, put, roomy, value_of};
@@ -29,10 +30,10 @@ fn noise(seed: u64, bytes: usize) -> Value {
 
 /// Somebody who follows a log, and what he has seen.
 #[derive(Default)]
-struct Follower {
-    position: LogPosition,
+pub(super) struct Follower {
+    pub(super) position: LogPosition,
     /// Sequence number, key and kind of each record.
-    seen: Vec<(u64, Key, Option<RecordKind>)>,
+    pub(super) seen: Vec<(u64, Key, Option<RecordKind>)>,
     skipped_segments: u64,
     missed_below: u64,
     damaged: u64,
@@ -45,7 +46,11 @@ impl Follower {
     }
 
     /// The same where somebody may hold the tail lock for long.
-    fn try_to_read(&mut self, store: &Store, count_max: usize) -> larder_engine::Result<bool> {
+    pub(super) fn try_to_read(
+        &mut self,
+        store: &Store,
+        count_max: usize,
+    ) -> larder_engine::Result<bool> {
         // What is kept between two runs is a number.
         let position = LogPosition::from_u64(self.position.to_u64());
         let part = store.records_after(position, count_max)?;
@@ -61,16 +66,16 @@ impl Follower {
         Ok(part.is_at_end)
     }
 
-    fn catch_up(&mut self, store: &Store, count_max: usize) {
+    pub(super) fn catch_up(&mut self, store: &Store, count_max: usize) {
         while !self.read(store, count_max) {}
     }
 
-    fn keys(&self) -> Vec<Key> {
+    pub(super) fn keys(&self) -> Vec<Key> {
         self.seen.iter().map(|(_, key, _)| *key).collect()
     }
 
     /// Every record once, in the order of commits.
-    fn assert_in_order(&self) {
+    pub(super) fn assert_in_order(&self) {
         let in_order = self.seen.windows(2).all(|pair| pair[0].0 < pair[1].0);
         assert!(in_order, "{:?}", self.seen.iter().map(|seen| seen.0).collect::<Vec<_>>());
     }
@@ -295,6 +300,50 @@ fn what_was_evicted_is_passed_and_copies_are_known_as_such() {
         .filter(|record| !record.is_copy() || record.first_sequence() < part.missed_below)
         .map(|record| record.key());
     assert_eq!(unseen.collect::<BTreeSet<Key>>(), live);
+}
+
+/// Every call of the follower fails once: it is told, and gets everything when it asks again, or
+/// what was passed is counted.
+#[test]
+fn a_call_that_fails_hides_nothing_in_secret() {
+    let folder = larder_tests::temp_dir();
+    let mut expected = Vec::new();
+    work(&Store::open(folder.path(), roomy()).unwrap(), 130, &mut expected);
+    let (mut told, mut passed) = (0, 0);
+    for call in [Call::Open, Call::Read, Call::Sync, Call::Lock, Call::Ask] {
+        for errno in [EIO, EMFILE, EACCES] {
+            for number in 1.. {
+                let env = FaultEnv::new();
+                // A call for each thing that is read.
+                let options = roomy().read_mode(ReadMode::Pread);
+                let store = Store::open_with(env.shared(), folder.path(), options).unwrap();
+                env.arm(Some(Plan { call, number, fault: Fault::Errno(errno) }));
+                let before = env.count(call);
+                let mut follower = Follower::default();
+                let first = follower.try_to_read(&store, 40);
+                let is_over = env.count(call) - before < number;
+                env.arm(None);
+                told += u64::from(first.is_err());
+                // After a sync that failed nobody knows what the disk has.
+                let store = if first.is_err() && call == Call::Sync {
+                    assert!(follower.try_to_read(&store, 40).is_err());
+                    Store::open(folder.path(), roomy()).unwrap()
+                } else {
+                    store
+                };
+                follower.catch_up(&store, 40);
+                follower.assert_in_order();
+                let missing = expected.len() - follower.seen.len();
+                assert!(missing == 0 || follower.damaged > 0, "{call:?} {number}: {missing}");
+                passed += u64::from(missing > 0);
+                if is_over {
+                    assert_eq!((first.is_err(), missing), (false, 0), "{call:?} {number}");
+                    break;
+                }
+            }
+        }
+    }
+    assert!(told > 20 && passed > 5, "{told} were told, {passed} passed something");
 }
 
 fn open(disk: &Disk) -> Store {

@@ -9,6 +9,7 @@ use larder_tests::model_env::{Flaw, ModelEnv, Pace, World};
 use larder_tests::sample::Random;
 
 use super::SEGMENT_BYTES;
+use super::follow::Follower;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -231,4 +232,121 @@ fn a_put_that_rolls_during_a_reinsertion_is_the_newest() {
 #[test]
 fn a_large_put_during_a_reinsertion_is_the_newest() {
     interrupt_a_reinsertion_anywhere(Meanwhile::PutsMuch);
+}
+
+/// A follower and the puts of another process come between any two steps of a put. A number is
+/// given out before its slot is there: who went by the tail alone passed that record.
+#[test]
+fn a_put_that_was_stopped_anywhere_is_followed_once() {
+    let (mut early, mut refused) = (0, 0);
+    for step in 1.. {
+        let interrupt = Interrupt::default();
+        let world = World::new(interrupt.clone(), step, 1, Flaw::None);
+        let (one, two) = (open(&world, 1 << 30), open(&world, 1 << 30));
+        fill(&one, 0, 2);
+        let follower = Arc::new(Mutex::new(Follower::default()));
+        follower.lock().unwrap().catch_up(&one, 10);
+        let shared = follower.clone();
+        let stored = Arc::new(AtomicU64::new(0));
+        let heard = stored.clone();
+        let work = move || {
+            let mut follower = shared.lock().unwrap();
+            let before = follower.try_to_read(&two, 10);
+            for number in 10..14u64 {
+                let is_stored = put(&two, &Key::of(&number.to_le_bytes()), &[7; 15_000]);
+                heard.fetch_or(u64::from(is_stored) << number, Ordering::Relaxed);
+            }
+            let after = follower.try_to_read(&two, 10);
+            assert!([&before, &after].iter().all(|r| r.as_ref().err().is_none_or(|e| e.is_busy())));
+        };
+        interrupt.arm(step, Box::new(work));
+        let is_stored = put(&one, &Key::of(b"key"), &[1; 30_000]);
+        if interrupt.disarm() {
+            assert!(step > 12 && early > 2 && refused > 5, "{early} and {refused} of {step}");
+            return;
+        }
+        let mut follower = follower.lock().unwrap();
+        let seen = follower.seen.len() as u64 - 2;
+        early += u64::from(seen > 0);
+        refused += u64::from(seen == 0);
+        fill(&one, 20, 2);
+        follower.catch_up(&one, 3);
+        follower.assert_in_order();
+        let stored = stored.load(Ordering::Relaxed);
+        let others = (10..14).filter(|number| stored >> number & 1 == 1);
+        let numbers = [0, 1, 20, 21].into_iter().chain(others);
+        let mut expected: Vec<Key> = numbers.map(|n: u64| Key::of(&n.to_le_bytes())).collect();
+        expected.extend(is_stored.then(|| Key::of(b"key")));
+        let mut keys = follower.keys();
+        expected.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(keys, expected, "step {step}");
+    }
+}
+
+/// Closing, sealing and merging move no record, and a position in the midst of them holds.
+#[test]
+fn upkeep_that_was_stopped_anywhere_hides_nothing_from_a_follower() {
+    for step in (1..).step_by(3) {
+        let interrupt = Interrupt::default();
+        let world = World::new(interrupt.clone(), step, 1, Flaw::None);
+        let (one, two) = (open(&world, 1 << 30), open(&world, 1 << 30));
+        fill(&one, 0, 9);
+        let mut halfway = Follower::default();
+        halfway.try_to_read(&one, 4).expect("nobody holds a lock");
+        let seen = Arc::new(Mutex::new((Follower::default(), halfway)));
+        let shared = seen.clone();
+        let work = move || {
+            let (whole, halfway) = &mut *shared.lock().unwrap();
+            for follower in [whole, halfway] {
+                let read = follower.try_to_read(&two, 3);
+                assert!(read.err().is_none_or(|error| error.is_busy()));
+            }
+            fill(&two, 30, 1);
+        };
+        interrupt.arm(step, Box::new(work));
+        one.maintain(Budget::full()).expect("upkeep succeeds");
+        if interrupt.disarm() {
+            assert!(step > 60, "{step}");
+            return;
+        }
+        let (whole, halfway) = &mut *seen.lock().unwrap();
+        whole.catch_up(&one, 5);
+        halfway.catch_up(&open(&world, 1 << 30), 1);
+        whole.assert_in_order();
+        assert_eq!(whole.keys(), halfway.keys(), "step {step}");
+        let first: Vec<Key> = (0..9u64).map(|number| Key::of(&number.to_le_bytes())).collect();
+        assert!(whole.keys().starts_with(&first) && whole.seen.len() <= 10, "step {step}");
+    }
+}
+
+/// What an eviction leaves was handed out before it, meanwhile, or as a copy after it.
+#[test]
+fn a_follower_during_an_eviction_misses_only_what_went() {
+    for step in (1..).step_by(7) {
+        let due = Due::new(step);
+        let store = open(&due.world, due.max_size_bytes);
+        let other = open(&due.world, 1 << 30);
+        let follower = Arc::new(Mutex::new(Follower::default()));
+        let shared = follower.clone();
+        let work = move || {
+            let read = shared.lock().unwrap().try_to_read(&other, 6);
+            assert!(read.err().is_none_or(|error| error.is_busy()));
+        };
+        due.interrupt.arm(step, Box::new(work));
+        let done = store.maintain(Budget::due()).expect("upkeep succeeds");
+        assert!(done.segments_evicted > 0 && done.records_reinserted > 0);
+        if due.interrupt.disarm() {
+            assert!(step > 60, "{step}");
+            return;
+        }
+        let mut follower = follower.lock().unwrap();
+        follower.catch_up(&store, 6);
+        follower.assert_in_order();
+        let keys = follower.keys();
+        let there = store.snapshot().expect("a snapshot can be taken");
+        let missing: Vec<Key> =
+            there.iter().map(|record| record.key()).filter(|key| !keys.contains(key)).collect();
+        assert_eq!(missing, Vec::<Key>::new(), "step {step}");
+    }
 }
