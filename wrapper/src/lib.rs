@@ -6,7 +6,7 @@
 //! [`moment`] (keys), [`manifest`] (what was read before), [`search`] and [`absent`] (what was
 //! looked for in vain), [`capture`] and [`restore`] (outputs in and out), [`digest`] (contents of
 //! files), [`account`] (why a call was no hit), [`exec`] and [`depfile`] (the real compiler and
-//! what it reports).
+//! what it reports). [`tier`] has the remote places that results come from and go to.
 
 #![deny(missing_docs)]
 
@@ -39,4 +39,5 @@ pub mod outcome;
 pub mod place;
 pub mod rust;
 pub mod stats;
+pub mod tier;
 pub mod trace;
