@@ -13,11 +13,20 @@
 //! 6. No credential stands in an error, in `Debug` or in what [`TierSettings::display`] says.
 
 mod address;
+mod settings;
+
+#[cfg(feature = "agent")]
+mod deadline;
 #[cfg(feature = "agent")]
 mod file;
 #[cfg(feature = "agent")]
+mod link;
+#[cfg(feature = "agent")]
 mod open;
-mod settings;
+#[cfg(feature = "agent")]
+mod redis;
+#[cfg(feature = "agent")]
+mod tls;
 
 use std::fmt;
 

@@ -7,6 +7,7 @@ use larder_engine::Key;
 
 use super::address::Address;
 use super::file::FileTier;
+use super::redis::RedisTier;
 use super::settings::Secret;
 use super::{Tier, TierError, TierErrorKind, TierSettings, Usage};
 
@@ -22,6 +23,9 @@ impl TierSettings {
     pub fn open(&self) -> Result<Box<dyn Tier>, TierError> {
         match &self.address {
             Address::File { directory } => Ok(self.guarded(FileTier::new(directory, self))),
+            Address::Redis { .. } | Address::RedisCluster { .. } | Address::RedisUnix { .. } => {
+                Ok(self.guarded(RedisTier::new(self)?))
+            }
             _ => Err(TierError::new(TierErrorKind::Protocol, "there is no client for it")),
         }
     }
