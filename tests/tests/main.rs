@@ -4,4 +4,5 @@
 mod disks;
 mod engine;
 mod tidy;
+mod tiers;
 mod wrapper;

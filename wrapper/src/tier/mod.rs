@@ -20,6 +20,8 @@ mod deadline;
 #[cfg(feature = "agent")]
 mod file;
 #[cfg(feature = "agent")]
+mod http;
+#[cfg(feature = "agent")]
 mod link;
 #[cfg(feature = "agent")]
 mod open;

@@ -7,6 +7,7 @@ use larder_engine::Key;
 
 use super::address::Address;
 use super::file::FileTier;
+use super::http::HttpTier;
 use super::redis::RedisTier;
 use super::settings::Secret;
 use super::{Tier, TierError, TierErrorKind, TierSettings, Usage};
@@ -26,7 +27,7 @@ impl TierSettings {
             Address::Redis { .. } | Address::RedisCluster { .. } | Address::RedisUnix { .. } => {
                 Ok(self.guarded(RedisTier::new(self)?))
             }
-            _ => Err(TierError::new(TierErrorKind::Protocol, "there is no client for it")),
+            Address::Http { .. } => Ok(self.guarded(HttpTier::new(self)?)),
         }
     }
 
