@@ -200,7 +200,7 @@ fn no_manner_of_a_server_of_http_holds_a_call_up() {
         (Manner::Cut(text("HTTP/1.1 twohundred OK\r\n\r\n")), Protocol),
         (Manner::Cut(text("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")), Protocol),
         (Manner::Cut(Vec::new()), Unreachable),
-        (Manner::Cut(text("HTTP/1.1 2")), Protocol),
+        (Manner::Cut(text("HTTP/1.1 2")), Unreachable),
         (Manner::Cut(text(&format!("HTTP/1.1 200 OK\r\n{headers}"))), Protocol),
         (Manner::Cut(value("Content-Length: 99999999999999", 100)), TooLarge),
         (Manner::Flood(value("Transfer-Encoding: chunked\r\n\r\n7fffffff", 60_000)), TooLarge),

@@ -3,7 +3,8 @@
 //! 1. A body is `PATH/PREFIX<2 digits>/<62 digits>` of its key, below the URL's path.
 //! 2. GET, HEAD, PUT and DELETE, on connections that are kept. 404 and 410 mean that there is
 //!    none.
-//! 3. A PUT that meets 404 or 409 makes the collections with MKCOL, and is sent once more.
+//! 3. A PUT that meets 409 (or 404, or the 500 of nginx) makes the collections with MKCOL, and is
+//!    sent once more.
 //! 4. GET and HEAD follow redirects, at most [`REDIRECTS_MAX`], but never from https to http.
 //!    Credentials and headers of the settings go to no other origin.
 //! 5. A body is no longer than the limit: that is looked at in Content-Length first, and while it
@@ -315,7 +316,7 @@ impl Tier for HttpTier {
     fn put(&self, key: &Key, body: &[u8]) -> Result<(), TierError> {
         let (path, deadline) = (self.path(key), Deadline::after(self.timeout));
         let mut status = self.change(&Method::PUT, &path, body, deadline)?;
-        if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) {
+        if may_lack_collection(status) {
             self.make_collections(&path, deadline)?;
             status = self.change(&Method::PUT, &path, body, deadline)?;
         }
@@ -339,6 +340,14 @@ impl Tier for HttpTier {
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Whether a PUT may have failed because its collection is missing. DAV has 409 for it.
+fn may_lack_collection(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::CONFLICT | StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR
+    )
 }
 
 /// Whether a request failed as one does on a connection that the server has closed.
