@@ -52,6 +52,16 @@ fn a_cluster_is_asked_where_its_keys_are() {
         }
     }
     cluster.nodes[2].restart();
+    check_a_node_that_stands_still(&cluster);
+}
+
+/// The first node that is asked for the list says nothing: another one is asked.
+fn check_a_node_that_stands_still(cluster: &Cluster) {
+    let tier = open(&format!("{}|timeout=30000|connect-timeout=1500", cluster.url()));
+    let number = (0..KEYS).find(|number| Cluster::owner(slot(cluster, *number)) == 1).unwrap();
+    cluster.nodes[0].process().pause();
+    assert_eq!(tier.get(&key(number)), Ok(Some(number.to_le_bytes().to_vec())));
+    cluster.nodes[0].process().go_on();
 }
 
 /// A slot without keys that goes from its owner to another node: first ASK, then MOVED.

@@ -399,7 +399,8 @@ const NGINX: &str = r#"
 daemon off; master_process off; pid FOLDER/pid; error_log FOLDER/error.log;
 events { worker_connections 256; }
 http {
-    log_format plain '$connection $server_port $request_method $uri $status "$http_authorization" "$http_x_key"';
+    log_format plain '$connection $server_port $request_method $request_uri $status '
+        '"$http_authorization" "$http_x_key"';
     access_log FOLDER/access.log plain;
     client_body_temp_path FOLDER/body; proxy_temp_path FOLDER/proxy;
     fastcgi_temp_path FOLDER/fastcgi; uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
@@ -492,7 +493,7 @@ impl Nginx {
         let is_ready = || match self.is_tls {
             // What it says cannot be read; that somebody else listens there would show later.
             true => TcpStream::connect(("127.0.0.1", self.port)).is_ok(),
-            false => who_listens(self.port).is_ok_and(|said| said.contains(&folder)),
+            false => who_listens(self.port, "/who").is_ok_and(|said| said.contains(&folder)),
         };
         self.process = start_until(command, is_ready);
     }
@@ -508,28 +509,38 @@ impl Nginx {
 
     /// Forgets the requests so far.
     pub fn forget(&self) {
+        self.logged();
         fs::write(self.folder.path().join("access.log"), "").unwrap();
     }
 
-    /// Requests since then, of which there are so many: a request is logged when it is over.
-    pub fn heard(&self, count: usize) -> Vec<String> {
+    /// The requests since then.
+    pub fn heard(&self) -> Vec<String> {
+        self.logged().into_iter().filter(|line| !line.contains(" /who")).collect()
+    }
+
+    /// The log with everything up to now: a request is logged after it was answered, and before
+    /// the next one is read.
+    fn logged(&self) -> Vec<String> {
         let begin = Instant::now();
+        // The log only grows until it is forgotten, so its length is a new name.
+        let last = format!("/who?{}", self.file("access.log").len());
+        who_listens(self.port, &last).unwrap();
         loop {
-            let lines: Vec<String> = self.file("access.log").lines().map(str::to_owned).collect();
-            if lines.len() >= count || begin.elapsed() > START_PATIENCE {
-                assert_eq!(lines.len(), count, "{lines:#?}");
-                return lines;
+            let text = self.file("access.log");
+            if text.contains(&format!(" {last} ")) {
+                return text.lines().map(str::to_owned).collect();
             }
+            assert!(begin.elapsed() < START_PATIENCE, "{text}");
             thread::sleep(Duration::from_millis(5));
         }
     }
 }
 
 /// What stands at `/who`.
-fn who_listens(port: u16) -> std::io::Result<String> {
+fn who_listens(port: u16, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(START_PATIENCE))?;
-    stream.write_all(b"GET /who HTTP/1.0\r\n\r\n")?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
     let mut said = String::new();
     stream.read_to_string(&mut said)?;
     Ok(said)

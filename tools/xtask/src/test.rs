@@ -3,6 +3,9 @@
 //! A test whose program is missing skips itself and says so; this command installs what it can
 //! first (as root, with apt-get), and names what stays missing and what that leaves untested.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use crate::dist;
@@ -18,7 +21,6 @@ struct Need {
     without: &'static str,
 }
 
-/// Test servers join this list with the tiers that they test.
 const NEEDS: &[Need] = &[
     Need { program: "gcc", package: "gcc", without: "compiles of C with gcc" },
     Need { program: "g++", package: "g++", without: "compiles of C++ with gcc" },
@@ -32,6 +34,9 @@ const NEEDS: &[Need] = &[
     Need { program: "mkfs.ext4", package: "e2fsprogs", without: "stores on a full ext4" },
     Need { program: "mkfs.xfs", package: "xfsprogs", without: "stores on a full XFS" },
     Need { program: "mkfs.btrfs", package: "btrfs-progs", without: "full btrfs and its quotas" },
+    Need { program: "redis-server", package: "redis-server", without: "tiers of Redis" },
+    Need { program: "nginx", package: "nginx", without: "tiers of HTTP" },
+    Need { program: "openssl", package: "openssl", without: "tiers with TLS" },
     Need { program: "musl-gcc", package: "musl-tools", without: "the wrapper linked against musl" },
 ];
 
@@ -69,10 +74,44 @@ fn install(missing: &[&Need]) {
     if !apt_get(&["update", "--quiet"]) {
         eprintln!("the package lists could not be renewed; trying with the old ones");
     }
+    let _quiet = NoServices::begin();
     let mut packages: Vec<_> = missing.iter().map(|need| need.package).collect();
     packages.dedup();
     for package in packages {
         apt_get(&["install", "--quiet", "--yes", "--no-install-recommends", package]);
+    }
+}
+
+/// While it lives, packages that are installed start no service: tests start servers of their own.
+struct NoServices {
+    policy: Option<&'static str>,
+}
+
+impl NoServices {
+    /// Debian asks this program before it starts a service; 101 means no.
+    const POLICY: &'static str = "/usr/sbin/policy-rc.d";
+
+    fn begin() -> NoServices {
+        if Path::new(NoServices::POLICY).exists() {
+            // The machine has its own rule.
+            return NoServices { policy: None };
+        }
+        let written = fs::write(NoServices::POLICY, "#!/bin/sh\nexit 101\n").and_then(|()| {
+            fs::set_permissions(NoServices::POLICY, fs::Permissions::from_mode(0o755))
+        });
+        if let Err(error) = written {
+            eprintln!("services of new packages may start: {}: {error}", NoServices::POLICY);
+        }
+        NoServices { policy: Some(NoServices::POLICY) }
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(policy) = self.policy {
+            // If it was never written there is nothing to remove.
+            let _ = fs::remove_file(policy);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ impl Origin {
 }
 
 /// The origin and path that a Location means, seen from a path of an origin. `None` for what is
-/// none, has a user in it, or leaves TLS.
+/// none, has a user in it, or has another scheme.
 pub(super) fn resolve(from: &Origin, path: &str, location: &str) -> Option<(Origin, String)> {
     let location = location.split('#').next().unwrap_or_default();
     let lower = location.to_ascii_lowercase();
@@ -36,7 +36,7 @@ pub(super) fn resolve(from: &Origin, path: &str, location: &str) -> Option<(Orig
         let (folder, _) = path.rsplit_once('/')?;
         return Some((from.clone(), format!("{folder}/{location}")));
     };
-    if from.is_tls && !is_tls {
+    if from.is_tls != is_tls {
         return None;
     }
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -60,21 +60,27 @@ mod tests {
 
     #[test]
     fn a_location_is_seen_from_where_it_was_said() {
-        let cases = [
+        let plain = [
             ("/x", "http://host:81/x"),
             ("x?y", "http://host:81/a/x?y"),
             ("//Other/x#part", "http://other/x"),
             ("http://other:80", "http://other/"),
+        ];
+        for (location, expected) in plain {
+            assert_eq!(led(false, location).as_deref(), Some(expected), "{location}");
+        }
+        let encrypted = [
+            ("//h/x", "https://h/x"),
             ("HTTPS://other:443?q", "https://other/?q"),
             ("https://[::1]:8/x", "https://[::1]:8/x"),
         ];
-        for (location, expected) in cases {
-            assert_eq!(led(false, location).as_deref(), Some(expected), "{location}");
+        for (location, expected) in encrypted {
+            assert_eq!(led(true, location).as_deref(), Some(expected), "{location}");
         }
         for location in ["", "#x", "ftp://h/x", "javascript:x", "http://u:p@h/x", "http://", "//"] {
             assert_eq!(led(false, location), None, "{location}");
         }
         assert_eq!(led(true, "http://host:81/x"), None, "TLS is not left");
-        assert_eq!(led(true, "//h/x").as_deref(), Some("https://h/x"));
+        assert_eq!(led(false, "https://host:81/x"), None, "whoever wants TLS says so in the URL");
     }
 }

@@ -5,8 +5,8 @@
 //!    none.
 //! 3. A PUT that meets 409 (or 404, or the 500 of nginx) makes the collections with MKCOL, and is
 //!    sent once more.
-//! 4. GET and HEAD follow redirects, at most [`REDIRECTS_MAX`], but never from https to http.
-//!    Credentials and headers of the settings go to no other origin.
+//! 4. GET and HEAD follow redirects, at most [`REDIRECTS_MAX`], within their scheme. Credentials
+//!    and headers of the settings go to no other origin.
 //! 5. A body is no longer than the limit: that is looked at in Content-Length first, and while it
 //!    is read in any case. One that ends before its length is an error.
 //! 6. No proxy of the environment is used: the URL says where the tier is.
@@ -75,11 +75,12 @@ impl HttpTier {
         headers.extend(login.map(|value| ("Authorization".to_owned(), value)));
         let mut tls_config =
             TlsConfig::builder().unversioned_rustls_crypto_provider(tls::provider());
-        // Plain HTTP may be redirected to TLS.
-        let authorities = tls::authorities(&name, settings.ca_file.as_ref())?;
-        let authorities: Vec<_> =
-            authorities.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
-        tls_config = tls_config.root_certs(RootCerts::new_with_certs(&authorities));
+        if *is_tls {
+            let authorities = tls::authorities(&name, settings.ca_file.as_ref())?;
+            let authorities: Vec<_> =
+                authorities.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
+            tls_config = tls_config.root_certs(RootCerts::new_with_certs(&authorities));
+        }
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)

@@ -40,7 +40,7 @@ impl Slots {
         Some(Server::Node(self.nodes.get(*index)?.clone()))
     }
 
-    /// Reads the reply to CLUSTER SLOTS: first and last slot, the owner, its copies; for each range.
+    /// Reads the reply to CLUSTER SLOTS: for each range its first and last slot, the owner, copies.
     fn parse(reply: &Value, asked: &Node) -> Option<Slots> {
         let Value::Array(ranges) = reply else { return None };
         let mut slots = Slots { nodes: Vec::new(), owners: HashMap::new() };

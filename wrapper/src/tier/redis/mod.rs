@@ -12,6 +12,10 @@
 //!    where asking for the length first would cost everybody a round trip.
 //! 5. What holds another type than a string is a miss: a put replaces it.
 //! 6. Of a server's errors only the code is repeated. The rest may have words of the command.
+//!
+//! The crate's own connections are not used, only its replies and slots: their time-outs are for
+//! one read each, so that a byte a second holds a call up for ever; a string is read whatever its
+//! length; and its cluster says PING to every node, to a new one before that has any time-out.
 
 mod cluster;
 mod wire;
