@@ -109,7 +109,10 @@ fn tls_is_checked() {
     let Some((redis, authority)) = Redis::with_tls() else { return };
     let url = |host: &str| format!("rediss://{host}:{}", redis.port);
     let with = format!("|ca-file={}|connect-timeout=10000|timeout=10000", authority.display());
-    check_all_calls(&*open(&format!("{}{with}", url("localhost"))));
+    let tier = open(&format!("{}{with}", url("localhost")));
+    check_all_calls(&*tier);
+    redis.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
+    check_all_calls(&*tier);
     check_all_calls(&*open(&format!("{}{with}", url("127.0.0.1"))));
     let stranger = open(&format!("{}|connect-timeout=10000", url("localhost")));
     assert_eq!(failure(|| stranger.get(&key(1))), TierErrorKind::Protocol, "an unknown authority");

@@ -40,6 +40,12 @@ const IDLE_CONNECTIONS_MAX: usize = 64;
 const IDLE_AGE_MAX: Duration = Duration::from_secs(60);
 /// Headers of a reply.
 const HEADER_BYTES_MAX: usize = 32 << 10;
+/// From this size on a server is asked whether it would take the body, so that one that does not
+/// can say why: while a body is being sent it can only close the connection. nginx takes 1 MiB
+/// unless it is told otherwise.
+const EXPECT_BYTES_MIN: usize = 512 << 10;
+/// How long its answer is waited for; the body is sent then in any case.
+const EXPECT_TIMEOUT: Duration = Duration::from_millis(250);
 /// What a server says besides bodies is read to this length, so that its connection can be kept.
 const REMARK_BYTES_MAX: u64 = 64 << 10;
 
@@ -90,6 +96,7 @@ impl HttpTier {
             .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
             .timeout_resolve(Some(settings.connect_timeout))
             .timeout_connect(Some(settings.connect_timeout))
+            .timeout_await_100(Some(EXPECT_TIMEOUT))
             .max_response_header_size(HEADER_BYTES_MAX)
             .max_idle_connections(IDLE_CONNECTIONS_MAX)
             .max_idle_connections_per_host(IDLE_CONNECTIONS_MAX)
@@ -118,12 +125,12 @@ impl HttpTier {
     }
 
     /// Sends a request to an origin and returns the head of the reply.
-    fn send<B: AsSendBody + Copy>(
+    fn send(
         &self,
         method: &Method,
         origin: &Origin,
         path: &str,
-        body: B,
+        body: Option<&[u8]>,
         deadline: Deadline,
     ) -> Result<Response<Body>, TierError> {
         let mut result = self.send_once(method, origin, path, body, deadline)?;
@@ -137,12 +144,12 @@ impl HttpTier {
         Ok(response)
     }
 
-    fn send_once<B: AsSendBody>(
+    fn send_once(
         &self,
         method: &Method,
         origin: &Origin,
         path: &str,
-        body: B,
+        body: Option<&[u8]>,
         deadline: Deadline,
     ) -> Result<Result<Response<Body>, ureq::Error>, TierError> {
         let mut request = Request::builder().method(method).uri(origin.url(path));
@@ -153,13 +160,24 @@ impl HttpTier {
         }
         if method == Method::PUT {
             request = request.header(header::CONTENT_TYPE, "application/octet-stream");
+            if body.is_some_and(|body| body.len() >= EXPECT_BYTES_MIN) {
+                request = request.header(header::EXPECT, "100-continue");
+            }
         }
-        let request = request.body(body).map_err(|_| {
-            self.error(TierErrorKind::Protocol, "the request cannot be written as HTTP")
-        })?;
         let left = deadline.left().map_err(|_| self.timed_out())?;
-        let request = self.agent.configure_request(request).timeout_global(Some(left)).build();
-        Ok(self.agent.run(request))
+        let odd = |_| self.error(TierErrorKind::Protocol, "the request cannot be written as HTTP");
+        Ok(match body {
+            Some(body) => self.run(request.body(body).map_err(odd)?, left),
+            None => self.run(request.body(()).map_err(odd)?, left),
+        })
+    }
+
+    fn run<B: AsSendBody>(
+        &self,
+        request: Request<B>,
+        left: Duration,
+    ) -> Result<Response<Body>, ureq::Error> {
+        self.agent.run(self.agent.configure_request(request).timeout_global(Some(left)).build())
     }
 
     /// GET or HEAD, wherever that leads.
@@ -171,7 +189,7 @@ impl HttpTier {
     ) -> Result<Response<Body>, TierError> {
         let (mut origin, mut path) = (self.origin.clone(), self.path(key));
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.send(method, &origin, &path, (), deadline)?;
+            let response = self.send(method, &origin, &path, None, deadline)?;
             if !is_redirect(response.status()) {
                 return Ok(response);
             }
@@ -186,11 +204,11 @@ impl HttpTier {
     }
 
     /// Sends a request that changes something.
-    fn change<B: AsSendBody + Copy>(
+    fn change(
         &self,
         method: &Method,
         path: &str,
-        body: B,
+        body: Option<&[u8]>,
         deadline: Deadline,
     ) -> Result<StatusCode, TierError> {
         let response = self.send(method, &self.origin, path, body, deadline)?;
@@ -206,11 +224,11 @@ impl HttpTier {
         let ends: Vec<usize> =
             path.match_indices('/').map(|(index, _)| index + 1).filter(|end| *end > 1).collect();
         let Some(last) = ends.last() else { return Ok(()) };
-        let status = self.change(&make, &path[..*last], (), deadline)?;
+        let status = self.change(&make, &path[..*last], None, deadline)?;
         if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) {
             for end in ends {
                 // Those above may exist or be forbidden: the PUT behind this says what counts.
-                self.change(&make, &path[..end], (), deadline)?;
+                self.change(&make, &path[..end], None, deadline)?;
             }
         }
         Ok(())
@@ -316,17 +334,17 @@ impl Tier for HttpTier {
 
     fn put(&self, key: &Key, body: &[u8]) -> Result<(), TierError> {
         let (path, deadline) = (self.path(key), Deadline::after(self.timeout));
-        let mut status = self.change(&Method::PUT, &path, body, deadline)?;
+        let mut status = self.change(&Method::PUT, &path, Some(body), deadline)?;
         if may_lack_collection(status) {
             self.make_collections(&path, deadline)?;
-            status = self.change(&Method::PUT, &path, body, deadline)?;
+            status = self.change(&Method::PUT, &path, Some(body), deadline)?;
         }
         if status.is_success() { Ok(()) } else { Err(self.refused(status, true)) }
     }
 
     fn remove(&self, key: &Key) -> Result<bool, TierError> {
         let deadline = Deadline::after(self.timeout);
-        match self.change(&Method::DELETE, &self.path(key), (), deadline)? {
+        match self.change(&Method::DELETE, &self.path(key), None, deadline)? {
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(false),
             status if status.is_success() => Ok(true),
             status => Err(self.refused(status, true)),
