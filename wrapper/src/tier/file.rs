@@ -279,6 +279,47 @@ mod tests {
     }
 
     #[test]
+    fn readers_see_whole_bodies_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tier, key) = (open(folder.path(), ""), Key::of(b"a"));
+        let (tier, key) = (&*tier, &key);
+        tier.put(key, &[0; 50_000]).unwrap();
+        std::thread::scope(|scope| {
+            for number in 1..3_u8 {
+                scope.spawn(move || {
+                    let bytes = 50_000 * usize::from(number);
+                    (0..50).for_each(|_| tier.put(key, &vec![number; bytes]).unwrap());
+                });
+            }
+            for _ in 0..200 {
+                let body = tier.get(key).unwrap().unwrap();
+                let number = body[0];
+                assert!(body.iter().all(|byte| *byte == number), "two bodies in one");
+                assert_eq!(body.len(), 50_000 * usize::from(number.max(1)));
+            }
+        });
+        let inner = folder.path().join(&key.to_string()[..2]);
+        assert_eq!(files(&inner).len(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn the_umask_decides_who_may_read() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (tier, key) = (open(&folder.path().join("tier"), ""), Key::of(b"a"));
+        tier.put(&key, b"body").unwrap();
+        let digits = key.to_string();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        // As those that this process makes without any wish.
+        fs::write(folder.path().join("file"), "").unwrap();
+        fs::create_dir(folder.path().join("folder")).unwrap();
+        let inner = folder.path().join("tier").join(&digits[..2]);
+        assert_eq!(mode(&inner.join(&digits[2..])), mode(&folder.path().join("file")));
+        assert_eq!(mode(&inner), mode(&folder.path().join("folder")));
+        assert_eq!(mode(&folder.path().join("tier")), mode(&folder.path().join("folder")));
+    }
+
+    #[test]
     fn what_is_no_file_is_a_miss_and_does_not_block() {
         let folder = tempfile::tempdir().unwrap();
         let tier = open(folder.path(), "");

@@ -49,8 +49,12 @@ impl Link {
     ) -> io::Result<Link> {
         let addresses = resolve(node, deadline)?;
         let mut socket = Err(io::Error::other("its name has no address"));
-        for address in addresses.into_iter().take(ADDRESSES_MAX) {
-            socket = TcpStream::connect_timeout(&address, deadline.left()?);
+        let count = addresses.len().min(ADDRESSES_MAX);
+        for (index, address) in addresses.iter().take(count).enumerate() {
+            // One that is silent must leave time for the others.
+            let share = deadline.left()? / (count - index) as u32;
+            let share = share.max(Duration::from_millis(1));
+            socket = TcpStream::connect_timeout(address, share);
             if socket.is_ok() {
                 break;
             }

@@ -234,6 +234,32 @@ fn nothing_that_is_shown_has_a_credential() {
 }
 
 #[test]
+fn odd_characters_anywhere_are_read_or_refused() {
+    let texts = [
+        "redis://u:p%40@[::1]:6379/0|prefix=a%20b|timeout=5|read-only",
+        "redis+unix://:p@/run/s?db=2|expire=7",
+        "rediss+cluster://u:p@a:1,[::1]:2|ca-file=/c",
+        "https://u:p@h:1/a%20b|header=X-A:b|max-bytes=1Ki",
+        "file:///d%20e|name=x",
+    ];
+    let odd =
+        ["", "%", "%4", "|", "@", ":", "\u{e9}", "\0", "[", "]", "?", "#", "/", "=", ",", " "];
+    let (mut read, mut refused) = (0, 0);
+    for text in texts {
+        for (index, _) in text.char_indices() {
+            for odd in odd {
+                let (before, behind) = text.split_at(index);
+                match TierSettings::parse(&format!("{before}{odd}{behind}")) {
+                    Ok(settings) => read += usize::from(!settings.display().is_empty()),
+                    Err(error) => refused += usize::from(!error.is_empty()),
+                }
+            }
+        }
+    }
+    assert!(read > 200 && refused > 200, "{read} were read, {refused} refused");
+}
+
+#[test]
 fn an_identity_is_of_all_that_was_written() {
     let texts = [
         "redis://h",
