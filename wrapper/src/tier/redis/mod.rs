@@ -13,9 +13,10 @@
 //! 5. What holds another type than a string is a miss: a put replaces it.
 //! 6. Of a server's errors only the code is repeated. The rest may have words of the command.
 //!
-//! The crate's own connections are not used, only its replies and slots: their time-outs are for
-//! one read each, so that a byte a second holds a call up for ever; a string is read whatever its
-//! length; and its cluster says PING to every node, to a new one before that has any time-out.
+//! The crate `redis` is not used. Its time-outs are for one read each, so that a byte a second
+//! holds a call up for ever; it reads a string whatever its length; its cluster says PING to every
+//! node, to a new one before that has any time-out; and it switches on the look at the processor
+//! that the build of `memchr` avoids for each hit.
 
 mod cluster;
 mod wire;
@@ -27,7 +28,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use larder_engine::Key;
-use redis::{ServerError, Value};
 use rustls::ClientConfig;
 
 use super::address::{Address, Node, decimal};
@@ -37,7 +37,7 @@ use super::open::{reveal, too_large};
 use super::tls;
 use super::{Tier, TierError, TierErrorKind, TierSettings, Usage};
 use cluster::Cluster;
-use wire::Broken;
+use wire::{Broken, Reply};
 
 /// Text that a server says of itself.
 const INFO_BYTES_MAX: u64 = 1 << 20;
@@ -127,7 +127,7 @@ impl RedisTier {
     }
 
     /// Sends a command to the server that has the key, and returns its reply.
-    fn reply(&self, key: &str, command: &Command<'_>) -> Result<Value, TierError> {
+    fn reply(&self, key: &str, command: &Command<'_>) -> Result<Reply, TierError> {
         let deadline = Deadline::after(self.timeout);
         match &self.place {
             Place::One(server) => self.exchange(server, &[command], deadline),
@@ -136,7 +136,7 @@ impl RedisTier {
     }
 
     /// The same, and the reply is no error.
-    fn call(&self, key: &str, command: &Command<'_>) -> Result<Value, TierError> {
+    fn call(&self, key: &str, command: &Command<'_>) -> Result<Reply, TierError> {
         self.refuse_errors(self.reply(key, command)?)
     }
 
@@ -146,7 +146,7 @@ impl RedisTier {
         server: &Server,
         commands: &[&Command<'_>],
         deadline: Deadline,
-    ) -> Result<Value, TierError> {
+    ) -> Result<Reply, TierError> {
         let kept = self.idle().get_mut(server).and_then(Vec::pop);
         if let Some(mut link) = kept {
             link.set_deadline(deadline);
@@ -167,8 +167,8 @@ impl RedisTier {
         Ok(value)
     }
 
-    fn run(&self, link: &mut Link, commands: &[&Command<'_>]) -> Result<Value, Broken> {
-        let mut last = Value::Nil;
+    fn run(&self, link: &mut Link, commands: &[&Command<'_>]) -> Result<Reply, Broken> {
+        let mut last = Reply::Nil;
         for command in commands {
             wire::send(link, command).map_err(Broken::Before)?;
             last = wire::receive(link, command.reply_bytes_max)?;
@@ -190,11 +190,11 @@ impl RedisTier {
             words.extend(login.user.as_ref().map(String::as_bytes));
             words.push(password.as_bytes());
             let reply = self.run(&mut link, &[&Command::new(&words)]);
-            if let Value::ServerError(error) = reply.map_err(|broken| self.broken(&broken))? {
-                // Whatever the code is, servers of different ages have different ones.
-                return Err(match self.refused(&error) {
-                    refused if error.code() != "ERR" => refused,
-                    _ => self.error(TierErrorKind::Denied, "the server refuses the password"),
+            if let Reply::Error(error) = reply.map_err(|broken| self.broken(&broken))? {
+                // Older servers have no code for it.
+                return Err(match error.split(' ').next() {
+                    Some("ERR") => self.error(TierErrorKind::Denied, "it refuses the password"),
+                    _ => self.refused(&error),
                 });
             }
         }
@@ -242,16 +242,15 @@ impl RedisTier {
         }
     }
 
-    fn refuse_errors(&self, value: Value) -> Result<Value, TierError> {
+    fn refuse_errors(&self, value: Reply) -> Result<Reply, TierError> {
         match value {
-            Value::ServerError(error) => Err(self.refused(&error)),
+            Reply::Error(error) => Err(self.refused(&error)),
             value => Ok(value),
         }
     }
 
-    fn refused(&self, error: &ServerError) -> TierError {
-        let code = error.code();
-        let details = error.details().unwrap_or_default();
+    fn refused(&self, error: &str) -> TierError {
+        let (code, details) = error.split_once(' ').unwrap_or((error, ""));
         let kind = match code {
             "NOAUTH" | "WRONGPASS" | "NOPERM" | "READONLY" | "DENIED" => TierErrorKind::Denied,
             "OOM" | "MISCONF" => TierErrorKind::Full,
@@ -275,15 +274,15 @@ impl RedisTier {
         let mut usage = Usage::default();
         let ask = |words: &[&[u8]]| self.exchange(server, &[&Command::new(words)], deadline);
         // What is forbidden is unknown.
-        if let Value::BulkString(text) = ask(&[b"INFO", b"memory"])? {
+        if let Reply::Text(text) = ask(&[b"INFO", b"memory"])? {
             let text = String::from_utf8_lossy(&text);
             let line = text.lines().find_map(|line| line.strip_prefix("used_memory:"));
             usage.used_bytes = line.and_then(|number| decimal(number.trim()));
             let line = text.lines().find_map(|line| line.strip_prefix("maxmemory:"));
             usage.bytes_max = line.and_then(|number| decimal(number.trim()));
         }
-        if let Value::Array(pair) = ask(&[b"CONFIG", b"GET", b"maxmemory"])?
-            && let [_, Value::BulkString(number)] = pair.as_slice()
+        if let Reply::List(pair) = ask(&[b"CONFIG", b"GET", b"maxmemory"])?
+            && let [_, Reply::Text(number)] = pair.as_slice()
         {
             usage.bytes_max = decimal(&String::from_utf8_lossy(number));
         }
@@ -298,10 +297,10 @@ impl Tier for RedisTier {
         let words: [&[u8]; 2] = [b"GET", key.as_bytes()];
         let command = Command { reply_bytes_max: self.bytes_max, ..Command::new(&words) };
         match self.reply(&key, &command)? {
-            Value::Nil => Ok(None),
-            Value::BulkString(body) => Ok(Some(body)),
-            Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(None),
-            Value::ServerError(error) => Err(self.refused(&error)),
+            Reply::Nil => Ok(None),
+            Reply::Text(body) => Ok(Some(body)),
+            reply if reply.error_code() == Some("WRONGTYPE") => Ok(None),
+            Reply::Error(error) => Err(self.refused(&error)),
             _ => Err(self.odd()),
         }
     }
@@ -318,7 +317,7 @@ impl Tier for RedisTier {
         let options = expire.as_ref().map_or(&[] as &[&[u8]], |words| words.as_slice());
         let command = Command { large: Some(body), options, ..Command::new(&words) };
         match self.call(&key, &command)? {
-            Value::Okay => Ok(()),
+            Reply::Status(word) if word == "OK" => Ok(()),
             _ => Err(self.odd()),
         }
     }
@@ -340,7 +339,7 @@ impl Tier for RedisTier {
 impl RedisTier {
     fn count(&self, key: &str, words: &[&[u8]]) -> Result<bool, TierError> {
         match self.call(key, &Command::new(words))? {
-            Value::Int(count) => Ok(count > 0),
+            Reply::Number(count) => Ok(count > 0),
             _ => Err(self.odd()),
         }
     }
