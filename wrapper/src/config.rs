@@ -35,6 +35,8 @@ use std::path::{Path, PathBuf};
 use keys::{KEYS, Key, Trust, Wrong};
 use value::Text;
 
+use crate::tier::TierSettings;
+
 pub use value::{CompilerCheck, Sloppiness, parse_size, parse_switch};
 
 /// 10 GiB, the engine's default too.
@@ -57,6 +59,11 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Own variables that count under the name of another cache, too.
 const OWN_VARIABLES: [&str; 5] =
     ["LARDER_CACHE_LINKS", "LARDER_DISABLE", "LARDER_JANITOR", "LARDER_JOB", "LARDER_TRACE"];
+
+/// Seconds without a call after which an agent leaves, for whoever wants another time.
+pub const AGENT_IDLE_VARIABLE: &str = "LARDER_AGENT_IDLE_SECS";
+/// Milliseconds for which an agent leaves a tier alone that failed, for whoever wants another time.
+pub const AGENT_PAUSE_VARIABLE: &str = "LARDER_AGENT_PAUSE_MS";
 
 /// Where a value came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -162,6 +169,10 @@ pub struct Config {
     pub stats_log: Setting<Option<PathBuf>>,
     /// `explain_sources`: texts of misses are kept, so that `larder explain` can show lines.
     pub explain_sources: Setting<bool>,
+    /// `tiers`: the remote tiers, the first one is asked first.
+    pub tiers: Setting<Vec<TierSettings>>,
+    /// `write_policy`: whose failed writes fail the compile.
+    pub write_policy: Setting<WritePolicy>,
     /// `job`: the id of the job that this call is a part of; none by default.
     pub job: Setting<Option<String>>,
     /// `ceiling_dirs`: where the search for `.larder.toml` ends.
@@ -187,6 +198,17 @@ pub enum Janitor {
     Inline,
     /// Whoever runs `larder janitor`.
     Off,
+}
+
+/// Whose failed writes fail the compile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WritePolicy {
+    /// Nobody's. Tiers are written behind.
+    Ignore,
+    /// Those into the local store. Tiers are written behind.
+    Local,
+    /// Those into the local store and into every tier, which are waited for.
+    All,
 }
 
 impl Config {
@@ -269,6 +291,8 @@ impl Config {
             trace: Setting::default(None),
             stats_log: Setting::default(None),
             explain_sources: Setting::default(false),
+            tiers: Setting::default(Vec::new()),
+            write_policy: Setting::default(WritePolicy::Ignore),
             job: Setting::default(None),
             ceiling_dirs: Setting::default(Vec::new()),
             ceiling_markers: Setting::default(vec![marker]),
@@ -390,8 +414,10 @@ impl Config {
 
     /// Notes variables that look like settings and are none.
     pub fn check_variable_names(&mut self, names: impl Iterator<Item = OsString>) {
-        let known =
-            |name: &str| name == "LARDER_CONFIG" || KEYS.iter().any(|key| key.variable == name);
+        let known = |name: &str| {
+            let others = ["LARDER_CONFIG", AGENT_IDLE_VARIABLE, AGENT_PAUSE_VARIABLE];
+            others.contains(&name) || KEYS.iter().any(|key| key.variable == name)
+        };
         let names = names.filter_map(|name| name.into_string().ok());
         for name in names.filter(|name| name.starts_with("LARDER_") && !known(name)) {
             self.problems.push(format!("{name} is no setting; it is ignored"));

@@ -36,6 +36,7 @@ mod precompiled;
 mod probed;
 mod records;
 mod remembered;
+mod remote;
 mod rust;
 mod scratch;
 mod searched;
@@ -58,7 +59,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, exit};
 
 use larder_engine::env::clock_ns;
-use larder_engine::{EngineCounter, Key, Options, RecordLayout, Store};
+use larder_engine::{EngineCounter, Key, Store};
 
 use crate::account::{Account, Obstacle};
 use crate::compiler;
@@ -72,6 +73,7 @@ use crate::log::Log;
 use crate::manifest::Input;
 use crate::outcome::{Counter, Kind, Reason};
 use crate::place::{self, Place};
+use crate::store::open_store;
 
 /// The exit status of a shell for a command that is not there.
 const STATUS_NOT_FOUND: i32 = 127;
@@ -141,6 +143,10 @@ struct Session<'a> {
     obstacle: RefCell<Obstacle>,
     /// What there is to tell of a call that was no hit.
     account: RefCell<Account>,
+    /// Who speaks with the tiers.
+    remote: RefCell<remote::Remote>,
+    /// Why a write that must not fail has failed.
+    failed_write: RefCell<Option<String>>,
     /// Nothing is to be written, and nothing restored: the answer alone is asked for.
     is_dry: bool,
 }
@@ -369,23 +375,6 @@ fn file_bytes_max() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Fsize).current
 }
 
-/// Opens the store as the configuration says.
-///
-/// # Errors
-/// As [`Store::open`].
-pub fn open_store(config: &Config, path: &Path) -> larder_engine::Result<Store> {
-    let mut options = Options::new()
-        .max_size_bytes(config.max_size_bytes.value)
-        .zstd_level(config.compression_level.value)
-        .job(config.job.value.clone())
-        .file_mode(0o666 & !config.umask.value)
-        .read_only(config.is_read_only());
-    if config.file_clone.value {
-        options = options.layout(RecordLayout::Cloneable).clone_bytes_min(None);
-    }
-    Store::open(path, options)
-}
-
 /// One table per user: members of a shared store need not trust each other's digests.
 fn digest_table(store: &Path) -> PathBuf {
     let user = rustix::process::geteuid().as_raw();
@@ -415,6 +404,7 @@ fn damaged(store: &Store) -> u64 {
 /// compiler that is yet to take this process's place neither waits for upkeep nor gets a child that
 /// it knows nothing of; what is due stays due.
 fn finish(session: &Session<'_>, is_over: bool) {
+    session.count_remote_miss();
     let more = damaged(&session.store).saturating_sub(session.damaged_before);
     if more > 0 {
         session.log(format_args!("{more} look-ups missed, because the store is damaged there"));
@@ -459,6 +449,8 @@ impl<'a> Session<'a> {
             avoided_us: Cell::new(0),
             obstacle: RefCell::default(),
             account: RefCell::default(),
+            remote: RefCell::default(),
+            failed_write: RefCell::default(),
             is_dry: false,
         }
     }
@@ -471,6 +463,10 @@ impl Session<'_> {
 
     fn count_many(&self, counter: Counter, count: u64) {
         self.counts.borrow_mut().push((counter, count));
+    }
+
+    fn has_counted(&self, counter: Counter) -> bool {
+        self.counts.borrow().iter().any(|(counted, _)| *counted == counter)
     }
 
     fn log(&self, text: std::fmt::Arguments<'_>) {

@@ -15,6 +15,7 @@ pub mod invocation;
 
 pub mod absent;
 pub mod account;
+pub mod agent;
 pub mod capture;
 pub mod compiler;
 pub mod fingerprint;
@@ -39,5 +40,6 @@ pub mod outcome;
 pub mod place;
 pub mod rust;
 pub mod stats;
+pub mod store;
 pub mod tier;
 pub mod trace;

@@ -26,7 +26,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use larder_engine::checksum::xxh3_128;
-use larder_engine::{KEY_BYTES, Key};
+use larder_engine::{KEY_BYTES, Key, Section, SectionKind};
 
 use crate::absent::Group;
 use crate::digest::{Digest, Mentions};
@@ -243,6 +243,41 @@ impl Manifest {
         self.shrink(has_unused);
     }
 
+    /// Adds the variants of another manifest of the same direct key, which has its names, as the
+    /// oldest ones; those with a result that is known already stay as they are. Returns whether
+    /// there was a new one.
+    pub fn merge(&mut self, other: &Manifest) -> bool {
+        let is_new =
+            |variant: &&Variant| !self.variants.iter().any(|known| known.result == variant.result);
+        let new: Vec<&Variant> = other.variants.iter().filter(is_new).collect();
+        if new.is_empty() {
+            return false;
+        }
+        let mut builder = Builder::of(self);
+        let new = new.into_iter().map(|variant| {
+            let inputs = other.inputs_of(variant).filter_map(|(path, digest)| {
+                let path = other.paths.get(path)?.to_path_buf();
+                Some(builder.input(&Input { path, digest: *digest }))
+            });
+            let inputs = inputs.collect();
+            let groups = other.absent_of(variant).map(|expected| {
+                let (prefix, names) = other.names_of(&expected)?;
+                let names = names.into_iter().map(<[u8]>::to_vec).collect();
+                let directory = expected.directory.to_path_buf();
+                Some(builder.group(&Group { directory, prefix: prefix.to_vec(), names }))
+            });
+            // Without one of its groups a variant would fit where it must not.
+            let groups = groups.collect::<Option<Vec<u32>>>()?;
+            Some(Variant { inputs, groups, ..variant.clone() })
+        });
+        let new: Vec<Variant> = new.flatten().collect();
+        builder.finish();
+        let is_more = !new.is_empty();
+        self.variants.splice(0..0, new);
+        self.shrink(false);
+        is_more
+    }
+
     /// The oldest variants go until the rest is within the limits; then unused tables go.
     fn shrink(&mut self, has_unused: bool) {
         let surplus = self.variants.len().saturating_sub(VARIANTS_MAX);
@@ -334,6 +369,21 @@ impl Manifest {
             variant.groups.iter().for_each(|index| number(&mut bytes, *index as usize));
         }
         bytes
+    }
+
+    /// The sections of its record.
+    pub fn sections(&self) -> Vec<Section<'_>> {
+        let mut sections = vec![Section::new(SectionKind::Manifest, self.encode())];
+        if !self.names().is_empty() {
+            sections.push(Section::new(SectionKind::Data, self.names()));
+        }
+        sections
+    }
+
+    /// The manifest with its names, of a record whose sections `read` gives.
+    pub fn of_sections(mut read: impl FnMut(SectionKind) -> Option<Vec<u8>>) -> Option<Manifest> {
+        let manifest = Manifest::decode(&read(SectionKind::Manifest)?)?;
+        Some(manifest.with_names(read(SectionKind::Data).unwrap_or_default()))
     }
 
     /// The names, for a section of their own.

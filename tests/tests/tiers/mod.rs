@@ -1,10 +1,14 @@
-//! Remote tiers against real servers on this machine, and against servers that misbehave.
+//! Remote tiers against real servers on this machine, and against servers that misbehave: each
+//! client by itself, and machines that share them.
 
+mod chain;
 mod hostile;
 mod http;
+mod machine;
 mod redis;
 mod redis_cluster;
-mod servers;
+pub mod servers;
+mod trouble;
 
 use std::time::{Duration, Instant};
 

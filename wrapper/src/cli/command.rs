@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use larder_engine::Store;
 
 use crate::config::Config;
-use crate::invocation::open_store;
+use crate::store::open_store;
 
 /// A command waits so long for a janitor that is at work.
 const JANITOR_WAIT: Duration = Duration::from_secs(60);

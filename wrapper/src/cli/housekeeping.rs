@@ -7,6 +7,7 @@ use larder_engine::{Budget, EngineCounter, Store};
 use super::command::{Failure, after_janitor, open_writable, print};
 use super::flags::Given;
 use super::json::Object;
+use super::stats::tiers;
 use crate::config::Config;
 use crate::invocation;
 use crate::invocation::upkeep::{step_back, upkeep};
@@ -15,7 +16,9 @@ use crate::stats;
 
 /// `larder zero`.
 pub fn zero(_: &Given) -> Result<(), Failure> {
-    stats::zero(&open_writable()?);
+    let store = open_writable()?;
+    stats::zero(&store);
+    tiers::zero(&Config::load(), store.path());
     print("the statistics are zero\n")
 }
 

@@ -1,5 +1,6 @@
 //! Command lines, one module per name that the binary answers to, and what they need.
 
+mod agent;
 pub mod ccache;
 mod command;
 mod completions;

@@ -10,8 +10,8 @@ use super::flags::{Given, parse_age};
 use super::json::Object;
 use super::progress::Bar;
 use crate::config::{Config, parse_size};
-use crate::invocation::open_store;
 use crate::stats::size;
+use crate::store::open_store;
 
 /// The command.
 pub fn run(given: &Given) -> Result<(), Failure> {

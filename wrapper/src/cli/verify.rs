@@ -17,8 +17,8 @@ use super::flags::Given;
 use super::json::Object;
 use super::progress::Bar;
 use crate::config::Config;
-use crate::invocation::open_store;
 use crate::stats::{counted, counted_past, size};
+use crate::store::open_store;
 
 /// Damages in the text; `--json` has more.
 const DAMAGES_SHOWN_MAX: usize = 50;

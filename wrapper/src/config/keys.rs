@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::value::{CompilerCheck, Sloppiness, Text, parse_size};
-use super::{Config, Janitor, MAX_SIZE_BYTES_MIN, NAMESPACE_BYTES_MAX, Origin, Setting, is_job_id};
+use super::{Config, Janitor, MAX_SIZE_BYTES_MIN, NAMESPACE_BYTES_MAX, Origin, Setting};
+use super::{WritePolicy, is_job_id};
+use crate::tier::TierSettings;
 
 /// One setting: its key in the file, its environment variable, what it does, whom it is taken from,
 /// and what kind of value it has.
@@ -203,6 +205,10 @@ pub(super) const KEYS: &[Key] = &[
     key("explain_sources", "LARDER_EXPLAIN_SOURCES", Any,
         Switch(|config| &mut config.explain_sources),
         "keep the texts of misses, so that larder explain can show which lines differ"),
+    key("tiers", "LARDER_TIERS", User, Other(set_tiers, show_tiers),
+        "remote tiers behind the store, as redis://HOST or http://HOST/PATH, the first one first"),
+    key("write_policy", "LARDER_WRITE_POLICY", User, Other(set_write_policy, show_write_policy),
+        "whose failed writes fail the compile: ignore (nobody's), local (the store's) or all"),
     key("job", "LARDER_JOB", User, Other(set_job, show_job),
         "what `larder job start` printed: this call is part of that job"),
     key("ceiling_dirs", "LARDER_CEILING_DIRS", User, Paths(|config| &mut config.ceiling_dirs),
@@ -338,6 +344,49 @@ fn set_janitor(config: &mut Config, text: Text, origin: Origin) -> Result<(), Wr
 
 fn show_janitor(config: &Config) -> (String, &Origin) {
     (format!("{:?}", config.janitor.value).to_lowercase(), &config.janitor.origin)
+}
+
+/// A tier that cannot be understood is left out; the others count.
+fn set_tiers(config: &mut Config, text: Text, origin: Origin) -> Result<(), Wrong> {
+    let mut wrong = Vec::new();
+    let mut value = Vec::new();
+    for (item, number) in text.items(b" \t\n").into_iter().zip(1..) {
+        match item.to_str().map(TierSettings::parse) {
+            Some(Ok(tier)) => value.push(tier),
+            Some(Err(why)) => wrong.push(format!("tier {number} {why}")),
+            None => wrong.push(format!("tier {number} is no UTF-8")),
+        }
+    }
+    config.tiers = Setting { value, origin };
+    match &wrong[..] {
+        [] => Ok(()),
+        _ => {
+            let what = format!("has what cannot be used: {}", wrong.join("; "));
+            Err(Wrong { what, instead: "the others count" })
+        }
+    }
+}
+
+/// Without credentials.
+fn show_tiers(config: &Config) -> (String, &Origin) {
+    let Setting { value, origin } = &config.tiers;
+    (show_list(value.iter().map(TierSettings::display)), origin)
+}
+
+fn set_write_policy(config: &mut Config, text: Text, origin: Origin) -> Result<(), Wrong> {
+    let value = match text.as_str()? {
+        "ignore" => WritePolicy::Ignore,
+        "local" => WritePolicy::Local,
+        "all" => WritePolicy::All,
+        other => return Err(format!("\"{other}\" is none of ignore, local, all").into()),
+    };
+    config.write_policy = Setting { value, origin };
+    Ok(())
+}
+
+fn show_write_policy(config: &Config) -> (String, &Origin) {
+    let Setting { value, origin } = &config.write_policy;
+    (format!("{value:?}").to_lowercase(), origin)
 }
 
 fn set_job(config: &mut Config, text: Text, origin: Origin) -> Result<(), Wrong> {

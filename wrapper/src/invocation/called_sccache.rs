@@ -20,7 +20,7 @@ pub(super) fn tell_unapplied(session: &Session<'_>) {
     if counters.get(UNAPPLIED_TOLD) != mark {
         counters.set(UNAPPLIED_TOLD, mark);
         session.log(format_args!(
-            "configuration: not applied, because results are kept in the store alone: {list}"
+            "configuration: not applied, because larder has no such place for results: {list}"
         ));
     }
 }

@@ -11,10 +11,11 @@ use larder_engine::{DropReason, Entry, Key, Put, RecordKind, Section, SectionKin
 
 use super::account::microseconds;
 use super::inputs::{Inputs, each_once, names};
-use super::records::{alias_bytes, manifest_sections, read_whole_manifest, trace_lookup};
+use super::records::{alias_bytes, read_whole_manifest, trace_lookup};
 use super::scratch::Scratch;
 use super::shared::{self, Made};
 use super::{Job, Session, failures, guarded, precompiled, streams, unlisted};
+use crate::config::WritePolicy;
 use crate::digest::{Digest, Mentions};
 use crate::exec::{self, Capture, Ran, Stream};
 use crate::fingerprint::{records_additions, records_trace, result_key};
@@ -100,7 +101,9 @@ pub(super) fn run_and_store(
         Some(Err(reason)) => session.give_up(&reason),
         None => session.count(Counter::InternalError),
     }
-    Some(ran.status)
+    let outputs = job.compile.outputs.iter().map(|output| &output.path);
+    let outputs = outputs.chain(job.compile.depfile.iter().map(|depfile| &depfile.path));
+    session.end_if_not_written(Some(ran.status), outputs.map(PathBuf::as_path))
 }
 
 /// How to list the inputs, and the arguments that make the compiler do so. Additions come first,
@@ -248,7 +251,7 @@ fn store(
     });
     let manifest = manifest
         .iter()
-        .map(|manifest| Entry::new(job.direct, RecordKind::Manifest, manifest_sections(manifest)));
+        .map(|manifest| Entry::new(job.direct, RecordKind::Manifest, manifest.sections()));
     let mut entries: Vec<Entry<'_>> = manifest.collect();
     let entry = Entry::new(result, RecordKind::Result, sections);
     let precompiled =
@@ -323,17 +326,25 @@ impl Session<'_> {
         for entry in &mut entries {
             entry.namespace = self.call.config.namespace.value.clone().into();
         }
+        self.expect_tiers();
         match self.store.put_all(&entries) {
-            Ok(Put::Stored) => self.count_many(Counter::LocalStorageWrite, count),
+            Ok(Put::Stored) => {
+                self.count_many(Counter::LocalStorageWrite, count);
+                self.tell_tiers(&entries);
+            }
             Ok(Put::Dropped(why)) => {
                 self.count(Counter::StoreDropped);
                 self.account.borrow_mut().reason = format!("not stored: {why}");
                 self.log(format_args!("not stored: {why}"));
+                if why == DropReason::Poisoned {
+                    self.fail_write(WritePolicy::Local, &why.to_string());
+                }
             }
             Err(error) => {
                 self.count(Counter::StoreUnavailable);
                 self.account.borrow_mut().reason = format!("not stored: {error}");
                 self.log(format_args!("not stored: {error}"));
+                self.fail_write(WritePolicy::Local, &error.to_string());
             }
         }
     }

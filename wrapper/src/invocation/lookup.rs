@@ -5,10 +5,7 @@ use std::path::Path;
 
 use larder_engine::{Entry, Key, Record, RecordKind, SectionKind};
 
-use super::records::{
-    manifest_sections, read_alias, read_manifest, read_names, read_section, read_whole_manifest,
-    trace_lookup,
-};
+use super::records::{read_alias, read_names, read_section, read_whole_manifest, trace_lookup};
 use super::text::{Text, TextError};
 use super::{Answer, Job, Session, called_ccache, failures, stream, streams};
 use crate::absent;
@@ -52,7 +49,10 @@ fn asked(session: &Session<'_>) -> Answer {
     if !config.direct_mode.value && !config.readonly_direct.value {
         return by_text(session, job);
     }
-    let Some(manifest) = read_manifest(session, &job.direct) else {
+    let fits = |manifest: &Manifest| {
+        fitting(session, &job, manifest).map(|variant| (variant.result, variant.cost_us))
+    };
+    let Some((manifest, variant)) = session.manifest(&job.direct, fits) else {
         session.count(Counter::LocalStorageReadMiss);
         session.count(Counter::DirectCacheMiss);
         session.log(format_args!("no manifest for {}", job.compile.input.display()));
@@ -63,9 +63,9 @@ fn asked(session: &Session<'_>) -> Answer {
         return session.direct_miss(job);
     };
     session.count(Counter::LocalStorageReadHit);
-    if let Some(variant) = fitting(session, &job, &manifest) {
-        if let Some(answer) = restored(session, &job, &variant.result) {
-            session.avoided_us.set(variant.cost_us);
+    if let Some((result, cost_us)) = variant {
+        if let Some(answer) = restored(session, &job, &result) {
+            session.avoided_us.set(cost_us);
             session.count(Counter::DirectCacheHit);
             session.log(format_args!("direct hit for {}", job.compile.input.display()));
             return answer;
@@ -210,7 +210,12 @@ impl Session<'_> {
             self.count(Counter::StoreCorrupt);
             None
         });
-        let record = record.filter(|record| record.kind() == Some(RecordKind::Result));
+        let mut record = record.filter(|record| record.kind() == Some(RecordKind::Result));
+        if record.is_some() {
+            self.note_prefetched();
+        } else if self.fetch(RecordKind::Result, key, 0).is_some() {
+            record = self.store.get(key).ok().flatten();
+        }
         if record.is_none() {
             self.count(Counter::LocalStorageReadMiss);
             self.count(Counter::LocalStorageMiss);
@@ -244,7 +249,8 @@ impl Session<'_> {
                 return None;
             }
         }
-        self.count(Counter::LocalStorageHit);
+        let is_remote = self.has_counted(Counter::RemoteStorageHit);
+        self.count(if is_remote { Counter::LocalStorageMiss } else { Counter::LocalStorageHit });
         Some(())
     }
 }
@@ -317,8 +323,9 @@ fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
     }
     let alias = text_decides(&job.compile).then_some(text.key);
     let by_alias = alias.and_then(|alias| {
-        let bytes = read_section(session, &alias, RecordKind::Alias, SectionKind::AliasKey)?;
-        read_alias(&bytes)
+        let read = || read_section(session, &alias, RecordKind::Alias, SectionKind::AliasKey);
+        let fetch = || session.fetch(RecordKind::Alias, &alias, 0).and_then(|_| read());
+        read_alias(&read().or_else(fetch)?)
     });
     if alias.is_some() && by_alias.is_none() {
         session.count(Counter::LocalStorageReadMiss);
@@ -369,6 +376,6 @@ fn remember(session: &Session<'_>, job: &Job, text: &Text, result: &Key) {
     let state = job.state(false, job.place.is_some());
     let state = State { cost_us: session.avoided_us.get(), ..text.inputs.state(state, moment) };
     manifest.add(*result, &state, &text.inputs.list);
-    let sections = manifest_sections(&manifest);
+    let sections = manifest.sections();
     session.put(vec![Entry::new(job.direct, RecordKind::Manifest, sections)]);
 }

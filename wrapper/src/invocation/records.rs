@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use larder_engine::{KEY_BYTES, Key, RecordKind, Section, SectionKind};
+use larder_engine::{KEY_BYTES, Key, RecordKind, SectionKind};
 
 use super::Session;
 use crate::manifest::Manifest;
@@ -19,15 +19,6 @@ pub(super) fn read_whole_manifest(session: &Session<'_>, key: &Key) -> Manifest 
 /// The names that a manifest speaks of; none where they are damaged.
 pub(super) fn read_names(session: &Session<'_>, key: &Key) -> Vec<u8> {
     read_section(session, key, RecordKind::Manifest, SectionKind::Data).unwrap_or_default()
-}
-
-/// The sections of a manifest.
-pub(super) fn manifest_sections(manifest: &Manifest) -> Vec<Section<'_>> {
-    let mut sections = vec![Section::new(SectionKind::Manifest, manifest.encode())];
-    if !manifest.names().is_empty() {
-        sections.push(Section::new(SectionKind::Data, manifest.names()));
-    }
-    sections
 }
 
 /// What stands in an alias: the key of the result, and what the compiler took for it.

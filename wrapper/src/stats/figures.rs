@@ -71,19 +71,19 @@ impl Figures {
             }
         }
         let stats = store.stats()?;
-        // What ccache derives from its directory, and counters for tiers that are not there yet.
+        // What ccache derives from its directory, and what it counts of tiers.
         for (name, value) in [
             ("files_in_cache", stats.entries),
             ("cache_size_kibibyte", stats.disk_bytes / 1024),
             ("max_cache_size_kibibyte", stats.max_size_bytes / 1024),
             ("max_files_in_cache", 0),
-            ("remote_storage_read_hit", 0),
-            ("remote_storage_read_miss", 0),
-            ("remote_storage_error", 0),
-            ("remote_storage_timeout", 0),
-            ("remote_storage_write", 0),
-            ("remote_storage_hit", 0),
-            ("remote_storage_miss", 0),
+            ("remote_storage_read_hit", counters.get(Counter::RemoteStorageReadHit as usize)),
+            ("remote_storage_read_miss", counters.get(Counter::RemoteStorageReadMiss as usize)),
+            ("remote_storage_error", counters.get(Counter::RemoteStorageError as usize)),
+            ("remote_storage_timeout", counters.get(Counter::RemoteStorageTimeout as usize)),
+            ("remote_storage_write", counters.get(Counter::RemoteStorageWrite as usize)),
+            ("remote_storage_hit", counters.get(Counter::RemoteStorageHit as usize)),
+            ("remote_storage_miss", counters.get(Counter::RemoteStorageMiss as usize)),
             ("store_entries", stats.entries),
             ("store_disk_bytes", stats.disk_bytes),
             ("store_index_bytes", stats.index_bytes),

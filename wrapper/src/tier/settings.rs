@@ -77,6 +77,7 @@ const ATTRIBUTES: &[Attribute] = &[
 /// One tier, as it was written and checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TierSettings {
+    text: String,
     pub(super) address: Address,
     pub(super) prefix: String,
     pub(super) is_read_only: bool,
@@ -149,6 +150,7 @@ impl TierSettings {
             return Err("a | in a user or a password is written %7C".to_owned());
         }
         let mut settings = TierSettings::new(address);
+        settings.text = text.trim().to_owned();
         settings.user = info.user;
         settings.password = info.password.map(Secret::Text);
         let mut seen = Vec::new();
@@ -178,6 +180,7 @@ impl TierSettings {
             Family::File => "",
         };
         TierSettings {
+            text: String::new(),
             address,
             prefix: prefix.to_owned(),
             is_read_only: false,
@@ -193,6 +196,12 @@ impl TierSettings {
             headers: Vec::new(),
             ca_file: None,
         }
+    }
+
+    /// The text that [`TierSettings::parse`] reads as this tier, credentials and all, without
+    /// blanks.
+    pub fn text(&self) -> String {
+        self.text.replace(' ', "%20").replace('\t', "%09")
     }
 
     /// Its URL, without credentials and attributes.

@@ -22,8 +22,8 @@ use super::compilers::version;
 use super::findings::Findings;
 use crate::compiler::family_of;
 use crate::config::Config;
-use crate::invocation::open_store;
 use crate::outcome::Counter;
+use crate::store::open_store;
 
 /// The compilers that are tried, each program once.
 const NAMES: &[(&str, Language)] = &[

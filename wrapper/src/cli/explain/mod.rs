@@ -26,8 +26,8 @@ use super::style::Style;
 use crate::account::{Account, history, plain_path, recent};
 use crate::config::Config;
 use crate::invocation::foresee::{Foreseen, foresee};
-use crate::invocation::open_store;
 use crate::outcome::Counter;
+use crate::store::open_store;
 use past::Explained;
 
 /// `larder explain`.

@@ -4,7 +4,7 @@
 //! of a list says begins small and has no full stop; paragraphs are sentences.
 
 use super::super::{
-    completions, doctor, explain, housekeeping, job, man, shims, stats, trim, verify,
+    agent, completions, doctor, explain, housekeeping, job, man, shims, stats, trim, verify,
 };
 use super::{Command, Count, Flag, Kind, Operand, Takes};
 
@@ -20,6 +20,7 @@ pub const COMMANDS: &[Command] = &[
     VERIFY,
     TRIM,
     JOB,
+    AGENT,
     JANITOR,
     CHECKPOINT,
     COMPLETIONS,
@@ -306,6 +307,48 @@ const JOB_END: Command = Command {
         what: "the id of the job",
     }],
     run: Some(job::end),
+    ..Command::NONE
+};
+
+const AGENT: Command = Command {
+    name: "agent",
+    what: "show, flush and stop the program that speaks with the remote tiers",
+    about: &[
+        "It is started by the first miss of a build that has LARDER_TIERS, serves all builds of \
+         this user with the same store and tiers, and leaves when nobody has asked for ten \
+         minutes. What builds store is written to the tiers behind their backs.",
+    ],
+    commands: &[AGENT_STATUS, AGENT_FLUSH, AGENT_STOP],
+    examples: &[("larder agent flush", "at the end of a CI job, before the machine goes away")],
+    ..Command::NONE
+};
+
+const AGENT_STATUS: Command = Command {
+    name: "agent status",
+    what: "each tier: hits, misses, writes, failures, what waits to be written",
+    flags: &[Flag::JSON],
+    run: Some(agent::status),
+    ..Command::NONE
+};
+
+const AGENT_FLUSH: Command = Command {
+    name: "agent flush",
+    what: "wait until everything that was stored is written to the tiers",
+    flags: &[Flag {
+        name: "wait",
+        takes: Takes::One("SECONDS", Kind::Text),
+        what: "at most so long, 600 by default; with status 1 if that is not enough, or a tier \
+               cannot be written to",
+        ..Flag::NONE
+    }],
+    run: Some(agent::flush),
+    ..Command::NONE
+};
+
+const AGENT_STOP: Command = Command {
+    name: "agent stop",
+    what: "let it leave now; nothing that waits is lost, the next one writes it",
+    run: Some(agent::stop),
     ..Command::NONE
 };
 

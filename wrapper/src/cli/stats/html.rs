@@ -168,7 +168,7 @@ mod tests {
         let json = "{\"direct_cache_hit\": 3, \"cache_miss\": 1, \"called_for_link\": 7, \
                     \"hit_times\": [0, 2, 1]}";
         let figures = Figures::parse(json).unwrap();
-        let shown = Shown { figures, title: "<here> & there".to_owned(), calls: None };
+        let shown = Shown { figures, title: "<here> & there".to_owned(), calls: None, tiers: None };
         let page = page(&shown);
         assert!(page.contains("75.0 % hits") && page.contains("&lt;here&gt; &amp; there"));
         assert!(!page.contains("http") && !page.contains("<script"));

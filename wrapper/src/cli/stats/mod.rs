@@ -7,17 +7,20 @@
 mod calls;
 mod html;
 mod page;
+pub mod tiers;
 
 use std::fs;
 use std::path::Path;
 
 use super::command::{Failure, print, store_directory};
 use super::flags::{Given, parse_age};
+use super::json::Object;
 use super::style::Style;
 use crate::config::Config;
-use crate::invocation::open_store;
 use crate::stats::{Figures, ago, now_secs};
+use crate::store::open_store;
 use calls::Calls;
+use tiers::Told;
 
 /// A larger file is no statistics.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -28,6 +31,8 @@ struct Shown {
     /// What they are of, as a line.
     title: String,
     calls: Option<Calls>,
+    /// The settings, and what is known of the tiers in them.
+    tiers: Option<(Config, Told)>,
 }
 
 /// `larder stats`.
@@ -48,15 +53,30 @@ pub fn run(given: &Given) -> Result<(), Failure> {
     }
     print(&match given.has("json") {
         true => json(&shown),
-        false => page::text(&shown, Style::of_stdout()),
+        false => {
+            let style = Style::of_stdout();
+            let tiers = shown.tiers.as_ref().map(|(config, told)| tiers::text(config, told, style));
+            page::text(&shown, style) + &tiers.unwrap_or_default()
+        }
     })
 }
 
 fn json(shown: &Shown) -> String {
     match &shown.calls {
-        None => shown.figures.json(),
+        None => {
+            let tiers = shown.tiers.as_ref().map(|(config, told)| tiers::objects(config, told));
+            with_tiers(shown.figures.json(), tiers)
+        }
         Some(calls) => calls.json(&shown.figures),
     }
+}
+
+/// The same object with a list of tiers, if there are any.
+fn with_tiers(json: String, tiers: Option<Vec<Object>>) -> String {
+    let Some(tiers) = tiers else { return json };
+    let tiers: Vec<String> = tiers.iter().map(Object::line).collect();
+    let head = json.trim_end().trim_end_matches('}').trim_end();
+    format!("{head},\n  \"tiers\": [{}]\n}}\n", tiers.join(", "))
 }
 
 fn of_store(given: &Given) -> Result<Shown, Failure> {
@@ -64,13 +84,16 @@ fn of_store(given: &Given) -> Result<Shown, Failure> {
     let directory = store_directory(&config)?;
     let figures = Figures::read(&open_store(&config, directory)?)?;
     let place = directory.display();
+    let tiers = (!config.tiers.value.is_empty())
+        .then(|| Told::ask(&config, directory, true))
+        .map(|told| (config.clone(), told));
     let Some(since) = given.value("since") else {
         let zeroed_secs = figures.named("stats_zeroed_timestamp");
         let title = match zeroed_secs {
             0 => format!("{place}, since it was made"),
             secs => format!("{place}, counted since {}", ago(secs)),
         };
-        return Ok(Shown { figures, title, calls: None });
+        return Ok(Shown { figures, title, calls: None, tiers });
     };
     let path = Path::new(since);
     let text = read(path).map_err(|error| {
@@ -85,7 +108,7 @@ fn of_store(given: &Given) -> Result<Shown, Failure> {
         Failure::Failed(format!("{} {what}: save it before the build", path.display()))
     })?;
     let title = format!("{place}, since {}", path.display());
-    Ok(Shown { figures: figures.since(&earlier), title, calls: None })
+    Ok(Shown { figures: figures.since(&earlier), title, calls: None, tiers })
 }
 
 fn of_log(given: &Given, path: &Path) -> Result<Shown, Failure> {
@@ -112,7 +135,8 @@ fn of_log(given: &Given, path: &Path) -> Result<Shown, Failure> {
         Some(age) => format!("{}, the last {age}", path.display()),
         None => path.display().to_string(),
     };
-    Ok(Shown { figures: Figures::of_calls(calls.lines.iter()), title, calls: Some(calls) })
+    let figures = Figures::of_calls(calls.lines.iter());
+    Ok(Shown { figures, title, calls: Some(calls), tiers: None })
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

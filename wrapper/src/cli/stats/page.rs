@@ -260,7 +260,7 @@ mod tests {
 
     fn page(figures: &str) -> String {
         let figures = Figures::parse(figures).unwrap();
-        let shown = Shown { figures, title: "here".to_owned(), calls: None };
+        let shown = Shown { figures, title: "here".to_owned(), calls: None, tiers: None };
         text_in(&shown, Style::plain(72), false)
     }
 

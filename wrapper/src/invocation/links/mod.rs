@@ -38,9 +38,7 @@ use larder_engine::{DropReason, Entry, Key, RecordKind, Section, SectionKind};
 
 use super::account::microseconds;
 use super::foresee::Foreseen;
-use super::records::{
-    manifest_sections, read_manifest, read_names, read_whole_manifest, trace_lookup,
-};
+use super::records::{read_manifest, read_names, read_whole_manifest, trace_lookup};
 use super::{Session, guarded};
 use crate::absent::{self, Group};
 use crate::account::{Account, Differs, Obstacle, Part, plain_path};
@@ -115,7 +113,11 @@ pub(super) fn handle(session: &Session<'_>) -> Option<ExitStatus> {
         Some(Ok(Answer::Hit(found))) => {
             session.pass_on(&found.stdout, &found.stderr).then(ExitStatus::default)
         }
-        Some(Ok(Answer::Miss { job, claim: _claim })) => run_and_store(session, &job),
+        Some(Ok(Answer::Miss { job, claim: _claim })) => {
+            let status = run_and_store(session, &job);
+            let outputs = job.outputs.iter().map(|output| output.path.as_path());
+            session.end_if_not_written(status, outputs)
+        }
         Some(Err(reason)) => {
             session.give_up(&reason);
             None
@@ -180,7 +182,10 @@ fn answer<'a>(session: &'a Session<'_>) -> Result<Answer<'a>, Reason> {
 /// The result, in place.
 fn look_up(session: &Session<'_>, job: &Job) -> Option<Restorable> {
     let name = job.main().display();
-    let Some(manifest) = read_manifest(session, &job.direct) else {
+    let fits = |manifest: &Manifest| {
+        fitting(session, job, manifest).map(|variant| (variant.result, variant.cost_us))
+    };
+    let Some((manifest, variant)) = session.manifest(&job.direct, fits) else {
         session.count(Counter::LocalStorageReadMiss);
         session.count(Counter::DirectCacheMiss);
         session.log(format_args!("no manifest for {name}"));
@@ -188,11 +193,11 @@ fn look_up(session: &Session<'_>, job: &Job) -> Option<Restorable> {
         return None;
     };
     session.count(Counter::LocalStorageReadHit);
-    match fitting(session, job, &manifest) {
-        Some(variant) => {
-            if let Some(found) = restored(session, job, &variant.result) {
+    match variant {
+        Some((result, cost_us)) => {
+            if let Some(found) = restored(session, job, &result) {
                 session.count(Counter::DirectCacheHit);
-                session.avoided_us.set(variant.cost_us);
+                session.avoided_us.set(cost_us);
                 session.log(format_args!("direct hit for {name}"));
                 return Some(found);
             }
@@ -375,7 +380,7 @@ fn store(
     let cost_us = session.account.borrow().cost_us;
     manifest.add(result, &State { messages, cost_us, absent, ..State::default() }, &inputs);
     let entries = vec![
-        Entry::new(job.direct, RecordKind::Manifest, manifest_sections(&manifest)),
+        Entry::new(job.direct, RecordKind::Manifest, manifest.sections()),
         Entry::new(result, RecordKind::Result, sections),
     ];
     session.count(Counter::LocalStorageMiss);

@@ -37,7 +37,7 @@ use larder_engine::env::Claim;
 
 use self::account::Told;
 use self::toolchain::Toolchain;
-use super::records::{read_manifest, trace_lookup};
+use super::records::trace_lookup;
 use super::{Session, guarded};
 use crate::account::Obstacle;
 use crate::digest::Digest;
@@ -95,7 +95,11 @@ pub(super) fn handle(session: &Session<'_>) -> Option<ExitStatus> {
         Some(Ok(Answer::Hit(said))) => {
             session.pass_on(&said.stdout, &said.stderr).then(ExitStatus::default)
         }
-        Some(Ok(Answer::Miss { job, claim: _claim })) => store::run_and_store(session, &job),
+        Some(Ok(Answer::Miss { job, claim: _claim })) => {
+            let status = store::run_and_store(session, &job);
+            let outputs = job.outputs.iter().map(|output| output.path.as_path());
+            session.end_if_not_written(status, outputs)
+        }
         Some(Err(reason)) => {
             session.give_up(&reason);
             None
@@ -145,7 +149,10 @@ fn answer<'a>(session: &'a Session<'_>) -> Result<Answer<'a>, Reason> {
 
 /// The result, restored.
 fn look_up(session: &Session<'_>, job: &Job) -> Option<Said> {
-    let Some(manifest) = read_manifest(session, &job.direct) else {
+    let fits = |manifest: &Manifest| {
+        fitting(session, job, manifest).map(|variant| (variant.result, variant.cost_us))
+    };
+    let Some((manifest, variant)) = session.manifest(&job.direct, fits) else {
         session.count(Counter::LocalStorageReadMiss);
         session.count(Counter::DirectCacheMiss);
         session.log(format_args!("no manifest for crate {}", job.made.name));
@@ -153,11 +160,11 @@ fn look_up(session: &Session<'_>, job: &Job) -> Option<Said> {
         return None;
     };
     session.count(Counter::LocalStorageReadHit);
-    match fitting(session, job, &manifest) {
-        Some(variant) => {
-            if let Some(said) = restored(session, job, &variant.result) {
+    match variant {
+        Some((result, cost_us)) => {
+            if let Some(said) = restored(session, job, &result) {
                 session.count(Counter::DirectCacheHit);
-                session.avoided_us.set(variant.cost_us);
+                session.avoided_us.set(cost_us);
                 session.log(format_args!("direct hit for crate {}", job.made.name));
                 return Some(said);
             }

@@ -20,7 +20,7 @@ use larder_engine::{Entry, RecordKind, Section, SectionKind};
 use memchr::memmem;
 
 use super::super::account::microseconds;
-use super::super::records::{manifest_sections, read_whole_manifest, trace_lookup};
+use super::super::records::{read_whole_manifest, trace_lookup};
 use super::super::scratch::Scratch;
 use super::super::{Session, guarded};
 use super::closure::Reach;
@@ -161,7 +161,7 @@ fn store(
     let absent = inputs.absent;
     manifest.add(result, &State { messages, cost_us, absent, ..State::default() }, &inputs.list);
     crates.extend([
-        Entry::new(job.direct, RecordKind::Manifest, manifest_sections(&manifest)),
+        Entry::new(job.direct, RecordKind::Manifest, manifest.sections()),
         Entry::new(result, RecordKind::Result, sections),
     ]);
     session.count(Counter::LocalStorageMiss);

@@ -1,0 +1,269 @@
+//! The chain of tiers: one call to one tier, and one key asked from all in their order.
+//!
+//! 1. A call runs in a thread of its own, and whoever waits for it stops waiting when the tier
+//!    turns out to be in trouble: all who wait learn that from the first whose call fails.
+//! 2. Before a tier has answered for the first time, and when it has not for [`FRESH`], one call
+//!    goes first and the others wait for how it ends, a moment.
+//! 3. Of several who want one key at a time one asks, and all get what that gives.
+
+use std::collections::HashMap;
+use std::env;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use larder_engine::Key;
+
+use super::state::{Count, Side, TierState, now_ms};
+use crate::config::AGENT_PAUSE_VARIABLE;
+use crate::tier::{Tier, TierError, TierErrorKind, TierSettings, Usage};
+
+/// How long a tier that failed is left alone, in milliseconds.
+const PAUSE_MS: u64 = 30_000;
+/// For so long an answer says that the tier is well.
+const FRESH: Duration = Duration::from_secs(10);
+/// As long as others wait for the first call to a tier.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// How often those who wait for a call look whether the tier is in trouble.
+const LOOK: Duration = Duration::from_millis(5);
+/// Damaged values in a row that make a tier one that is in trouble.
+const DAMAGED_MAX: u32 = 3;
+
+/// One tier, with its client.
+pub struct Tiered {
+    /// What it is.
+    pub settings: TierSettings,
+    /// What is known of it.
+    pub state: TierState,
+    /// How long it is left alone when it has failed.
+    pub pause_ms: u64,
+    client: Box<dyn Tier>,
+    health: Mutex<Health>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Health {
+    answered: Option<Instant>,
+    /// Somebody makes the first call.
+    is_tried: bool,
+    damaged_in_a_row: u32,
+    /// The tier has said that we may not write.
+    is_denied: bool,
+}
+
+/// Why a call gave nothing.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// It was not made, or not waited for: the tier is in trouble.
+    Skipped,
+    /// It failed.
+    Failed(TierError),
+}
+
+impl Tiered {
+    /// A tier with its client.
+    pub fn new(settings: TierSettings, state: TierState, client: Box<dyn Tier>) -> Tiered {
+        let pause = env::var(AGENT_PAUSE_VARIABLE).ok().and_then(|text| text.parse().ok());
+        Tiered {
+            settings,
+            state,
+            pause_ms: pause.unwrap_or(PAUSE_MS),
+            client,
+            health: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Whether it is written to at all.
+    pub fn is_written(&self) -> bool {
+        !self.settings.is_read_only() && !lock(&self.health).is_denied
+    }
+
+    /// What the server says of its room; nothing while it is in trouble.
+    pub fn usage(self: &Arc<Self>) -> Usage {
+        self.call(Side::Reads, |client| client.usage()).unwrap_or_default()
+    }
+
+    /// Makes a call and counts how it ends.
+    pub fn call<T: Send + 'static>(
+        self: &Arc<Self>,
+        side: Side,
+        call: impl FnOnce(&dyn Tier) -> Result<T, TierError> + Send + 'static,
+    ) -> Result<T, Unanswered> {
+        if !self.state.may(side, now_ms(), self.pause_ms) || !self.may_begin(side) {
+            self.state.add(Count::Skipped, 1);
+            return Err(Unanswered::Skipped);
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let tier = self.clone();
+        let begun = Instant::now();
+        let begun_ms = now_ms();
+        thread::spawn(move || {
+            let result = panic::catch_unwind(AssertUnwindSafe(|| call(&*tier.client)));
+            let result = result.unwrap_or_else(|_| {
+                Err(TierError::new(TierErrorKind::Protocol, "the client of the tier failed"))
+            });
+            tier.note(side, begun, result.as_ref().err());
+            let _ = sender.send(result);
+        });
+        loop {
+            match receiver.recv_timeout(LOOK) {
+                Ok(result) => return result.map_err(Unanswered::Failed),
+                Err(RecvTimeoutError::Timeout) => {
+                    // Opened since: by somebody whose call failed. A call of our own that is the
+                    // one in thirty seconds opened it itself, before.
+                    let opened = self.state.open_for_ms(side, now_ms());
+                    if opened.is_some_and(|ms| now_ms().saturating_sub(ms) > begun_ms) {
+                        self.state.add(Count::Skipped, 1);
+                        return Err(Unanswered::Skipped);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(Unanswered::Skipped),
+            }
+        }
+    }
+
+    /// Waits for the first call to the tier, if there is to be one and it is another's.
+    fn may_begin(&self, side: Side) -> bool {
+        if side == Side::Writes {
+            return true;
+        }
+        let is_fresh = |health: &Health| health.answered.is_some_and(|at| at.elapsed() < FRESH);
+        let mut health = lock(&self.health);
+        if is_fresh(&health) {
+            return true;
+        }
+        if !health.is_tried {
+            health.is_tried = true;
+            return true;
+        }
+        let waits = |health: &mut Health| health.is_tried && !is_fresh(health);
+        let (health, _) = self
+            .changed
+            .wait_timeout_while(health, FIRST_WAIT, waits)
+            .unwrap_or_else(PoisonError::into_inner);
+        is_fresh(&health)
+    }
+
+    /// Counts how a call ended, and opens or closes the breaker.
+    fn note(&self, side: Side, begun: Instant, error: Option<&TierError>) {
+        let is_of_the_tier = error.is_some_and(TierError::is_of_the_tier);
+        let kind = error.map(TierError::kind);
+        let (failures, time) = match side {
+            Side::Reads => (Count::ReadFailures, Count::ReadTime),
+            Side::Writes => (Count::WriteFailures, Count::WriteTime),
+        };
+        self.state.add(time, begun.elapsed().as_micros() as u64);
+        let is_denied_write = side == Side::Writes && kind == Some(TierErrorKind::Denied);
+        if error.is_some() && !is_denied_write && kind != Some(TierErrorKind::TooLarge) {
+            self.state.add(failures, 1);
+        }
+        if kind == Some(TierErrorKind::TimedOut) {
+            self.state.add(Count::TimeOuts, 1);
+        }
+        // One that is full, or does not know us, will say so the next time, too.
+        let is_refused = matches!(kind, Some(TierErrorKind::Full | TierErrorKind::Denied));
+        if is_of_the_tier || is_refused {
+            self.state.open_breaker(side, now_ms());
+        } else {
+            self.state.close_breaker(side);
+        }
+        let mut health = lock(&self.health);
+        health.is_denied |= is_denied_write;
+        if side == Side::Reads {
+            health.is_tried = false;
+            health.answered = (!is_of_the_tier && !is_refused).then(Instant::now);
+        }
+        drop(health);
+        self.changed.notify_all();
+    }
+
+    /// Notes whether a value was what it had to be.
+    pub fn note_value(&self, is_sound: bool) {
+        let mut health = lock(&self.health);
+        if is_sound {
+            health.damaged_in_a_row = 0;
+            return;
+        }
+        health.damaged_in_a_row += 1;
+        self.state.add(Count::Damaged, 1);
+        self.state.add(Count::ReadFailures, 1);
+        if health.damaged_in_a_row >= DAMAGED_MAX {
+            health.damaged_in_a_row = 0;
+            self.state.open_breaker(Side::Reads, now_ms());
+        }
+    }
+}
+
+/// A tier whose client could not be made: its place in the chain stays.
+pub struct Unopened(pub TierError);
+
+impl Tier for Unopened {
+    fn get(&self, _: &Key) -> Result<Option<Vec<u8>>, TierError> {
+        Err(self.0.clone())
+    }
+
+    fn exists(&self, _: &Key) -> Result<bool, TierError> {
+        Err(self.0.clone())
+    }
+
+    fn put(&self, _: &Key, _: &[u8]) -> Result<(), TierError> {
+        Err(TierError::new(TierErrorKind::Unreachable, self.0.to_string()))
+    }
+
+    fn remove(&self, _: &Key) -> Result<bool, TierError> {
+        Err(self.0.clone())
+    }
+
+    fn usage(&self) -> Result<Usage, TierError> {
+        Err(self.0.clone())
+    }
+}
+
+/// A key, and the first tier that is asked for it.
+type Wanted = (Key, u8);
+
+/// Keys that somebody asks for just now, from a tier on.
+pub struct Flights<T> {
+    flying: Mutex<HashMap<Wanted, Arc<Flight<T>>>>,
+}
+
+struct Flight<T> {
+    /// What it gave: nothing yet, or nothing at all because who asked has failed.
+    landed: Mutex<Option<Option<T>>>,
+    changed: Condvar,
+}
+
+impl<T: Clone> Flights<T> {
+    /// None.
+    pub fn new() -> Flights<T> {
+        Flights { flying: Mutex::default() }
+    }
+
+    /// What `ask` gives for a key, or gave to whoever asks for it already; `None` if that failed.
+    pub fn join(&self, key: Wanted, ask: impl FnOnce() -> T) -> Option<T> {
+        let mut flying = lock(&self.flying);
+        if let Some(flight) = flying.get(&key).cloned() {
+            drop(flying);
+            let landed = lock(&flight.landed);
+            let landed = flight.changed.wait_while(landed, |landed| landed.is_none());
+            return landed.unwrap_or_else(PoisonError::into_inner).clone().flatten();
+        }
+        let flight = Arc::new(Flight { landed: Mutex::new(None), changed: Condvar::new() });
+        flying.insert(key, flight.clone());
+        drop(flying);
+        let result = panic::catch_unwind(AssertUnwindSafe(ask)).ok();
+        lock(&self.flying).remove(&key);
+        *lock(&flight.landed) = Some(result.clone());
+        flight.changed.notify_all();
+        result
+    }
+}
+
+/// What a mutex guards; that another thread panicked changes nothing of it.
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,395 @@
+//! The agent itself: `larder-agent`.
+//!
+//! 1. One process per socket: who does not get the lock beside it ends, because another listens.
+//! 2. A connection is served by a thread, until the wrapper at the other end has ended.
+//! 3. The agent leaves when nobody has been connected for a while and nothing is left to write that
+//!    can be written; first its socket goes, then it serves who came at the last moment.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::exit;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use larder_engine::format::body::Head;
+use larder_engine::{Entry, ErrorKind, Key, Put, RecordKind, Store};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+use super::chain::{Flights, Tiered, Unanswered, Unopened, lock};
+use super::client::check_peer;
+use super::protocol::{Reply, Request};
+use super::state::{Count, Side, TierState};
+use super::{PROGRAM, place, uploads};
+use crate::config::{AGENT_IDLE_VARIABLE, Config};
+use crate::log::Log;
+use crate::manifest::Manifest;
+use crate::store::open_store;
+
+/// After this many seconds without a call the agent leaves.
+const IDLE_SECS: u64 = 600;
+/// How often the agent looks whether it is idle.
+const LOOK: Duration = Duration::from_millis(250);
+/// Of records that came from a tier, so many are remembered.
+const ORIGINS_MAX: usize = 1 << 16;
+
+/// What all threads share.
+pub struct Agent {
+    /// The local store.
+    pub store: Store,
+    /// What tells it from other stores.
+    pub store_number: u64,
+    /// The tiers, in the order in which they are asked.
+    pub tiers: Vec<Arc<Tiered>>,
+    /// The zstd level of what is packed for tiers.
+    pub zstd_level: i32,
+    /// How often something was stored, and a signal of it.
+    pub stored: (Mutex<u64>, Condvar),
+    flights: Flights<Reply>,
+    /// The tier that had a record which stands in the local store now.
+    origins: Mutex<HashMap<Key, usize>>,
+    log: Mutex<Log>,
+    used: Mutex<Instant>,
+    connected: AtomicUsize,
+    is_leaving: AtomicBool,
+}
+
+/// Runs the binary.
+pub fn main() -> ! {
+    let what = env::args().nth(1);
+    let ended = match what.as_deref() {
+        Some("serve") => serve(&Config::load()),
+        Some("once") => once(&Config::load()),
+        Some("--version") => {
+            println!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        _ => {
+            eprintln!(
+                "{PROGRAM} is started by larder, to speak with remote tiers; see `larder agent`"
+            );
+            exit(2)
+        }
+    };
+    if let Err(error) = &ended {
+        eprintln!("{PROGRAM}: {error}");
+    }
+    exit(i32::from(ended.is_err()))
+}
+
+fn serve(config: &Config) -> io::Result<()> {
+    let path = directory(config)?;
+    let socket = place::socket(path, &config.tiers.value)?;
+    let Some(lock) = locked(&socket.with_extension("lock"))? else { return Ok(()) };
+    let _ = rustix::process::setsid();
+    let agent = Arc::new(Agent::new(config, path)?);
+    let _ = fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket)?;
+    set_socket_timeout(&listener, Timeout::Recv, Some(LOOK))?;
+    agent.log(format_args!("agent: listens at {}", socket.display()));
+    for at in 0..agent.tiers.len() {
+        let agent = agent.clone();
+        thread::spawn(move || uploads::run(&agent, at));
+    }
+    let idle = env::var(AGENT_IDLE_VARIABLE).ok().and_then(|text| text.parse().ok());
+    let idle = Duration::from_secs(idle.unwrap_or(IDLE_SECS));
+    // Without its store it is of no use.
+    while !agent.is_leaving() && !agent.is_idle(idle) && path.exists() {
+        agent.accept(&listener);
+    }
+    let _ = fs::remove_file(&socket);
+    // From now on another one may listen.
+    drop(lock);
+    agent.is_leaving.store(true, Ordering::Relaxed);
+    agent.accept(&listener);
+    let begun = Instant::now();
+    while agent.connected.load(Ordering::Relaxed) > 0 && begun.elapsed() < IDLE_LAST {
+        agent.accept(&listener);
+    }
+    agent.log(format_args!("agent: leaves"));
+    Ok(())
+}
+
+/// As long as an agent that leaves serves those who came at the last moment.
+const IDLE_LAST: Duration = Duration::from_secs(30);
+
+/// One request from stdin, answered on stdout.
+fn once(config: &Config) -> io::Result<()> {
+    let agent = Arc::new(Agent::new(config, directory(config)?)?);
+    let Some(request) = Request::receive(&mut io::stdin().lock())? else { return Ok(()) };
+    let reply = agent.answer(&request).unwrap_or(Reply::Done);
+    let mut stdout = io::stdout().lock();
+    reply.send(&mut stdout)?;
+    stdout.flush()
+}
+
+fn directory(config: &Config) -> io::Result<&Path> {
+    config.dir.value.as_deref().ok_or_else(|| io::Error::other("no store is named"))
+}
+
+/// The lock of a socket, `None` if another agent has it.
+fn locked(path: &Path) -> io::Result<Option<File>> {
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Agent {
+    fn new(config: &Config, path: &Path) -> io::Result<Agent> {
+        let store =
+            open_store(config, path).map_err(|error| io::Error::other(error.to_string()))?;
+        let mut tiers = Vec::new();
+        let log = Log::new(config.log.value.clone());
+        for tier in &config.tiers.value {
+            let take = |bytes| store.take_room(bytes).unwrap_or(false);
+            let state = TierState::open(path, tier, take);
+            let state = state.ok_or_else(|| io::Error::other("there is no room for counts"))?;
+            let client = tier.open().unwrap_or_else(|error| {
+                log.line(format_args!("agent: {error}"));
+                Box::new(Unopened(error))
+            });
+            tiers.push(Arc::new(Tiered::new(tier.clone(), state, client)));
+        }
+        let mut number = [0; 8];
+        number.copy_from_slice(&store.uuid()[..8]);
+        Ok(Agent {
+            store_number: u64::from_le_bytes(number),
+            store,
+            tiers,
+            zstd_level: config.compression_level.value,
+            stored: Default::default(),
+            flights: Flights::new(),
+            origins: Mutex::default(),
+            log: Mutex::new(log),
+            used: Mutex::new(Instant::now()),
+            connected: AtomicUsize::new(0),
+            is_leaving: AtomicBool::new(false),
+        })
+    }
+
+    /// Writes to larder's log.
+    pub fn log(&self, text: std::fmt::Arguments<'_>) {
+        lock(&self.log).line(text);
+    }
+
+    /// Whether the agent is about to end.
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
+    fn is_idle(&self, idle: Duration) -> bool {
+        self.connected.load(Ordering::Relaxed) == 0
+            && lock(&self.used).elapsed() >= idle
+            && (0..self.tiers.len()).all(|at| uploads::is_at_rest(self, at))
+    }
+
+    fn accept(self: &Arc<Self>, listener: &UnixListener) {
+        let Ok((stream, _)) = listener.accept() else { return };
+        if check_peer(&stream).is_err() {
+            return;
+        }
+        self.connected.fetch_add(1, Ordering::Relaxed);
+        let agent = self.clone();
+        thread::spawn(move || {
+            let _left = Left(&agent);
+            agent.converse(stream);
+        });
+    }
+
+    /// Answers until the other side has gone.
+    fn converse(self: &Arc<Self>, mut stream: UnixStream) {
+        loop {
+            match Request::receive(&mut stream) {
+                Ok(Some(request)) => {
+                    // Who only looks needs nobody.
+                    if request != Request::Status {
+                        *lock(&self.used) = Instant::now();
+                    }
+                    let Some(reply) = self.answer(&request) else { continue };
+                    if reply.send(&mut stream).is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => return self.log(format_args!("agent: a call ended: {error}")),
+            }
+        }
+    }
+
+    fn answer(self: &Arc<Self>, request: &Request) -> Option<Reply> {
+        match request {
+            Request::Get { kind, from, key } => Some(self.get(*kind, *from, key)),
+            Request::Stored => {
+                *lock(&self.stored.0) += 1;
+                self.stored.1.notify_all();
+                None
+            }
+            Request::Sync(keys) => Some(uploads::sync(self, keys)),
+            Request::Flush { wait_ms } => {
+                Some(uploads::flush(self, Duration::from_millis(*wait_ms)))
+            }
+            Request::Status => Some(Reply::Text(self.status())),
+            Request::Stop => {
+                self.is_leaving.store(true, Ordering::Relaxed);
+                Some(Reply::Done)
+            }
+        }
+    }
+
+    fn status(&self) -> String {
+        let mut text = format!("pid {}\n", std::process::id());
+        let shown = |number: Option<u64>| number.map_or("-".to_owned(), |n| n.to_string());
+        for at in 0..self.tiers.len() {
+            let usage = self.tiers[at].usage();
+            let (used, max) = (shown(usage.used_bytes), shown(usage.bytes_max));
+            text.push_str(&format!("tier {} {used} {max}\n", uploads::waiting(self, at)));
+        }
+        text
+    }
+
+    /// The tier that had a record which is in the store now, if that is remembered.
+    pub fn origin(&self, key: &Key) -> Option<usize> {
+        lock(&self.origins).get(key).copied()
+    }
+
+    fn get(self: &Arc<Self>, kind: RecordKind, from: u8, key: &Key) -> Reply {
+        let asked = self.flights.join((*key, from), || self.fetch(kind, from, key));
+        asked.unwrap_or(Reply::Absent)
+    }
+
+    /// Asks the tiers from one on, and puts what the first of them has into the store.
+    fn fetch(self: &Arc<Self>, kind: RecordKind, from: u8, key: &Key) -> Reply {
+        // Another wrapper, or a prefetch, may have been first.
+        if kind != RecordKind::Manifest && self.store.contains(key).unwrap_or(false) {
+            return Reply::Found(self.origin(key).unwrap_or_default() as u8);
+        }
+        for (at, tier) in self.tiers.iter().enumerate().skip(from as usize) {
+            let wanted = *key;
+            let body = match tier.call(Side::Reads, move |client| client.get(&wanted)) {
+                Ok(Some(body)) => body,
+                Ok(None) => {
+                    tier.state.add(Count::Misses, 1);
+                    continue;
+                }
+                Err(Unanswered::Failed(error)) => {
+                    self.log(format_args!("agent: {error}"));
+                    continue;
+                }
+                Err(Unanswered::Skipped) => continue,
+            };
+            tier.state.add(Count::BytesRead, body.len() as u64);
+            // Before it is stored: who writes behind must not take it for one that was made here.
+            self.remember(key, at);
+            match self.take(kind, key, &body) {
+                Ok(taken) => {
+                    tier.note_value(true);
+                    tier.state.add(Count::Hits, 1);
+                    match taken {
+                        Taken::Stored => {
+                            tier.state.add(Count::BackfillsOut, 1);
+                            self.tell_stored();
+                        }
+                        // It may have come after the wrapper looked.
+                        Taken::Known => {}
+                        Taken::Dropped => return Reply::Absent,
+                    }
+                    return Reply::Found(at as u8);
+                }
+                Err(error) => {
+                    tier.note_value(false);
+                    lock(&self.origins).remove(key);
+                    let name = tier.settings.name();
+                    self.log(format_args!(
+                        "agent: {name}: what it has for {key} is no use: {error}"
+                    ));
+                }
+            }
+        }
+        Reply::Absent
+    }
+
+    /// Faster tiers are filled by those who write behind.
+    fn tell_stored(&self) {
+        *lock(&self.stored.0) += 1;
+        self.stored.1.notify_all();
+    }
+
+    fn remember(&self, key: &Key, tier: usize) {
+        let mut origins = lock(&self.origins);
+        if origins.len() >= ORIGINS_MAX {
+            origins.clear();
+        }
+        origins.insert(*key, tier);
+    }
+
+    /// Checks what a tier has, and puts it into the store.
+    fn take(self: &Arc<Self>, kind: RecordKind, key: &Key, body: &[u8]) -> Result<Taken, String> {
+        let put = match kind {
+            RecordKind::Manifest => {
+                let remote = uploads::manifest_in(key, body)?;
+                let known = uploads::manifest_of(&self.store, key).ok().flatten();
+                let mut manifest = known.unwrap_or_default();
+                if !manifest.merge(&remote) {
+                    return Ok(Taken::Known);
+                }
+                self.prefetch(&remote);
+                let mut entry = Entry::new(*key, kind, manifest.sections());
+                let head = Head::decode(body).map_err(|error| error.to_string())?;
+                entry.namespace = head.namespace.into();
+                self.store.put(&entry)
+            }
+            _ => self.store.put_body_of(key, &[kind], body),
+        };
+        match put {
+            Ok(Put::Stored) => Ok(Taken::Stored),
+            Ok(Put::Dropped(why)) => {
+                self.log(format_args!("agent: not stored: {why}"));
+                Ok(Taken::Dropped)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => {
+                Err(error.to_string())
+            }
+            Err(error) => {
+                self.log(format_args!("agent: not stored: {error}"));
+                Ok(Taken::Dropped)
+            }
+        }
+    }
+
+    /// Fetches what the newest variant leads to while the wrapper looks at its inputs.
+    fn prefetch(self: &Arc<Self>, manifest: &Manifest) {
+        let Some(newest) = manifest.newest_first().next() else { return };
+        let (agent, key) = (self.clone(), newest.result);
+        if !self.store.contains(&key).unwrap_or(true) {
+            thread::spawn(move || agent.get(RecordKind::Result, 0, &key));
+        }
+    }
+}
+
+/// What became of a value.
+enum Taken {
+    Stored,
+    /// The store has all of it.
+    Known,
+    /// The store has no room.
+    Dropped,
+}
+
+/// A connection that ends, however it does.
+struct Left<'a>(&'a Agent);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        self.0.connected.fetch_sub(1, Ordering::Relaxed);
+    }
+}

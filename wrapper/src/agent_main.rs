@@ -1,0 +1,5 @@
+//! The binary `larder-agent`; see [`larder::agent`].
+
+fn main() -> ! {
+    larder::agent::main()
+}
