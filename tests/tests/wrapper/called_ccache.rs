@@ -5,6 +5,7 @@ mod builds;
 mod circles;
 mod evicts;
 mod messages;
+mod remote;
 mod side_by_side;
 
 use std::fs;

@@ -2,6 +2,7 @@
 //! that nothing of it stops a build.
 
 mod builds;
+mod remote;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -407,7 +408,7 @@ fn settings_of_other_places_are_told_once() {
     let log = house.at("log").display().to_string();
     let variables = [
         ("SCCACHE_ERROR_LOG", log.as_str()),
-        ("SCCACHE_REDIS", "redis://user:secret@h"),
+        ("SCCACHE_MEMCACHED", "tcp://user:secret@h"),
         ("SCCACHE_BUCKET", "b"),
     ];
     for _ in 0..3 {
@@ -415,7 +416,7 @@ fn settings_of_other_places_are_told_once() {
     }
     let told = fs::read_to_string(&log).unwrap();
     assert_eq!(told.matches("not applied").count(), 1, "{told}");
-    assert!(told.contains(": SCCACHE_BUCKET, SCCACHE_REDIS\n") && !told.contains("secret"));
+    assert!(told.contains(": SCCACHE_BUCKET, SCCACHE_MEMCACHED\n") && !told.contains("secret"));
     assert!(house.run(&["gcc", "-c", "a.c"], &variables[..2]).status.success());
     assert_eq!(fs::read_to_string(&log).unwrap().matches("not applied").count(), 2);
 }

@@ -15,6 +15,7 @@ mod directory;
 mod file;
 mod keys;
 mod meaning;
+mod remote;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -8,10 +8,12 @@
 //! 3. A wrong value never stops a compile: the default stands, and a problem says so. A file that
 //!    is there and cannot be understood leaves open which store is meant, unless `SCCACHE_DIR`
 //!    says it: then there is none.
-//! 4. What is about a server, [`NOTHING`], is accepted and changes nothing. What is about other
-//!    places for results, [`ELSEWHERE`], is noted: it is told once that it is not applied.
+//! 4. What is about a server, [`NOTHING`], is accepted and changes nothing. What is about places
+//!    for results that larder has not, [`ELSEWHERE`], is noted: it is told once that it is not
+//!    applied. Redis and WebDAV are the matter of `remote`.
 //! 5. docs/sccache.md has the whole table, which a test compares.
 
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +22,8 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{self, PathBuf};
+
+use remote::Remote;
 
 use super::keys::KEYS as OWN_KEYS;
 use super::value::{Sloppiness, Text};
@@ -36,6 +40,8 @@ const LEVELS: std::ops::RangeInclusive<i32> = 1..=22;
 pub struct Sccache {
     /// Settings of other places for results, as they were named: not applied.
     pub unapplied: Vec<String>,
+    /// The levels of the chain, the local store and one for each tier; none without a chain.
+    pub levels: Vec<&'static str>,
 }
 
 /// What a setting is about.
@@ -102,9 +108,11 @@ const NOTHING: &[&str] = &[
     "SCCACHE_SKIP_CACHE_CHECK",
     "SCCACHE_STARTUP_NOTIFY",
     "SCCACHE_START_SERVER",
+    "SCCACHE_WEBDAV_DISABLE_CREATE_DIR",
     "cache.disk.preprocessor_cache_mode.file_stat_matches",
     "cache.disk.preprocessor_cache_mode.hash_working_directory",
     "cache.disk.preprocessor_cache_mode.use_ctime_for_stat",
+    "cache.webdav.disable_create_dir",
     "client_side_mode",
     "server_startup_timeout_ms",
 ];
@@ -119,22 +127,16 @@ const ELSEWHERE: &[&str] = &[
     "SCCACHE_GCS_",
     "SCCACHE_GHA_",
     "SCCACHE_MEMCACHED",
-    "SCCACHE_MULTILEVEL_",
     "SCCACHE_OSS_",
-    "SCCACHE_REDIS",
     "SCCACHE_REGION",
     "SCCACHE_S3_",
-    "SCCACHE_WEBDAV_",
     "cache.azure",
     "cache.cos",
     "cache.gcs",
     "cache.gha",
     "cache.memcached",
-    "cache.multilevel",
     "cache.oss",
-    "cache.redis",
     "cache.s3",
-    "cache.webdav",
     "dist",
 ];
 
@@ -153,20 +155,22 @@ fn from_variables(variables: &[(OsString, OsString)]) -> Config {
         config: Config::defaults(default.map(|dir| dir.join("larder"))),
         has_dir: variable("SCCACHE_DIR").is_some_and(|dir| !dir.is_empty()),
         unapplied: Vec::new(),
+        remote: Remote::default(),
     };
     reading.read_file(&variable);
     reading.read_variables(variables);
     if variable("SCCACHE_LOG").is_some_and(|level| level == "off") {
         reading.config.log = Setting::default(None);
     }
-    let Reading { mut config, mut unapplied, .. } = reading;
+    let Reading { mut config, mut unapplied, remote, .. } = reading;
+    let levels = remote.settle(&mut config, &mut unapplied);
     for key in OWN_KEYS.iter().filter(|key| OWN_VARIABLES.contains(&key.variable)) {
         if let Some(value) = variable(key.variable) {
             config.set(key, Text::One(value), Origin::Environment(key.variable));
         }
     }
     unapplied.sort_unstable();
-    config.sccache = Some(Box::new(Sccache { unapplied }));
+    config.sccache = Some(Box::new(Sccache { unapplied, levels }));
     config.settle();
     config
 }
@@ -187,6 +191,7 @@ struct Reading {
     /// Whether the environment says where the cache is.
     has_dir: bool,
     unapplied: Vec<String>,
+    remote: Remote,
 }
 
 impl Reading {
@@ -232,6 +237,10 @@ impl Reading {
                 self.unapplied.push(format!("{name} in {origin}"));
                 continue;
             }
+            if let Some(row) = remote::ROWS.iter().find(|row| row.key == name) {
+                self.read_remote(row, value, origin);
+                continue;
+            }
             let means = KEYS.iter().find(|(known, _)| *known == name).map(|(_, means)| *means);
             match (means, value) {
                 (None, toml::Value::Table(table)) => self.read_table(&name, table, origin),
@@ -251,6 +260,14 @@ impl Reading {
         }
     }
 
+    fn read_remote(&mut self, row: &'static remote::Row, value: toml::Value, origin: &Origin) {
+        let place = format!("{} in {origin}", row.key);
+        let text = text_of(value).map_err(|what| format!("is a {what}"));
+        if let Err(what) = text.and_then(|text| self.remote.note(row, text, origin, &place)) {
+            self.config.add_problem(format!("{place} {what}; it is ignored"));
+        }
+    }
+
     fn read_variables(&mut self, variables: &[(OsString, OsString)]) {
         for (name, value) in variables {
             if !name.as_bytes().starts_with(PREFIX.as_bytes()) {
@@ -261,6 +278,12 @@ impl Reading {
                 if !value.is_empty() || matches!(means, Means::Recache | Means::NoCache) {
                     let text = Text::One(value.clone());
                     self.set(*means, text, &Origin::Environment(name), name);
+                }
+            } else if let Some(row) = remote::ROWS.iter().find(|row| name == row.variable) {
+                let name = row.variable;
+                let (text, origin) = (Text::One(value.clone()), Origin::Environment(name));
+                if let Err(what) = self.remote.note(row, text, &origin, name) {
+                    self.config.add_problem(format!("{name} {what}; it is ignored"));
                 }
             } else if let Some(name) = name.to_str()
                 && !NOTHING.contains(&name)

@@ -18,9 +18,9 @@ use super::super::verify::open_to_read;
 use super::commands::How;
 use crate::calendar::Time;
 use crate::config::ccache::Settings;
-use crate::invocation::open_store;
 use crate::moment::local_offset_secs;
 use crate::stats;
+use crate::store::open_store;
 
 /// How programs want it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -357,8 +357,14 @@ impl Page {
         if all || is_used {
             self.lines.push(Line::Title("Remote storage:"));
             self.traffic("remote", figures);
-            self.number("  Errors:", figures.of("remote_storage_error"));
-            self.number("  Timeouts:", figures.of("remote_storage_timeout"));
+            for (label, id) in
+                [("  Errors:", "remote_storage_error"), ("  Timeouts:", "remote_storage_timeout")]
+            {
+                // What never happened is told only to who wants everything.
+                if all || figures.of(id) > 0 {
+                    self.number(label, figures.of(id));
+                }
+            }
         }
     }
 
@@ -366,8 +372,10 @@ impl Page {
         let of = |what: &str| figures.of(&format!("{place}_storage_{what}"));
         self.part("  Hits:", of("hit"), of("hit") + of("miss"));
         self.part("  Misses:", of("miss"), of("hit") + of("miss"));
-        self.number("  Reads:", of("read_hit") + of("read_miss"));
-        self.number("  Writes:", of("write"));
+        if self.verbosity > 0 {
+            self.number("  Reads:", of("read_hit") + of("read_miss"));
+            self.number("  Writes:", of("write"));
+        }
     }
 
     /// The page with its numbers below each other.

@@ -3,11 +3,12 @@
 //! 1. There is no server. `--start-server` makes the store if it is not there, and statistics count
 //!    from that moment; `--stop-server` prints them, and they count from then. Both succeed however
 //!    often they are called, and whatever is wrong: that is told on stderr, and compiles go on
-//!    without a store.
+//!    without a store. `--stop-server` waits until what was made is in the tiers, if there are any.
 //! 2. Where it is not certain which store is meant, the other commands end with an error. What else
 //!    is wrong in the configuration is told on stderr, and the command goes on without it.
 
 use std::process::exit;
+use std::time::Duration;
 
 use larder_engine::Store;
 
@@ -16,10 +17,14 @@ use super::super::verify::open_to_read;
 use super::options::{self, Asked, Format, What};
 use super::report::Report;
 use super::{INTERFACE_VERSION, compile, fail};
+use crate::agent::{Launch, Reply, Request};
 use crate::config::Config;
 use crate::config::sccache as settings;
-use crate::invocation::open_store;
 use crate::stats;
+use crate::store::open_store;
+
+/// As long as `--stop-server` waits for tiers.
+const FLUSH: Duration = Duration::from_secs(60);
 
 /// Why compiles go nowhere else.
 const NOT_DISTRIBUTED: &str = "larder does not distribute compiles";
@@ -120,9 +125,27 @@ fn start() -> Result<(), Failure> {
     print(&format!("sccache: There is no server: results are kept in {place}, counted from now\n"))
 }
 
+/// A CI stops the server last: what it has made is to be in the tiers by then.
+fn flush_tiers(config: &Config) {
+    let Some(path) = config.dir.value.as_deref().filter(|_| !config.tiers.value.is_empty()) else {
+        return;
+    };
+    let running = Launch::new(config, path).running().ok().flatten();
+    let Some(mut client) = running.filter(|_| path.exists()) else { return };
+    let flushed = client.wait_at_most(FLUSH);
+    let wait_ms = FLUSH.as_millis() as u64;
+    match flushed.and_then(|()| client.ask(&Request::Flush { wait_ms })) {
+        Ok(Reply::Failed(why)) => eprintln!("sccache: warning: not everything is written: {why}"),
+        Err(error) => eprintln!("sccache: warning: not everything is written: {error}"),
+        Ok(_) => {}
+    }
+    let _ = client.ask(&Request::Stop);
+}
+
 fn stop() -> Result<(), Failure> {
     let config = configuration()?;
     print("Stopping sccache server...\n")?;
+    flush_tiers(&config);
     let store = existing(&config)?;
     print(&Report::read(&config, store.as_ref())?.text(false))?;
     // A store that cannot be written has counted nothing.

@@ -3,6 +3,9 @@
 //! 1. Everything counts from the baseline, which `--start-server` and `--stop-server` set.
 //! 2. Each counter of larder that says why a call was no hit has its place in [`PLACES`].
 //! 3. What sccache has and larder does not, such as compiles that are distributed, is 0 or empty.
+//! 4. Levels of a chain are the matter of `levels`.
+
+mod levels;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,6 +18,7 @@ use super::INTERFACE_VERSION;
 use crate::config::Config;
 use crate::outcome::{BASELINE_FROM, Counter, Kind};
 use crate::stats::{since_baseline, words_of};
+use levels::Level;
 
 /// Where a counter is counted in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,6 +120,8 @@ pub struct Report {
     is_direct: bool,
     is_read_only: bool,
     base_dirs: Vec<String>,
+    /// Those of a chain, the store's first.
+    levels: Vec<Level>,
 }
 
 impl Report {
@@ -129,14 +135,20 @@ impl Report {
         let path = config.dir.value.as_deref();
         let location = |path: &Path| format!("Local disk: {path:?}");
         let base = |path: &std::path::PathBuf| format!("{}/", path.display());
-        Ok(Report {
+        let mut report = Report {
             counts: (0..BASELINE_FROM).map(count).collect(),
             location: path.map(location).unwrap_or_default(),
             sizes: path.map(|_| (bytes, config.max_size_bytes.value)),
             is_direct: config.direct_mode.value,
             is_read_only: config.is_read_only(),
             base_dirs: config.base_dirs.value.iter().map(base).collect(),
-        })
+            levels: Vec::new(),
+        };
+        report.levels = report.read_levels(config);
+        if !report.levels.is_empty() {
+            report.location = format!("Multi-level ({} levels)", report.levels.len());
+        }
+        Ok(report)
     }
 
     fn of(&self, counter: Counter) -> u64 {
@@ -224,7 +236,7 @@ impl Report {
             field("not_cached", map(&self.reasons())),
             field("dist_compiles", "{}".to_owned()),
             number("dist_errors", 0),
-            field("multi_level", "null".to_owned()),
+            field("multi_level", self.levels_json()),
         ];
         let size = |size: Option<u64>| size.map_or("null".to_owned(), |size| size.to_string());
         let base_dirs: Vec<String> = self.base_dirs.iter().map(|base| string(base)).collect();
@@ -309,12 +321,14 @@ impl Report {
         average("Average compiler", self.of(Counter::CompileTime), self.compilations());
         average("Average cache read hit", self.of(Counter::HitTime), hits.all());
         rows.push(("Failed distributed compilations".to_owned(), "0".to_owned()));
+        self.level_rows(&mut rows);
         rows
     }
 
     /// Names and texts.
     fn places(&self, advanced: bool) -> Vec<(&'static str, String)> {
         let mut rows = vec![("Cache location", self.location.clone())];
+        rows.extend(self.levels.iter().map(|level| ("", level.place())));
         if advanced {
             rows.push(("Effective cache mode", self.mode().to_owned()));
         }
@@ -394,6 +408,7 @@ mod tests {
             is_direct: true,
             is_read_only: false,
             base_dirs: Vec::new(),
+            levels: Vec::new(),
         }
     }
 

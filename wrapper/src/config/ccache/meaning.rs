@@ -69,6 +69,7 @@ impl Settings {
         self.set_modes(&mut config);
         self.set_inputs(&mut config);
         self.set_programs(&mut config);
+        self.set_tiers(&mut config);
         config.ccache = Some(Box::new(self.ccache()));
         for key in OWN_KEYS.iter().filter(|key| OWN_VARIABLES.contains(&key.variable)) {
             if let Some(value) = env::var_os(key.variable) {

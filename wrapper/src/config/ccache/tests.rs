@@ -327,3 +327,23 @@ fn settings_mean_for_larder_what_they_say() {
     let unlimited = house.load(&[("CCACHE_MAXSIZE", "0")]).unwrap().larder();
     assert!(unlimited.max_size_bytes.value > 1 << 40);
 }
+
+#[test]
+fn remote_storage_is_tiers_and_what_is_wrong_with_it_ends_nothing() {
+    let house = House::new();
+    let text = "file:/x|read-only tape://secret redis://h|layout=flat";
+    let set = [("CCACHE_REMOTE_STORAGE", text), ("CCACHE_REMOTE_ONLY", "1")];
+    let config = house.load(&set).unwrap().larder();
+    let tiers: Vec<_> = config.tiers.value.iter().map(|tier| tier.display()).collect();
+    assert_eq!(tiers, ["file:///x", "redis://h:6379/0"]);
+    assert!(config.tiers.value[0].is_read_only() && !config.tiers.value[1].is_read_only());
+    let [only, wrong, layout] = &config.problems[..] else { panic!("{:?}", config.problems) };
+    assert_eq!(only, "remote_only is not applied");
+    assert!(wrong.starts_with("place 2 of remote_storage cannot be used: begins with none of"));
+    assert_eq!(layout, "place 3 of remote_storage: layout is not applied");
+    assert!(!wrong.contains("secret"));
+    // A checkout may not name the servers.
+    house.write("project/ccache.conf", "remote_storage = file:/y\n");
+    let config = house.load(&[]).map(|settings| settings.larder());
+    assert!(config.is_err() || config.unwrap().tiers.value.is_empty());
+}

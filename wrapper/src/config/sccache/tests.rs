@@ -116,8 +116,8 @@ use_preprocessor_cache_mode = false
 ignore_time_macros = true
 skip_system_headers = true
 hash_working_directory = false
-[cache.redis]
-endpoint = \"redis://h\"
+[cache.gha]
+cache_to = \"x\"
 [dist]
 scheduler_url = \"http://h\"
 ";
@@ -133,7 +133,7 @@ fn the_environment_wins_over_the_file_setting_by_setting() {
     let both = Sloppiness::TIME_MACROS.bits() | Sloppiness::SYSTEM_HEADERS.bits();
     assert_eq!(config.sloppiness.value.bits(), both);
     let names: Vec<_> = unapplied(&config).iter().map(|it| it.split(' ').next()).collect();
-    assert_eq!(names, [Some("cache.redis"), Some("dist")]);
+    assert_eq!(names, [Some("cache.gha"), Some("dist")]);
     let config = with_file(FILE, &[("SCCACHE_CACHE_SIZE", "2G"), ("SCCACHE_DIRECT", "1")]);
     assert_eq!(config.dir.value.as_deref(), Some(Path::new("/f/larder")));
     assert!(config.max_size_bytes.value == 2 << 30 && config.direct_mode.value);
@@ -165,12 +165,12 @@ fn without_knowing_the_store_there_is_none() {
 fn what_names_other_places_is_noted() {
     let config = load(&[
         ("SCCACHE_DIR", "/s"),
-        ("SCCACHE_REDIS_ENDPOINT", "redis://user:secret@h"),
+        ("SCCACHE_MEMCACHED_ENDPOINT", "tcp://user:secret@h"),
         ("SCCACHE_BUCKET", "b"),
         ("SCCACHE_GHA_ENABLED", "true"),
         ("SCCACHE_IDLE_TIMEOUT", "0"),
     ]);
-    let wanted = ["SCCACHE_BUCKET", "SCCACHE_GHA_ENABLED", "SCCACHE_REDIS_ENDPOINT"];
+    let wanted = ["SCCACHE_BUCKET", "SCCACHE_GHA_ENABLED", "SCCACHE_MEMCACHED_ENDPOINT"];
     // Only the names: values may be secret.
     assert_eq!(unapplied(&config), wanted);
     assert!(config.problems.is_empty());
@@ -181,6 +181,8 @@ fn every_name_has_its_row_in_the_documentation() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sccache.md");
     let told = fs::read_to_string(path).unwrap();
     let applied = VARIABLES.iter().chain(KEYS).map(|(name, _)| *name);
+    let remote = remote::ROWS.iter().flat_map(|row| [row.variable, row.key]);
+    let applied = applied.chain(remote);
     for name in applied.chain(NOTHING.iter().copied()).chain(ELSEWHERE.iter().copied()) {
         let short = name.strip_prefix(PREFIX).unwrap_or(name);
         let short = short.strip_prefix("cache.disk.preprocessor_cache_mode.").unwrap_or(short);
@@ -191,4 +193,136 @@ fn every_name_has_its_row_in_the_documentation() {
         };
         assert!(rows.into_iter().any(has), "{name}");
     }
+}
+
+fn tiers(config: &Config) -> Vec<String> {
+    config.tiers.value.iter().map(crate::tier::TierSettings::text).collect()
+}
+
+#[test]
+fn redis_and_webdav_are_tiers() {
+    for (variables, tier) in [
+        (&[("SCCACHE_REDIS", "redis://u:pw@h:7/?db=3")][..], "redis://u:pw@h:7/3"),
+        (&[("SCCACHE_REDIS", "rediss://:pw@h/2")], "rediss://:pw@h/2"),
+        (&[("SCCACHE_REDIS_ENDPOINT", "h:7")], "redis://h:7/0"),
+        (&[("SCCACHE_REDIS_ENDPOINT", "tcp://@h")], "redis://h/0"),
+        (&[("SCCACHE_REDIS_ENDPOINT", "unix://localhost/tmp/s")], "redis+unix:///tmp/s?db=0"),
+        (
+            &[
+                ("SCCACHE_REDIS_ENDPOINT", "redis://h"),
+                ("SCCACHE_REDIS_USERNAME", "me"),
+                ("SCCACHE_REDIS_PASSWORD", "a|b c"),
+                ("SCCACHE_REDIS_DB", "4"),
+                ("SCCACHE_REDIS_KEY_PREFIX", "/team/x/"),
+                ("SCCACHE_REDIS_EXPIRATION", "60"),
+                ("SCCACHE_REDIS_RW_MODE", "READ_ONLY"),
+            ],
+            "redis://h/4|username=me|password=a%7Cb%20c|prefix=team/x/larder:|expire=60|read-only",
+        ),
+        (
+            &[
+                ("SCCACHE_REDIS_CLUSTER_ENDPOINTS", "redis://a:1,redis://b"),
+                ("SCCACHE_REDIS_TTL", "0"),
+            ],
+            "redis+cluster://a:1,b",
+        ),
+        (
+            &[("SCCACHE_WEBDAV_ENDPOINT", "https://h/d"), ("SCCACHE_WEBDAV_TOKEN", "t")],
+            "https://h/d|bearer-token=t",
+        ),
+        (
+            &[
+                ("SCCACHE_WEBDAV_ENDPOINT", "http://h"),
+                ("SCCACHE_WEBDAV_USERNAME", "me"),
+                ("SCCACHE_WEBDAV_PASSWORD", "p"),
+                ("SCCACHE_WEBDAV_KEY_PREFIX", "x"),
+                ("SCCACHE_WEBDAV_RW_MODE", "READ_WRITE"),
+            ],
+            "http://h|username=me|password=p|prefix=x/larder/",
+        ),
+    ] {
+        let config = load(&[&[("HOME", "/h")], variables].concat());
+        assert_eq!(config.problems, Vec::<String>::new(), "{variables:?}");
+        assert_eq!(tiers(&config), [tier]);
+        assert!(unapplied(&config).is_empty());
+        assert_eq!(config.tiers.origin, Origin::Environment(variables[0].0));
+        assert_eq!(config.write_policy.value, super::super::WritePolicy::Ignore);
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_used_is_a_problem_without_its_secret() {
+    for variables in [
+        &[("SCCACHE_REDIS", "redis://u:secret@h#insecure")][..],
+        &[("SCCACHE_REDIS", "ftp://u:secret@h")],
+        &[("SCCACHE_REDIS", "redis://u:secret@h/secret")],
+        &[("SCCACHE_REDIS_ENDPOINT", "redis://h"), ("SCCACHE_REDIS_DB", "secret")],
+        &[("SCCACHE_REDIS_ENDPOINT", "redis://h"), ("SCCACHE_REDIS_RW_MODE", "RO")],
+        &[("SCCACHE_REDIS_ENDPOINT", "redis://h"), ("SCCACHE_REDIS_USERNAME", "secret")],
+        &[("SCCACHE_REDIS_ENDPOINT", "redis://h"), ("SCCACHE_REDIS_EXPIRATION", "soon")],
+        &[("SCCACHE_REDIS_ENDPOINT", "redis://h"), ("SCCACHE_REDIS", "redis://i")],
+        &[("SCCACHE_REDIS_CLUSTER_ENDPOINTS", "redis://a,rediss://b")],
+        &[("SCCACHE_REDIS_CLUSTER_ENDPOINTS", "a,b"), ("SCCACHE_REDIS_DB", "1")],
+        &[("SCCACHE_WEBDAV_ENDPOINT", "redis+http://u:secret@h")],
+        &[("SCCACHE_WEBDAV_ENDPOINT", "http://h"), ("SCCACHE_WEBDAV_KEY_PREFIX", "a b")],
+    ] {
+        let config = load(&[&[("HOME", "/h")], variables].concat());
+        let [problem] = config.problems.as_slice() else { panic!("{variables:?}") };
+        assert!(problem.starts_with("SCCACHE_") && !problem.contains("secret"), "{problem}");
+        assert!(config.tiers.value.is_empty() && config.dir.value.is_some());
+    }
+}
+
+const SERVERS: [(&str, &str); 3] = [
+    ("HOME", "/h"),
+    ("SCCACHE_REDIS_ENDPOINT", "redis://r"),
+    ("SCCACHE_WEBDAV_ENDPOINT", "http://w"),
+];
+
+#[test]
+fn the_chain_has_its_order_and_tells_what_is_not_there() {
+    let chained = |chain: &[(&str, &str)]| load(&[&SERVERS, chain].concat());
+    let levels = |config: &Config| config.sccache.as_ref().unwrap().levels.clone();
+    // Without one there is one remote place.
+    let config = chained(&[]);
+    assert_eq!(tiers(&config), ["redis://r/0"]);
+    assert_eq!(unapplied(&config), ["SCCACHE_WEBDAV_ENDPOINT"]);
+    assert!(levels(&config).is_empty());
+    let config = chained(&[("SCCACHE_MULTILEVEL_CHAIN", "disk, WebDAV,redis,redis")]);
+    assert_eq!(tiers(&config), ["http://w", "redis://r/0"]);
+    assert_eq!(levels(&config), ["disk", "webdav", "redis"]);
+    assert!(config.problems.is_empty() && unapplied(&config).is_empty());
+    let config = chained(&[("SCCACHE_MULTILEVEL_CHAIN", "redis,s3,tape")]);
+    assert_eq!(tiers(&config), ["redis://r/0"]);
+    let wanted = ["SCCACHE_WEBDAV_ENDPOINT", "s3 in SCCACHE_MULTILEVEL_CHAIN"];
+    assert_eq!(unapplied(&config), wanted);
+    assert!(config.problems[0].contains("\"tape\", which is no level"), "{:?}", config.problems);
+    let config = load(&[("HOME", "/h"), ("SCCACHE_MULTILEVEL_CHAIN", "disk,redis")]);
+    assert!(config.problems[0].contains("\"redis\", of which nothing is set"));
+    for (text, policy) in [("ignore", "Ignore"), ("l0", "Local"), ("all", "All"), ("x", "Ignore")] {
+        let config = chained(&[
+            ("SCCACHE_MULTILEVEL_CHAIN", "redis,webdav"),
+            ("SCCACHE_MULTILEVEL_WRITE_ERROR_POLICY", text),
+        ]);
+        assert_eq!(format!("{:?}", config.write_policy.value), policy);
+        assert_eq!(config.problems.len(), usize::from(text == "x"));
+    }
+}
+
+/// What a file says of one server is not said to another.
+#[test]
+fn a_server_is_taken_as_a_whole_from_one_source() {
+    let text = "[cache.redis]\nendpoint = \"redis://f\"\npassword = \"pf\"\ndb = 2\n\
+                rw_mode = \"READ_ONLY\"\n[cache.webdav]\nendpoint = \"http://w\"\n\
+                [cache.multilevel]\nchain = [\"disk\", \"redis\", \"webdav\"]\n";
+    let config = with_file(text, &[]);
+    assert_eq!(config.problems, Vec::<String>::new());
+    assert_eq!(tiers(&config), ["redis://f/2|password=pf|read-only", "http://w"]);
+    let config = with_file(text, &[("SCCACHE_REDIS_ENDPOINT", "redis://e")]);
+    assert_eq!(tiers(&config), ["redis://e/0", "http://w"]);
+    let config = with_file(text, &[("SCCACHE_REDIS_PASSWORD", "pe")]);
+    assert_eq!(tiers(&config), ["redis://f/2|password=pf|read-only", "http://w"]);
+    assert_eq!(unapplied(&config), ["SCCACHE_REDIS_PASSWORD"]);
+    let config = with_file("[cache.redis]\nendpoint = 5.5\ncolour = 1\n", &[]);
+    assert!(config.problems.len() == 2 && config.tiers.value.is_empty(), "{:?}", config.problems);
 }

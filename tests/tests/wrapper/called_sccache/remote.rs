@@ -1,0 +1,60 @@
+//! Redis and the chain of a larder that is called `sccache`.
+
+use super::*;
+use crate::tiers::servers::Redis;
+
+fn run(house: &House, cache: &str, words: &[&str], variables: &[(&str, &str)]) -> Output {
+    fs::create_dir_all(house.at("run")).unwrap();
+    let mut command = house.command(&house.sccache());
+    command.env("SCCACHE_DIR", house.at(cache)).env("XDG_RUNTIME_DIR", house.at("run"));
+    command.env("LARDER_AGENT_IDLE_SECS", "1").envs(variables.iter().copied()).args(words);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    output
+}
+
+#[test]
+fn a_chain_with_redis_answers_an_empty_cache_and_its_levels_are_told() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let house = House::new();
+    let endpoint = format!("redis://127.0.0.1:{}", redis.port);
+    let variables = [
+        ("SCCACHE_REDIS_ENDPOINT", endpoint.as_str()),
+        ("SCCACHE_REDIS_KEY_PREFIX", "team"),
+        ("SCCACHE_MULTILEVEL_CHAIN", "disk,redis"),
+    ];
+    let compile = ["gcc", "-c", "a.c"];
+    run(&house, "one", &compile, &variables);
+    let compiled = fs::read(house.at("work/a.o")).unwrap();
+    // It is written behind; who stops the server waits for that.
+    run(&house, "one", &["--stop-server"], &variables);
+    let read_only = [&variables[..], &[("SCCACHE_REDIS_RW_MODE", "READ_ONLY")]].concat();
+    let stats = ["--show-stats", "--stats-format=json"];
+    let cache = "two";
+    fs::remove_file(house.at("work/a.o")).unwrap();
+    run(&house, cache, &compile, &read_only);
+    assert_eq!(fs::read(house.at("work/a.o")).unwrap(), compiled);
+    let said = run(&house, cache, &stats, &read_only);
+    let json: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(json["stats"]["cache_hits"]["counts"]["C/C++"], 1, "{json}");
+    let levels = json["stats"]["multi_level"].as_array().unwrap();
+    let [disk, far] = &levels[..] else { panic!("{levels:?}") };
+    assert_eq!((&disk["name"], &far["name"]), (&"L0 (disk)".into(), &"L1 (redis)".into()));
+    assert_eq!(far["location"], format!("{endpoint}/0"));
+    assert_eq!((&disk["hits"], &disk["misses"]), (&0.into(), &1.into()));
+    assert!(far["hits"].as_u64().unwrap() > 0 && far["backfills_from"] == far["hits"], "{far}");
+    assert_eq!((&far["writes"], &far["write_failures"]), (&0.into(), &0.into()));
+    let said = run(&house, cache, &["--show-stats"], &read_only);
+    let said = text(&said.stdout);
+    assert!(
+        said.contains("  L1 (redis) hits ") && said.contains("Multi-level (2 levels)"),
+        "{said}"
+    );
+    let keys = redis.ask(&["KEYS", "*"]);
+    assert!(!keys.trim().is_empty() && keys.lines().all(|key| key.starts_with("team/larder:")));
+    // Without a chain there are no levels to tell of.
+    let said = run(&house, cache, &stats, &variables[..1]);
+    let json: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert!(json["stats"]["multi_level"].is_null());
+    run(&house, cache, &["--stop-server"], &read_only);
+}

@@ -1,0 +1,388 @@
+//! Redis, WebDAV and their chain, as sccache's settings name them: tiers of larder.
+//!
+//! 1. What is said of a server counts as a whole: that of the environment where it names the
+//!    server, else that of the file. So a password of the file never goes to another server.
+//! 2. Without a chain there is one remote place, Redis before WebDAV. With one there are those that
+//!    it names, in its order. The local store stands in front in any case.
+//! 3. What is not used is told by its name, what is wrong is a problem. Neither has a value in it
+//!    that may be secret.
+//! 4. The keys that are written have larder's own prefix behind the one of sccache's settings:
+//!    neither reads what the other has written.
+
+use super::super::value::Text;
+use super::super::{Config, Origin, WritePolicy};
+use super::{is_read_only, setting};
+use crate::tier::TierSettings;
+
+/// What a setting says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Part {
+    /// One server, perhaps with credentials.
+    Url,
+    /// One server.
+    Endpoint,
+    /// Nodes of a cluster.
+    Cluster,
+    User,
+    Password,
+    Token,
+    Database,
+    Prefix,
+    Expiration,
+    Mode,
+    /// The order of levels.
+    Chain,
+    /// Whose failed writes count.
+    Policy,
+}
+
+/// What it says it of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Block {
+    Redis,
+    Webdav,
+    Levels,
+}
+
+/// A setting: its variable, its key in the file, and what it means.
+pub(super) struct Row {
+    pub(super) variable: &'static str,
+    pub(super) key: &'static str,
+    block: Block,
+    part: Part,
+}
+
+const fn row(variable: &'static str, key: &'static str, block: Block, part: Part) -> Row {
+    Row { variable, key, block, part }
+}
+
+/// Every setting.
+#[rustfmt::skip]
+pub(super) const ROWS: &[Row] = &[
+    row("SCCACHE_REDIS", "cache.redis.url", Block::Redis, Part::Url),
+    row("SCCACHE_REDIS_ENDPOINT", "cache.redis.endpoint", Block::Redis, Part::Endpoint),
+    row("SCCACHE_REDIS_CLUSTER_ENDPOINTS", "cache.redis.cluster_endpoints",
+        Block::Redis, Part::Cluster),
+    row("SCCACHE_REDIS_USERNAME", "cache.redis.username", Block::Redis, Part::User),
+    row("SCCACHE_REDIS_PASSWORD", "cache.redis.password", Block::Redis, Part::Password),
+    row("SCCACHE_REDIS_DB", "cache.redis.db", Block::Redis, Part::Database),
+    row("SCCACHE_REDIS_KEY_PREFIX", "cache.redis.key_prefix", Block::Redis, Part::Prefix),
+    row("SCCACHE_REDIS_EXPIRATION", "cache.redis.expiration", Block::Redis, Part::Expiration),
+    row("SCCACHE_REDIS_TTL", "cache.redis.ttl", Block::Redis, Part::Expiration),
+    row("SCCACHE_REDIS_RW_MODE", "cache.redis.rw_mode", Block::Redis, Part::Mode),
+    row("SCCACHE_WEBDAV_ENDPOINT", "cache.webdav.endpoint", Block::Webdav, Part::Endpoint),
+    row("SCCACHE_WEBDAV_KEY_PREFIX", "cache.webdav.key_prefix", Block::Webdav, Part::Prefix),
+    row("SCCACHE_WEBDAV_USERNAME", "cache.webdav.username", Block::Webdav, Part::User),
+    row("SCCACHE_WEBDAV_PASSWORD", "cache.webdav.password", Block::Webdav, Part::Password),
+    row("SCCACHE_WEBDAV_TOKEN", "cache.webdav.token", Block::Webdav, Part::Token),
+    row("SCCACHE_WEBDAV_RW_MODE", "cache.webdav.rw_mode", Block::Webdav, Part::Mode),
+    row("SCCACHE_MULTILEVEL_CHAIN", "cache.multilevel.chain", Block::Levels, Part::Chain),
+    row("SCCACHE_MULTILEVEL_WRITE_ERROR_POLICY", "cache.multilevel.write_error_policy",
+        Block::Levels, Part::Policy),
+];
+
+/// Levels that sccache has and larder has not.
+const OTHER_LEVELS: &[&str] = &["memcached", "s3", "gcs", "azure", "gha", "oss", "cos"];
+
+/// A value and where it stands.
+struct Said {
+    row: &'static Row,
+    text: String,
+    origin: Origin,
+    place: String,
+}
+
+/// All that was said of remote places.
+#[derive(Default)]
+pub(super) struct Remote {
+    said: Vec<Said>,
+}
+
+/// What a block says.
+struct Server<'a>(Vec<&'a Said>);
+
+impl Remote {
+    /// Takes a value, which stands at `place`.
+    pub(super) fn note(
+        &mut self,
+        row: &'static Row,
+        text: Text,
+        origin: &Origin,
+        place: &str,
+    ) -> Result<(), String> {
+        let text = match text {
+            Text::List(items) => items.join(","),
+            text => text.as_str()?.to_owned(),
+        };
+        if !text.is_empty() {
+            let place = place.to_owned();
+            self.said.push(Said { row, text, origin: origin.clone(), place });
+        }
+        Ok(())
+    }
+
+    /// Makes tiers of it. Returns the names of the levels if there is a chain, the local store's
+    /// first.
+    pub(super) fn settle(
+        &self,
+        config: &mut Config,
+        unapplied: &mut Vec<String>,
+    ) -> Vec<&'static str> {
+        let mut redis = self.server(Block::Redis, unapplied);
+        let mut webdav = self.server(Block::Webdav, unapplied);
+        let levels =
+            Server(self.of(Block::Levels, true).chain(self.of(Block::Levels, false)).collect());
+        let Some(chain) = levels.said(Part::Chain) else {
+            unapplied.extend(levels.said(Part::Policy).map(|said| said.place.clone()));
+            if redis.is_some() {
+                leave(webdav.take(), unapplied);
+            }
+            if let Some(server) = redis.or(webdav) {
+                server.add(config);
+            }
+            return Vec::new();
+        };
+        let mut names = vec!["disk"];
+        for name in chain.text.split(',').map(|name| name.trim().to_ascii_lowercase()) {
+            let (known, server) = match &*name {
+                "" | "disk" => continue,
+                "redis" => ("redis", &mut redis),
+                "webdav" => ("webdav", &mut webdav),
+                other if OTHER_LEVELS.contains(&other) => {
+                    unapplied.push(format!("{other} in {}", chain.place));
+                    continue;
+                }
+                other => {
+                    let what = format!("names \"{other}\", which is no level");
+                    config.add_problem(format!("{} {what}; the others count", chain.place));
+                    continue;
+                }
+            };
+            match server.take() {
+                Some(server) if server.add(config) => names.push(known),
+                Some(_) => {}
+                None if names.contains(&known) => {}
+                None => config.add_problem(format!(
+                    "{} names \"{known}\", of which nothing is set; the others count",
+                    chain.place
+                )),
+            }
+        }
+        leave(redis, unapplied);
+        leave(webdav, unapplied);
+        if let Some(policy) = levels.said(Part::Policy) {
+            set_policy(policy, config);
+        }
+        names
+    }
+
+    fn of(&self, block: Block, is_of_environment: bool) -> impl Iterator<Item = &Said> {
+        self.said.iter().filter(move |said| {
+            let is_there = matches!(said.origin, Origin::Environment(_));
+            said.row.block == block && is_there == is_of_environment
+        })
+    }
+
+    /// What counts of a block; `None` if it names no server.
+    fn server(&self, block: Block, unapplied: &mut Vec<String>) -> Option<Server<'_>> {
+        let of = |is_of_environment| Server(self.of(block, is_of_environment).collect());
+        let (first, second) = (of(true), of(false));
+        match (first.names_server(), second.names_server()) {
+            (true, _) => Some(first),
+            (false, true) => {
+                leave(Some(first), unapplied);
+                Some(second)
+            }
+            (false, false) => {
+                leave(Some(first), unapplied);
+                leave(Some(second), unapplied);
+                None
+            }
+        }
+    }
+}
+
+/// Notes that a block is not used.
+fn leave(server: Option<Server<'_>>, unapplied: &mut Vec<String>) {
+    let said = server.into_iter().flat_map(|server| server.0);
+    unapplied.extend(said.map(|said| said.place.clone()));
+}
+
+fn set_policy(said: &Said, config: &mut Config) {
+    let policy = match &*said.text.to_ascii_lowercase() {
+        "ignore" => WritePolicy::Ignore,
+        "l0" => WritePolicy::Local,
+        "all" => WritePolicy::All,
+        other => {
+            let what = format!("is \"{other}\", which is none of ignore, l0, all");
+            config.add_problem(format!("{} {what}; it is ignored", said.place));
+            return;
+        }
+    };
+    config.write_policy = setting(policy, &said.origin);
+}
+
+impl Server<'_> {
+    /// The first value that was said.
+    fn said(&self, part: Part) -> Option<&Said> {
+        self.0.iter().copied().find(|said| said.row.part == part)
+    }
+
+    fn text(&self, part: Part) -> Option<&str> {
+        self.said(part).map(|said| said.text.as_str())
+    }
+
+    /// What says where it is.
+    fn places(&self) -> impl Iterator<Item = &Said> {
+        let is_place = |part| matches!(part, Part::Url | Part::Endpoint | Part::Cluster);
+        self.0.iter().copied().filter(move |said| is_place(said.row.part))
+    }
+
+    fn names_server(&self) -> bool {
+        self.places().next().is_some()
+    }
+
+    /// Adds the tier, if it can be used.
+    fn add(&self, config: &mut Config) -> bool {
+        let Some(place) = self.places().next() else { return false };
+        let text = match place.row.block {
+            Block::Redis => self.redis(place),
+            _ => Ok(place.text.clone()),
+        };
+        let tier = text.and_then(|url| {
+            let attributes = self.attributes(place.row.block)?;
+            TierSettings::parse(&[vec![url], attributes].concat().join("|"))
+        });
+        match tier {
+            Ok(tier) => {
+                if config.tiers.value.is_empty() {
+                    config.tiers.origin = place.origin.clone();
+                }
+                config.tiers.value.push(tier);
+                true
+            }
+            Err(why) => {
+                let what = "names a place that cannot be used";
+                config.add_problem(format!("{} {what}: {why}; it is ignored", place.place));
+                false
+            }
+        }
+    }
+
+    /// The URL as larder writes it.
+    fn redis(&self, place: &Said) -> Result<String, String> {
+        if self.places().any(|other| other.row.part != place.row.part) {
+            return Err("a URL, an endpoint and endpoints of a cluster exclude each other".into());
+        }
+        let database = self.text(Part::Database);
+        if place.row.part != Part::Cluster {
+            return Endpoint::parse(&place.text)?.url(database);
+        }
+        if database.is_some_and(|database| database != "0") {
+            return Err("a cluster has one database only".into());
+        }
+        let nodes = place.text.split(',').map(|node| Endpoint::parse(node.trim()));
+        let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+        let is_one = |node: &Endpoint<'_>| {
+            let is_plain = node.login.is_empty() && node.path.trim_matches('/').is_empty();
+            is_plain && node.database.is_none() && node.scheme == nodes[0].scheme
+        };
+        if nodes[0].scheme == Scheme::Unix || !nodes.iter().all(is_one) {
+            return Err("the endpoints of a cluster are redis://HOST:PORT, or all rediss://".into());
+        }
+        let scheme = if nodes[0].scheme == Scheme::Tls { "rediss" } else { "redis" };
+        let hosts: Vec<&str> = nodes.iter().map(|node| node.host).collect();
+        Ok(format!("{scheme}+cluster://{}", hosts.join(",")))
+    }
+
+    fn attributes(&self, block: Block) -> Result<Vec<String>, String> {
+        let mut attributes = Vec::new();
+        let texts =
+            [(Part::User, "username"), (Part::Password, "password"), (Part::Token, "bearer-token")];
+        for (part, name) in texts {
+            attributes.extend(self.text(part).map(|text| format!("{name}={}", encoded(text))));
+        }
+        if let Some(prefix) = self.text(Part::Prefix).map(|prefix| prefix.trim_matches('/')) {
+            let own = if block == Block::Redis { "larder:" } else { "larder/" };
+            let between = if prefix.is_empty() { "" } else { "/" };
+            attributes.push(format!("prefix={}", encoded(&format!("{prefix}{between}{own}"))));
+        }
+        // 0 is for ever.
+        let expiration = self.text(Part::Expiration).filter(|seconds| *seconds != "0");
+        attributes.extend(expiration.map(|seconds| format!("expire={}", encoded(seconds))));
+        if let Some(mode) = self.said(Part::Mode)
+            && is_read_only(&mode.text).map_err(|what| format!("{} {what}", mode.place))?
+        {
+            attributes.push("read-only".to_owned());
+        }
+        Ok(attributes)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Plain,
+    Tls,
+    Unix,
+}
+
+/// A server of Redis as sccache writes it.
+struct Endpoint<'a> {
+    scheme: Scheme,
+    login: &'a str,
+    host: &'a str,
+    path: &'a str,
+    database: Option<&'a str>,
+}
+
+impl<'a> Endpoint<'a> {
+    fn parse(text: &'a str) -> Result<Endpoint<'a>, String> {
+        if text.contains('#') {
+            return Err("certificates are always checked: there is no #insecure".into());
+        }
+        let (scheme, rest) = text.split_once("://").unwrap_or(("redis", text));
+        let scheme = match scheme {
+            "redis" | "tcp" => Scheme::Plain,
+            "rediss" => Scheme::Tls,
+            "unix" | "redis+unix" => Scheme::Unix,
+            _ => return Err("begins with none of redis, rediss, tcp, unix, redis+unix".into()),
+        };
+        let (rest, database) = match rest.split_once('?') {
+            None => (rest, None),
+            Some((rest, query)) => {
+                (rest, Some(query.strip_prefix("db=").ok_or("only ?db=NUMBER may follow")?))
+            }
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        Ok(Endpoint { scheme, login, host, path, database })
+    }
+
+    /// As larder writes it; `database` wins.
+    fn url(&self, database: Option<&str>) -> Result<String, String> {
+        let sign = if self.login.is_empty() { "" } else { "@" };
+        let login = self.login;
+        if self.scheme == Scheme::Unix {
+            let database = database.or(self.database).unwrap_or("0");
+            return Ok(format!("redis+unix://{login}{sign}{}?db={database}", self.path));
+        }
+        let path = Some(self.path.trim_matches('/')).filter(|path| !path.is_empty());
+        let database = database.or(self.database).or(path).unwrap_or("0");
+        let scheme = if self.scheme == Scheme::Tls { "rediss" } else { "redis" };
+        Ok(format!("{scheme}://{login}{sign}{}/{database}", self.host))
+    }
+}
+
+/// With `%XX` for what could mean something.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            _ if byte.is_ascii_alphanumeric() || b"._~-/:".contains(&byte) => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
