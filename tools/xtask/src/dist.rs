@@ -16,6 +16,8 @@ use crate::{elf, workspace};
 struct Binary {
     package: &'static str,
     name: &'static str,
+    /// All features that it is built with.
+    features: &'static [&'static str],
     linking: Linking,
 }
 
@@ -25,13 +27,21 @@ enum Linking {
     /// Everything inside; checked after the build.
     Static,
     /// Through the loader: for binaries that resolve names, which a static glibc cannot do well.
-    #[expect(dead_code, reason = "larder-agent and larder-tools will be dynamic")]
     Dynamic,
 }
 
-/// Every binary of a release. `larder-agent` and `larder-tools` join it as `Dynamic`.
-const BINARIES: &[Binary] =
-    &[Binary { package: "larder", name: "larder", linking: Linking::Static }];
+/// The wrapper. It has no client of a tier, so that no crate for the network is built for it.
+const WRAPPER: Binary =
+    Binary { package: "larder", name: "larder", features: &[], linking: Linking::Static };
+/// The agent, which the wrapper looks for beside itself.
+const AGENT: Binary = Binary {
+    package: "larder",
+    name: "larder-agent",
+    features: &["agent"],
+    linking: Linking::Dynamic,
+};
+/// Every binary of a release.
+const BINARIES: &[Binary] = &[WRAPPER, AGENT];
 
 /// Builds all binaries and prints their sizes.
 pub fn run(arguments: &[String]) -> Outcome<bool> {
@@ -49,7 +59,13 @@ pub fn run(arguments: &[String]) -> Outcome<bool> {
 
 /// Builds the wrapper as a release has it; returns its path.
 pub fn wrapper() -> Outcome<PathBuf> {
-    build(&BINARIES[0])
+    build(&WRAPPER)
+}
+
+/// Builds all binaries as a release has them, beside each other; returns the wrapper's path.
+pub fn all() -> Outcome<PathBuf> {
+    build(&AGENT)?;
+    build(&WRAPPER)
 }
 
 /// The C compiler for musl that the build scripts of C libraries look for.
@@ -75,6 +91,7 @@ fn build(binary: &Binary) -> Outcome<PathBuf> {
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--release", "--locked", "--target", &triple]);
     cargo.args(["--package", binary.package, "--bin", binary.name]);
+    cargo.args(["--no-default-features", "--features", &binary.features.join(",")]);
     if binary.linking == Linking::Static {
         // RUSTFLAGS would hide the variable of the target: hand its contents on through that.
         let inherited = std::env::var("RUSTFLAGS").unwrap_or_default();

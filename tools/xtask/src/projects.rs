@@ -1,5 +1,5 @@
-//! `cargo xtask projects` and `cargo xtask crates`: known projects, and any cargo workspace, built
-//! with and without caches.
+//! `cargo xtask projects`, `crates` and `tiers`: known projects, and any cargo workspace, built
+//! with and without caches; and what comes from remote tiers.
 
 use crate::below_target;
 use crate::process::{self, Outcome};
@@ -18,6 +18,10 @@ pub const USAGE: &str = "  \
                                --command WORDS --against PROGRAM --branches A,B --second
                                --json            print one JSON object for each command
                                --help            the other options
+  tiers [OPTION...]          build from Redis and HTTP with an empty local store, and with a dead
+                             tier, beside ccache and sccache; needs redis-server and nginx
+                               --runs N --sccache PROGRAM
+                               --help            the other options
 ";
 
 /// Builds the wrapper, if none is named, and runs a program of the benchmarks with it; whether all
@@ -27,7 +31,7 @@ pub fn run(name: &str, arguments: &[String]) -> Outcome<bool> {
     let mut words = arguments.to_vec();
     if !has("--larder") && !has("--help") && !has("-h") {
         let mut cargo = workspace::cargo();
-        cargo.args(["build", "--release", "--quiet", "--package", "larder", "--bin", "larder"]);
+        cargo.args(["build", "--release", "--quiet", "--package", "larder", "--bins"]);
         process::run(&mut cargo)?;
         let program = workspace::target_dir()?.join("release/larder");
         words.extend(["--larder".to_string(), program.to_string_lossy().into_owned()]);

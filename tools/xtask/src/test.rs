@@ -57,6 +57,15 @@ pub fn run(arguments: &[String]) -> Outcome<bool> {
     process::succeeds(&mut cargo)
 }
 
+/// Installs a program of the list, if it is missing and that can be done.
+pub fn provide(program: &str) {
+    let missing = missing().into_iter().filter(|need| need.program == program);
+    let missing: Vec<_> = missing.collect();
+    if !missing.is_empty() {
+        install(&missing);
+    }
+}
+
 fn missing() -> Vec<&'static Need> {
     NEEDS.iter().filter(|need| process::find(need.program).is_none()).collect()
 }

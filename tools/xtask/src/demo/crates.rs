@@ -57,6 +57,14 @@ pub fn row(store: &Store, folder: &Path) -> Outcome<Row> {
     })
 }
 
+/// One build through larder; how many units it has.
+pub fn build_once(store: &Store, folder: &Path) -> Outcome<u64> {
+    process::run(cargo("fetch").args(["--locked", "--quiet"]))?;
+    let tree = folder.join("built").join(NAME).join("once");
+    let _ = fs::remove_dir_all(&tree);
+    Ok(build(store, true, folder, &tree)?.units)
+}
+
 fn manifest() -> PathBuf {
     workspace::root().join("tools/xtask/demo/rust/Cargo.toml")
 }

@@ -7,13 +7,16 @@
 //!    mode, and so must the compiler's messages and status; every unit of the warm build must be a
 //!    hit. Otherwise the differences are named and the command fails.
 //! 4. A project in Rust is built by cargo ([`crates`]); its units are its crates.
+//! 5. With `--tiers` machines share what they make instead ([`tiers`]).
 
 mod build;
 mod compare;
 mod crates;
+mod http;
 mod project;
 mod report;
 mod store;
+mod tiers;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,18 +42,26 @@ const FALLBACK: &[Toolchain] = &[Toolchain { c: "cc", cpp: "c++" }];
 
 /// Builds, compares, prints.
 pub fn run(arguments: &[String]) -> Outcome<bool> {
-    let (mut keep, mut json) = (false, false);
+    let (mut keep, mut json, mut tiers) = (false, false, false);
     for argument in arguments {
         match argument.as_str() {
             "--keep" => keep = true,
             "--json" => json = true,
+            "--tiers" => tiers = true,
             other => return Err(format!("`demo` does not know `{other}`").into()),
         }
     }
-    let wrapper = dist::wrapper()?;
     let folder = workspace::target_dir()?.join("demo");
     clean(&folder)?;
     fs::create_dir_all(&folder)?;
+    if tiers {
+        let is_good = tiers::run(&folder);
+        if !keep {
+            clean(&folder)?;
+        }
+        return is_good;
+    }
+    let wrapper = dist::wrapper()?;
     let mut demo = Demo::new(wrapper, &folder)?;
     for project in project::PROJECTS {
         demo.project(project)?;
@@ -70,7 +81,7 @@ pub fn run(arguments: &[String]) -> Outcome<bool> {
 
 /// Removes what a run leaves; the projects' sources stay for the next one.
 fn clean(folder: &Path) -> Outcome<()> {
-    for name in ["store", "built", "config", "crates-target"] {
+    for name in ["store", "built", "config", "crates-target", "machines"] {
         let path = folder.join(name);
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

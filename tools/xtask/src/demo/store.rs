@@ -14,12 +14,18 @@ pub struct Store {
     wrapper: PathBuf,
     folder: PathBuf,
     config: PathBuf,
+    tiers: Option<String>,
 }
 
 impl Store {
     /// The store in `folder`, which larder creates when it first needs it.
     pub fn new(wrapper: PathBuf, folder: PathBuf, config: PathBuf) -> Store {
-        Store { wrapper, folder, config }
+        Store { wrapper, folder, config, tiers: None }
+    }
+
+    /// The same with remote tiers behind it.
+    pub fn with_tiers(self, tiers: &str) -> Store {
+        Store { tiers: Some(tiers.to_owned()), ..self }
     }
 
     /// Where the store is.
@@ -47,6 +53,7 @@ impl Store {
             }
         }
         command.env("LARDER_DIR", &self.folder).env("XDG_CONFIG_HOME", &self.config);
+        command.envs(self.tiers.as_ref().map(|tiers| ("LARDER_TIERS", tiers)));
     }
 
     /// The statistics as they are now.
@@ -90,6 +97,7 @@ const NOT_CALLS: &[&str] = &[
     "cleanups_performed",
     "stats_",
     "local_storage_",
+    "remote_storage_",
     "engine_",
     "store_",
     "calls",
