@@ -10,6 +10,7 @@ pub mod projects;
 pub mod seeks;
 pub mod soak;
 pub mod storm;
+pub mod tiers;
 pub mod traces;
 
 use std::path::Path;
