@@ -70,6 +70,8 @@ fn serve(
     requests: &AtomicU64,
     is_over: &AtomicBool,
 ) -> std::io::Result<()> {
+    // A head and its body are two writes.
+    stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     while let Some((method, path, length, expects)) = head(&mut reader)? {
