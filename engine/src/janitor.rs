@@ -107,8 +107,7 @@ pub fn maintain(handle: &Handle, budget: Budget) -> Result<Maintained> {
 
 /// Whether a janitor is at work, so that another one would do nothing.
 pub fn is_at_work(handle: &Handle) -> bool {
-    let lock = writing(handle).map(|locks| locks.map(|locks| locks.lock(LockByte::Janitor, 0)));
-    matches!(lock, Ok(Some(Err(error))) if error.is_busy())
+    matches!(writing(handle), Ok(Some(locks)) if locks.is_held(LockByte::Janitor))
 }
 
 fn upkeep(handle: &Handle, locks: &LockTable, budget: Budget) -> Result<Maintained> {

@@ -90,6 +90,10 @@ impl Turn {
         !std::mem::replace(&mut *taken, true)
     }
 
+    fn is_taken(&self) -> bool {
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn give_back(&self) {
         *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.free.notify_one();
@@ -174,6 +178,13 @@ impl LockTable {
             pause_us = (pause_us * 2).min(500);
         }
         Ok(guard)
+    }
+
+    /// Whether somebody holds a byte now, in this process or another. It is not taken for that: who
+    /// asks is never taken for a holder by others who ask.
+    pub fn is_held(&self, byte: LockByte) -> bool {
+        self.turns[byte as usize].is_taken()
+            || self.file.held(byte as u64).is_some_and(|held| held != Held::Free)
     }
 
     /// Claims what `hash` stands for, waiting at most `wait_ms_max` for a process that has claimed

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use larder_engine::limits::BODY_WRITE_BYTES_MAX;
 use larder_engine::{Budget, DropReason, Key, Options, Put, Store};
@@ -212,6 +212,25 @@ fn others_see_that_somebody_is_at_work() {
     assert!(seen.load(Ordering::Relaxed) > 0);
     env.before_writes_of(usize::MAX, || ());
     assert!(!Store::open(folder.path(), roomy()).unwrap().is_being_maintained());
+}
+
+/// Who asked took the lock for a moment, and a janitor that came then left its work undone.
+#[test]
+fn who_asks_whether_somebody_is_at_work_is_in_nobodys_way() {
+    let folder = larder_tests::temp_dir();
+    let store = Store::open(folder.path(), roomy()).unwrap();
+    let asking = Store::open(folder.path(), roomy()).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                asking.is_being_maintained();
+            }
+        });
+        let busy = (0..5_000).filter(|_| store.maintain(Budget::inline()).unwrap().busy).count();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(busy, 0);
+    });
 }
 
 /// A power cut costs what was written since the last checkpoint: 64 MiB, or a minute's work.

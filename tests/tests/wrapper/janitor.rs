@@ -76,15 +76,27 @@ fn is_stopped(pid: Pid) -> bool {
     stat(pid).first().is_some_and(|state| state == "T")
 }
 
-/// Stops the janitor of a sandbox if it has its lock now. Of several, all but one end at once:
-/// which one has the lock shows when it is alone.
-fn stop_janitor(sandbox: &Sandbox, store: &Store) -> Option<Stopped> {
+/// Whether a process has the lock of upkeep: the kernel tells whose lock it is.
+fn has_lock(pid: Pid) -> bool {
+    let folder = format!("/proc/{}/fdinfo", pid.as_raw_nonzero());
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let byte = (LockByte::Janitor as u64).to_string();
+    files.filter_map(|file| fs::read_to_string(file.path()).ok()).any(|text| {
+        text.lines().filter(|line| line.starts_with("lock:")).any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.contains(&"WRITE") && words.ends_with(&[&byte, &byte])
+        })
+    })
+}
+
+/// Stops the janitor of a sandbox if it has its lock now; of several, all but one end at once.
+fn stop_janitor(sandbox: &Sandbox) -> Option<Stopped> {
     let [pid] = janitors(sandbox)[..] else { return None };
     let _ = kill_process(pid, Signal::STOP);
     while matches!(stat(pid).first().map(String::as_str), Some("R" | "S" | "D")) {
         std::thread::yield_now();
     }
-    if is_stopped(pid) && janitors(sandbox) == [pid] && store.is_being_maintained() {
+    if is_stopped(pid) && has_lock(pid) {
         return Some(Stopped(pid));
     }
     let _ = kill_process(pid, Signal::CONT);
@@ -93,18 +105,14 @@ fn stop_janitor(sandbox: &Sandbox, store: &Store) -> Option<Stopped> {
 
 /// Builds until a janitor that a build has started is stopped; the janitor, and what that build
 /// says. A busy machine lets a janitor come and go unseen.
-fn stop_one_of(
-    sandbox: &Sandbox,
-    store: &Store,
-    build: impl Fn() -> Command,
-) -> (Stopped, Option<Output>) {
+fn stop_one_of(sandbox: &Sandbox, build: impl Fn() -> Command) -> (Stopped, Option<Output>) {
     for turn in 0..200 {
         write_sources(sandbox, turn);
         let command = build();
         let building = std::thread::spawn(move || hear(command));
         loop {
             let is_over = building.is_finished();
-            if let Some(janitor) = stop_janitor(sandbox, store) {
+            if let Some(janitor) = stop_janitor(sandbox) {
                 return (janitor, building.join().unwrap());
             }
             if is_over && janitors(sandbox).is_empty() {
@@ -164,7 +172,7 @@ fn make_does_not_wait_for_a_janitor_that_is_stopped() {
     let locks = LockTable::open(&env, &sandbox.store(), 0o600).unwrap();
     let index = locks.lock(LockByte::Index, 1_000).unwrap();
     let script = format!("exec 9>&1 20>&2 213>&1; {} -j4", make.display());
-    let (janitor, output) = stop_one_of(&sandbox, &store, || {
+    let (janitor, output) = stop_one_of(&sandbox, || {
         let mut command = sandbox.command(&bash);
         command.args(["-c", &script]);
         command
@@ -213,12 +221,11 @@ fn assert_is_in_nobodys_way(janitor: Pid, store: &Path) {
 fn a_janitor_survives_the_build_that_started_it() {
     let Some(bash) = find_or_skip("bash") else { return };
     let sandbox = filled("detached", 92);
-    let store = Store::open(&sandbox.store(), options()).unwrap();
     let env: Arc<dyn Env> = Arc::new(RealEnv);
     let locks = LockTable::open(&env, &sandbox.store(), 0o600).unwrap();
     let index = locks.lock(LockByte::Index, 1_000).unwrap();
     let script = format!("{} gcc -c u1.c && kill -KILL 0", larder_binary().display());
-    let (janitor, output) = stop_one_of(&sandbox, &store, || {
+    let (janitor, output) = stop_one_of(&sandbox, || {
         let mut command = sandbox.command(&bash);
         command.args(["-c", &script]);
         command
