@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::append::{self, Outgoing, Put};
 use crate::counters::{Counters, EngineCounter};
-use crate::env::{Claim, Env, RealEnv, RealFile};
+use crate::env::{Claim, Env, OpenMode, RealEnv, RealFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
 use crate::follow::{self, LogPart, LogPosition};
@@ -18,12 +18,13 @@ use crate::key::Key;
 use crate::limits::PUT_ALL_RECORDS_MAX;
 use crate::lookup::{self, Reading};
 use crate::merging;
-use crate::options::Options;
+use crate::options::{Options, ReadMode};
 use crate::record::Record;
 use crate::recovery;
 use crate::restore::{self, Restored, Uncloned};
 use crate::snapshot::{self, Snapshot};
 use crate::state::{self, State};
+use crate::superblock::SuperblockFile;
 use crate::transfer;
 use crate::verify::{self, VerifyReport};
 
@@ -92,6 +93,13 @@ impl Store {
     pub fn open_with(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Store> {
         let handle = Arc::new(recovery::open(env, path, options)?);
         Ok(Store { handle, followed: Mutex::default() })
+    }
+
+    /// The number of the store that stands at `path` now, which need not be opened for that; `None`
+    /// if there is none.
+    pub fn uuid_at(path: &Path) -> Option<[u8; 16]> {
+        let file = SuperblockFile::open(&RealEnv, path, OpenMode::Read, ReadMode::Pread).ok()?;
+        Some(file.glance().ok()?.uuid)
     }
 
     /// The directory.

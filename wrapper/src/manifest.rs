@@ -176,6 +176,11 @@ impl Manifest {
         self.variants.iter().rev()
     }
 
+    /// Whether there is no variant.
+    pub fn is_empty(&self) -> bool {
+        self.variants.is_empty()
+    }
+
     /// Every path of the manifest, at the index that [`Manifest::inputs_of`] gives.
     pub fn paths(&self) -> &Paths {
         &self.paths

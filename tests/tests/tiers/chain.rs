@@ -186,6 +186,29 @@ fn crates_and_links_come_through_tiers() {
     assert!(left[0].len() > 5 && left[0] == left[1]);
 }
 
+/// A third command asked for the manifest again, to see that the tier has what came from it.
+#[test]
+fn a_hit_costs_two_commands() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let sources = Sources::new();
+    let url = format!("redis://127.0.0.1:{}", redis.port);
+    let one = Machine::new(&url);
+    for unit in UNITS {
+        one.compile(&sources, unit);
+    }
+    one.flush();
+    let two = Machine::new(&url);
+    let monitor = redis.monitor();
+    for unit in UNITS {
+        two.compile(&sources, unit);
+    }
+    two.flush();
+    let heard = redis.heard(&monitor);
+    let commands: Vec<_> = heard.iter().map(|line| super::servers::command_of(line)).collect();
+    assert_eq!(commands, ["GET"; 6], "{heard:?}");
+    assert_eq!((two.of_tier(0, "hits"), two.counts()), (6, (3, 0)), "{}", two.log());
+}
+
 #[test]
 fn one_key_is_asked_for_once_at_a_time() {
     let Some(redis) = Redis::start(&[]) else { return };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use larder_engine::format::body;
-use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
+use larder_engine::{Entry, Key, RecordKind, Section, SectionInfo, SectionKind};
 use larder_tests::temp_dir;
 
 use super::machine::{Machine, Sources, file_tier, files_of, has_ended, kill, wait_for};
@@ -73,6 +73,9 @@ fn a_tier_in_trouble_is_tried_once() {
         // One for a read, one for a write, and each once more on a fresh connection.
         assert!(connected.load(Ordering::Relaxed) <= 4, "{connected:?} {}", machine.log());
         assert!(machine.of_tier(0, "skipped") >= 5);
+        // That nobody could be asked is no miss of a tier.
+        assert!(machine.count("remote_storage_error") >= 8, "{}", machine.log());
+        assert_eq!(machine.count("remote_storage_miss"), 0);
         // All of it is in the local store.
         assert_eq!(machine.compile(&sources, "b").status, Some(0));
         assert_eq!(machine.counts(), (1, 8));
@@ -144,7 +147,7 @@ fn an_agent_leaves_when_nobody_needs_it_and_the_next_miss_starts_one() {
     assert!(machine.agent().is_none());
     let sockets = fs::read_dir(machine.runtime().join("larder")).unwrap();
     let names: Vec<_> = sockets.map(|entry| entry.unwrap().file_name()).collect();
-    assert!(names.iter().all(|name| name.to_string_lossy().ends_with(".lock")), "{names:?}");
+    assert!(names.is_empty(), "{names:?}");
     machine.compile(&sources, "b");
     machine.flush();
     let second = machine.agent().expect("another one runs");
@@ -152,7 +155,48 @@ fn an_agent_leaves_when_nobody_needs_it_and_the_next_miss_starts_one() {
     assert_eq!(machine.of_tier(0, "writes"), 4);
     let stopped = machine.larder(&["agent", "stop"]);
     assert!(stopped.status.success(), "{stopped:?}");
+    // The next one need not wait for that.
+    machine.compile(&sources, "c");
+    assert_eq!(machine.of_tier(0, "misses"), 3, "{}", machine.log());
+    assert!(!machine.log().contains("no agent"), "{}", machine.log());
     wait_for("the end of the agent", || has_ended(second));
+}
+
+/// An agent that is stopped holds its connections, and its place only until it is told to leave.
+#[test]
+fn an_agent_that_leaves_makes_way_while_it_still_serves() {
+    let sources = Sources::new();
+    let (port, _) = server(b"");
+    let machine = Machine::new(&format!("redis://127.0.0.1:{port}|timeout=5000"));
+    let mut waiting = machine.compile_command(&sources, "a", &[]).spawn().unwrap();
+    let mut first = None;
+    wait_for("the agent", || {
+        first = machine.agent();
+        first.is_some()
+    });
+    assert!(machine.larder(&["agent", "stop"]).status.success());
+    assert_eq!(machine.compile(&sources, "b").status, Some(0));
+    let second = machine.agent().expect("another agent runs");
+    assert_ne!(Some(second), first);
+    assert!(!machine.log().contains("no agent"), "{}", machine.log());
+    assert!(waiting.wait().unwrap().success());
+}
+
+/// The agent of the old store answered for the new one, which did not get what was fetched.
+#[test]
+fn a_store_that_is_made_anew_has_an_agent_of_its_own() {
+    let sources = Sources::new();
+    let shared = temp_dir();
+    let tier = file_tier(shared.path());
+    let maker = Machine::new(&tier);
+    let made = maker.compile(&sources, "a");
+    maker.flush();
+    let machine = Machine::new(&tier);
+    for _ in 0..3 {
+        assert_eq!(machine.compile(&sources, "a"), made, "{}", machine.log());
+        assert_eq!(machine.counts(), (1, 0), "{}", machine.log());
+        fs::remove_dir_all(machine.store()).unwrap();
+    }
 }
 
 #[test]
@@ -235,6 +279,42 @@ fn what_is_no_body_of_the_key_is_a_counted_miss() {
         assert_eq!(healed.compile(&sources, "a"), expected);
         assert_eq!(healed.counts(), (1, 0), "damage {at}\n{}", healed.log());
     }
+}
+
+/// The names that must be absent stand beside the manifest that speaks of them.
+#[test]
+fn a_manifest_with_other_names_is_refused() {
+    let sources = Sources::new();
+    let shared = temp_dir();
+    let maker = Machine::new(&file_tier(shared.path()));
+    let expected = maker.compile(&sources, "a");
+    maker.flush();
+    let mut changed = 0;
+    for file in files_of(shared.path()) {
+        let original = fs::read(&file).unwrap();
+        let head = body::Head::decode(&original).unwrap();
+        if head.kind != RecordKind::Manifest as u8 {
+            continue;
+        }
+        let section = |info: &SectionInfo| {
+            let (start, bytes) = head.stored_range(info);
+            let stored = &original[start as usize..(start + bytes) as usize];
+            let mut data = head.section_bytes(info, stored.into()).unwrap().into_owned();
+            if info.kind == Some(SectionKind::Data) {
+                data[0] ^= 1;
+                changed += 1;
+            }
+            Section::new(info.kind.unwrap(), data)
+        };
+        let sections = head.sections.iter().map(section).collect();
+        let entry = Entry::new(head.key, RecordKind::Manifest, sections);
+        fs::write(&file, body::encode_from(&entry, 1, None, None).unwrap()).unwrap();
+    }
+    assert_eq!(changed, 1);
+    let machine = Machine::new(&file_tier(shared.path()));
+    assert_eq!(machine.compile(&sources, "a"), expected, "{}", machine.log());
+    assert_eq!(machine.counts(), (0, 1));
+    assert_eq!(machine.of_tier(0, "damaged"), 1, "{}", machine.log());
 }
 
 /// A result whose sections name files elsewhere, or have bits that no compiler gives.

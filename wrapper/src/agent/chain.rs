@@ -1,6 +1,6 @@
 //! The chain of tiers: one call to one tier, and one key asked from all in their order.
 //!
-//! 1. A call runs in a thread of its own, and whoever waits for it stops waiting when the tier
+//! 1. A call runs in a thread of the [`Pool`], and whoever waits for it stops waiting when the tier
 //!    turns out to be in trouble: all who wait learn that from the first whose call fails.
 //! 2. Before a tier has answered for the first time, and when it has not for [`FRESH`], one call
 //!    goes first and the others wait for how it ends, a moment.
@@ -11,11 +11,11 @@ use std::env;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use larder_engine::Key;
 
+use super::pool::Pool;
 use super::state::{Count, Side, TierState, now_ms};
 use crate::config::AGENT_PAUSE_VARIABLE;
 use crate::tier::{Tier, TierError, TierErrorKind, TierSettings, Usage};
@@ -40,6 +40,7 @@ pub struct Tiered {
     /// How long it is left alone when it has failed.
     pub pause_ms: u64,
     client: Box<dyn Tier>,
+    pool: Pool,
     health: Mutex<Health>,
     changed: Condvar,
 }
@@ -65,13 +66,19 @@ pub enum Unanswered {
 
 impl Tiered {
     /// A tier with its client.
-    pub fn new(settings: TierSettings, state: TierState, client: Box<dyn Tier>) -> Tiered {
+    pub fn new(
+        settings: TierSettings,
+        state: TierState,
+        client: Box<dyn Tier>,
+        pool: Pool,
+    ) -> Tiered {
         let pause = env::var(AGENT_PAUSE_VARIABLE).ok().and_then(|text| text.parse().ok());
         Tiered {
             settings,
             state,
             pause_ms: pause.unwrap_or(PAUSE_MS),
             client,
+            pool,
             health: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -101,7 +108,7 @@ impl Tiered {
         let tier = self.clone();
         let begun = Instant::now();
         let begun_ms = now_ms();
-        thread::spawn(move || {
+        self.pool.run(move || {
             let result = panic::catch_unwind(AssertUnwindSafe(|| call(&*tier.client)));
             let result = result.unwrap_or_else(|_| {
                 Err(TierError::new(TierErrorKind::Protocol, "the client of the tier failed"))

@@ -21,6 +21,9 @@ use crate::tier::TierSettings;
 /// How long an agent may take until it listens. It takes some milliseconds; on a machine that is
 /// overloaded a compile waits no longer than this.
 const START: Duration = Duration::from_millis(1000);
+/// How long is waited before another one is started, when one has ended well and nobody listens:
+/// the one that it has found was about to leave.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Between two looks whether it does.
 const LOOK: Duration = Duration::from_micros(500);
 /// What the agent may take beside the time-outs of its tiers.
@@ -56,8 +59,15 @@ impl<'a> Launch<'a> {
     /// # Errors
     /// If there can be none: its directory is not safe, or another user's program listens there.
     pub fn running(&self) -> io::Result<Option<Client>> {
-        let socket = place::socket(self.store, self.tiers())?;
-        match UnixStream::connect(&socket) {
+        self.running_at(&self.socket()?)
+    }
+
+    fn socket(&self) -> io::Result<PathBuf> {
+        place::socket(self.store, self.tiers())
+    }
+
+    fn running_at(&self, socket: &Path) -> io::Result<Option<Client>> {
+        match UnixStream::connect(socket) {
             Ok(stream) => Client::new(stream, self.tiers()).map(Some),
             Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(error),
@@ -69,20 +79,27 @@ impl<'a> Launch<'a> {
     /// # Errors
     /// If there can be none, or it does not listen in time.
     pub fn connect(&self) -> io::Result<Client> {
-        if let Some(client) = self.running()? {
+        let socket = self.socket()?;
+        if let Some(client) = self.running_at(&socket)? {
             return Ok(client);
         }
+        let start = || without_inherited_files(|| self.command("serve").spawn())?;
         let begun = Instant::now();
-        let mut child = without_inherited_files(|| self.command("serve").spawn())??;
+        let mut started = begun;
+        let mut child = start()?;
         loop {
-            if let Some(client) = self.running()? {
+            if let Some(client) = self.running_at(&socket)? {
                 return Ok(client);
             }
-            // One that finds another agent ends well; that other one listens.
-            if let Some(status) = child.try_wait()?
-                && !status.success()
-            {
-                return Err(io::Error::other(format!("{PROGRAM} ended with {status}")));
+            // One that finds another agent ends well; that other one listens, or leaves.
+            if let Some(status) = child.try_wait()? {
+                if !status.success() {
+                    return Err(io::Error::other(format!("{PROGRAM} ended with {status}")));
+                }
+                if started.elapsed() > AGAIN {
+                    started = Instant::now();
+                    child = start()?;
+                }
             }
             if begun.elapsed() > START {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the agent does not listen"));

@@ -17,6 +17,8 @@
 mod chain;
 mod client;
 mod place;
+#[cfg(feature = "agent")]
+mod pool;
 mod protocol;
 #[cfg(feature = "agent")]
 mod serve;

@@ -3,8 +3,9 @@
 //! 1. The directory is `$XDG_RUNTIME_DIR/larder` where that variable names a directory of ours,
 //!    else `/tmp/larder-UID`. It must be a directory, no link, belong to us and have the mode 0700;
 //!    it is made so. Else nobody is asked: the directory may be another user's trap.
-//! 2. The socket's name is made of the version of the protocol, the store and the tiers with their
-//!    credentials, so that nobody is answered by an agent with other settings.
+//! 2. The socket's name is made of the version of the protocol, the store with its number, and the
+//!    tiers with their credentials, so that nobody is answered by an agent with other settings, or
+//!    by that of a store which stood in this place before.
 
 use std::env;
 use std::fs::{self, DirBuilder};
@@ -12,6 +13,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use larder_engine::Store;
 
 use super::protocol::VERSION;
 use crate::tier::TierSettings;
@@ -24,15 +27,18 @@ const NAME_DIGITS: usize = 32;
 /// # Errors
 /// If the directory is not ours alone or cannot be made.
 pub fn socket(store: &Path, tiers: &[TierSettings]) -> io::Result<PathBuf> {
-    let directory = directory()?;
+    Ok(directory()?.join(name(store, tiers)))
+}
+
+fn name(store: &Path, tiers: &[TierSettings]) -> String {
     let mut hasher = blake3::Hasher::new();
     let path = fs::canonicalize(store).unwrap_or_else(|_| store.to_path_buf());
     hasher.update(&[VERSION]).update(path.as_os_str().as_bytes()).update(&[0]);
+    hasher.update(&Store::uuid_at(&path).unwrap_or_default());
     for tier in tiers {
         hasher.update(&tier.identity());
     }
-    let name = &hasher.finalize().to_hex()[..NAME_DIGITS];
-    Ok(directory.join(format!("agent-{name}")))
+    format!("agent-{}", &hasher.finalize().to_hex()[..NAME_DIGITS])
 }
 
 /// The private directory.
@@ -85,5 +91,19 @@ mod tests {
         assert!(private(&dir.path().join("b"), user).is_err(), "a link");
         fs::write(dir.path().join("c"), "").unwrap();
         assert!(private(&dir.path().join("c"), user).is_err(), "a file");
+    }
+
+    #[test]
+    fn a_store_that_is_made_anew_has_another_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let name = || {
+            Store::open(&path, larder_engine::Options::new()).unwrap();
+            name(&path, &[])
+        };
+        let first = name();
+        assert_eq!(name(), first);
+        fs::remove_dir_all(&path).unwrap();
+        assert_ne!(name(), first);
     }
 }

@@ -2,28 +2,32 @@
 //!
 //! 1. One process per socket: who does not get the lock beside it ends, because another listens.
 //! 2. A connection is served by a thread, until the wrapper at the other end has ended.
-//! 3. The agent leaves when nobody has been connected for a while and nothing is left to write that
-//!    can be written; first its socket goes, then it serves who came at the last moment.
+//! 3. The agent leaves when it is told to, when its store has gone or another one stands in its
+//!    place, and when nobody has been connected for a while and nothing is left to write that can
+//!    be written. First its socket and its lock go, at once, so that the next one may listen; then
+//!    it serves who came at the last moment.
 
 use std::collections::HashMap;
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use larder_engine::checksum::xxh3_128;
 use larder_engine::format::body::Head;
 use larder_engine::{Entry, ErrorKind, Key, Put, RecordKind, Store};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::chain::{Flights, Tiered, Unanswered, Unopened, lock};
 use super::client::check_peer;
+use super::pool::Pool;
 use super::protocol::{Reply, Request};
 use super::state::{Count, Side, TierState};
 use super::{PROGRAM, place, uploads};
@@ -52,12 +56,47 @@ pub struct Agent {
     /// How often something was stored, and a signal of it.
     pub stored: (Mutex<u64>, Condvar),
     flights: Flights<Reply>,
-    /// The tier that had a record which stands in the local store now.
-    origins: Mutex<HashMap<Key, usize>>,
+    /// Of records that stand in the local store now: where they came from.
+    origins: Mutex<HashMap<Key, Origin>>,
+    pool: Pool,
+    /// Where it listens, until it leaves.
+    seat: Mutex<Option<Seat>>,
     log: Mutex<Log>,
     used: Mutex<Instant>,
     connected: AtomicUsize,
     is_leaving: AtomicBool,
+}
+
+/// Where a record came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The number of the tier.
+    pub tier: usize,
+    /// The [`fingerprint`] of what it had.
+    pub contents: u128,
+}
+
+/// Tells a body from others under the same key.
+pub fn fingerprint(body: &[u8]) -> u128 {
+    xxh3_128(body)
+}
+
+/// A socket and the lock beside it.
+struct Seat {
+    socket: PathBuf,
+    _lock: File,
+}
+
+impl Drop for Seat {
+    /// The lock goes last, and with its file: whoever waits for it looks whether it stands there.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.socket);
+        let _ = fs::remove_file(lock_path(&self.socket));
+    }
+}
+
+fn lock_path(socket: &Path) -> PathBuf {
+    socket.with_extension("lock")
 }
 
 /// Runs the binary.
@@ -85,28 +124,30 @@ pub fn main() -> ! {
 
 fn serve(config: &Config) -> io::Result<()> {
     let path = directory(config)?;
+    let store = opened(config, path)?;
     let socket = place::socket(path, &config.tiers.value)?;
-    let Some(lock) = locked(&socket.with_extension("lock"))? else { return Ok(()) };
+    let Some(own) = locked(&lock_path(&socket))? else { return Ok(()) };
+    let seat = Seat { socket: socket.clone(), _lock: own };
     let _ = rustix::process::setsid();
-    let agent = Arc::new(Agent::new(config, path)?);
+    let agent = Arc::new(Agent::new(config, path, store)?);
+    let followers: Vec<_> =
+        (0..agent.tiers.len()).filter_map(|at| uploads::Follower::new(&agent, at)).collect();
     let _ = fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket)?;
+    *lock(&agent.seat) = Some(seat);
     set_socket_timeout(&listener, Timeout::Recv, Some(LOOK))?;
     agent.log(format_args!("agent: listens at {}", socket.display()));
-    for at in 0..agent.tiers.len() {
-        let agent = agent.clone();
-        thread::spawn(move || uploads::run(&agent, at));
+    for follower in followers {
+        thread::spawn(move || follower.run());
     }
     let idle = env::var(AGENT_IDLE_VARIABLE).ok().and_then(|text| text.parse().ok());
     let idle = Duration::from_secs(idle.unwrap_or(IDLE_SECS));
     // Without its store it is of no use.
-    while !agent.is_leaving() && !agent.is_idle(idle) && path.exists() {
+    let is_there = || Store::uuid_at(path) == Some(agent.store.uuid());
+    while !agent.is_leaving() && !agent.is_idle(idle) && is_there() {
         agent.accept(&listener);
     }
-    let _ = fs::remove_file(&socket);
-    // From now on another one may listen.
-    drop(lock);
-    agent.is_leaving.store(true, Ordering::Relaxed);
+    agent.leave();
     agent.accept(&listener);
     let begun = Instant::now();
     while agent.connected.load(Ordering::Relaxed) > 0 && begun.elapsed() < IDLE_LAST {
@@ -121,7 +162,8 @@ const IDLE_LAST: Duration = Duration::from_secs(30);
 
 /// One request from stdin, answered on stdout.
 fn once(config: &Config) -> io::Result<()> {
-    let agent = Arc::new(Agent::new(config, directory(config)?)?);
+    let path = directory(config)?;
+    let agent = Arc::new(Agent::new(config, path, opened(config, path)?)?);
     let Some(request) = Request::receive(&mut io::stdin().lock())? else { return Ok(()) };
     let reply = agent.answer(&request).unwrap_or(Reply::Done);
     let mut stdout = io::stdout().lock();
@@ -133,21 +175,31 @@ fn directory(config: &Config) -> io::Result<&Path> {
     config.dir.value.as_deref().ok_or_else(|| io::Error::other("no store is named"))
 }
 
+fn opened(config: &Config, path: &Path) -> io::Result<Store> {
+    open_store(config, path).map_err(|error| io::Error::other(error.to_string()))
+}
+
 /// The lock of a socket, `None` if another agent has it.
 fn locked(path: &Path) -> io::Result<Option<File>> {
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error.into()),
+    loop {
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        // One that leaves takes its file away: the lock of that is nobody's.
+        let inode = file.metadata()?.ino();
+        if fs::metadata(path).is_ok_and(|there| there.ino() == inode) {
+            return Ok(Some(file));
+        }
     }
 }
 
 impl Agent {
-    fn new(config: &Config, path: &Path) -> io::Result<Agent> {
-        let store =
-            open_store(config, path).map_err(|error| io::Error::other(error.to_string()))?;
+    fn new(config: &Config, path: &Path, store: Store) -> io::Result<Agent> {
+        let pool = Pool::default();
         let mut tiers = Vec::new();
         let log = Log::new(config.log.value.clone());
         for tier in &config.tiers.value {
@@ -158,7 +210,7 @@ impl Agent {
                 log.line(format_args!("agent: {error}"));
                 Box::new(Unopened(error))
             });
-            tiers.push(Arc::new(Tiered::new(tier.clone(), state, client)));
+            tiers.push(Arc::new(Tiered::new(tier.clone(), state, client, pool.clone())));
         }
         let mut number = [0; 8];
         number.copy_from_slice(&store.uuid()[..8]);
@@ -170,6 +222,8 @@ impl Agent {
             stored: Default::default(),
             flights: Flights::new(),
             origins: Mutex::default(),
+            pool,
+            seat: Mutex::default(),
             log: Mutex::new(log),
             used: Mutex::new(Instant::now()),
             connected: AtomicUsize::new(0),
@@ -187,6 +241,12 @@ impl Agent {
         self.is_leaving.load(Ordering::Relaxed)
     }
 
+    /// From now on another one may listen, and this one only ends what it has begun.
+    fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+        drop(lock(&self.seat).take());
+    }
+
     fn is_idle(&self, idle: Duration) -> bool {
         self.connected.load(Ordering::Relaxed) == 0
             && lock(&self.used).elapsed() >= idle
@@ -200,7 +260,7 @@ impl Agent {
         }
         self.connected.fetch_add(1, Ordering::Relaxed);
         let agent = self.clone();
-        thread::spawn(move || {
+        self.pool.run(move || {
             let _left = Left(&agent);
             agent.converse(stream);
         });
@@ -240,7 +300,7 @@ impl Agent {
             }
             Request::Status => Some(Reply::Text(self.status())),
             Request::Stop => {
-                self.is_leaving.store(true, Ordering::Relaxed);
+                self.leave();
                 Some(Reply::Done)
             }
         }
@@ -257,27 +317,29 @@ impl Agent {
         text
     }
 
-    /// The tier that had a record which is in the store now, if that is remembered.
-    pub fn origin(&self, key: &Key) -> Option<usize> {
+    /// Where a record came from that is in the store now, if that is remembered.
+    pub fn origin(&self, key: &Key) -> Option<Origin> {
         lock(&self.origins).get(key).copied()
     }
 
     fn get(self: &Arc<Self>, kind: RecordKind, from: u8, key: &Key) -> Reply {
         let asked = self.flights.join((*key, from), || self.fetch(kind, from, key));
-        asked.unwrap_or(Reply::Absent)
+        asked.unwrap_or_else(|| Reply::Failed("the agent has failed".to_owned()))
     }
 
     /// Asks the tiers from one on, and puts what the first of them has into the store.
     fn fetch(self: &Arc<Self>, kind: RecordKind, from: u8, key: &Key) -> Reply {
         // Another wrapper, or a prefetch, may have been first.
         if kind != RecordKind::Manifest && self.store.contains(key).unwrap_or(false) {
-            return Reply::Found(self.origin(key).unwrap_or_default() as u8);
+            return Reply::Found(self.origin(key).map_or(0, |origin| origin.tier) as u8);
         }
+        let mut has_answer = false;
         for (at, tier) in self.tiers.iter().enumerate().skip(from as usize) {
             let wanted = *key;
             let body = match tier.call(Side::Reads, move |client| client.get(&wanted)) {
                 Ok(Some(body)) => body,
                 Ok(None) => {
+                    has_answer = true;
                     tier.state.add(Count::Misses, 1);
                     continue;
                 }
@@ -287,35 +349,18 @@ impl Agent {
                 }
                 Err(Unanswered::Skipped) => continue,
             };
-            tier.state.add(Count::BytesRead, body.len() as u64);
-            // Before it is stored: who writes behind must not take it for one that was made here.
-            self.remember(key, at);
-            match self.take(kind, key, &body) {
-                Ok(taken) => {
-                    tier.note_value(true);
-                    tier.state.add(Count::Hits, 1);
-                    match taken {
-                        Taken::Stored => {
-                            tier.state.add(Count::BackfillsOut, 1);
-                            self.tell_stored();
-                        }
-                        // It may have come after the wrapper looked.
-                        Taken::Known => {}
-                        Taken::Dropped => return Reply::Absent,
-                    }
-                    return Reply::Found(at as u8);
-                }
-                Err(error) => {
-                    tier.note_value(false);
-                    lock(&self.origins).remove(key);
-                    let name = tier.settings.name();
-                    self.log(format_args!(
-                        "agent: {name}: what it has for {key} is no use: {error}"
-                    ));
-                }
+            has_answer = true;
+            match self.take(at, kind, key, &body) {
+                Some(Taken::Dropped) => return Reply::Absent,
+                // What is known may have come after the wrapper looked.
+                Some(Taken::Stored | Taken::Known) => return Reply::Found(at as u8),
+                None => {}
             }
         }
-        Reply::Absent
+        match has_answer {
+            true => Reply::Absent,
+            false => Reply::Failed("no tier can be asked".to_owned()),
+        }
     }
 
     /// Faster tiers are filled by those who write behind.
@@ -324,21 +369,61 @@ impl Agent {
         self.stored.1.notify_all();
     }
 
-    fn remember(&self, key: &Key, tier: usize) {
+    fn remember(&self, key: &Key, origin: Origin) {
         let mut origins = lock(&self.origins);
         if origins.len() >= ORIGINS_MAX {
             origins.clear();
         }
-        origins.insert(*key, tier);
+        origins.insert(*key, origin);
+    }
+
+    /// Puts what a tier has into the store, and counts it; `None` if that is no use.
+    fn take(
+        self: &Arc<Self>,
+        at: usize,
+        kind: RecordKind,
+        key: &Key,
+        body: &[u8],
+    ) -> Option<Taken> {
+        let tier = &self.tiers[at];
+        tier.state.add(Count::BytesRead, body.len() as u64);
+        // Before it is stored: who writes behind must not take it for one that was made here.
+        self.remember(key, Origin { tier: at, contents: fingerprint(body) });
+        let taken = self.store_checked(kind, key, body);
+        tier.note_value(taken.is_ok());
+        match taken {
+            Ok(taken) => {
+                tier.state.add(Count::Hits, 1);
+                if taken == Taken::Stored {
+                    tier.state.add(Count::BackfillsOut, 1);
+                    self.tell_stored();
+                }
+                Some(taken)
+            }
+            Err(error) => {
+                lock(&self.origins).remove(key);
+                let name = tier.settings.name();
+                self.log(format_args!("agent: {name}: what it has for {key} is no use: {error}"));
+                None
+            }
+        }
     }
 
     /// Checks what a tier has, and puts it into the store.
-    fn take(self: &Arc<Self>, kind: RecordKind, key: &Key, body: &[u8]) -> Result<Taken, String> {
+    fn store_checked(
+        self: &Arc<Self>,
+        kind: RecordKind,
+        key: &Key,
+        body: &[u8],
+    ) -> Result<Taken, String> {
         let put = match kind {
             RecordKind::Manifest => {
                 let remote = uploads::manifest_in(key, body)?;
                 let known = uploads::manifest_of(&self.store, key).ok().flatten();
-                let mut manifest = known.unwrap_or_default();
+                let Some(mut manifest) = known else {
+                    self.prefetch(&remote);
+                    return self.taken(self.store.put_body_of(key, &[kind], body));
+                };
                 if !manifest.merge(&remote) {
                     return Ok(Taken::Known);
                 }
@@ -350,6 +435,11 @@ impl Agent {
             }
             _ => self.store.put_body_of(key, &[kind], body),
         };
+        self.taken(put)
+    }
+
+    /// What became of a value that was put into the store.
+    fn taken(&self, put: larder_engine::Result<Put>) -> Result<Taken, String> {
         match put {
             Ok(Put::Stored) => Ok(Taken::Stored),
             Ok(Put::Dropped(why)) => {
@@ -371,12 +461,15 @@ impl Agent {
         let Some(newest) = manifest.newest_first().next() else { return };
         let (agent, key) = (self.clone(), newest.result);
         if !self.store.contains(&key).unwrap_or(true) {
-            thread::spawn(move || agent.get(RecordKind::Result, 0, &key));
+            self.pool.run(move || {
+                agent.get(RecordKind::Result, 0, &key);
+            });
         }
     }
 }
 
 /// What became of a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Taken {
     Stored,
     /// The store has all of it.

@@ -6,7 +6,8 @@
 //! 2. Results, manifests and aliases are written, results first: who sees a manifest in a tier
 //!    finds what it leads to. Copies that upkeep made, and records that were replaced meanwhile,
 //!    are passed.
-//! 3. A manifest is merged with the one that the tier has.
+//! 3. A manifest is merged with the one that the tier has. Where it stands in the store as it came
+//!    from a tier, that one has it.
 //! 4. What came from a tier is written to the faster ones only (a backfill).
 //! 5. What was in the log when the agent began may have been written by the one before it: the tier
 //!    is asked first.
@@ -23,7 +24,7 @@ use larder_engine::{Entry, Key, LogPosition, Record, RecordKind, SectionKind, St
 
 use super::chain::{Tiered, Unanswered, lock};
 use super::protocol::Reply;
-use super::serve::Agent;
+use super::serve::{Agent, Origin, fingerprint};
 use super::state::{Count, Side, now_ms};
 use crate::manifest::Manifest;
 use crate::tier::{TierError, TierErrorKind};
@@ -36,6 +37,9 @@ const WRITERS: usize = 4;
 const LOOK: Duration = Duration::from_millis(500);
 /// How often who waits for everything to be written looks.
 const FLUSH_LOOK: Duration = Duration::from_millis(10);
+/// How long is waited for more, when something was stored: one look at the log is for all of it,
+/// and a manifest that grows is written once.
+const GATHER: Duration = Duration::from_millis(20);
 /// Records that are counted as waiting; more are not counted.
 const WAITING_MAX: u64 = 100_000;
 
@@ -52,29 +56,52 @@ enum Written {
     Refused(TierError),
 }
 
-/// Follows the log for one tier until the agent leaves.
-pub fn run(agent: &Arc<Agent>, at: usize) {
-    let tier = &agent.tiers[at];
-    let state = &tier.state;
-    let end = match agent.store.log_end() {
-        Ok(end) => end,
-        Err(error) => return agent.log(format_args!("agent: the log cannot be followed: {error}")),
-    };
-    if state.cursor(agent.store_number).is_none() {
-        state.set_cursor(agent.store_number, end.to_u64(), 0);
-    }
-    let mut seen = u64::MAX;
-    while !agent.is_leaving() {
-        let told = wait(agent, &mut seen);
-        let is_left_alone = [Side::Reads, Side::Writes]
-            .iter()
-            .any(|side| state.open_for_ms(*side, now_ms()).is_some_and(|ms| ms < tier.pause_ms));
-        let has_more =
-            || told || agent.store.log_end().is_ok_and(|end| position(agent, tier) < end);
-        if !tier.is_written() || is_left_alone || !has_more() {
-            continue;
+/// Who writes behind to one tier.
+pub struct Follower {
+    agent: Arc<Agent>,
+    at: usize,
+    /// Where the log ended when the agent began.
+    begun: LogPosition,
+}
+
+impl Follower {
+    /// Notes where the log ends. That is to be done before anybody is served: what is stored from
+    /// then on stands behind it.
+    pub fn new(agent: &Arc<Agent>, at: usize) -> Option<Follower> {
+        let begun = match agent.store.log_end() {
+            Ok(end) => end,
+            Err(error) => {
+                agent.log(format_args!("agent: the log cannot be followed: {error}"));
+                return None;
+            }
+        };
+        let state = &agent.tiers[at].state;
+        if state.cursor(agent.store_number).is_none() {
+            state.set_cursor(agent.store_number, begun.to_u64(), 0);
         }
-        while !agent.is_leaving() && write_part(agent, at, end) {}
+        Some(Follower { agent: agent.clone(), at, begun })
+    }
+
+    /// Follows the log until the agent leaves.
+    pub fn run(self) {
+        let Follower { agent, at, begun } = self;
+        let tier = &agent.tiers[at];
+        let is_left_alone = |side: &Side| {
+            tier.state.open_for_ms(*side, now_ms()).is_some_and(|ms| ms < tier.pause_ms)
+        };
+        let mut seen = u64::MAX;
+        while !agent.is_leaving() {
+            let told = wait(&agent, &mut seen);
+            let has_more =
+                || told || agent.store.log_end().is_ok_and(|end| position(&agent, tier) < end);
+            if !tier.is_written()
+                || [Side::Reads, Side::Writes].iter().any(is_left_alone)
+                || !has_more()
+            {
+                continue;
+            }
+            while !agent.is_leaving() && write_part(&agent, at, begun) {}
+        }
     }
 }
 
@@ -85,7 +112,12 @@ fn wait(agent: &Agent, seen: &mut u64) -> bool {
     let waited = changed.wait_timeout_while(count, LOOK, |count| *count == *seen);
     let (count, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
     *seen = *count;
-    !timeout.timed_out()
+    drop(count);
+    if timeout.timed_out() {
+        return false;
+    }
+    thread::sleep(GATHER);
+    true
 }
 
 fn position(agent: &Agent, tier: &Tiered) -> LogPosition {
@@ -153,7 +185,7 @@ fn write(agent: &Arc<Agent>, at: usize, record: &Record, is_old: bool) -> Writte
     let key = record.key();
     let origin = agent.origin(&key);
     // Slower tiers are not filled with what came from a faster one.
-    if origin.is_some_and(|origin| origin <= at) && record.kind() != Some(RecordKind::Manifest) {
+    if origin.is_some_and(|origin| origin.tier <= at && is_as_it_came(record, origin)) {
         return Written::Done;
     }
     let made = match record.kind() {
@@ -171,15 +203,21 @@ fn write(agent: &Arc<Agent>, at: usize, record: &Record, is_old: bool) -> Writte
         Ok(()) => {
             tier.state.add(Count::Writes, 1);
             tier.state.add(Count::BytesWritten, bytes);
-            if let Some(origin) = origin.filter(|origin| *origin > at) {
+            if let Some(origin) = origin.filter(|origin| origin.tier > at) {
                 tier.state.add(Count::BackfillsIn, 1);
-                agent.tiers[origin].state.add(Count::BackfillsOut, 1);
+                agent.tiers[origin.tier].state.add(Count::BackfillsOut, 1);
             }
             Written::Done
         }
         Err(Unanswered::Skipped) => Written::Later,
         Err(Unanswered::Failed(error)) => failed(agent, error),
     }
+}
+
+/// Whether a record is what a tier had; a manifest may have grown since.
+fn is_as_it_came(record: &Record, origin: Origin) -> bool {
+    record.kind() != Some(RecordKind::Manifest)
+        || record.body().is_ok_and(|body| fingerprint(&body) == origin.contents)
 }
 
 fn failed(agent: &Agent, error: TierError) -> Written {
@@ -270,7 +308,8 @@ pub fn manifest_in(key: &Key, body: &[u8]) -> Result<Manifest, String> {
         let stored = body.get(start as usize..(start + bytes) as usize)?;
         Some(head.section_bytes(section, stored.into()).ok()?.into_owned())
     };
-    Manifest::of_sections(read).ok_or_else(|| "it is no manifest of this version".to_owned())
+    let manifest = Manifest::of_sections(read).filter(|manifest| !manifest.is_empty());
+    manifest.ok_or_else(|| "it is no manifest of this version".to_owned())
 }
 
 /// Writes records to every tier that may be written to, now.

@@ -76,6 +76,11 @@ impl Session<'_> {
             return None;
         }
         let reply = self.ask(&Request::Get { kind, from, key: *key })?;
+        if let Reply::Failed(why) = &reply {
+            self.log(format_args!("the tiers: {why}"));
+            self.count(Counter::RemoteStorageError);
+            return None;
+        }
         let Reply::Found(tier) = reply else {
             self.count(Counter::RemoteStorageReadMiss);
             if kind == RecordKind::Result {
