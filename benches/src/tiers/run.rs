@@ -21,12 +21,21 @@ const JOBS: usize = 2;
 /// One unit: the words for gcc.
 type Unit = Vec<OsString>;
 
+/// What a build took, in seconds.
+#[derive(Clone, Copy)]
+struct Took {
+    /// The first unit, alone.
+    first: f64,
+    /// The others.
+    others: f64,
+}
+
 /// What the builds of one program with one kind of tier took.
 struct Row {
     setup: &'static str,
     tool: &'static str,
-    remote_secs: Vec<f64>,
-    local_secs: Vec<f64>,
+    remote: Vec<Took>,
+    local: Vec<Took>,
     heard: Heard,
 }
 
@@ -49,8 +58,9 @@ pub fn run(settings: &Settings) -> Outcome<String> {
     }
     let mut text = format!(
         "{} units of C, {JOBS} at a time; medians of {} builds\n\n\
-         | tiers | program | local store empty, s | ms a unit more than a local hit | \
-         larder / this | commands a unit | connections |\n|---|---|---|---|---|---|---|\n",
+         | tiers | program | local store empty, s | larder / this | first unit, ms | \
+         others: ms each more than a local hit | commands a unit | connections |\n\
+         |---|---|---|---|---|---|---|---|\n",
         units.len(),
         settings.runs
     );
@@ -63,14 +73,20 @@ pub fn run(settings: &Settings) -> Outcome<String> {
 }
 
 fn line(row: &Row, first: &Row, units: usize) -> String {
-    let (remote, local) = (median(&row.remote_secs), median(&row.local_secs));
+    let of = |builds: &[Took], part: fn(&Took) -> f64| {
+        median(&builds.iter().map(part).collect::<Vec<_>>())
+    };
+    let whole = |row: &Row| of(&row.remote, |took| took.first + took.others);
+    let (remote, local) = (of(&row.remote, |t| t.others), of(&row.local, |t| t.others));
     // The clock ran for two units at a time.
-    let more_ms = (remote - local) * 1e3 * JOBS as f64 / units as f64;
+    let more_ms = (remote - local) * 1e3 * JOBS as f64 / (units - 1) as f64;
     format!(
-        "| {} | {} | {remote:.3} | {more_ms:.2} | {:.2} | {:.2} | {} |\n",
+        "| {} | {} | {:.3} | {:.2} | {:.1} | {more_ms:.2} | {:.2} | {} |\n",
         row.setup,
         row.tool,
-        median(&first.remote_secs) / remote,
+        whole(row),
+        whole(first) / whole(row),
+        of(&row.remote, |took| took.first) * 1e3,
         row.heard.commands as f64 / units as f64,
         row.heard.connections
     )
@@ -96,8 +112,8 @@ fn compare(
         rows.push(Row {
             setup: setup.name(),
             tool: tool.name(),
-            remote_secs: Vec::new(),
-            local_secs: Vec::new(),
+            remote: Vec::new(),
+            local: Vec::new(),
             heard: Heard::default(),
         });
     }
@@ -106,10 +122,10 @@ fn compare(
         for (tool, row) in tools.iter().zip(&mut rows) {
             tool.forget(setup)?;
             let before = server.heard()?;
-            row.remote_secs.push(build(tool, setup, units)?);
+            row.remote.push(build(tool, setup, units)?);
             let heard = server.heard()?.since(before);
             row.heard = heard.since(server.own());
-            row.local_secs.push(build(tool, setup, units)?);
+            row.local.push(build(tool, setup, units)?);
             let (hits, expected) = (tool.hits(setup)?, 2 * units.len() as u64);
             if hits != expected {
                 let what = format!("{} hits of {expected}", tool.name());
@@ -152,8 +168,14 @@ fn write_behind(settings: &Settings, tool: &Tool, tiers: Setup, units: &[Unit]) 
     ))
 }
 
-/// The seconds of one build.
-fn build(tool: &Tool, setup: Setup, units: &[Unit]) -> Outcome<f64> {
+/// One build.
+fn build(tool: &Tool, setup: Setup, units: &[Unit]) -> Outcome<Took> {
+    let (first, others) = units.split_at(1);
+    Ok(Took { first: build_all(tool, setup, first)?, others: build_all(tool, setup, others)? })
+}
+
+/// The seconds of some units, [`JOBS`] at a time.
+fn build_all(tool: &Tool, setup: Setup, units: &[Unit]) -> Outcome<f64> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let error = Mutex::new(String::new());
