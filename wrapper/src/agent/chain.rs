@@ -1,21 +1,20 @@
 //! The chain of tiers: one call to one tier, and one key asked from all in their order.
 //!
-//! 1. A call runs in a thread of the [`Pool`], and whoever waits for it stops waiting when the tier
-//!    turns out to be in trouble: all who wait learn that from the first whose call fails.
-//! 2. Before a tier has answered for the first time, and when it has not for [`FRESH`], one call
-//!    goes first and the others wait for how it ends, a moment.
+//! 1. A call is over when its time is: the client of the tier sees to that.
+//! 2. Before a tier has answered for the first time, when it has not for [`FRESH`], and when calls
+//!    are under way and none has been answered for half of a call's time, one call goes first, and
+//!    the others wait for how it ends, a moment. So nobody waits for a tier that has just died
+//!    but those who had begun by then.
 //! 3. Of several who want one key at a time one asks, and all get what that gives.
 
 use std::collections::HashMap;
 use std::env;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use larder_engine::Key;
 
-use super::pool::Pool;
 use super::state::{Count, Side, TierState, now_ms};
 use crate::config::AGENT_PAUSE_VARIABLE;
 use crate::tier::{Tier, TierError, TierErrorKind, TierSettings, Usage};
@@ -26,8 +25,6 @@ const PAUSE_MS: u64 = 30_000;
 const FRESH: Duration = Duration::from_secs(10);
 /// As long as others wait for the first call to a tier.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// How often those who wait for a call look whether the tier is in trouble.
-const LOOK: Duration = Duration::from_millis(5);
 /// Damaged values in a row that make a tier one that is in trouble.
 const DAMAGED_MAX: u32 = 3;
 
@@ -40,7 +37,6 @@ pub struct Tiered {
     /// How long it is left alone when it has failed.
     pub pause_ms: u64,
     client: Box<dyn Tier>,
-    pool: Pool,
     health: Mutex<Health>,
     changed: Condvar,
 }
@@ -48,6 +44,10 @@ pub struct Tiered {
 #[derive(Default)]
 struct Health {
     answered: Option<Instant>,
+    /// Reads that are under way.
+    under_way: usize,
+    /// Since when none of these has been answered.
+    silent_since: Option<Instant>,
     /// Somebody makes the first call.
     is_tried: bool,
     damaged_in_a_row: u32,
@@ -58,7 +58,7 @@ struct Health {
 /// Why a call gave nothing.
 #[derive(Debug)]
 pub enum Unanswered {
-    /// It was not made, or not waited for: the tier is in trouble.
+    /// It was not made: the tier is in trouble.
     Skipped,
     /// It failed.
     Failed(TierError),
@@ -66,19 +66,13 @@ pub enum Unanswered {
 
 impl Tiered {
     /// A tier with its client.
-    pub fn new(
-        settings: TierSettings,
-        state: TierState,
-        client: Box<dyn Tier>,
-        pool: Pool,
-    ) -> Tiered {
+    pub fn new(settings: TierSettings, state: TierState, client: Box<dyn Tier>) -> Tiered {
         let pause = env::var(AGENT_PAUSE_VARIABLE).ok().and_then(|text| text.parse().ok());
         Tiered {
             settings,
             state,
             pause_ms: pause.unwrap_or(PAUSE_MS),
             client,
-            pool,
             health: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -90,47 +84,27 @@ impl Tiered {
     }
 
     /// What the server says of its room; nothing while it is in trouble.
-    pub fn usage(self: &Arc<Self>) -> Usage {
+    pub fn usage(&self) -> Usage {
         self.call(Side::Reads, |client| client.usage()).unwrap_or_default()
     }
 
     /// Makes a call and counts how it ends.
-    pub fn call<T: Send + 'static>(
-        self: &Arc<Self>,
+    pub fn call<T>(
+        &self,
         side: Side,
-        call: impl FnOnce(&dyn Tier) -> Result<T, TierError> + Send + 'static,
+        call: impl FnOnce(&dyn Tier) -> Result<T, TierError>,
     ) -> Result<T, Unanswered> {
         if !self.state.may(side, now_ms(), self.pause_ms) || !self.may_begin(side) {
             self.state.add(Count::Skipped, 1);
             return Err(Unanswered::Skipped);
         }
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let tier = self.clone();
         let begun = Instant::now();
-        let begun_ms = now_ms();
-        self.pool.run(move || {
-            let result = panic::catch_unwind(AssertUnwindSafe(|| call(&*tier.client)));
-            let result = result.unwrap_or_else(|_| {
-                Err(TierError::new(TierErrorKind::Protocol, "the client of the tier failed"))
-            });
-            tier.note(side, begun, result.as_ref().err());
-            let _ = sender.send(result);
+        let result = panic::catch_unwind(AssertUnwindSafe(|| call(&*self.client)));
+        let result = result.unwrap_or_else(|_| {
+            Err(TierError::new(TierErrorKind::Protocol, "the client of the tier failed"))
         });
-        loop {
-            match receiver.recv_timeout(LOOK) {
-                Ok(result) => return result.map_err(Unanswered::Failed),
-                Err(RecvTimeoutError::Timeout) => {
-                    // Opened since: by somebody whose call failed. A call of our own that is the
-                    // one in thirty seconds opened it itself, before.
-                    let opened = self.state.open_for_ms(side, now_ms());
-                    if opened.is_some_and(|ms| now_ms().saturating_sub(ms) > begun_ms) {
-                        self.state.add(Count::Skipped, 1);
-                        return Err(Unanswered::Skipped);
-                    }
-                }
-                Err(RecvTimeoutError::Disconnected) => return Err(Unanswered::Skipped),
-            }
-        }
+        self.note(side, begun, result.as_ref().err());
+        result.map_err(Unanswered::Failed)
     }
 
     /// Waits for the first call to the tier, if there is to be one and it is another's.
@@ -138,21 +112,24 @@ impl Tiered {
         if side == Side::Writes {
             return true;
         }
-        let is_fresh = |health: &Health| health.answered.is_some_and(|at| at.elapsed() < FRESH);
+        let silence_max = self.settings.timeout() / 2;
+        let is_fresh = |health: &Health| {
+            let is_silent = health.silent_since.is_some_and(|since| since.elapsed() > silence_max);
+            health.answered.is_some_and(|at| at.elapsed() < FRESH) && !is_silent
+        };
         let mut health = lock(&self.health);
-        if is_fresh(&health) {
-            return true;
+        if !is_fresh(&health) && health.is_tried {
+            let waits = |health: &mut Health| health.is_tried && !is_fresh(health);
+            let waited = self.changed.wait_timeout_while(health, FIRST_WAIT, waits);
+            (health, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            if !is_fresh(&health) {
+                return false;
+            }
         }
-        if !health.is_tried {
-            health.is_tried = true;
-            return true;
-        }
-        let waits = |health: &mut Health| health.is_tried && !is_fresh(health);
-        let (health, _) = self
-            .changed
-            .wait_timeout_while(health, FIRST_WAIT, waits)
-            .unwrap_or_else(PoisonError::into_inner);
-        is_fresh(&health)
+        health.is_tried = !is_fresh(&health);
+        health.under_way += 1;
+        health.silent_since.get_or_insert_with(Instant::now);
+        true
     }
 
     /// Counts how a call ended, and opens or closes the breaker.
@@ -182,6 +159,8 @@ impl Tiered {
         health.is_denied |= is_denied_write;
         if side == Side::Reads {
             health.is_tried = false;
+            health.under_way -= 1;
+            health.silent_since = (health.under_way > 0).then(Instant::now);
             health.answered = (!is_of_the_tier && !is_refused).then(Instant::now);
         }
         drop(health);
@@ -273,4 +252,75 @@ impl<T: Clone> Flights<T> {
 /// What a mutex guards; that another thread panicked changes nothing of it.
 pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread;
+
+    /// Answers at once, but for a call that waits for each of these.
+    struct Moody(Arc<Mutex<Vec<Receiver<()>>>>);
+
+    impl Tier for Moody {
+        fn get(&self, _: &Key) -> Result<Option<Vec<u8>>, TierError> {
+            let until = lock(&self.0).pop();
+            until.map(|until| until.recv());
+            Ok(None)
+        }
+
+        fn exists(&self, _: &Key) -> Result<bool, TierError> {
+            Ok(false)
+        }
+
+        fn put(&self, _: &Key, _: &[u8]) -> Result<(), TierError> {
+            Ok(())
+        }
+
+        fn remove(&self, _: &Key) -> Result<bool, TierError> {
+            Ok(false)
+        }
+
+        fn usage(&self) -> Result<Usage, TierError> {
+            Ok(Usage::default())
+        }
+    }
+
+    #[test]
+    fn one_call_waits_for_a_tier_that_has_fallen_silent_and_the_others_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = TierSettings::parse("redis://h|timeout=200").unwrap();
+        let silence = settings.timeout() / 2;
+        let state = TierState::open(dir.path(), &settings, |_| true).unwrap();
+        let waits = Arc::new(Mutex::default());
+        let tier = Tiered::new(settings, state, Box::new(Moody(Arc::clone(&waits))));
+        let get = || tier.call(Side::Reads, |client| client.get(&Key::of(b"a")));
+        assert!(get().is_ok());
+        let (one, until_one) = channel();
+        let (two, until_two) = channel();
+        lock(&waits).extend([until_two, until_one]);
+        let is_under_way = |count| {
+            while lock(&tier.health).under_way != count {
+                thread::yield_now();
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(get);
+            is_under_way(1);
+            thread::sleep(silence * 2);
+            scope.spawn(get);
+            is_under_way(2);
+            while !lock(&waits).is_empty() {
+                thread::yield_now();
+            }
+            assert!(matches!(get(), Err(Unanswered::Skipped)));
+            one.send(()).unwrap();
+            // It has spoken: it is well.
+            is_under_way(1);
+            assert!(get().is_ok());
+            two.send(()).unwrap();
+        });
+        assert_eq!((tier.state.get(Count::Skipped), lock(&tier.health).under_way), (1, 0));
+    }
 }

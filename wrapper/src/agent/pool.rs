@@ -1,4 +1,4 @@
-//! Threads that are kept: a call to a tier is often shorter than the start of a thread.
+//! Threads that are kept: what a wrapper wants is often done sooner than a thread is started.
 //!
 //! There are as many as there were jobs at one time; one that has had nothing to do for
 //! [`IDLE`] ends.

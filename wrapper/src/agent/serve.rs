@@ -199,7 +199,6 @@ fn locked(path: &Path) -> io::Result<Option<File>> {
 
 impl Agent {
     fn new(config: &Config, path: &Path, store: Store) -> io::Result<Agent> {
-        let pool = Pool::default();
         let mut tiers = Vec::new();
         let log = Log::new(config.log.value.clone());
         for tier in &config.tiers.value {
@@ -210,7 +209,7 @@ impl Agent {
                 log.line(format_args!("agent: {error}"));
                 Box::new(Unopened(error))
             });
-            tiers.push(Arc::new(Tiered::new(tier.clone(), state, client, pool.clone())));
+            tiers.push(Arc::new(Tiered::new(tier.clone(), state, client)));
         }
         let mut number = [0; 8];
         number.copy_from_slice(&store.uuid()[..8]);
@@ -222,7 +221,7 @@ impl Agent {
             stored: Default::default(),
             flights: Flights::new(),
             origins: Mutex::default(),
-            pool,
+            pool: Pool::default(),
             seat: Mutex::default(),
             log: Mutex::new(log),
             used: Mutex::new(Instant::now()),

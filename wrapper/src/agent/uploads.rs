@@ -142,7 +142,7 @@ fn write_part(agent: &Arc<Agent>, at: usize, begun: LogPosition) -> bool {
     let (first, then): (Vec<&Record>, Vec<&Record>) = part
         .records
         .iter()
-        .filter(|record| is_wanted(agent, missed, record))
+        .filter(|record| is_wanted(agent, missed, record) && !is_passed(agent, at, record))
         .partition(|record| record.kind() == Some(RecordKind::Result));
     for records in [first, then] {
         if !write_all(agent, at, &records, is_old) {
@@ -184,10 +184,6 @@ fn write(agent: &Arc<Agent>, at: usize, record: &Record, is_old: bool) -> Writte
     let tier = &agent.tiers[at];
     let key = record.key();
     let origin = agent.origin(&key);
-    // Slower tiers are not filled with what came from a faster one.
-    if origin.is_some_and(|origin| origin.tier <= at && is_as_it_came(record, origin)) {
-        return Written::Done;
-    }
     let made = match record.kind() {
         Some(RecordKind::Manifest) => merged(agent, tier, record),
         _ => portable(agent, tier, record, is_old),
@@ -214,10 +210,15 @@ fn write(agent: &Arc<Agent>, at: usize, record: &Record, is_old: bool) -> Writte
     }
 }
 
-/// Whether a record is what a tier had; a manifest may have grown since.
-fn is_as_it_came(record: &Record, origin: Origin) -> bool {
-    record.kind() != Some(RecordKind::Manifest)
-        || record.body().is_ok_and(|body| fingerprint(&body) == origin.contents)
+/// Whether a record came from this tier or a faster one, and has not grown since, as a manifest
+/// does.
+fn is_passed(agent: &Agent, at: usize, record: &Record) -> bool {
+    let is_as_it_came = |origin: Origin| {
+        record.kind() != Some(RecordKind::Manifest)
+            || record.body().is_ok_and(|body| fingerprint(&body) == origin.contents)
+    };
+    let origin = agent.origin(&record.key());
+    origin.is_some_and(|origin| origin.tier <= at && is_as_it_came(origin))
 }
 
 fn failed(agent: &Agent, error: TierError) -> Written {
@@ -321,6 +322,9 @@ pub fn sync(agent: &Arc<Agent>, keys: &[Key]) -> Reply {
         for key in keys {
             let Ok(Some(record)) = agent.store.get(key) else { continue };
             let name = agent.tiers[tier].settings.name();
+            if is_passed(agent, tier, &record) {
+                continue;
+            }
             match write(agent, tier, &record, false) {
                 Written::Done => {}
                 Written::Later => return Reply::Failed(format!("{name} cannot be written to")),
@@ -377,7 +381,8 @@ pub fn waiting(agent: &Agent, at: usize) -> u64 {
     while tier.is_written() && count < WAITING_MAX {
         let Ok(part) = agent.store.records_after(from, PART) else { break };
         missed = missed.max(part.missed_below);
-        count += part.records.iter().filter(|one| is_wanted(agent, missed, one)).count() as u64;
+        let waits = |one: &&Record| is_wanted(agent, missed, one) && !is_passed(agent, at, one);
+        count += part.records.iter().filter(waits).count() as u64;
         if part.is_at_end {
             break;
         }
