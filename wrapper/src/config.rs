@@ -171,6 +171,10 @@ pub struct Config {
     pub explain_sources: Setting<bool>,
     /// `tiers`: the remote tiers, the first one is asked first.
     pub tiers: Setting<Vec<TierSettings>>,
+    /// `signing_key`: a file with the key that signs what is written to tiers; none by default.
+    pub signing_key: Setting<Option<PathBuf>>,
+    /// `trusted_keys`: a file with the keys whose results are taken from tiers.
+    pub trusted_keys: Setting<Option<PathBuf>>,
     /// `write_policy`: whose failed writes fail the compile.
     pub write_policy: Setting<WritePolicy>,
     /// `job`: the id of the job that this call is a part of; none by default.
@@ -242,6 +246,7 @@ impl Config {
     fn from_user(variable: &impl Fn(&str) -> Option<OsString>) -> Config {
         let mut config = Config::defaults(default_dir(variable));
         config.ceiling_dirs.value.extend(absolute(variable("HOME")));
+        config.trusted_keys.value = own_folder(variable).map(|own| own.join("trusted_keys"));
         if let Some((path, named)) = file_path(variable) {
             config.read_file(&path, named);
         }
@@ -292,6 +297,8 @@ impl Config {
             stats_log: Setting::default(None),
             explain_sources: Setting::default(false),
             tiers: Setting::default(Vec::new()),
+            signing_key: Setting::default(None),
+            trusted_keys: Setting::default(None),
             write_policy: Setting::default(WritePolicy::Ignore),
             job: Setting::default(None),
             ceiling_dirs: Setting::default(Vec::new()),
@@ -446,6 +453,12 @@ impl Config {
         KEYS.iter().map(row).collect()
     }
 
+    /// The file of those who are trusted; `None` where the default one is missing.
+    pub fn trusted_keys_in_use(&self) -> Option<&Path> {
+        let Setting { value, origin } = &self.trusted_keys;
+        value.as_deref().filter(|path| *origin != Origin::Default || path.exists())
+    }
+
     /// Whether these are the settings of another cache, whose name larder is called by: then its
     /// own files and most of its own variables do not count.
     pub fn is_of_another_cache(&self) -> bool {
@@ -543,9 +556,14 @@ fn file_path(variable: &impl Fn(&str) -> Option<OsString>) -> Option<(PathBuf, b
     if let Some(path) = variable("LARDER_CONFIG").filter(|path| !path.is_empty()) {
         return Some((path.into(), true));
     }
+    Some((own_folder(variable)?.join("larder.toml"), false))
+}
+
+/// Where this user's files of larder are.
+pub fn own_folder(variable: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let config = absolute(variable("XDG_CONFIG_HOME"));
     let config = config.or_else(|| Some(absolute(variable("HOME"))?.join(".config")))?;
-    Some((config.join("larder").join("larder.toml"), false))
+    Some(config.join("larder"))
 }
 
 /// Whether a text may be the id of a job; the engine refuses others.

@@ -34,6 +34,7 @@ pub mod digest;
 pub mod disguise;
 pub mod exec;
 pub mod files;
+pub mod keys;
 pub mod log;
 pub mod maps;
 pub mod outcome;

@@ -42,13 +42,13 @@ const FLAGS: usize = KIND + 1;
 const KEY: usize = FLAGS + 1;
 const CREATED: usize = KEY + KEY_BYTES;
 const NAMESPACE_BYTES: usize = CREATED + 8;
-const SECTION_COUNT: usize = NAMESPACE_BYTES + 2;
+pub(super) const SECTION_COUNT: usize = NAMESPACE_BYTES + 2;
 const NAMES_BYTES: usize = SECTION_COUNT + 2;
 const TAILS_BYTES: usize = NAMES_BYTES + 4;
-const HEAD_BYTES: usize = TAILS_BYTES + 4;
-const BODY_BYTES: usize = HEAD_BYTES + 4;
+pub(super) const HEAD_BYTES: usize = TAILS_BYTES + 4;
+pub(super) const BODY_BYTES: usize = HEAD_BYTES + 4;
 const RESERVED: usize = BODY_BYTES + 8;
-const CHECK: usize = RESERVED + 20;
+pub(super) const CHECK: usize = RESERVED + 20;
 /// Length of the fixed header of a body in bytes.
 pub const HEADER_BYTES: usize = CHECK + 4;
 
@@ -59,11 +59,11 @@ const SECTION_CODEC: usize = SECTION_KIND + 1;
 const SECTION_NAME_BYTES: usize = SECTION_CODEC + 1;
 const SECTION_MODE: usize = SECTION_NAME_BYTES + 2;
 const SECTION_TAIL_BYTES: usize = SECTION_MODE + 2;
-const SECTION_OFFSET: usize = SECTION_TAIL_BYTES + 2;
+pub(super) const SECTION_OFFSET: usize = SECTION_TAIL_BYTES + 2;
 const SECTION_STORED_BYTES: usize = SECTION_OFFSET + 8;
 const SECTION_REAL_BYTES: usize = SECTION_STORED_BYTES + 8;
 const SECTION_CHECK: usize = SECTION_REAL_BYTES + 8;
-const SECTION_ENTRY_BYTES: usize = SECTION_CHECK + 16;
+pub(super) const SECTION_ENTRY_BYTES: usize = SECTION_CHECK + 16;
 
 const _: () = assert!(SECTION_ENTRY_BYTES == 48);
 const _: () = assert!(BLOCK_BYTES <= u16::MAX as u64);
@@ -546,13 +546,13 @@ fn decode_section(entry: &[u8], names: &mut &[u8], tails: &mut &[u8]) -> Option<
 }
 
 /// Checksum of a head without the checksum itself: what follows is salted with what comes before.
-fn head_check(head: &[u8]) -> Option<u32> {
+pub(super) fn head_check(head: &[u8]) -> Option<u32> {
     let salt = xxh3_64(head.get(..CHECK)?, 0);
     Some(check32_salted(salt, head.get(HEADER_BYTES..)?))
 }
 
 /// A section on its way into a body: its entry without the offset, and its stored bytes.
-struct Placed<'a> {
+pub(super) struct Placed<'a> {
     kind: SectionKind,
     codec: Codec,
     mode: u16,
@@ -564,6 +564,24 @@ struct Placed<'a> {
     /// Only for grouped sections; the others get theirs when the head's length is known.
     group_offset: u64,
     aligned: bool,
+}
+
+impl<'a> Placed<'a> {
+    /// The section of a signature.
+    pub(super) fn signature(bytes: &'a [u8]) -> Placed<'a> {
+        Placed {
+            kind: SectionKind::Signature,
+            codec: Codec::Raw,
+            mode: 0,
+            name: b"",
+            stored: Cow::Borrowed(bytes),
+            tail: b"",
+            real_bytes: bytes.len() as u64,
+            check: xxh3_128(bytes),
+            group_offset: 0,
+            aligned: false,
+        }
+    }
 }
 
 /// Encodes a body; in the cloneable layout, sections from [`CLONEABLE_SECTION_BYTES_MIN`] on are
@@ -752,7 +770,7 @@ fn assign_offsets(placed: &[Placed<'_>], head_bytes: u64) -> Option<(Vec<u64>, u
     Some((offsets, end))
 }
 
-fn encode_section(section: &Placed<'_>, offset: u64) -> [u8; SECTION_ENTRY_BYTES] {
+pub(super) fn encode_section(section: &Placed<'_>, offset: u64) -> [u8; SECTION_ENTRY_BYTES] {
     let mut entry = [0; SECTION_ENTRY_BYTES];
     let stored_bytes = match section.codec {
         Codec::Grouped => section.real_bytes,

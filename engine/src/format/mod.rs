@@ -15,6 +15,7 @@ pub mod frame;
 pub mod index;
 pub mod portable;
 pub mod segment;
+pub mod signed;
 pub mod superblock;
 pub mod tail;
 

@@ -8,6 +8,7 @@ mod machine;
 mod redis;
 mod redis_cluster;
 pub mod servers;
+mod signing;
 mod trouble;
 
 use std::time::{Duration, Instant};

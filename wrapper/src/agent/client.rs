@@ -63,7 +63,7 @@ impl<'a> Launch<'a> {
     }
 
     fn socket(&self) -> io::Result<PathBuf> {
-        place::socket(self.store, self.tiers())
+        place::socket(self.store, self.config)
     }
 
     fn running_at(&self, socket: &Path) -> io::Result<Option<Client>> {
@@ -125,6 +125,18 @@ impl<'a> Launch<'a> {
         reply
     }
 
+    /// Lets the program make a key: what it prints.
+    ///
+    /// # Errors
+    /// If it cannot be started, or fails.
+    pub fn new_key() -> io::Result<String> {
+        let output = Command::new(program()).arg("new-key").stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(format!("{PROGRAM} ended with {}", output.status)));
+        }
+        String::from_utf8(output.stdout).map_err(io::Error::other)
+    }
+
     /// The agent's program, which gets this configuration and no other.
     fn command(&self, what: &str) -> Command {
         let config = self.config;
@@ -138,6 +150,16 @@ impl<'a> Launch<'a> {
         command.env("LARDER_COMPRESSION_LEVEL", config.compression_level.value.to_string());
         for variable in ["LARDER_FILE_CLONE", "LARDER_READONLY", "LARDER_READONLY_DIRECT"] {
             command.env_remove(variable);
+        }
+        let keys = [
+            ("LARDER_SIGNING_KEY", config.signing_key.value.as_deref()),
+            ("LARDER_TRUSTED_KEYS", config.trusted_keys_in_use()),
+        ];
+        for (variable, path) in keys {
+            match path {
+                Some(path) => command.env(variable, path),
+                None => command.env_remove(variable),
+            };
         }
         match config.log.value.as_deref().map(std::path::absolute) {
             Some(Ok(log)) => command.env("LARDER_LOG", log),

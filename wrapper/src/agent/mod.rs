@@ -22,6 +22,8 @@ mod pool;
 mod protocol;
 #[cfg(feature = "agent")]
 mod serve;
+#[cfg(feature = "agent")]
+mod signing;
 mod state;
 #[cfg(feature = "agent")]
 mod uploads;

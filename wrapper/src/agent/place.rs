@@ -3,9 +3,10 @@
 //! 1. The directory is `$XDG_RUNTIME_DIR/larder` where that variable names a directory of ours,
 //!    else `/tmp/larder-UID`. It must be a directory, no link, belong to us and have the mode 0700;
 //!    it is made so. Else nobody is asked: the directory may be another user's trap.
-//! 2. The socket's name is made of the version of the protocol, the store with its number, and the
-//!    tiers with their credentials, so that nobody is answered by an agent with other settings, or
-//!    by that of a store which stood in this place before.
+//! 2. The socket's name is made of the version of the protocol, the store with its number, the
+//!    tiers with their credentials, and the files of keys as they are now, so that nobody is
+//!    answered by an agent with other settings, or by that of a store which stood in this place
+//!    before.
 
 use std::env;
 use std::fs::{self, DirBuilder};
@@ -17,26 +18,40 @@ use std::path::{Path, PathBuf};
 use larder_engine::Store;
 
 use super::protocol::VERSION;
-use crate::tier::TierSettings;
+use crate::config::Config;
 
 /// Hexadecimal digits of a socket's name: its path is at most 107 bytes long.
 const NAME_DIGITS: usize = 32;
 
-/// The socket of the agent for a store and tiers; the directory stands.
+/// The socket of the agent for a store and the tiers of a configuration; the directory stands.
 ///
 /// # Errors
 /// If the directory is not ours alone or cannot be made.
-pub fn socket(store: &Path, tiers: &[TierSettings]) -> io::Result<PathBuf> {
-    Ok(directory()?.join(name(store, tiers)))
+pub fn socket(store: &Path, config: &Config) -> io::Result<PathBuf> {
+    Ok(directory()?.join(name(store, config)))
 }
 
-fn name(store: &Path, tiers: &[TierSettings]) -> String {
+fn name(store: &Path, config: &Config) -> String {
     let mut hasher = blake3::Hasher::new();
     let path = fs::canonicalize(store).unwrap_or_else(|_| store.to_path_buf());
     hasher.update(&[VERSION]).update(path.as_os_str().as_bytes()).update(&[0]);
     hasher.update(&Store::uuid_at(&path).unwrap_or_default());
-    for tier in tiers {
+    for tier in &config.tiers.value {
         hasher.update(&tier.identity());
+    }
+    for path in [config.signing_key.value.as_deref(), config.trusted_keys_in_use()] {
+        let Some(path) = path else {
+            hasher.update(&[0]);
+            continue;
+        };
+        hasher.update(&[1]).update(path.as_os_str().as_bytes()).update(&[0]);
+        if let Ok(facts) = fs::metadata(path) {
+            let numbers =
+                [facts.ino(), facts.len(), facts.ctime() as u64, facts.ctime_nsec() as u64];
+            numbers.iter().for_each(|number| {
+                hasher.update(&number.to_le_bytes());
+            });
+        }
     }
     format!("agent-{}", &hasher.finalize().to_hex()[..NAME_DIGITS])
 }
@@ -99,7 +114,7 @@ mod tests {
         let path = dir.path().join("store");
         let name = || {
             Store::open(&path, larder_engine::Options::new()).unwrap();
-            name(&path, &[])
+            name(&path, &Config::load())
         };
         let first = name();
         assert_eq!(name(), first);

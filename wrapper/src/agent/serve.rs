@@ -29,6 +29,7 @@ use super::chain::{Flights, Tiered, Unanswered, Unopened, lock};
 use super::client::check_peer;
 use super::pool::Pool;
 use super::protocol::{Reply, Request};
+use super::signing::{self, Signing};
 use super::state::{Count, Side, TierState};
 use super::{PROGRAM, place, uploads};
 use crate::config::{AGENT_IDLE_VARIABLE, Config};
@@ -53,6 +54,8 @@ pub struct Agent {
     pub tiers: Vec<Arc<Tiered>>,
     /// The zstd level of what is packed for tiers.
     pub zstd_level: i32,
+    /// Who signs here, and who is trusted.
+    pub signing: Signing,
     /// How often something was stored, and a signal of it.
     pub stored: (Mutex<u64>, Condvar),
     flights: Flights<Reply>,
@@ -105,6 +108,9 @@ pub fn main() -> ! {
     let ended = match what.as_deref() {
         Some("serve") => serve(&Config::load()),
         Some("once") => once(&Config::load()),
+        Some("new-key") => {
+            signing::generate().map(|key| println!("{key}")).map_err(io::Error::other)
+        }
         Some("--version") => {
             println!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -125,7 +131,7 @@ pub fn main() -> ! {
 fn serve(config: &Config) -> io::Result<()> {
     let path = directory(config)?;
     let store = opened(config, path)?;
-    let socket = place::socket(path, &config.tiers.value)?;
+    let socket = place::socket(path, config)?;
     let Some(own) = locked(&lock_path(&socket))? else { return Ok(()) };
     let seat = Seat { socket: socket.clone(), _lock: own };
     let _ = rustix::process::setsid();
@@ -200,7 +206,8 @@ fn locked(path: &Path) -> io::Result<Option<File>> {
 impl Agent {
     fn new(config: &Config, path: &Path, store: Store) -> io::Result<Agent> {
         let mut tiers = Vec::new();
-        let log = Log::new(config.log.value.clone());
+        let mut log = Log::new(config.log.value.clone());
+        let signing = Signing::new(config, &mut log);
         for tier in &config.tiers.value {
             let take = |bytes| store.take_room(bytes).unwrap_or(false);
             let state = TierState::open(path, tier, take);
@@ -218,6 +225,7 @@ impl Agent {
             store,
             tiers,
             zstd_level: config.compression_level.value,
+            signing,
             stored: Default::default(),
             flights: Flights::new(),
             origins: Mutex::default(),
@@ -244,6 +252,11 @@ impl Agent {
     fn leave(&self) {
         self.is_leaving.store(true, Ordering::Relaxed);
         drop(lock(&self.seat).take());
+    }
+
+    /// Whether a tier is written to at all.
+    pub fn writes(&self, at: usize) -> bool {
+        self.signing.may_write() && self.tiers[at].is_written()
     }
 
     fn is_idle(&self, idle: Duration) -> bool {
@@ -386,6 +399,9 @@ impl Agent {
     ) -> Option<Taken> {
         let tier = &self.tiers[at];
         tier.state.add(Count::BytesRead, body.len() as u64);
+        if !self.is_trusted(at, key, body) {
+            return None;
+        }
         // Before it is stored: who writes behind must not take it for one that was made here.
         self.remember(key, Origin { tier: at, contents: fingerprint(body) });
         let taken = self.store_checked(kind, key, body);
@@ -406,6 +422,15 @@ impl Agent {
                 None
             }
         }
+    }
+
+    /// Whether what a tier has is signed as it has to be there. What is not is counted.
+    pub fn is_trusted(&self, at: usize, key: &Key, body: &[u8]) -> bool {
+        let tier = &self.tiers[at];
+        let Err(why) = self.signing.check(tier.settings.signatures(), body) else { return true };
+        tier.state.add(Count::Refused, 1);
+        self.log(format_args!("agent: {}: {key} is refused: {why}", tier.settings.name()));
+        false
     }
 
     /// Checks what a tier has, and puts it into the store.

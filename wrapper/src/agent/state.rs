@@ -73,11 +73,13 @@ pub enum Count {
     WriteTime,
     /// Records that left the store before they were written here.
     Lost,
+    /// Values that were not signed as they have to be.
+    Refused,
 }
 
 impl Count {
     /// Every count with its name in JSON.
-    pub const ALL: [(Count, &'static str); 15] = [
+    pub const ALL: [(Count, &'static str); 16] = [
         (Count::Hits, "hits"),
         (Count::Misses, "misses"),
         (Count::Writes, "writes"),
@@ -93,6 +95,7 @@ impl Count {
         (Count::ReadTime, "read_time_us"),
         (Count::WriteTime, "write_time_us"),
         (Count::Lost, "lost"),
+        (Count::Refused, "refused"),
     ];
 }
 

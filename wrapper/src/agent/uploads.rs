@@ -94,7 +94,7 @@ impl Follower {
             let told = wait(&agent, &mut seen);
             let has_more =
                 || told || agent.store.log_end().is_ok_and(|end| position(&agent, tier) < end);
-            if !tier.is_written()
+            if !agent.writes(at)
                 || [Side::Reads, Side::Writes].iter().any(is_left_alone)
                 || !has_more()
             {
@@ -185,9 +185,14 @@ fn write(agent: &Arc<Agent>, at: usize, record: &Record, is_old: bool) -> Writte
     let key = record.key();
     let origin = agent.origin(&key);
     let made = match record.kind() {
-        Some(RecordKind::Manifest) => merged(agent, tier, record),
+        Some(RecordKind::Manifest) => merged(agent, at, record),
         _ => portable(agent, tier, record, is_old),
     };
+    let is_made_here = !origin.is_some_and(|origin| is_as_it_came(record, origin));
+    let made = made.map(|body| match is_made_here {
+        true => body.and_then(|body| signed(agent, &key, body)),
+        false => body,
+    });
     let body = match made {
         Ok(Some(body)) => body,
         Ok(None) => return Written::Done,
@@ -210,15 +215,16 @@ fn write(agent: &Arc<Agent>, at: usize, record: &Record, is_old: bool) -> Writte
     }
 }
 
-/// Whether a record came from this tier or a faster one, and has not grown since, as a manifest
-/// does.
+/// Whether a record came from this tier or a faster one, as it is.
 fn is_passed(agent: &Agent, at: usize, record: &Record) -> bool {
-    let is_as_it_came = |origin: Origin| {
-        record.kind() != Some(RecordKind::Manifest)
-            || record.body().is_ok_and(|body| fingerprint(&body) == origin.contents)
-    };
     let origin = agent.origin(&record.key());
-    origin.is_some_and(|origin| origin.tier <= at && is_as_it_came(origin))
+    origin.is_some_and(|origin| origin.tier <= at && is_as_it_came(record, origin))
+}
+
+/// Whether a record is what a tier had; a manifest may have grown since.
+fn is_as_it_came(record: &Record, origin: Origin) -> bool {
+    record.kind() != Some(RecordKind::Manifest)
+        || record.body().is_ok_and(|body| fingerprint(&body) == origin.contents)
 }
 
 fn failed(agent: &Agent, error: TierError) -> Written {
@@ -228,6 +234,12 @@ fn failed(agent: &Agent, error: TierError) -> Written {
         true => Written::Later,
         false => Written::Refused(error),
     }
+}
+
+/// A body with this machine's signature, if it signs; `None` if that cannot be.
+fn signed(agent: &Agent, key: &Key, body: Vec<u8>) -> Option<Vec<u8>> {
+    let signed = agent.signing.sign(body);
+    signed.map_err(|error| agent.log(format_args!("agent: {key} is not signed: {error}"))).ok()
 }
 
 /// The body of a record for a tier; `None` if the tier has it, or the store has lost it.
@@ -241,32 +253,33 @@ fn portable(
     if is_old && tier.call(Side::Reads, move |client| client.exists(&key))? {
         return Ok(None);
     }
-    match record.portable_body(agent.zstd_level) {
-        Ok(body) => Ok(Some(body)),
-        Err(error) => {
-            agent.log(format_args!("agent: {key} is not written: {error}"));
-            tier.state.add(Count::Lost, 1);
-            Ok(None)
-        }
-    }
+    Ok(stored(agent, tier, record))
+}
+
+/// The body of a record as it may leave; `None` if the store has lost it.
+fn stored(agent: &Agent, tier: &Tiered, record: &Record) -> Option<Vec<u8>> {
+    let body = record.portable_body(agent.zstd_level);
+    let lost = |error: &larder_engine::Error| {
+        agent.log(format_args!("agent: {} is not written: {error}", record.key()));
+        tier.state.add(Count::Lost, 1);
+    };
+    body.inspect_err(lost).ok()
 }
 
 /// The manifest of a record and that of the tier; `None` if the tier has it all.
-fn merged(
-    agent: &Agent,
-    tier: &Arc<Tiered>,
-    record: &Record,
-) -> Result<Option<Vec<u8>>, Unanswered> {
-    let key = record.key();
+fn merged(agent: &Agent, at: usize, record: &Record) -> Result<Option<Vec<u8>>, Unanswered> {
+    let (tier, key) = (&agent.tiers[at], record.key());
     let Ok(Some(mut manifest)) = manifest_of(&agent.store, &key) else { return Ok(None) };
     let there = tier.call(Side::Reads, move |client| client.get(&key))?;
-    // What is no manifest is replaced.
-    if let Some(Ok(mut there)) = there.map(|body| manifest_in(&key, &body)) {
-        if !there.merge(&manifest) {
-            return Ok(None);
-        }
-        manifest.merge(&there);
+    // What is no manifest, or of nobody who is trusted, is replaced.
+    let there = there.filter(|body| agent.is_trusted(at, &key, body));
+    let Some(Ok(mut there)) = there.map(|body| manifest_in(&key, &body)) else {
+        return Ok(stored(agent, tier, record));
+    };
+    if !there.merge(&manifest) {
+        return Ok(None);
     }
+    manifest.merge(&there);
     let mut entry = Entry::new(key, RecordKind::Manifest, manifest.sections());
     entry.namespace = record.namespace().to_owned().into();
     let encoded = body::encode_from(&entry, record.created_secs(), None, Some(agent.zstd_level));
@@ -316,7 +329,7 @@ pub fn manifest_in(key: &Key, body: &[u8]) -> Result<Manifest, String> {
 /// Writes records to every tier that may be written to, now.
 pub fn sync(agent: &Arc<Agent>, keys: &[Key]) -> Reply {
     for tier in 0..agent.tiers.len() {
-        if !agent.tiers[tier].is_written() {
+        if !agent.writes(tier) {
             continue;
         }
         for key in keys {
@@ -348,8 +361,9 @@ pub fn flush(agent: &Arc<Agent>, limit: Duration) -> Reply {
     *lock(&agent.stored.0) += 1;
     agent.stored.1.notify_all();
     loop {
-        let behind = |tier: &&Arc<Tiered>| tier.is_written() && position(agent, tier) < end;
-        let Some(tier) = agent.tiers.iter().find(behind) else { return Reply::Done };
+        let behind = |at: &usize| agent.writes(*at) && position(agent, &agent.tiers[*at]) < end;
+        let Some(at) = (0..agent.tiers.len()).find(behind) else { return Reply::Done };
+        let tier = &agent.tiers[at];
         let name = tier.settings.name();
         if tier.state.open_for_ms(Side::Writes, now_ms()).is_some()
             || tier.state.open_for_ms(Side::Reads, now_ms()).is_some()
@@ -366,7 +380,7 @@ pub fn flush(agent: &Arc<Agent>, limit: Duration) -> Reply {
 /// Whether nothing waits for a tier that could be written now.
 pub fn is_at_rest(agent: &Agent, at: usize) -> bool {
     let tier = &agent.tiers[at];
-    !tier.is_written()
+    !agent.writes(at)
         || tier.state.open_for_ms(Side::Writes, now_ms()).is_some()
         || tier.state.open_for_ms(Side::Reads, now_ms()).is_some()
         || agent.store.log_end().is_ok_and(|end| position(agent, tier) >= end)
@@ -378,7 +392,7 @@ pub fn waiting(agent: &Agent, at: usize) -> u64 {
     let (from, mut missed) = tier.state.cursor(agent.store_number).unwrap_or_default();
     let mut from = LogPosition::from_u64(from);
     let mut count = 0;
-    while tier.is_written() && count < WAITING_MAX {
+    while agent.writes(at) && count < WAITING_MAX {
         let Ok(part) = agent.store.records_after(from, PART) else { break };
         missed = missed.max(part.missed_below);
         let waits = |one: &&Record| is_wanted(agent, missed, one) && !is_passed(agent, at, one);

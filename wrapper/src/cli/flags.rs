@@ -179,6 +179,11 @@ impl Given {
         self.operands.get(at).map(OsString::as_os_str)
     }
 
+    /// Every operand.
+    pub fn operands(&self) -> &[OsString] {
+        &self.operands
+    }
+
     /// What stands behind `--`, for a command that takes it apart.
     pub fn behind(&self) -> &[OsString] {
         &self.behind

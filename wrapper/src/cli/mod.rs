@@ -11,6 +11,7 @@ mod holders;
 mod housekeeping;
 mod job;
 mod json;
+mod key;
 pub mod larder;
 mod man;
 mod mask;

@@ -34,7 +34,7 @@ use std::fmt;
 
 use larder_engine::Key;
 
-pub use settings::{TierSettings, parse_list};
+pub use settings::{Signatures, TierSettings, parse_list};
 
 /// A place that keeps bodies by their keys. See the module for what all of them promise.
 pub trait Tier: Send + Sync {

@@ -61,6 +61,7 @@ const ATTRIBUTES: &[Attribute] = &[
     Attribute { name: "name", value: Value::Needed, families: ALL },
     Attribute { name: "prefix", value: Value::Needed, families: ALL },
     Attribute { name: "max-bytes", value: Value::Needed, families: ALL },
+    Attribute { name: "signatures", value: Value::Needed, families: ALL },
     Attribute { name: "connect-timeout", value: Value::Needed, families: NETWORK },
     Attribute { name: "timeout", value: Value::Needed, families: NETWORK },
     Attribute { name: "username", value: Value::Needed, families: NETWORK },
@@ -83,6 +84,7 @@ pub struct TierSettings {
     pub(super) is_read_only: bool,
     pub(super) name: Option<String>,
     pub(super) bytes_max: u64,
+    pub(super) signatures: Option<Signatures>,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
     pub(super) expire_seconds: Option<u64>,
@@ -92,6 +94,15 @@ pub struct TierSettings {
     pub(super) netrc: Option<Netrc>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) ca_file: Option<PathBuf>,
+}
+
+/// Whose results are taken from a tier.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signatures {
+    /// Those with a signature that is right and of a key that is trusted.
+    Required,
+    /// All but those with a wrong signature of such a key.
+    Optional,
 }
 
 /// Where a credential is.
@@ -186,6 +197,7 @@ impl TierSettings {
             is_read_only: false,
             name: None,
             bytes_max: BYTES_MAX,
+            signatures: None,
             connect_timeout: CONNECT_TIMEOUT,
             timeout: TIMEOUT,
             expire_seconds: None,
@@ -224,6 +236,11 @@ impl TierSettings {
         self.bytes_max
     }
 
+    /// Whose results are taken from it, if that is said.
+    pub fn signatures(&self) -> Option<Signatures> {
+        self.signatures
+    }
+
     /// How long a call may take, all in all. A tier of files has no limit.
     pub fn timeout(&self) -> Duration {
         self.timeout
@@ -240,6 +257,11 @@ impl TierSettings {
         field(&self.display());
         field(&self.prefix);
         field(&self.name());
+        field(match self.signatures {
+            None => "",
+            Some(Signatures::Required) => "required",
+            Some(Signatures::Optional) => "optional",
+        });
         let numbers = [
             u64::from(self.is_read_only),
             self.bytes_max,
@@ -296,6 +318,13 @@ impl TierSettings {
             "max-bytes" => {
                 let bytes = size(&text).filter(|bytes| *bytes > 0);
                 self.bytes_max = bytes.ok_or("is no size as 64M")?;
+            }
+            "signatures" => {
+                self.signatures = Some(match &*text {
+                    "required" => Signatures::Required,
+                    "optional" => Signatures::Optional,
+                    _ => return Err("is neither required nor optional".to_owned()),
+                });
             }
             "connect-timeout" => self.connect_timeout = milliseconds(&text)?,
             "timeout" => self.timeout = milliseconds(&text)?,

@@ -4,7 +4,7 @@
 //! of a list says begins small and has no full stop; paragraphs are sentences.
 
 use super::super::{
-    agent, completions, doctor, explain, housekeeping, job, man, shims, stats, trim, verify,
+    agent, completions, doctor, explain, housekeeping, job, key, man, shims, stats, trim, verify,
 };
 use super::{Command, Count, Flag, Kind, Operand, Takes};
 
@@ -21,6 +21,7 @@ pub const COMMANDS: &[Command] = &[
     TRIM,
     JOB,
     AGENT,
+    KEY,
     JANITOR,
     CHECKPOINT,
     COMPLETIONS,
@@ -349,6 +350,66 @@ const AGENT_STOP: Command = Command {
     name: "agent stop",
     what: "let it leave now; nothing that waits is lost, the next one writes it",
     run: Some(agent::stop),
+    ..Command::NONE
+};
+
+const KEY: Command = Command {
+    name: "key",
+    what: "make, show and trust keys that sign results in remote tiers",
+    about: &[
+        "Whoever may write to a tier can put anything there. With a signing key, what this machine \
+         writes is signed; where keys are trusted, only what these have signed is taken from \
+         tiers.",
+    ],
+    commands: &[KEY_NEW, KEY_SHOW, KEY_TRUST],
+    notes: &["docs/security.md describes what signatures are for, and what they are not."],
+    examples: &[("larder key new --name ci", "on the machine whose results others take")],
+    ..Command::NONE
+};
+
+const KEY_NEW: Command = Command {
+    name: "key new",
+    what: "make a key; prints what others have to trust",
+    operands: &[Operand {
+        name: "FILE",
+        count: Count::Maybe,
+        kind: Kind::File,
+        what: "where the secret is written, ~/.config/larder/signing_key by default; it must not \
+               exist",
+    }],
+    flags: &[Flag {
+        name: "name",
+        takes: Takes::One("NAME", Kind::Text),
+        what: "what people call it: letters, digits, . _ @ and -; the user's name by default",
+        ..Flag::NONE
+    }],
+    run: Some(key::new),
+    ..Command::NONE
+};
+
+const KEY_SHOW: Command = Command {
+    name: "key show",
+    what: "the key that signs here, and those that are trusted",
+    flags: &[Flag::JSON],
+    run: Some(key::show),
+    ..Command::NONE
+};
+
+const KEY_TRUST: Command = Command {
+    name: "key trust",
+    what: "take results of this key from tiers",
+    operands: &[Operand {
+        name: "KEY",
+        count: Count::Some,
+        kind: Kind::Text,
+        what: "what `larder key new` printed: larder-key-1, 64 digits, a name, and perhaps \
+               namespace=NAME for each namespace that it may sign for",
+    }],
+    examples: &[(
+        "larder key trust larder-key-1 9c0f... ci namespace=main",
+        "and for no other one",
+    )],
+    run: Some(key::trust),
     ..Command::NONE
 };
 

@@ -121,6 +121,7 @@ pub fn text(config: &Config, told: &Told, style: Style) -> String {
             (Count::Damaged, "damaged values"),
             (Count::Skipped, "not tried"),
             (Count::Lost, "lost"),
+            (Count::Refused, "refused signatures"),
         ] {
             if get(count) > 0 {
                 row(name, get(count).to_string());
