@@ -48,11 +48,13 @@ pub fn run(settings: &Settings) -> Outcome<String> {
     let units = units(settings, folder.path())?;
     let tools = tools(settings, folder.path());
     let (redis, http) = (Server::redis(folder.path())?, Server::http(folder.path())?);
+    let memcached = Server::memcached()?;
     let mut rows = Vec::new();
     for (setup, server) in [
         (Setup::Redis(redis.port), &redis),
         (Setup::Http(http.port), &http),
         (Setup::Dead(redis.port), &redis),
+        (Setup::Memcached(memcached.port), &memcached),
     ] {
         rows.extend(compare(settings, &tools, setup, server, &units)?);
     }
@@ -99,10 +101,7 @@ fn compare(
     server: &Server,
     units: &[Unit],
 ) -> Outcome<Vec<Row>> {
-    // sccache waits ten seconds for each call to a tier that is dead, and asks a server of HTTP by
-    // PROPFIND, which nginx does not know.
-    let takes_part = |tool: &&Tool| tool.kind != Kind::Sccache || matches!(setup, Setup::Redis(_));
-    let tools: Vec<&Tool> = tools.iter().filter(takes_part).collect();
+    let tools: Vec<&Tool> = tools.iter().filter(|tool| tool.knows(setup)).collect();
     let mut rows = Vec::new();
     for tool in &tools {
         eprintln!("tiers: {} fills {}", tool.name(), setup.name());

@@ -37,8 +37,17 @@ pub struct Server {
     /// Where it listens.
     pub port: u16,
     child: Child,
+    counts: Counts,
+}
+
+/// Who counts what a server hears.
+enum Counts {
+    /// Redis, in its INFO.
+    Redis,
+    /// memcached, in its stats.
+    Memcached,
     /// The log of requests, of a server of HTTP.
-    log: Option<PathBuf>,
+    Log(PathBuf),
 }
 
 impl Server {
@@ -48,7 +57,19 @@ impl Server {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]);
         command.arg(port.to_string()).arg("--dir").arg(folder);
-        Server::start(command, port, None)
+        Server::start(command, port, Counts::Redis)
+    }
+
+    /// memcached that takes items of up to 16 MiB.
+    pub fn memcached() -> Outcome<Server> {
+        let port = free_port()?;
+        let mut command = Command::new("memcached");
+        command.args(["-l", "127.0.0.1", "-U", "0", "-m", "1024", "-I", "16m", "-p"]);
+        command.arg(port.to_string());
+        if rustix::process::geteuid().is_root() {
+            command.args(["-u", "root"]);
+        }
+        Server::start(command, port, Counts::Memcached)
     }
 
     /// nginx with DAV.
@@ -75,13 +96,13 @@ impl Server {
         fs::write(&file, text)?;
         let mut command = Command::new("nginx");
         command.arg("-c").arg(file).arg("-e").arg(folder.join("errors"));
-        Server::start(command, port, Some(log))
+        Server::start(command, port, Counts::Log(log))
     }
 
-    fn start(mut command: Command, port: u16, log: Option<PathBuf>) -> Outcome<Server> {
+    fn start(mut command: Command, port: u16, counts: Counts) -> Outcome<Server> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
-        let server = Server { port, child, log };
+        let server = Server { port, child, counts };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if begun.elapsed() > START {
@@ -94,35 +115,50 @@ impl Server {
 
     /// What it has heard so far, without this question.
     pub fn heard(&self) -> Outcome<Heard> {
-        match &self.log {
-            Some(log) => heard_by_http(&fs::read_to_string(log)?),
-            None => self.heard_by_redis(),
+        match &self.counts {
+            Counts::Log(log) => heard_by_http(&fs::read_to_string(log)?),
+            Counts::Redis => {
+                let [connections, commands] = self.told(
+                    b"INFO stats\r\n",
+                    ["total_connections_received:", "total_commands_processed:"],
+                )?;
+                Ok(Heard { commands, connections })
+            }
+            Counts::Memcached => {
+                let [connections, gets, sets] = self.told(
+                    b"stats\r\n",
+                    ["STAT total_connections ", "STAT cmd_get ", "STAT cmd_set "],
+                )?;
+                Ok(Heard { commands: gets + sets, connections })
+            }
         }
     }
 
-    fn heard_by_redis(&self) -> Outcome<Heard> {
+    /// Numbers of what a server says of itself, in the order in which it says them.
+    fn told<const N: usize>(&self, question: &[u8], names: [&str; N]) -> Outcome<[u64; N]> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(START))?;
-        stream.write_all(b"INFO stats\r\n")?;
+        stream.write_all(question)?;
         let mut lines = BufReader::new(stream).lines();
-        let mut number = |name: &str| -> Outcome<u64> {
-            for line in lines.by_ref() {
-                if let Some(number) = line?.strip_prefix(name) {
-                    return Ok(number.trim().parse()?);
+        let mut numbers = [0; N];
+        for (number, name) in numbers.iter_mut().zip(names) {
+            *number = loop {
+                let line = lines.next().ok_or(format!("the server does not tell {name}"))??;
+                if let Some(number) = line.strip_prefix(name) {
+                    break number.trim().parse()?;
                 }
-            }
-            Err(format!("redis does not tell {name}").into())
-        };
-        let connections = number("total_connections_received:")?;
-        let commands = number("total_commands_processed:")?;
-        // Each question is a connection and a command; they fall out of the difference but for one.
-        Ok(Heard { commands, connections })
+            };
+        }
+        Ok(numbers)
     }
 
     /// What one call of [`Server::heard`] adds to what is heard.
     pub fn own(&self) -> Heard {
-        let count = u64::from(self.log.is_none());
-        Heard { commands: count, connections: count }
+        match self.counts {
+            Counts::Redis => Heard { commands: 1, connections: 1 },
+            Counts::Memcached => Heard { commands: 0, connections: 1 },
+            Counts::Log(_) => Heard::default(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ cargo xtask tiers [OPTION...]
   --copies N         how often each is compiled, with another macro (2)
   --runs N           builds of each kind (5)
   --ccache PROGRAM   (ccache; left out if it is missing)
-  --sccache PROGRAM  one that was built with redis and webdav (left out)
+  --sccache PROGRAM  one that was built with redis, memcached and webdav (left out)
   --larder PROGRAM   the wrapper, with larder-agent beside it (target/release/larder)
   --directory DIR    where stores, objects and servers stand
 ";

@@ -17,6 +17,8 @@ pub enum Setup {
     Redis(u16),
     /// One server of HTTP.
     Http(u16),
+    /// One server of memcached.
+    Memcached(u16),
     /// A tier that nobody listens at, and Redis behind it.
     Dead(u16),
 }
@@ -28,6 +30,7 @@ impl Setup {
             Setup::Local => "local",
             Setup::Redis(_) => "Redis",
             Setup::Http(_) => "HTTP",
+            Setup::Memcached(_) => "memcached",
             Setup::Dead(_) => "dead tier, then Redis",
         }
     }
@@ -58,6 +61,16 @@ impl Tool {
         Tool { kind, program, folder }
     }
 
+    /// Whether it knows such tiers. sccache asks a server of HTTP by PROPFIND, which nginx does not
+    /// know, and waits ten seconds for each call to a tier that is dead.
+    pub fn knows(&self, setup: Setup) -> bool {
+        match self.kind {
+            Kind::Larder => true,
+            Kind::Ccache => !matches!(setup, Setup::Memcached(_)),
+            Kind::Sccache => matches!(setup, Setup::Redis(_) | Setup::Memcached(_)),
+        }
+    }
+
     /// Its name in tables.
     pub fn name(&self) -> &'static str {
         match self.kind {
@@ -86,6 +99,7 @@ impl Tool {
                     Setup::Local => return command,
                     Setup::Redis(port) => redis(port),
                     Setup::Http(port) => url(port, "larder"),
+                    Setup::Memcached(port) => format!("memcached://127.0.0.1:{port}"),
                     Setup::Dead(port) => format!("{} {}", redis(1), redis(port)),
                 };
                 command.env("LARDER_TIERS", tiers);
@@ -93,7 +107,7 @@ impl Tool {
             Kind::Ccache => {
                 command.env("CCACHE_DIR", self.store());
                 let tiers = match setup {
-                    Setup::Local => return command,
+                    Setup::Local | Setup::Memcached(_) => return command,
                     Setup::Redis(port) => redis(port),
                     Setup::Http(port) => url(port, "ccache"),
                     Setup::Dead(port) => format!("{} {}", redis(1), redis(port)),
@@ -107,6 +121,11 @@ impl Tool {
                 if let Setup::Redis(port) | Setup::Dead(port) = setup {
                     command.env("SCCACHE_REDIS_ENDPOINT", redis(port));
                     chain.push_str(",redis");
+                }
+                if let Setup::Memcached(port) = setup {
+                    let endpoint = format!("tcp://127.0.0.1:{port}");
+                    command.env("SCCACHE_MEMCACHED_ENDPOINT", endpoint);
+                    chain.push_str(",memcached");
                 }
                 if let Setup::Http(port) = setup {
                     command.env("SCCACHE_WEBDAV_ENDPOINT", url(port, "sccache"));
