@@ -178,6 +178,70 @@ fn no_manner_of_a_redis_server_holds_a_call_up() {
 }
 
 #[test]
+fn no_manner_of_a_memcached_server_holds_a_call_up() {
+    use TierErrorKind::{Protocol, TimedOut, TooLarge, Unreachable};
+    let text = |text: &str| text.as_bytes().to_vec();
+    let value = |claimed: &str, bytes: usize| [text(claimed), vec![b'x'; bytes]].concat();
+    let head = |length: u64, piece: u64| {
+        let numbers = [length.to_le_bytes(), piece.to_le_bytes()].concat();
+        [&b"VA 52\r\nLDH1"[..], &numbers, &[7; 32], b"\r\n"].concat()
+    };
+    // What GET meets; the other calls fail as well, in one way or another.
+    let cases = [
+        (Manner::Silent, TimedOut),
+        (Manner::Stop(text("V")), TimedOut),
+        (Manner::Stop(value("VA 100000\r\nLDW1", 50_000)), TimedOut),
+        (Manner::Stop(value("VA 100000\r\n", 50_000)), TimedOut),
+        (Manner::Stop(head(100, 10)), TimedOut),
+        (Manner::Stop(head(100 << 20, 10_000)), TimedOut),
+        (Manner::Drip(text("VA 100000\r\nLDW1x")), TimedOut),
+        (Manner::Drip(text("HD x")), TimedOut),
+        (Manner::Cut(Vec::new()), Unreachable),
+        (Manner::Cut(text("VA 100000")), Protocol),
+        (Manner::Cut(value("VA 100000\r\nLDW1", 50_000)), Protocol),
+        (Manner::Cut(value("VA 100000\r\n", 50_000)), Protocol),
+        (Manner::Cut(text("VA 9\r\nLDW1abcde")), Protocol),
+        (Manner::Cut(text("VA 9\r\nLDW1abcdeXY")), Protocol),
+        (Manner::Cut(text("VA 8\r\nLDW1abcde\r\n")), Protocol),
+        (Manner::Cut(text("VA 9\r\nLDW1abcde\r\nEN\r\n")), Protocol),
+        (Manner::Cut(text("VA -9\r\nLDW1abcde\r\n")), Protocol),
+        (Manner::Cut(text("VA +9\r\nLDW1abcde\r\n")), Protocol),
+        (Manner::Cut(text("VA\r\n")), Protocol),
+        (Manner::Cut(text("VA 99999999999999999999999\r\n")), Protocol),
+        (Manner::Cut(text("HD\r\n")), Protocol),
+        (Manner::Cut(text("EN\r\nEN\r\n")), Protocol),
+        (Manner::Cut(text("ERROR\r\n")), Protocol),
+        (Manner::Cut(text("$5\r\nabcde\r\n")), Protocol),
+        (Manner::Cut(text("HTTP/1.1 400 Bad Request\r\n\r\n")), Protocol),
+        (Manner::Cut(text("VA 18446744073709551615\r\nLDW1")), TooLarge),
+        (Manner::Cut(text("VA 18446744073709551615\r\nxxxx")), TooLarge),
+        (Manner::Cut(head(u64::MAX, u64::MAX - 1)), TooLarge),
+        (Manner::Cut(head(100, 10)), Unreachable),
+        (Manner::Flood(head(100, 10)), Protocol),
+        (Manner::Flood(value("HD ", 60_000)), Protocol),
+        (Manner::Flood(value("VA 400000000\r\n", 60_000)), TimedOut),
+    ];
+    for (manner, expected) in cases {
+        let server = Hostile::start(manner.clone());
+        let tier = open(&format!("memcached://127.0.0.1:{}|timeout=150", server.port));
+        let shown = manner.shown();
+        let kind = failure(|| tier.get(&key(1)));
+        assert!(kind == expected || kind == TimedOut, "{shown}: {kind:?}");
+        // Some of these are an answer to the others.
+        let rest = [tier.put(&key(1), b"body").err(), tier.usage().err()];
+        assert!(rest.iter().flatten().all(|error| error.is_of_the_tier()), "{shown}: {rest:?}");
+    }
+    let server = Hostile::start(Manner::Cut(text("CLIENT_ERROR unauthenticated\r\n")));
+    let tier = open(&format!("memcached://127.0.0.1:{}|timeout=5000", server.port));
+    assert_eq!(failure(|| tier.get(&key(1))), TierErrorKind::Denied, "it wants a password");
+    for said in ["SERVER_ERROR hunter2\r\n", "CLIENT_ERROR hunter2\r\n", "hunter2 hunter2\r\n"] {
+        let server = Hostile::start(Manner::Cut(text(said)));
+        let tier = open(&format!("memcached://127.0.0.1:{}|timeout=5000", server.port));
+        assert!(failure(|| tier.get(&key(1))).is_of_the_tier(), "{said}");
+    }
+}
+
+#[test]
 fn no_manner_of_a_server_of_http_holds_a_call_up() {
     use TierErrorKind::{Protocol, TimedOut, TooLarge, Unreachable};
     let text = |text: &str| text.as_bytes().to_vec();
@@ -228,12 +292,18 @@ fn a_length_that_is_only_claimed_reserves_nothing() {
     assert_eq!(failure(|| open(&url.replace("999999999G", "1G")).get(&key(1))), {
         TierErrorKind::TooLarge
     });
+    for said in ["VA 100000000000000000\r\nLDW1abc", "VA 100000000000000000\r\nLDX1abc"] {
+        let server = Hostile::start(Manner::Cut(said.as_bytes().to_vec()));
+        let url =
+            format!("memcached://127.0.0.1:{}|max-bytes=999999999G|timeout=5000", server.port);
+        assert_eq!(failure(|| open(&url).get(&key(1))), TierErrorKind::Protocol);
+    }
 }
 
 #[test]
 fn a_server_that_closes_at_once_is_tried_once() {
     let server = Hostile::start(Manner::Cut(Vec::new()));
-    for (calls, scheme) in [(4, "redis"), (8, "http")] {
+    for (calls, scheme) in [(4, "redis"), (8, "memcached"), (12, "http")] {
         let tier = open(&format!("{scheme}://127.0.0.1:{}|timeout=5000", server.port));
         assert_eq!(kinds(&*tier), [TierErrorKind::Unreachable; 4]);
         assert_eq!(server.connections.load(Ordering::SeqCst), calls, "one for each call");
@@ -261,13 +331,13 @@ fn errors_of_a_server_are_not_repeated() {
 #[test]
 fn nobody_there_is_unreachable() {
     let port = super::servers::free_port();
-    for scheme in ["redis", "redis+cluster", "http"] {
+    for scheme in ["redis", "redis+cluster", "memcached", "http"] {
         let tier = open(&format!("{scheme}://127.0.0.1:{port}|timeout=5000|connect-timeout=5000"));
         assert_eq!(kinds(&*tier), [TierErrorKind::Unreachable; 4]);
     }
     let tier = open("redis+unix:///no/such/socket");
     assert_eq!(kinds(&*tier), [TierErrorKind::Unreachable; 4]);
-    for scheme in ["redis", "http"] {
+    for scheme in ["redis", "memcached", "http"] {
         let tier = open(&format!("{scheme}://no-such-host.invalid|timeout=10000"));
         assert!(failure(|| tier.get(&key(1))).is_of_the_tier());
     }

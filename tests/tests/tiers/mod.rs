@@ -5,6 +5,7 @@ mod chain;
 mod hostile;
 mod http;
 mod machine;
+mod memcached;
 mod redis;
 mod redis_cluster;
 pub mod servers;

@@ -379,6 +379,102 @@ fn known_nodes(ports: &[(u16, u16)], own: usize) -> String {
     text + "vars currentEpoch 3 lastVoteEpoch 0\n"
 }
 
+/// A server of memcached.
+pub struct Memcached {
+    pub port: u16,
+    pub process: Option<Process>,
+    options: Vec<String>,
+}
+
+impl Memcached {
+    /// `None` without memcached.
+    pub fn start(options: &[&str]) -> Option<Memcached> {
+        find_or_skip("memcached")?;
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut memcached = Memcached { port: 0, process: None, options };
+        for _ in 0..STARTS_MAX {
+            memcached.port = free_port();
+            memcached.restart();
+            if memcached.process.is_some() {
+                return Some(memcached);
+            }
+        }
+        panic!("memcached does not start");
+    }
+
+    /// Ends it and starts it again in its place, without what it had.
+    pub fn restart(&mut self) {
+        self.process = None;
+        let command = || {
+            let mut command = Command::new("memcached");
+            let port = self.port.to_string();
+            // Root has to say that it means it.
+            command.args(["-u", "root", "-l", "127.0.0.1", "-U", "0", "-p", &port]);
+            command.args(&self.options);
+            command
+        };
+        let process = start_until(command, || !self.ask("version").is_empty());
+        // Somebody else's server on this port is another process; one that wants a password does
+        // not say.
+        let pid = self.ask("stats").lines().find_map(|line| {
+            line.strip_prefix("STAT pid ").map(|pid| pid.trim().parse::<u32>().unwrap())
+        });
+        self.process = process.filter(|process| pid.is_none_or(|pid| pid == process.child.id()));
+    }
+
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("the server runs")
+    }
+
+    /// What the server says to commands of ours; nothing if it cannot be reached.
+    pub fn ask(&self, commands: &str) -> String {
+        self.lines(&format!("{commands}\r\nquit\r\n"), None).unwrap_or_default()
+    }
+
+    /// What it says up to a line, or until it closes.
+    fn lines(&self, commands: &str, last: Option<&str>) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(START_PATIENCE))?;
+        stream.write_all(commands.as_bytes())?;
+        let mut said = String::new();
+        for line in BufReader::new(stream).lines() {
+            let line = line?;
+            said.push_str(&line);
+            said.push('\n');
+            if last.is_some_and(|last| last == line) {
+                break;
+            }
+        }
+        Ok(said)
+    }
+
+    /// A number that the server tells of itself.
+    pub fn stat(&self, name: &str) -> u64 {
+        let said = self.ask("stats");
+        let line = said.lines().find_map(|line| line.strip_prefix(&format!("STAT {name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {said}")).trim().parse().unwrap()
+    }
+
+    /// All keys, sorted.
+    pub fn keys(&self) -> Vec<String> {
+        let begin = Instant::now();
+        loop {
+            // A connection that has listed them takes no further command at once.
+            let said = self.lines("lru_crawler metadump all\r\n", Some("END")).unwrap();
+            let keys = said.lines().filter_map(|line| line.strip_prefix("key=")?.split(' ').next());
+            let mut keys: Vec<_> =
+                keys.map(|key| key.replace("%3A", ":").replace("%2F", "/")).collect();
+            keys.sort();
+            // What the server is just moving about is left out.
+            if keys.len() as u64 == self.stat("curr_items") {
+                return keys;
+            }
+            assert!(begin.elapsed() < START_PATIENCE, "{keys:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 /// A server of HTTP with DAV.
 pub struct Nginx {
     pub port: u16,

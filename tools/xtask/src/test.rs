@@ -35,6 +35,7 @@ const NEEDS: &[Need] = &[
     Need { program: "mkfs.xfs", package: "xfsprogs", without: "stores on a full XFS" },
     Need { program: "mkfs.btrfs", package: "btrfs-progs", without: "full btrfs and its quotas" },
     Need { program: "redis-server", package: "redis-server", without: "tiers of Redis" },
+    Need { program: "memcached", package: "memcached", without: "tiers of memcached" },
     Need { program: "nginx", package: "nginx", without: "tiers of HTTP" },
     Need { program: "openssl", package: "openssl", without: "tiers with TLS" },
     Need { program: "musl-gcc", package: "musl-tools", without: "the wrapper linked against musl" },

@@ -4,6 +4,7 @@
 //! redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]     rediss:// with TLS
 //! redis+cluster://[USER:PASSWORD@]HOST[:PORT],...    rediss+cluster:// with TLS
 //! redis+unix://[USER:PASSWORD@]/PATH[?db=DATABASE]
+//! memcached://HOST[:PORT],...
 //! http://[USER[:PASSWORD]@]HOST[:PORT][/PATH]        https:// with TLS
 //! file:///DIRECTORY
 //! ```
@@ -18,7 +19,9 @@ use std::path::PathBuf;
 
 /// The port where Redis listens if nobody says otherwise.
 const REDIS_PORT: u16 = 6379;
-/// Nodes of a cluster that one URL may name; any one of them tells of the others.
+/// The port where memcached listens if nobody says otherwise.
+const MEMCACHED_PORT: u16 = 11_211;
+/// Servers that one URL may name. Of a cluster of Redis any one of them tells of the others.
 const NODES_MAX: usize = 64;
 
 /// Where a tier is, without credentials and attributes.
@@ -30,6 +33,8 @@ pub(super) enum Address {
     RedisCluster { nodes: Vec<Node>, is_tls: bool },
     /// One server of Redis behind a socket of this machine.
     RedisUnix { path: PathBuf, database: u32 },
+    /// Servers of memcached that share the keys.
+    Memcached { nodes: Vec<Node> },
     /// A server of HTTP and what stands before the keys there, without a slash at its end.
     Http { node: Node, is_tls: bool, path: String },
     /// A directory.
@@ -55,6 +60,7 @@ pub(super) struct UserInfo {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Family {
     Redis,
+    Memcached,
     Http,
     File,
 }
@@ -72,6 +78,7 @@ impl Address {
             "redis+cluster" => cluster(rest, false),
             "rediss+cluster" => cluster(rest, true),
             "redis+unix" => redis_unix(rest),
+            "memcached" => memcached(rest),
             "http" => http(rest, false),
             "https" => http(rest, true),
             "file" => file(rest),
@@ -84,6 +91,7 @@ impl Address {
             Address::Redis { .. } | Address::RedisCluster { .. } | Address::RedisUnix { .. } => {
                 Family::Redis
             }
+            Address::Memcached { .. } => Family::Memcached,
             Address::Http { .. } => Family::Http,
             Address::File { .. } => Family::File,
         }
@@ -94,7 +102,7 @@ impl Address {
             Address::Redis { is_tls, .. }
             | Address::RedisCluster { is_tls, .. }
             | Address::Http { is_tls, .. } => *is_tls,
-            Address::RedisUnix { .. } | Address::File { .. } => false,
+            Address::RedisUnix { .. } | Address::Memcached { .. } | Address::File { .. } => false,
         }
     }
 
@@ -105,6 +113,7 @@ impl Address {
             (Address::RedisCluster { .. }, false) => "redis+cluster",
             (Address::RedisCluster { .. }, true) => "rediss+cluster",
             (Address::RedisUnix { .. }, _) => "redis+unix",
+            (Address::Memcached { .. }, _) => "memcached",
             (Address::Http { .. }, false) => "http",
             (Address::Http { .. }, true) => "https",
             (Address::File { .. }, _) => "file",
@@ -115,7 +124,7 @@ impl Address {
     pub(super) fn display(&self) -> String {
         let rest = match self {
             Address::Redis { node, database, .. } => format!("{}/{database}", node.display()),
-            Address::RedisCluster { nodes, .. } => {
+            Address::RedisCluster { nodes, .. } | Address::Memcached { nodes } => {
                 nodes.iter().map(Node::display).collect::<Vec<_>>().join(",")
             }
             Address::RedisUnix { path, database } => format!("{}?db={database}", path.display()),
@@ -214,7 +223,7 @@ pub(super) fn percent_decode(text: &str) -> Result<String, String> {
 
 fn unknown_scheme() -> String {
     "begins with none of redis://, rediss://, redis+cluster://, rediss+cluster://, redis+unix://, \
-     http://, https://, file://"
+     memcached://, http://, https://, file://"
         .to_owned()
 }
 
@@ -235,12 +244,32 @@ fn cluster(rest: &str, is_tls: bool) -> Result<(Address, UserInfo), String> {
         return Err("a cluster has one database only, so its URL has no path".to_owned());
     }
     let (info, hosts) = split_user(authority)?;
-    let nodes: Vec<Node> =
-        hosts.split(',').map(|host| Node::parse(host, REDIS_PORT)).collect::<Result<_, _>>()?;
+    Ok((Address::RedisCluster { nodes: nodes(hosts, REDIS_PORT)?, is_tls }, info))
+}
+
+fn memcached(rest: &str) -> Result<(Address, UserInfo), String> {
+    let (authority, path) = split_path(rest)?;
+    if !path.trim_start_matches('/').is_empty() {
+        return Err("memcached has no databases, so its URL has no path".to_owned());
+    }
+    if authority.contains('@') {
+        return Err("memcached is used without user and password".to_owned());
+    }
+    let nodes = nodes(authority, MEMCACHED_PORT)?;
+    // It would have two shares of the keys.
+    if nodes.iter().enumerate().any(|(index, node)| nodes[..index].contains(node)) {
+        return Err("it names a server twice".to_owned());
+    }
+    Ok((Address::Memcached { nodes }, UserInfo::default()))
+}
+
+fn nodes(hosts: &str, usual_port: u16) -> Result<Vec<Node>, String> {
+    let nodes = hosts.split(',').map(|host| Node::parse(host, usual_port));
+    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
     if nodes.len() > NODES_MAX {
         return Err(format!("it names more than {NODES_MAX} nodes"));
     }
-    Ok((Address::RedisCluster { nodes, is_tls }, info))
+    Ok(nodes)
 }
 
 fn redis_unix(rest: &str) -> Result<(Address, UserInfo), String> {

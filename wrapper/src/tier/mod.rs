@@ -22,7 +22,13 @@ mod file;
 #[cfg(feature = "agent")]
 mod http;
 #[cfg(feature = "agent")]
+mod incoming;
+#[cfg(feature = "agent")]
+mod kept;
+#[cfg(feature = "agent")]
 mod link;
+#[cfg(feature = "agent")]
+mod memcached;
 #[cfg(feature = "agent")]
 mod open;
 #[cfg(feature = "agent")]
@@ -85,6 +91,8 @@ pub struct Usage {
 pub enum TierErrorKind {
     /// The server cannot be reached, or says that it cannot serve now.
     Unreachable,
+    /// One of several servers cannot be asked, the one that this key belongs to; others can.
+    PartUnreachable,
     /// The time of the call was over.
     TimedOut,
     /// The credentials do not allow this; those for reading only do not allow to write.

@@ -8,6 +8,7 @@ use larder_engine::Key;
 use super::address::Address;
 use super::file::FileTier;
 use super::http::HttpTier;
+use super::memcached::MemcachedTier;
 use super::redis::RedisTier;
 use super::settings::Secret;
 use super::{Tier, TierError, TierErrorKind, TierSettings, Usage};
@@ -27,6 +28,7 @@ impl TierSettings {
             Address::Redis { .. } | Address::RedisCluster { .. } | Address::RedisUnix { .. } => {
                 Ok(self.guarded(RedisTier::new(self)?))
             }
+            Address::Memcached { .. } => Ok(self.guarded(MemcachedTier::new(self)?)),
             Address::Http { .. } => Ok(self.guarded(HttpTier::new(self)?)),
         }
     }

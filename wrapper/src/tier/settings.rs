@@ -20,6 +20,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_millis(2000);
 /// Above it a build would rather have compiled.
 const TIMEOUT_MS_MAX: u64 = 600_000;
+/// The limit of an item that memcached has unless it is told otherwise.
+const ITEM_BYTES: u64 = 1 << 20;
+/// Below it most of an item would be its key; memcached takes no limit above the other.
+const ITEM_BYTES_RANGE: std::ops::RangeInclusive<u64> = 4 << 10..=1 << 30;
+/// Keys of memcached have 250 bytes; those of pieces are 103 bytes longer than the prefix.
+const MEMCACHED_PREFIX_BYTES_MAX: usize = 128;
 /// A century: Redis refuses what overflows its clock.
 const EXPIRE_SECONDS_MAX: u64 = 100 * 365 * 86_400;
 /// Names stand in tables.
@@ -53,8 +59,10 @@ enum Value {
     Needed,
 }
 
-const ALL: &[Family] = &[Family::Redis, Family::Http, Family::File];
-const NETWORK: &[Family] = &[Family::Redis, Family::Http];
+const ALL: &[Family] = &[Family::Redis, Family::Memcached, Family::Http, Family::File];
+const NETWORK: &[Family] = &[Family::Redis, Family::Memcached, Family::Http];
+const EXPIRE: &[Family] = &[Family::Redis, Family::Memcached];
+const LOGIN: &[Family] = &[Family::Redis, Family::Http];
 
 const ATTRIBUTES: &[Attribute] = &[
     Attribute { name: "read-only", value: Value::None, families: ALL },
@@ -64,11 +72,12 @@ const ATTRIBUTES: &[Attribute] = &[
     Attribute { name: "signatures", value: Value::Needed, families: ALL },
     Attribute { name: "connect-timeout", value: Value::Needed, families: NETWORK },
     Attribute { name: "timeout", value: Value::Needed, families: NETWORK },
-    Attribute { name: "username", value: Value::Needed, families: NETWORK },
-    Attribute { name: "password", value: Value::Needed, families: NETWORK },
-    Attribute { name: "password-file", value: Value::Needed, families: NETWORK },
-    Attribute { name: "ca-file", value: Value::Needed, families: NETWORK },
-    Attribute { name: "expire", value: Value::Needed, families: &[Family::Redis] },
+    Attribute { name: "username", value: Value::Needed, families: LOGIN },
+    Attribute { name: "password", value: Value::Needed, families: LOGIN },
+    Attribute { name: "password-file", value: Value::Needed, families: LOGIN },
+    Attribute { name: "ca-file", value: Value::Needed, families: LOGIN },
+    Attribute { name: "expire", value: Value::Needed, families: EXPIRE },
+    Attribute { name: "item-bytes", value: Value::Needed, families: &[Family::Memcached] },
     Attribute { name: "bearer-token", value: Value::Needed, families: &[Family::Http] },
     Attribute { name: "bearer-token-file", value: Value::Needed, families: &[Family::Http] },
     Attribute { name: "netrc", value: Value::Optional, families: &[Family::Http] },
@@ -88,6 +97,7 @@ pub struct TierSettings {
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
     pub(super) expire_seconds: Option<u64>,
+    pub(super) item_bytes: u64,
     pub(super) user: Option<String>,
     pub(super) password: Option<Secret>,
     pub(super) bearer: Option<Secret>,
@@ -186,7 +196,7 @@ impl TierSettings {
 
     fn new(address: Address) -> TierSettings {
         let prefix = match address.family() {
-            Family::Redis => "larder:",
+            Family::Redis | Family::Memcached => "larder:",
             Family::Http => "larder/",
             Family::File => "",
         };
@@ -201,6 +211,7 @@ impl TierSettings {
             connect_timeout: CONNECT_TIMEOUT,
             timeout: TIMEOUT,
             expire_seconds: None,
+            item_bytes: ITEM_BYTES,
             user: None,
             password: None,
             bearer: None,
@@ -268,6 +279,7 @@ impl TierSettings {
             self.connect_timeout.as_millis() as u64,
             self.timeout.as_millis() as u64,
             self.expire_seconds.unwrap_or(0),
+            self.item_bytes,
         ];
         numbers.iter().for_each(|number| field(&number.to_string()));
         field(&self.user.as_ref().map_or(String::new(), |user| format!("user {user}")));
@@ -325,6 +337,10 @@ impl TierSettings {
                     "optional" => Signatures::Optional,
                     _ => return Err("is neither required nor optional".to_owned()),
                 });
+            }
+            "item-bytes" => {
+                let bytes = size(&text).filter(|bytes| ITEM_BYTES_RANGE.contains(bytes));
+                self.item_bytes = bytes.ok_or("is no size from 4Ki to 1Gi")?;
             }
             "connect-timeout" => self.connect_timeout = milliseconds(&text)?,
             "timeout" => self.timeout = milliseconds(&text)?,
@@ -395,7 +411,7 @@ fn shown_name(text: String) -> Result<String, String> {
     if is_good { Ok(text) } else { Err("is no name".to_owned()) }
 }
 
-/// Those of HTTP and files become a part of a path.
+/// Those of HTTP and files become a part of a path, those of memcached of a line.
 fn prefix(text: String, family: Family) -> Result<String, String> {
     let is_of_path = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-/".contains(&byte);
     let is_path = || {
@@ -406,6 +422,13 @@ fn prefix(text: String, family: Family) -> Result<String, String> {
     };
     match family {
         Family::Redis => Ok(text),
+        Family::Memcached => {
+            let is_key = text.bytes().all(|byte| byte.is_ascii_graphic());
+            match is_key && text.len() <= MEMCACHED_PREFIX_BYTES_MAX {
+                true => Ok(text),
+                false => Err("is no ASCII without blanks, up to 128 characters".to_owned()),
+            }
+        }
         Family::Http | Family::File if is_path() => Ok(text),
         _ => Err("has what is no part of a relative path: letters, digits, . _ ~ - /".to_owned()),
     }

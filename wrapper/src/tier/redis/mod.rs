@@ -4,9 +4,7 @@
 //! 2. A call is one command and its reply: GET, EXISTS, SET or DEL; no check goes before it. A new
 //!    connection says AUTH and SELECT first, where there is something to say. A cluster is asked
 //!    once for its slots.
-//! 3. Connections are kept and reused, as many as there were calls at one time. If a kept one turns
-//!    out to be closed, the others of that server are dropped, too, and the command is sent once
-//!    more, on a new one.
+//! 3. Connections are kept and reused, see [`kept`](super::kept).
 //! 4. A value above the limit is known by the length before it. It is not read: the connection is
 //!    closed, and the next call opens another. That costs nobody anything who meets no such value,
 //!    where asking for the length first would cost everybody a round trip.
@@ -21,10 +19,8 @@
 mod cluster;
 mod wire;
 
-use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use larder_engine::Key;
@@ -32,12 +28,14 @@ use rustls::ClientConfig;
 
 use super::address::{Address, Node, decimal};
 use super::deadline::Deadline;
+use super::incoming::Broken;
+use super::kept::{Failed, Kept, io_error};
 use super::link::Link;
-use super::open::{reveal, too_large};
+use super::open::reveal;
 use super::tls;
 use super::{Tier, TierError, TierErrorKind, TierSettings, Usage};
 use cluster::Cluster;
-use wire::{Broken, Reply};
+use wire::Reply;
 
 /// Text that a server says of itself.
 const INFO_BYTES_MAX: u64 = 1 << 20;
@@ -53,7 +51,7 @@ pub(super) struct RedisTier {
     login: Login,
     tls: Option<Arc<ClientConfig>>,
     place: Place,
-    idle: Mutex<HashMap<Server, Vec<Link>>>,
+    kept: Kept<Server>,
 }
 
 /// What a new connection says first.
@@ -99,7 +97,7 @@ impl RedisTier {
             Address::Redis { node, database, .. } => {
                 (Place::One(Server::Node(node.clone())), *database)
             }
-            Address::Http { .. } | Address::File { .. } => {
+            _ => {
                 let text = format!("{name}: is no tier of Redis");
                 return Err(TierError::new(TierErrorKind::Protocol, text));
             }
@@ -117,7 +115,7 @@ impl RedisTier {
             login: Login { user: settings.user.clone(), password, database },
             tls,
             place,
-            idle: Mutex::default(),
+            kept: Kept::new(),
             name,
         })
     }
@@ -147,24 +145,12 @@ impl RedisTier {
         commands: &[&Command<'_>],
         deadline: Deadline,
     ) -> Result<Reply, TierError> {
-        let kept = self.idle().get_mut(server).and_then(Vec::pop);
-        if let Some(mut link) = kept {
-            link.set_deadline(deadline);
-            match self.run(&mut link, commands) {
-                Ok(value) => {
-                    self.keep(server, link);
-                    return Ok(value);
-                }
-                Err(Broken::Before(error)) if is_closed(&error) => {
-                    self.idle().remove(server);
-                }
-                Err(broken) => return Err(self.broken(&broken)),
-            }
-        }
-        let mut link = self.connect(server, deadline)?;
-        let value = self.run(&mut link, commands).map_err(|broken| self.broken(&broken))?;
-        self.keep(server, link);
-        Ok(value)
+        let connect = || self.connect(server, deadline);
+        let exchanged = self.kept.call(server, deadline, connect, |link| self.run(link, commands));
+        exchanged.map_err(|failed| match failed {
+            Failed::Unconnected(error) => error,
+            Failed::Broken(broken) => self.broken(&broken),
+        })
     }
 
     fn run(&self, link: &mut Link, commands: &[&Command<'_>]) -> Result<Reply, Broken> {
@@ -182,7 +168,7 @@ impl RedisTier {
             Server::Node(node) => Link::open(node, self.tls.as_ref(), connecting),
             Server::Unix(path) => Link::open_unix(path, connecting),
         };
-        let mut link = opened.map_err(|error| self.io(&error))?;
+        let mut link = opened.map_err(|error| io_error(&self.name, &error))?;
         link.set_deadline(deadline);
         let login = &self.login;
         if let Some(password) = &login.password {
@@ -206,40 +192,12 @@ impl RedisTier {
         Ok(link)
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<Server, Vec<Link>>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keep(&self, server: &Server, link: Link) {
-        self.idle().entry(server.clone()).or_default().push(link);
-    }
-
     fn error(&self, kind: TierErrorKind, text: &str) -> TierError {
         TierError::new(kind, format!("{}: {text}", self.name))
     }
 
     fn broken(&self, broken: &Broken) -> TierError {
-        match broken {
-            Broken::TooLarge(bytes) => too_large(&self.name, *bytes, self.bytes_max),
-            Broken::Garbage => self.error(TierErrorKind::Protocol, "its reply is none of Redis"),
-            Broken::Within(error) if error.kind() != io::ErrorKind::TimedOut => {
-                self.error(TierErrorKind::Protocol, "the connection ended within a reply")
-            }
-            Broken::Before(error) | Broken::Within(error) => self.io(error),
-        }
-    }
-
-    fn io(&self, error: &io::Error) -> TierError {
-        match error.kind() {
-            io::ErrorKind::TimedOut => self.error(TierErrorKind::TimedOut, "the time is over"),
-            io::ErrorKind::UnexpectedEof => {
-                self.error(TierErrorKind::Unreachable, "the server closed the connection")
-            }
-            io::ErrorKind::InvalidData => {
-                self.error(TierErrorKind::Protocol, &format!("TLS: {error}"))
-            }
-            _ => self.error(TierErrorKind::Unreachable, &error.to_string()),
-        }
+        broken.told(&self.name, self.bytes_max)
     }
 
     fn refuse_errors(&self, value: Reply) -> Result<Reply, TierError> {
@@ -349,16 +307,4 @@ impl<'a> Command<'a> {
     fn new(words: &'a [&'a [u8]]) -> Command<'a> {
         Command { words, large: None, options: &[], reply_bytes_max: INFO_BYTES_MAX }
     }
-}
-
-/// Whether a connection failed as one does that the server has closed.
-fn is_closed(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::NotConnected
-    )
 }

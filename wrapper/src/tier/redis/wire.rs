@@ -3,13 +3,14 @@
 //! 1. At most one command is under way, so nothing follows its reply; if something does, that is
 //!    no reply.
 //! 2. A large value is written from where it stands, and read straight into its place. Its length
-//!    is looked at before anything of it is read, and memory is reserved as its bytes come.
+//!    is looked at before anything of it is read.
 //! 3. Lists are short: [`ITEMS_MAX`] and [`SMALL_BYTES_MAX`] hold for all of one reply, and
 //!    [`DEPTH_MAX`] for lists in lists.
 
 use std::io::{self, Read, Write};
 
 use super::super::address::decimal;
+use super::super::incoming::{Broken, Incoming, READ_BYTES};
 use super::super::link::Link;
 use super::Command;
 
@@ -19,12 +20,6 @@ const SMALL_BYTES_MAX: usize = 1 << 20;
 const ITEMS_MAX: usize = 1 << 18;
 /// Lists in lists: slots, a range, a node, and what newer servers add to it.
 const DEPTH_MAX: usize = 6;
-/// Errors and numbers.
-const LINE_BYTES_MAX: usize = 4 << 10;
-/// A first read brings most of what a server says, and all of a short value.
-const FIRST_BYTES: usize = 16 << 10;
-/// What is reserved for a text at once, however long it claims to be.
-const RESERVE_BYTES_MAX: usize = 1 << 20;
 
 /// What a server says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,19 +48,6 @@ impl Reply {
     }
 }
 
-/// Why there is no reply. The connection is of no use then.
-#[derive(Debug)]
-pub(super) enum Broken {
-    /// It ended or failed before the first byte of the reply, as one does that the server closed.
-    Before(io::Error),
-    /// It ended or failed in the middle of the reply.
-    Within(io::Error),
-    /// A text of so many bytes is above the limit, and was not read.
-    TooLarge(u64),
-    /// That was no reply.
-    Garbage,
-}
-
 /// Sends a command.
 ///
 /// # Errors
@@ -77,7 +59,7 @@ pub(super) fn send(link: &mut Link, command: &Command<'_>) -> io::Result<()> {
     packed.extend_from_slice(format!("*{count}\r\n").as_bytes());
     command.words.iter().for_each(|word| pack(&mut packed, word));
     match command.large {
-        Some(large) if large.len() > FIRST_BYTES => {
+        Some(large) if large.len() > READ_BYTES => {
             packed.extend_from_slice(format!("${}\r\n", large.len()).as_bytes());
             link.write_all(&packed)?;
             link.write_all(large)?;
@@ -100,31 +82,19 @@ fn pack(packed: &mut Vec<u8>, word: &[u8]) {
 
 /// Receives the reply to the one command that is under way; a text may have `bytes_max`.
 pub(super) fn receive(link: &mut impl Read, bytes_max: u64) -> Result<Reply, Broken> {
-    let mut first = vec![0; FIRST_BYTES];
-    let count = match link.read(&mut first) {
-        Ok(0) => return Err(Broken::Before(io::ErrorKind::UnexpectedEof.into())),
-        Ok(count) => count,
-        Err(error) => return Err(Broken::Before(error)),
-    };
-    first.truncate(count);
     let mut reader = Reader {
-        link,
-        come: first,
-        at: 0,
+        incoming: Incoming::new(link),
         bytes_max,
         small_bytes_left: SMALL_BYTES_MAX,
         items_left: ITEMS_MAX,
     };
     let reply = reader.value(0)?;
-    if reader.at < reader.come.len() { Err(Broken::Garbage) } else { Ok(reply) }
+    if reader.incoming.is_over() { Ok(reply) } else { Err(Broken::Garbage) }
 }
 
 /// A reply that is being read.
 struct Reader<'a, R> {
-    link: &'a mut R,
-    /// Bytes that have come, and how many of them have been read.
-    come: Vec<u8>,
-    at: usize,
+    incoming: Incoming<'a, R>,
     bytes_max: u64,
     small_bytes_left: usize,
     items_left: usize,
@@ -155,23 +125,9 @@ impl<R: Read> Reader<'_, R> {
 
     /// A line without its end.
     fn line(&mut self) -> Result<String, Broken> {
-        let mut looked = self.at;
-        loop {
-            if let Some(found) = self.come[looked..].iter().position(|byte| *byte == b'\n') {
-                let line = &self.come[self.at..looked + found];
-                let line = line.strip_suffix(b"\r").ok_or(Broken::Garbage)?;
-                let line = std::str::from_utf8(line).map_err(|_| Broken::Garbage)?.to_owned();
-                self.at = looked + found + 1;
-                self.count_small(line.len())?;
-                return Ok(line);
-            }
-            // What has been read goes, so the line begins at the front then.
-            looked = self.come.len() - self.at;
-            if looked > LINE_BYTES_MAX {
-                return Err(Broken::Garbage);
-            }
-            self.more()?;
-        }
+        let line = self.incoming.line()?;
+        self.count_small(line.len())?;
+        Ok(line)
     }
 
     /// A text of so many bytes, as the server says.
@@ -183,37 +139,9 @@ impl<R: Read> Reader<'_, R> {
         if depth > 0 {
             self.count_small(length)?;
         }
-        let with_end = length.checked_add(2).ok_or(Broken::Garbage)?;
-        let here = &self.come[self.at..];
-        let here = &here[..here.len().min(with_end)];
-        self.at += here.len();
-        let mut text = Vec::with_capacity(with_end.min(RESERVE_BYTES_MAX));
-        text.extend_from_slice(here);
-        let missing = (with_end - text.len()) as u64;
-        self.link.by_ref().take(missing).read_to_end(&mut text).map_err(Broken::Within)?;
-        if text.len() < with_end {
-            return Err(Broken::Within(io::ErrorKind::UnexpectedEof.into()));
-        }
-        if !text.ends_with(b"\r\n") {
-            return Err(Broken::Garbage);
-        }
-        text.truncate(length);
+        let mut text = Vec::new();
+        self.incoming.value(&mut text, length)?;
         Ok(text)
-    }
-
-    fn more(&mut self) -> Result<(), Broken> {
-        // What has been read is of no use any more.
-        self.come.drain(..self.at);
-        self.at = 0;
-        let mut bytes = [0; LINE_BYTES_MAX];
-        match self.link.read(&mut bytes) {
-            Ok(0) => Err(Broken::Within(io::ErrorKind::UnexpectedEof.into())),
-            Ok(count) => {
-                self.come.extend_from_slice(&bytes[..count]);
-                Ok(())
-            }
-            Err(error) => Err(Broken::Within(error)),
-        }
     }
 
     fn count_small(&mut self, bytes: usize) -> Result<(), Broken> {

@@ -63,6 +63,21 @@ fn a_url_of_a_socket_has_a_path_and_a_database() {
 }
 
 #[test]
+fn a_url_of_memcached_has_servers() {
+    let settings =
+        parse("memcached://a,[::1]:7,c.d:11211/|item-bytes=16Mi|expire=7|prefix=x|name=n");
+    let nodes = vec![node("a", 11_211), node("::1", 7), node("c.d", 11_211)];
+    assert_eq!(settings.address, Address::Memcached { nodes });
+    assert_eq!(settings.display(), "memcached://a:11211,[::1]:7,c.d:11211");
+    assert_eq!((settings.item_bytes, settings.expire_seconds), (16 << 20, Some(7)));
+    assert_eq!(settings.prefix, "x");
+    let plain = parse("memcached://h");
+    assert_eq!((plain.item_bytes, plain.prefix.as_str()), (1 << 20, "larder:"));
+    assert_eq!(parse(&format!("memcached://h|prefix={}", "x".repeat(128))).prefix.len(), 128);
+    assert!(error(&format!("memcached://h|prefix={}", "x".repeat(129))).contains("up to 128"));
+}
+
+#[test]
 fn a_url_of_http_keeps_its_path_as_it_is() {
     let settings = parse("https://u@host/a%20b/c/");
     let (node, path) = (node("host", 443), "/a%20b/c".to_owned());
@@ -142,6 +157,17 @@ const MISTAKES: &[(&str, &str)] = &[
     ("redis+unix:///", "is absolute"),
     ("redis+unix:///s?db=x", "only ?db=NUMBER"),
     ("redis+unix:///s?x=1", "only ?db=NUMBER"),
+    ("memcached://", "its host is none"),
+    ("memcached://a,,b", "its host is none"),
+    ("memcached://a/1", "memcached has no databases"),
+    ("memcached://u:p@a", "memcached is used without user and password"),
+    ("memcached://a|password=p", "\"password\" is no attribute of memcached://"),
+    ("memcached://a,b,a:11211", "it names a server twice"),
+    ("memcached://a|prefix=a%20b", "\"prefix\" is no ASCII without blanks"),
+    ("memcached://a|prefix=\u{e9}", "\"prefix\" is no ASCII without blanks"),
+    ("memcached://a|item-bytes=4095", "\"item-bytes\" is no size from 4Ki to 1Gi"),
+    ("memcached://a|item-bytes=2Gi", "\"item-bytes\" is no size from 4Ki to 1Gi"),
+    ("redis://h|item-bytes=1Mi", "\"item-bytes\" is no attribute of redis://"),
     ("http://h/a?b=c", "? and # have no meaning"),
     ("http://h/%2", "a % without two"),
     ("http://h/é", "is ASCII"),
@@ -212,6 +238,7 @@ fn nothing_that_is_shown_has_a_credential() {
         "redis://u:hunter2@",
         "redis://u:hunter2@h:x",
         "redis://u:hunter2%@h",
+        "memcached://u:hunter2@h",
         "redis://u:hunter2/x@h",
         "redis://u:hunter2?x@h",
         "redis://u:hunter2#x@h",
@@ -241,6 +268,7 @@ fn odd_characters_anywhere_are_read_or_refused() {
         "rediss+cluster://u:p@a:1,[::1]:2|ca-file=/c",
         "https://u:p@h:1/a%20b|header=X-A:b|max-bytes=1Ki",
         "file:///d%20e|name=x",
+        "memcached://a:1,[::1]:2|prefix=x|item-bytes=4Ki|expire=7",
     ];
     let odd =
         ["", "%", "%4", "|", "@", ":", "\u{e9}", "\0", "[", "]", "?", "#", "/", "=", ",", " "];
@@ -275,6 +303,10 @@ fn an_identity_is_of_all_that_was_written() {
         "redis://h|max-bytes=1",
         "redis://h|expire=1",
         "redis://h|name=x",
+        "memcached://h",
+        "memcached://h|item-bytes=4Ki",
+        "memcached://h,i",
+        "memcached://i,h",
         "rediss://h",
         "rediss://h|ca-file=/c",
         "http://h",
