@@ -10,7 +10,7 @@
 //!    says it: then there is none.
 //! 4. What is about a server, [`NOTHING`], is accepted and changes nothing. What is about places
 //!    for results that larder has not, [`ELSEWHERE`], is noted: it is told once that it is not
-//!    applied. Redis and WebDAV are the matter of `remote`.
+//!    applied. Redis, memcached and WebDAV are the matter of `remote`.
 //! 5. docs/sccache.md has the whole table, which a test compares.
 
 mod remote;
@@ -126,7 +126,6 @@ const ELSEWHERE: &[&str] = &[
     "SCCACHE_ENDPOINT",
     "SCCACHE_GCS_",
     "SCCACHE_GHA_",
-    "SCCACHE_MEMCACHED",
     "SCCACHE_OSS_",
     "SCCACHE_REGION",
     "SCCACHE_S3_",
@@ -134,7 +133,6 @@ const ELSEWHERE: &[&str] = &[
     "cache.cos",
     "cache.gcs",
     "cache.gha",
-    "cache.memcached",
     "cache.oss",
     "cache.s3",
     "dist",

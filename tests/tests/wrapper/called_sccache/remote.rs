@@ -1,7 +1,7 @@
-//! Redis and the chain of a larder that is called `sccache`.
+//! Redis, memcached and the chain of a larder that is called `sccache`.
 
 use super::*;
-use crate::tiers::servers::Redis;
+use crate::tiers::servers::{Memcached, Redis};
 
 fn run(house: &House, cache: &str, words: &[&str], variables: &[(&str, &str)]) -> Output {
     fs::create_dir_all(house.at("run")).unwrap();
@@ -57,4 +57,31 @@ fn a_chain_with_redis_answers_an_empty_cache_and_its_levels_are_told() {
     let json: Value = serde_json::from_slice(&said.stdout).unwrap();
     assert!(json["stats"]["multi_level"].is_null());
     run(&house, cache, &["--stop-server"], &read_only);
+}
+
+#[test]
+fn memcached_answers_an_empty_cache() {
+    let Some(server) = Memcached::start(&[]) else { return };
+    let house = House::new();
+    let endpoint = format!("tcp://127.0.0.1:{}", server.port);
+    let variables = [
+        ("SCCACHE_MEMCACHED_ENDPOINT", endpoint.as_str()),
+        ("SCCACHE_MEMCACHED_KEY_PREFIX", "team"),
+    ];
+    let compile = ["gcc", "-c", "a.c"];
+    run(&house, "one", &compile, &variables);
+    let compiled = fs::read(house.at("work/a.o")).unwrap();
+    run(&house, "one", &["--stop-server"], &variables);
+    fs::remove_file(house.at("work/a.o")).unwrap();
+    run(&house, "two", &compile, &variables);
+    assert_eq!(fs::read(house.at("work/a.o")).unwrap(), compiled);
+    let said = run(&house, "two", &["--show-stats", "--stats-format=json"], &variables);
+    let json: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(json["stats"]["cache_hits"]["counts"]["C/C++"], 1, "{json}");
+    let keys = server.keys();
+    assert!(!keys.is_empty() && keys.iter().all(|key| key.starts_with("team/larder:")), "{keys:?}");
+    // As sccache does, unless it is told otherwise.
+    let left = server.ask(&format!("mg {} t", keys[0]));
+    assert!(left.starts_with("HD t86"), "{left}");
+    run(&house, "two", &["--stop-server"], &variables);
 }

@@ -2,8 +2,8 @@
 //!
 //! 1. What is said of a server counts as a whole: that of the environment where it names the
 //!    server, else that of the file. So a password of the file never goes to another server.
-//! 2. Without a chain there is one remote place, Redis before WebDAV. With one there are those that
-//!    it names, in its order. The local store stands in front in any case.
+//! 2. Without a chain there is one remote place: Redis, else memcached, else WebDAV. With one
+//!    there are those that it names, in its order. The local store stands in front in any case.
 //! 3. What is not used is told by its name, what is wrong is a problem. Neither has a value in it
 //!    that may be secret.
 //! 4. The keys that are written have larder's own prefix behind the one of sccache's settings:
@@ -40,6 +40,7 @@ pub(super) enum Part {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Block {
     Redis,
+    Memcached,
     Webdav,
     Levels,
 }
@@ -70,6 +71,15 @@ pub(super) const ROWS: &[Row] = &[
     row("SCCACHE_REDIS_EXPIRATION", "cache.redis.expiration", Block::Redis, Part::Expiration),
     row("SCCACHE_REDIS_TTL", "cache.redis.ttl", Block::Redis, Part::Expiration),
     row("SCCACHE_REDIS_RW_MODE", "cache.redis.rw_mode", Block::Redis, Part::Mode),
+    row("SCCACHE_MEMCACHED_ENDPOINT", "cache.memcached.endpoint", Block::Memcached, Part::Endpoint),
+    row("SCCACHE_MEMCACHED", "cache.memcached.url", Block::Memcached, Part::Url),
+    row("SCCACHE_MEMCACHED_USERNAME", "cache.memcached.username", Block::Memcached, Part::User),
+    row("SCCACHE_MEMCACHED_PASSWORD", "cache.memcached.password", Block::Memcached, Part::Password),
+    row("SCCACHE_MEMCACHED_KEY_PREFIX", "cache.memcached.key_prefix",
+        Block::Memcached, Part::Prefix),
+    row("SCCACHE_MEMCACHED_EXPIRATION", "cache.memcached.expiration",
+        Block::Memcached, Part::Expiration),
+    row("SCCACHE_MEMCACHED_RW_MODE", "cache.memcached.rw_mode", Block::Memcached, Part::Mode),
     row("SCCACHE_WEBDAV_ENDPOINT", "cache.webdav.endpoint", Block::Webdav, Part::Endpoint),
     row("SCCACHE_WEBDAV_KEY_PREFIX", "cache.webdav.key_prefix", Block::Webdav, Part::Prefix),
     row("SCCACHE_WEBDAV_USERNAME", "cache.webdav.username", Block::Webdav, Part::User),
@@ -81,8 +91,10 @@ pub(super) const ROWS: &[Row] = &[
         Block::Levels, Part::Policy),
 ];
 
+/// What an entry of memcached lives if nothing is said of it, as in sccache: a day.
+const MEMCACHED_SECONDS: &str = "86400";
 /// Levels that sccache has and larder has not.
-const OTHER_LEVELS: &[&str] = &["memcached", "s3", "gcs", "azure", "gha", "oss", "cos"];
+const OTHER_LEVELS: &[&str] = &["s3", "gcs", "azure", "gha", "oss", "cos"];
 
 /// A value and where it stands.
 struct Said {
@@ -128,48 +140,49 @@ impl Remote {
         config: &mut Config,
         unapplied: &mut Vec<String>,
     ) -> Vec<&'static str> {
-        let mut redis = self.server(Block::Redis, unapplied);
-        let mut webdav = self.server(Block::Webdav, unapplied);
+        // In the order in which one of them is taken where there is no chain.
+        let mut servers = [
+            ("redis", self.server(Block::Redis, unapplied)),
+            ("memcached", self.server(Block::Memcached, unapplied)),
+            ("webdav", self.server(Block::Webdav, unapplied)),
+        ];
         let levels =
             Server(self.of(Block::Levels, true).chain(self.of(Block::Levels, false)).collect());
         let Some(chain) = levels.said(Part::Chain) else {
             unapplied.extend(levels.said(Part::Policy).map(|said| said.place.clone()));
-            if redis.is_some() {
-                leave(webdav.take(), unapplied);
-            }
-            if let Some(server) = redis.or(webdav) {
+            let mut servers = servers.into_iter().filter_map(|(_, server)| server);
+            if let Some(server) = servers.next() {
                 server.add(config);
             }
+            servers.for_each(|server| leave(Some(server), unapplied));
             return Vec::new();
         };
         let mut names = vec!["disk"];
         for name in chain.text.split(',').map(|name| name.trim().to_ascii_lowercase()) {
-            let (known, server) = match &*name {
-                "" | "disk" => continue,
-                "redis" => ("redis", &mut redis),
-                "webdav" => ("webdav", &mut webdav),
-                other if OTHER_LEVELS.contains(&other) => {
-                    unapplied.push(format!("{other} in {}", chain.place));
-                    continue;
-                }
-                other => {
-                    let what = format!("names \"{other}\", which is no level");
-                    config.add_problem(format!("{} {what}; the others count", chain.place));
-                    continue;
-                }
+            if matches!(&*name, "" | "disk") {
+                continue;
+            }
+            if OTHER_LEVELS.contains(&&*name) {
+                unapplied.push(format!("{name} in {}", chain.place));
+                continue;
+            }
+            let known = servers.iter_mut().find(|(known, _)| *known == name);
+            let Some((known, server)) = known else {
+                let what = format!("names \"{name}\", which is no level");
+                config.add_problem(format!("{} {what}; the others count", chain.place));
+                continue;
             };
             match server.take() {
-                Some(server) if server.add(config) => names.push(known),
+                Some(server) if server.add(config) => names.push(*known),
                 Some(_) => {}
-                None if names.contains(&known) => {}
+                None if names.contains(known) => {}
                 None => config.add_problem(format!(
                     "{} names \"{known}\", of which nothing is set; the others count",
                     chain.place
                 )),
             }
         }
-        leave(redis, unapplied);
-        leave(webdav, unapplied);
+        servers.into_iter().for_each(|(_, server)| leave(server, unapplied));
         if let Some(policy) = levels.said(Part::Policy) {
             set_policy(policy, config);
         }
@@ -247,6 +260,7 @@ impl Server<'_> {
         let Some(place) = self.places().next() else { return false };
         let text = match place.row.block {
             Block::Redis => self.redis(place),
+            Block::Memcached => self.memcached(place),
             _ => Ok(place.text.clone()),
         };
         let tier = text.and_then(|url| {
@@ -295,6 +309,22 @@ impl Server<'_> {
         Ok(format!("{scheme}+cluster://{}", hosts.join(",")))
     }
 
+    /// The URL of one server, or of several with commas or blanks between them.
+    fn memcached(&self, place: &Said) -> Result<String, String> {
+        if self.places().any(|other| other.row.part != place.row.part) {
+            return Err("an endpoint and its older name exclude each other".into());
+        }
+        if self.said(Part::User).or(self.said(Part::Password)).is_some() {
+            return Err("memcached is used without user and password".into());
+        }
+        let servers = place.text.split([',', ' ']).filter(|server| !server.is_empty());
+        let hosts = servers.map(|server| match server.split_once("://") {
+            None | Some(("tcp", _)) => Ok(server.trim_start_matches("tcp://")),
+            Some(_) => Err("begins with another scheme than tcp"),
+        });
+        Ok(format!("memcached://{}", hosts.collect::<Result<Vec<_>, _>>()?.join(",")))
+    }
+
     fn attributes(&self, block: Block) -> Result<Vec<String>, String> {
         let mut attributes = Vec::new();
         let texts =
@@ -303,12 +333,13 @@ impl Server<'_> {
             attributes.extend(self.text(part).map(|text| format!("{name}={}", encoded(text))));
         }
         if let Some(prefix) = self.text(Part::Prefix).map(|prefix| prefix.trim_matches('/')) {
-            let own = if block == Block::Redis { "larder:" } else { "larder/" };
+            let own = if block == Block::Webdav { "larder/" } else { "larder:" };
             let between = if prefix.is_empty() { "" } else { "/" };
             attributes.push(format!("prefix={}", encoded(&format!("{prefix}{between}{own}"))));
         }
+        let default = (block == Block::Memcached).then_some(MEMCACHED_SECONDS);
         // 0 is for ever.
-        let expiration = self.text(Part::Expiration).filter(|seconds| *seconds != "0");
+        let expiration = self.text(Part::Expiration).or(default).filter(|seconds| *seconds != "0");
         attributes.extend(expiration.map(|seconds| format!("expire={}", encoded(seconds))));
         if let Some(mode) = self.said(Part::Mode)
             && is_read_only(&mode.text).map_err(|what| format!("{} {what}", mode.place))?

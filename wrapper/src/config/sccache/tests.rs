@@ -165,12 +165,12 @@ fn without_knowing_the_store_there_is_none() {
 fn what_names_other_places_is_noted() {
     let config = load(&[
         ("SCCACHE_DIR", "/s"),
-        ("SCCACHE_MEMCACHED_ENDPOINT", "tcp://user:secret@h"),
+        ("SCCACHE_AZURE_CONNECTION_STRING", "secret"),
         ("SCCACHE_BUCKET", "b"),
         ("SCCACHE_GHA_ENABLED", "true"),
         ("SCCACHE_IDLE_TIMEOUT", "0"),
     ]);
-    let wanted = ["SCCACHE_BUCKET", "SCCACHE_GHA_ENABLED", "SCCACHE_MEMCACHED_ENDPOINT"];
+    let wanted = ["SCCACHE_AZURE_CONNECTION_STRING", "SCCACHE_BUCKET", "SCCACHE_GHA_ENABLED"];
     // Only the names: values may be secret.
     assert_eq!(unapplied(&config), wanted);
     assert!(config.problems.is_empty());
@@ -200,7 +200,7 @@ fn tiers(config: &Config) -> Vec<String> {
 }
 
 #[test]
-fn redis_and_webdav_are_tiers() {
+fn redis_memcached_and_webdav_are_tiers() {
     for (variables, tier) in [
         (&[("SCCACHE_REDIS", "redis://u:pw@h:7/?db=3")][..], "redis://u:pw@h:7/3"),
         (&[("SCCACHE_REDIS", "rediss://:pw@h/2")], "rediss://:pw@h/2"),
@@ -225,6 +225,21 @@ fn redis_and_webdav_are_tiers() {
                 ("SCCACHE_REDIS_TTL", "0"),
             ],
             "redis+cluster://a:1,b",
+        ),
+        (&[("SCCACHE_MEMCACHED", "tcp://h:7")], "memcached://h:7|expire=86400"),
+        (&[("SCCACHE_MEMCACHED_ENDPOINT", "h")], "memcached://h|expire=86400"),
+        (
+            &[
+                ("SCCACHE_MEMCACHED_ENDPOINT", "tcp://a:1, tcp://[::1]:2"),
+                ("SCCACHE_MEMCACHED_KEY_PREFIX", "/team/"),
+                ("SCCACHE_MEMCACHED_EXPIRATION", "60"),
+                ("SCCACHE_MEMCACHED_RW_MODE", "READ_ONLY"),
+            ],
+            "memcached://a:1,[::1]:2|prefix=team/larder:|expire=60|read-only",
+        ),
+        (
+            &[("SCCACHE_MEMCACHED_ENDPOINT", "tcp://h"), ("SCCACHE_MEMCACHED_EXPIRATION", "0")],
+            "memcached://h",
         ),
         (
             &[("SCCACHE_WEBDAV_ENDPOINT", "https://h/d"), ("SCCACHE_WEBDAV_TOKEN", "t")],
@@ -263,6 +278,12 @@ fn a_place_that_cannot_be_used_is_a_problem_without_its_secret() {
         &[("SCCACHE_REDIS_ENDPOINT", "redis://h"), ("SCCACHE_REDIS", "redis://i")],
         &[("SCCACHE_REDIS_CLUSTER_ENDPOINTS", "redis://a,rediss://b")],
         &[("SCCACHE_REDIS_CLUSTER_ENDPOINTS", "a,b"), ("SCCACHE_REDIS_DB", "1")],
+        &[("SCCACHE_MEMCACHED_ENDPOINT", "tcp://u:secret@h")],
+        &[("SCCACHE_MEMCACHED_ENDPOINT", "unix:///secret")],
+        &[("SCCACHE_MEMCACHED_ENDPOINT", "tcp://h"), ("SCCACHE_MEMCACHED_USERNAME", "secret")],
+        &[("SCCACHE_MEMCACHED_ENDPOINT", "tcp://h"), ("SCCACHE_MEMCACHED_PASSWORD", "secret")],
+        &[("SCCACHE_MEMCACHED_ENDPOINT", "tcp://h"), ("SCCACHE_MEMCACHED", "tcp://h")],
+        &[("SCCACHE_MEMCACHED", "h"), ("SCCACHE_MEMCACHED_KEY_PREFIX", "a b")],
         &[("SCCACHE_WEBDAV_ENDPOINT", "redis+http://u:secret@h")],
         &[("SCCACHE_WEBDAV_ENDPOINT", "http://h"), ("SCCACHE_WEBDAV_KEY_PREFIX", "a b")],
     ] {
@@ -273,8 +294,9 @@ fn a_place_that_cannot_be_used_is_a_problem_without_its_secret() {
     }
 }
 
-const SERVERS: [(&str, &str); 3] = [
+const SERVERS: [(&str, &str); 4] = [
     ("HOME", "/h"),
+    ("SCCACHE_MEMCACHED_ENDPOINT", "tcp://m"),
     ("SCCACHE_REDIS_ENDPOINT", "redis://r"),
     ("SCCACHE_WEBDAV_ENDPOINT", "http://w"),
 ];
@@ -286,15 +308,19 @@ fn the_chain_has_its_order_and_tells_what_is_not_there() {
     // Without one there is one remote place.
     let config = chained(&[]);
     assert_eq!(tiers(&config), ["redis://r/0"]);
-    assert_eq!(unapplied(&config), ["SCCACHE_WEBDAV_ENDPOINT"]);
+    assert_eq!(unapplied(&config), ["SCCACHE_MEMCACHED_ENDPOINT", "SCCACHE_WEBDAV_ENDPOINT"]);
     assert!(levels(&config).is_empty());
-    let config = chained(&[("SCCACHE_MULTILEVEL_CHAIN", "disk, WebDAV,redis,redis")]);
-    assert_eq!(tiers(&config), ["http://w", "redis://r/0"]);
-    assert_eq!(levels(&config), ["disk", "webdav", "redis"]);
+    let config = load(&[SERVERS[0], SERVERS[1], SERVERS[3]]);
+    assert_eq!(tiers(&config), ["memcached://m|expire=86400"]);
+    assert_eq!(unapplied(&config), ["SCCACHE_WEBDAV_ENDPOINT"]);
+    let config = chained(&[("SCCACHE_MULTILEVEL_CHAIN", "disk, WebDAV,redis,redis,Memcached")]);
+    assert_eq!(tiers(&config), ["http://w", "redis://r/0", "memcached://m|expire=86400"]);
+    assert_eq!(levels(&config), ["disk", "webdav", "redis", "memcached"]);
     assert!(config.problems.is_empty() && unapplied(&config).is_empty());
     let config = chained(&[("SCCACHE_MULTILEVEL_CHAIN", "redis,s3,tape")]);
     assert_eq!(tiers(&config), ["redis://r/0"]);
-    let wanted = ["SCCACHE_WEBDAV_ENDPOINT", "s3 in SCCACHE_MULTILEVEL_CHAIN"];
+    let wanted =
+        ["SCCACHE_MEMCACHED_ENDPOINT", "SCCACHE_WEBDAV_ENDPOINT", "s3 in SCCACHE_MULTILEVEL_CHAIN"];
     assert_eq!(unapplied(&config), wanted);
     assert!(config.problems[0].contains("\"tape\", which is no level"), "{:?}", config.problems);
     let config = load(&[("HOME", "/h"), ("SCCACHE_MULTILEVEL_CHAIN", "disk,redis")]);
@@ -323,6 +349,8 @@ fn a_server_is_taken_as_a_whole_from_one_source() {
     let config = with_file(text, &[("SCCACHE_REDIS_PASSWORD", "pe")]);
     assert_eq!(tiers(&config), ["redis://f/2|password=pf|read-only", "http://w"]);
     assert_eq!(unapplied(&config), ["SCCACHE_REDIS_PASSWORD"]);
+    let text = "[cache.memcached]\nurl = \"tcp://f:1\"\nexpiration = 7\nkey_prefix = \"k\"\n";
+    assert_eq!(tiers(&with_file(text, &[])), ["memcached://f:1|prefix=k/larder:|expire=7"]);
     let config = with_file("[cache.redis]\nendpoint = 5.5\ncolour = 1\n", &[]);
     assert!(config.problems.len() == 2 && config.tiers.value.is_empty(), "{:?}", config.problems);
 }
