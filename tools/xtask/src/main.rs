@@ -29,8 +29,8 @@ cargo xtask COMMAND
                              compare every file with a build without larder
                                --keep  leave the store and the built trees in target/demo
                                --json  print the result as one JSON object
-  demo --tiers [--keep]      build them on three machines that share Redis and HTTP: one makes
-                             everything, the others get it
+  demo --tiers [--keep]      build them on four machines that share Redis, HTTP and memcached: one
+                             makes everything, the others get it
   test [--no-install] [ARG]  install what the tests can use (as root, with apt-get), then run
                              every test; the ARGs go to `cargo test`
   fuzz [TARGET] [--seconds N]

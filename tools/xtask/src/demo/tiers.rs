@@ -1,13 +1,13 @@
 //! `cargo xtask demo --tiers`: machines that get from each other what they have made.
 //!
-//! 1. Machine A has an empty store, and Redis and HTTP behind it. It builds every project, and what
-//!    it makes is written to both.
-//! 2. Machine B has an empty store and Redis, machine C an empty store and HTTP. Every unit of
-//!    theirs is a hit.
+//! 1. Machine A has an empty store, and Redis, HTTP and memcached (two servers) behind it. It
+//!    builds every project, and what it makes is written to all of them.
+//! 2. Machine B has an empty store and Redis, machine C an empty store and HTTP, machine D an empty
+//!    store and memcached. Every unit of theirs is a hit.
 //! 3. The servers are stopped, and B builds again: hits from its own store.
 //!
-//! A machine is a store with an agent of its own; all stand on this one. Where redis-server is
-//! missing and cannot be installed, B is left out.
+//! A machine is a store with an agent of its own; all stand on this one. Where redis-server or
+//! memcached is missing and cannot be installed, its machine is left out.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -52,26 +52,37 @@ impl Row {
 /// Runs the demo in `folder`; whether every number was what it must be.
 pub fn run(folder: &Path) -> Outcome<bool> {
     test::provide("redis-server");
+    test::provide("memcached");
     let wrapper = dist::all()?;
-    let redis = Redis::start(folder)?;
+    let redis = Server::redis(folder)?;
+    let memcached = [Server::memcached()?, Server::memcached()?];
     let http = Http::start()?;
     let demo = Demo { wrapper, folder: folder.to_path_buf() };
-    let urls = [redis.as_ref().map(Redis::url), Some(http.url())];
-    let both: Vec<String> = urls.iter().flatten().cloned().collect();
+    let places: Vec<String> = memcached.iter().flatten().map(Server::place).collect();
+    let urls = [
+        redis.as_ref().map(|redis| format!("redis://{}", redis.place())),
+        Some(http.url()),
+        (!places.is_empty()).then(|| format!("memcached://{}", places.join(","))),
+    ];
+    let all: Vec<String> = urls.iter().flatten().cloned().collect();
 
-    let a = demo.machine("A", &both.join(" "))?;
+    let a = demo.machine("A", &all.join(" "))?;
     let (units, cold) = demo.build(&a, "A", "nothing yet", None)?;
     process::run(a.larder().args(["agent", "flush"]))?;
     let mut rows = vec![cold];
     let mut machines = vec![a];
-    for (name, behind, url) in [("B", "Redis", &urls[0]), ("C", "HTTP", &urls[1])] {
-        let Some(url) = url else { continue };
+    let others = [("B", "Redis"), ("C", "HTTP"), ("D", "memcached")];
+    for ((name, behind), url) in others.into_iter().zip(&urls) {
+        let Some(url) = url else {
+            eprintln!("machine {name} is left out: {behind} is not installed");
+            continue;
+        };
         let machine = demo.machine(name, url)?;
         rows.push(demo.build(&machine, name, behind, Some(units))?.1);
         machines.push(machine);
     }
     let heard = (http.requests.load(Ordering::Relaxed), http.connections.load(Ordering::Relaxed));
-    drop(redis);
+    drop((redis, memcached));
     http.stop();
     let last = machines.len().min(2) - 1;
     let name = rows[last].machine;
@@ -158,40 +169,52 @@ impl Demo {
     }
 }
 
-/// A server of Redis that keeps nothing on disk.
-struct Redis {
+/// A server that keeps nothing on disk.
+struct Server {
     child: Child,
     port: u16,
 }
 
-impl Redis {
+impl Server {
     /// `None` where there is no redis-server.
-    fn start(folder: &Path) -> Outcome<Option<Redis>> {
-        let Some(program) = process::find("redis-server") else {
-            eprintln!("machine B is left out: there is no redis-server");
-            return Ok(None);
-        };
+    fn redis(folder: &Path) -> Outcome<Option<Server>> {
+        Server::start("redis-server", |command, port| {
+            command.args(["--bind", "127.0.0.1", "--save", "", "--port", port]);
+            command.arg("--dir").arg(folder);
+        })
+    }
+
+    /// `None` where there is no memcached.
+    fn memcached() -> Outcome<Option<Server>> {
+        Server::start("memcached", |command, port| {
+            // Root has to say that it means it.
+            command.args(["-u", "root", "-l", "127.0.0.1", "-U", "0", "-m", "512", "-p", port]);
+        })
+    }
+
+    fn start(name: &str, add: impl FnOnce(&mut Command, &str)) -> Outcome<Option<Server>> {
+        let Some(program) = process::find(name) else { return Ok(None) };
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = Command::new(program);
-        command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()]);
-        command.arg("--dir").arg(folder).stdin(Stdio::null()).stdout(Stdio::null());
-        let redis = Redis { child: command.spawn()?, port };
+        add(&mut command, &port.to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let server = Server { child: command.spawn()?, port };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if begun.elapsed() > START {
-                return Err("redis-server does not listen".into());
+                return Err(format!("{name} does not listen").into());
             }
             thread::sleep(Duration::from_millis(10));
         }
-        Ok(Some(redis))
+        Ok(Some(server))
     }
 
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+    fn place(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 }
 
-impl Drop for Redis {
+impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
