@@ -13,6 +13,14 @@ use super::Outcome;
 /// A server takes no longer to start.
 const START: Duration = Duration::from_secs(10);
 
+/// The module by which nginx knows PROPFIND.
+const DAV_EXT: &str = "/usr/lib/nginx/modules/ngx_http_dav_ext_module.so";
+
+/// Whether the server of HTTP knows PROPFIND, which sccache asks for.
+pub fn knows_propfind() -> bool {
+    Path::new(DAV_EXT).exists()
+}
+
 /// What a server has heard so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heard {
@@ -78,8 +86,12 @@ impl Server {
         let log = folder.join("requests");
         fs::create_dir_all(folder.join("files"))?;
         let place = folder.display();
+        let (module, methods) = match knows_propfind() {
+            true => (format!("load_module {DAV_EXT};\n"), "dav_ext_methods PROPFIND OPTIONS;"),
+            false => (String::new(), ""),
+        };
         let text = format!(
-            "daemon off; master_process off; pid {place}/pid; error_log {place}/errors;\n\
+            "{module}daemon off; master_process off; pid {place}/pid; error_log {place}/errors;\n\
              events {{ }}\n\
              http {{\n\
              log_format heard '$connection $request_method $status';\n\
@@ -89,7 +101,7 @@ impl Server {
              scgi_temp_path {place}/scgi;\n\
              keepalive_requests 100000;\n\
              server {{ listen 127.0.0.1:{port}; root {place}/files; client_max_body_size 512m;\n\
-             dav_methods PUT DELETE MKCOL; create_full_put_path on; }}\n\
+             dav_methods PUT DELETE MKCOL; {methods} create_full_put_path on; }}\n\
              }}\n"
         );
         let file = folder.join("nginx.conf");

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::Outcome;
+use super::servers::knows_propfind;
 
 /// Where the tiers are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,13 +62,17 @@ impl Tool {
         Tool { kind, program, folder }
     }
 
-    /// Whether it knows such tiers. sccache asks a server of HTTP by PROPFIND, which nginx does not
-    /// know, and waits ten seconds for each call to a tier that is dead.
+    /// Whether it knows such tiers. sccache asks a server of HTTP by PROPFIND, which nginx knows by
+    /// a module only, and waits ten seconds for each call to a tier that is dead.
     pub fn knows(&self, setup: Setup) -> bool {
         match self.kind {
             Kind::Larder => true,
             Kind::Ccache => !matches!(setup, Setup::Memcached(_)),
-            Kind::Sccache => matches!(setup, Setup::Redis(_) | Setup::Memcached(_)),
+            Kind::Sccache => match setup {
+                Setup::Local | Setup::Redis(_) | Setup::Memcached(_) => true,
+                Setup::Http(_) => knows_propfind(),
+                Setup::Dead(_) => false,
+            },
         }
     }
 
