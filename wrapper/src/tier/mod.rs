@@ -35,6 +35,8 @@ mod open;
 mod redis;
 #[cfg(feature = "agent")]
 mod tls;
+#[cfg(feature = "agent")]
+mod web;
 
 use std::fmt;
 

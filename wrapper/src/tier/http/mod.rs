@@ -7,62 +7,36 @@
 //!    sent once more.
 //! 4. GET and HEAD follow redirects, at most [`REDIRECTS_MAX`], within their scheme. Credentials
 //!    and headers of the settings go to no other origin.
-//! 5. A body is no longer than the limit: that is looked at in Content-Length first, and while it
-//!    is read in any case. One that ends before its length is an error.
-//! 6. No proxy of the environment is used: the URL says where the tier is.
-//! 7. A kept connection may be closed by the server while a request is on its way. Where that can
-//!    be the reason, the request is sent once more.
+//! 5. What every tier over HTTP promises of its requests and replies stands in [`web`](super::web).
 
 mod location;
 mod login;
 
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder_engine::Key;
-use ureq::http::{Method, Request, Response, StatusCode, header};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, AsSendBody, Body};
+use ureq::Body;
+use ureq::http::{Method, Response, StatusCode, header};
 
 use super::address::{Address, http_port};
 use super::deadline::Deadline;
-use super::open::too_large;
-use super::tls;
+use super::web::{Call, Web};
 use super::{Tier, TierError, TierErrorKind, TierSettings, Usage};
 use location::Origin;
 
 /// Redirects of one call.
 const REDIRECTS_MAX: usize = 3;
-/// Connections that are kept; more than there are concurrent calls as a rule.
-const IDLE_CONNECTIONS_MAX: usize = 64;
-/// How long they are kept. Servers close them after 5 to 75 seconds.
-const IDLE_AGE_MAX: Duration = Duration::from_secs(60);
-/// Headers of a reply.
-const HEADER_BYTES_MAX: usize = 32 << 10;
-/// From this size on a server is asked whether it would take the body, so that one that does not
-/// can say why: while a body is being sent it can only close the connection. nginx takes 1 MiB
-/// unless it is told otherwise.
-const EXPECT_BYTES_MIN: usize = 512 << 10;
-/// How long its answer is waited for; the body is sent then in any case.
-const EXPECT_TIMEOUT: Duration = Duration::from_millis(250);
-/// What a server says besides bodies is read to this length, so that its connection can be kept.
-const REMARK_BYTES_MAX: u64 = 64 << 10;
 
 /// The client.
 pub(super) struct HttpTier {
-    name: String,
+    web: Web,
     origin: Origin,
     /// The path of the URL, without a slash at its end.
     path: String,
     prefix: String,
-    bytes_max: u64,
     timeout: Duration,
     /// Credentials and headers of the settings.
     headers: Vec<(String, String)>,
-    agent: Agent,
-    /// Whether a call has succeeded since a connection was found closed.
-    may_be_kept: AtomicBool,
 }
 
 impl HttpTier {
@@ -79,42 +53,16 @@ impl HttpTier {
         let mut headers = settings.headers.clone();
         let login = login::authorization(&name, settings, &node.host)?;
         headers.extend(login.map(|value| ("Authorization".to_owned(), value)));
-        let mut tls_config =
-            TlsConfig::builder().unversioned_rustls_crypto_provider(tls::provider());
-        if *is_tls {
-            let authorities = tls::authorities(&name, settings.ca_file.as_ref())?;
-            let authorities: Vec<_> =
-                authorities.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
-            tls_config = tls_config.root_certs(RootCerts::new_with_certs(&authorities));
-        }
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .allow_non_standard_methods(true)
-            .proxy(None)
-            .user_agent(concat!("larder/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(settings.connect_timeout))
-            .timeout_connect(Some(settings.connect_timeout))
-            .timeout_await_100(Some(EXPECT_TIMEOUT))
-            .max_response_header_size(HEADER_BYTES_MAX)
-            .max_idle_connections(IDLE_CONNECTIONS_MAX)
-            .max_idle_connections_per_host(IDLE_CONNECTIONS_MAX)
-            .max_idle_age(IDLE_AGE_MAX)
-            .tls_config(tls_config.build());
         Ok(HttpTier {
+            web: Web::new(settings, *is_tls)?,
             origin: Origin {
                 is_tls: *is_tls,
                 authority: node.display_unless(http_port(*is_tls)).to_ascii_lowercase(),
             },
             path: path.clone(),
             prefix: settings.prefix.clone(),
-            bytes_max: settings.bytes_max,
             timeout: settings.timeout,
             headers,
-            agent: config.build().new_agent(),
-            may_be_kept: AtomicBool::new(false),
-            name,
         })
     }
 
@@ -133,51 +81,13 @@ impl HttpTier {
         body: Option<&[u8]>,
         deadline: Deadline,
     ) -> Result<Response<Body>, TierError> {
-        let mut result = self.send_once(method, origin, path, body, deadline)?;
-        let may_be_kept = self.may_be_kept.load(Ordering::Relaxed);
-        if matches!(&result, Err(error) if may_be_kept && is_closed(error)) {
-            self.may_be_kept.store(false, Ordering::Relaxed);
-            result = self.send_once(method, origin, path, body, deadline)?;
-        }
-        let response = result.map_err(|error| self.failed(&error, false))?;
-        self.may_be_kept.store(true, Ordering::Relaxed);
-        Ok(response)
-    }
-
-    fn send_once(
-        &self,
-        method: &Method,
-        origin: &Origin,
-        path: &str,
-        body: Option<&[u8]>,
-        deadline: Deadline,
-    ) -> Result<Result<Response<Body>, ureq::Error>, TierError> {
-        let mut request = Request::builder().method(method).uri(origin.url(path));
-        if *origin == self.origin {
-            for (name, value) in &self.headers {
-                request = request.header(name, value);
-            }
-        }
+        let is_ours = *origin == self.origin;
+        let mut headers = if is_ours { self.headers.clone() } else { Vec::new() };
         if method == Method::PUT {
-            request = request.header(header::CONTENT_TYPE, "application/octet-stream");
-            if body.is_some_and(|body| body.len() >= EXPECT_BYTES_MIN) {
-                request = request.header(header::EXPECT, "100-continue");
-            }
+            headers.push(("Content-Type".to_owned(), "application/octet-stream".to_owned()));
         }
-        let left = deadline.left().map_err(|_| self.timed_out())?;
-        let odd = |_| self.error(TierErrorKind::Protocol, "the request cannot be written as HTTP");
-        Ok(match body {
-            Some(body) => self.run(request.body(body).map_err(odd)?, left),
-            None => self.run(request.body(()).map_err(odd)?, left),
-        })
-    }
-
-    fn run<B: AsSendBody>(
-        &self,
-        request: Request<B>,
-        left: Duration,
-    ) -> Result<Response<Body>, ureq::Error> {
-        self.agent.run(self.agent.configure_request(request).timeout_global(Some(left)).build())
+        let call = Call { method, url: &origin.url(path), headers: &headers, body };
+        self.web.send(&call, deadline)
     }
 
     /// GET or HEAD, wherever that leads.
@@ -195,12 +105,13 @@ impl HttpTier {
             }
             let target = response.headers().get(header::LOCATION);
             let target = target.and_then(|value| value.to_str().ok());
-            (origin, path) = target
-                .and_then(|to| location::resolve(&origin, &path, to))
-                .ok_or_else(|| self.error(TierErrorKind::Protocol, "a redirect leads nowhere"))?;
-            self.finish(response);
+            (origin, path) =
+                target.and_then(|to| location::resolve(&origin, &path, to)).ok_or_else(|| {
+                    self.web.error(TierErrorKind::Protocol, "a redirect leads nowhere")
+                })?;
+            self.web.finish(response);
         }
-        Err(self.error(TierErrorKind::Protocol, "there are too many redirects"))
+        Err(self.web.error(TierErrorKind::Protocol, "there are too many redirects"))
     }
 
     /// Sends a request that changes something.
@@ -213,14 +124,14 @@ impl HttpTier {
     ) -> Result<StatusCode, TierError> {
         let response = self.send(method, &self.origin, path, body, deadline)?;
         let status = response.status();
-        self.finish(response);
+        self.web.finish(response);
         Ok(status)
     }
 
     /// Makes the collections that a path needs: the last one, and if that does not do all of them.
     fn make_collections(&self, path: &str, deadline: Deadline) -> Result<(), TierError> {
         let make = Method::from_bytes(b"MKCOL")
-            .map_err(|_| self.error(TierErrorKind::Protocol, "there is no MKCOL"))?;
+            .map_err(|_| self.web.error(TierErrorKind::Protocol, "there is no MKCOL"))?;
         let ends: Vec<usize> =
             path.match_indices('/').map(|(index, _)| index + 1).filter(|end| *end > 1).collect();
         let Some(last) = ends.last() else { return Ok(()) };
@@ -233,90 +144,20 @@ impl HttpTier {
         }
         Ok(())
     }
-
-    fn read(&self, response: Response<Body>) -> Result<Vec<u8>, TierError> {
-        let length = response.headers().get(header::CONTENT_LENGTH);
-        let length: Option<u64> = length.and_then(|text| text.to_str().ok()?.parse().ok());
-        if let Some(bytes) = length.filter(|bytes| *bytes > self.bytes_max) {
-            return Err(too_large(&self.name, bytes, self.bytes_max));
-        }
-        if response.headers().contains_key(header::CONTENT_ENCODING) {
-            return Err(self.error(TierErrorKind::Protocol, "its reply is encoded, unasked"));
-        }
-        let body = response.into_body().into_with_config().limit(self.bytes_max).read_to_vec();
-        let body = body.map_err(|error| self.failed(&error, true))?;
-        if length.is_some_and(|bytes| bytes != body.len() as u64) {
-            return Err(self.error(TierErrorKind::Protocol, "its reply ends too early"));
-        }
-        Ok(body)
-    }
-
-    /// Reads what nobody wants to know, so that the connection can be used again.
-    fn finish(&self, response: Response<Body>) {
-        let _ = response.into_body().into_with_config().limit(REMARK_BYTES_MAX).read_to_vec();
-    }
-
-    fn error(&self, kind: TierErrorKind, text: &str) -> TierError {
-        TierError::new(kind, format!("{}: {text}", self.name))
-    }
-
-    fn timed_out(&self) -> TierError {
-        self.error(TierErrorKind::TimedOut, "the time is over")
-    }
-
-    /// What went wrong below HTTP, or with it. Only texts of the system are repeated: the others
-    /// may have a URL, and a redirect may have put a token there.
-    fn failed(&self, error: &ureq::Error, has_begun: bool) -> TierError {
-        use ureq::Error;
-        match error {
-            Error::Timeout(_) => self.timed_out(),
-            Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => self.timed_out(),
-            Error::BodyExceedsLimit(_) => {
-                let text = format!("a body is above the limit of {}", self.bytes_max);
-                self.error(TierErrorKind::TooLarge, &text)
-            }
-            Error::HostNotFound => self.error(TierErrorKind::Unreachable, "no such host"),
-            Error::ConnectionFailed => self.error(TierErrorKind::Unreachable, "no connection"),
-            Error::Tls(_) | Error::Pem(_) | Error::Rustls(_) => {
-                self.error(TierErrorKind::Protocol, &format!("TLS: {error}"))
-            }
-            Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.error(TierErrorKind::Protocol, &format!("TLS: {error}"))
-            }
-            Error::Io(_) if has_begun => {
-                self.error(TierErrorKind::Protocol, "the connection ended within a reply")
-            }
-            Error::Io(error) => self.error(TierErrorKind::Unreachable, &error.to_string()),
-            _ => self.error(TierErrorKind::Protocol, "its reply is none of HTTP"),
-        }
-    }
-
-    /// A status that is no success.
-    fn refused(&self, status: StatusCode, is_write: bool) -> TierError {
-        let kind = match status.as_u16() {
-            401 | 403 | 407 => TierErrorKind::Denied,
-            405 | 501 if is_write => TierErrorKind::Denied,
-            413 | 507 => TierErrorKind::Full,
-            408 | 504 => TierErrorKind::TimedOut,
-            429 | 500 | 502 | 503 => TierErrorKind::Unreachable,
-            _ => TierErrorKind::Protocol,
-        };
-        self.error(kind, &format!("the server says {}", status.as_u16()))
-    }
 }
 
 impl Tier for HttpTier {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, TierError> {
         let response = self.look(&Method::GET, key, Deadline::after(self.timeout))?;
         match response.status() {
-            StatusCode::OK => self.read(response).map(Some),
+            StatusCode::OK => self.web.read(response).map(Some),
             StatusCode::NOT_FOUND | StatusCode::GONE => {
-                self.finish(response);
+                self.web.finish(response);
                 Ok(None)
             }
             status => {
-                self.finish(response);
-                Err(self.refused(status, false))
+                self.web.finish(response);
+                Err(self.web.refused(status, false))
             }
         }
     }
@@ -324,11 +165,11 @@ impl Tier for HttpTier {
     fn exists(&self, key: &Key) -> Result<bool, TierError> {
         let response = self.look(&Method::HEAD, key, Deadline::after(self.timeout))?;
         let status = response.status();
-        self.finish(response);
+        self.web.finish(response);
         match status {
             StatusCode::OK | StatusCode::NO_CONTENT => Ok(true),
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(false),
-            status => Err(self.refused(status, false)),
+            status => Err(self.web.refused(status, false)),
         }
     }
 
@@ -339,7 +180,7 @@ impl Tier for HttpTier {
             self.make_collections(&path, deadline)?;
             status = self.change(&Method::PUT, &path, Some(body), deadline)?;
         }
-        if status.is_success() { Ok(()) } else { Err(self.refused(status, true)) }
+        if status.is_success() { Ok(()) } else { Err(self.web.refused(status, true)) }
     }
 
     fn remove(&self, key: &Key) -> Result<bool, TierError> {
@@ -347,7 +188,7 @@ impl Tier for HttpTier {
         match self.change(&Method::DELETE, &self.path(key), None, deadline)? {
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(false),
             status if status.is_success() => Ok(true),
-            status => Err(self.refused(status, true)),
+            status => Err(self.web.refused(status, true)),
         }
     }
 
@@ -367,15 +208,4 @@ fn may_lack_collection(status: StatusCode) -> bool {
         status,
         StatusCode::CONFLICT | StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR
     )
-}
-
-/// Whether a request failed as one does on a connection that the server has closed.
-fn is_closed(error: &ureq::Error) -> bool {
-    matches!(error, ureq::Error::Io(error) if matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-    ))
 }
