@@ -276,6 +276,11 @@ fn no_manner_of_a_server_of_http_holds_a_call_up() {
         let shown = manner.shown();
         let kind = failure(|| open(&url).get(&key(1)));
         assert!(kind == expected || kind == TimedOut, "{shown}: {kind:?}, not {expected:?}");
+        // S3 is spoken over the same.
+        let bucket = format!("s3://bucket?endpoint=http://127.0.0.1:{}|anonymous", server.port);
+        let tier = open(&format!("{bucket}|timeout=300|max-bytes=1M"));
+        let kind = failure(|| tier.get(&key(1)));
+        assert!(kind == expected || kind == TimedOut, "{shown}: {kind:?}, not {expected:?}");
     }
     let limitless = "|timeout=5000|max-bytes=999999999G";
     let server = Hostile::start(Manner::Cut(value("Content-Length: 99999999999999999", 100)));
@@ -335,6 +340,8 @@ fn nobody_there_is_unreachable() {
         let tier = open(&format!("{scheme}://127.0.0.1:{port}|timeout=5000|connect-timeout=5000"));
         assert_eq!(kinds(&*tier), [TierErrorKind::Unreachable; 4]);
     }
+    let place = format!("s3://bucket?endpoint=http://127.0.0.1:{port}|anonymous");
+    assert_eq!(kinds(&*open(&place)), [TierErrorKind::Unreachable; 4]);
     let tier = open("redis+unix:///no/such/socket");
     assert_eq!(kinds(&*tier), [TierErrorKind::Unreachable; 4]);
     for scheme in ["redis", "memcached", "http"] {

@@ -1,6 +1,8 @@
 //! Servers for one test each: on loopback, with a free port, in a directory that vanishes. They
 //! are ended when the value is dropped, also by a test that panics.
 
+pub mod s3;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,11 +1,13 @@
 //! `cargo xtask test`: every test, with the programs that they can use.
 //!
 //! A test whose program is missing skips itself and says so; this command installs what it can
-//! first (as root, with apt-get), and names what stays missing and what that leaves untested.
+//! first (as root, with apt-get), and names what stays missing and what that leaves untested. What
+//! no package has is built by cargo, below the target directory.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::dist;
@@ -41,6 +43,18 @@ const NEEDS: &[Need] = &[
     Need { program: "musl-gcc", package: "musl-tools", without: "the wrapper linked against musl" },
 ];
 
+/// A program that tests use, of a crate.
+struct Crate {
+    program: &'static str,
+    /// The last version that the oldest supported compiler builds.
+    version: &'static str,
+    features: &'static str,
+    without: &'static str,
+}
+
+const CRATES: &[Crate] =
+    &[Crate { program: "s3s-fs", version: "0.14.1", features: "binary", without: "tiers of S3" }];
+
 /// Installs, reports and runs.
 pub fn run(arguments: &[String]) -> Outcome<bool> {
     let (own, passed): (Vec<_>, Vec<_>) = arguments.iter().partition(|a| *a == "--no-install");
@@ -50,20 +64,56 @@ pub fn run(arguments: &[String]) -> Outcome<bool> {
             install(&missing);
         }
         install_target();
+        CRATES.iter().filter(|it| find(it.program).is_none()).for_each(build);
     }
     report();
     // Unit, integration and documentation tests of every package; one failure hides no other.
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(passed);
+    if let Some(path) = path_with_tools() {
+        cargo.env("PATH", path);
+    }
     process::succeeds(&mut cargo)
 }
 
-/// Installs a program of the list, if it is missing and that can be done.
-pub fn provide(program: &str) {
+/// Where a program of the lists is; it is installed, if it is missing and that can be done.
+pub fn provide(program: &str) -> Option<PathBuf> {
     let missing = missing().into_iter().filter(|need| need.program == program);
     let missing: Vec<_> = missing.collect();
     if !missing.is_empty() {
         install(&missing);
+    }
+    let is_missing = |it: &&Crate| it.program == program && find(program).is_none();
+    CRATES.iter().filter(is_missing).for_each(build);
+    find(program)
+}
+
+/// Where a program is: on `PATH`, or where we have built it.
+fn find(program: &str) -> Option<PathBuf> {
+    let built = || Some(tools()?.join("bin").join(program)).filter(|path| path.is_file());
+    process::find(program).or_else(built)
+}
+
+/// Where programs are built.
+fn tools() -> Option<PathBuf> {
+    Some(workspace::target_dir().ok()?.join("tools"))
+}
+
+fn path_with_tools() -> Option<OsString> {
+    let path = std::env::var_os("PATH")?;
+    let folders = std::env::split_paths(&path).chain([tools()?.join("bin")]);
+    std::env::join_paths(folders).ok()
+}
+
+/// Builds a program of a crate, without optimisation: it is there sooner, in about a minute.
+fn build(it: &Crate) {
+    let Some(tools) = tools() else { return };
+    let mut cargo = workspace::cargo();
+    cargo.args(["install", "--locked", "--debug", "--version", it.version, it.program]);
+    cargo.args(["--features", it.features, "--root"]).arg(&tools);
+    cargo.arg("--target-dir").arg(tools.join("build"));
+    if !process::succeeds(&mut cargo).unwrap_or(false) {
+        eprintln!("{} cannot be built; is crates.io out of reach?", it.program);
     }
 }
 
@@ -159,10 +209,11 @@ fn is_root() -> bool {
 
 fn report() {
     eprintln!("programs that the tests use:");
-    for need in NEEDS {
-        match process::find(need.program) {
-            Some(path) => eprintln!("  {:<10} {}", need.program, path.display()),
-            None => eprintln!("  {:<10} MISSING: skips {}", need.program, need.without),
+    let needs = NEEDS.iter().map(|need| (need.program, need.without));
+    for (program, without) in needs.chain(CRATES.iter().map(|it| (it.program, it.without))) {
+        match find(program) {
+            Some(path) => eprintln!("  {program:<10} {}", path.display()),
+            None => eprintln!("  {program:<10} MISSING: skips {without}"),
         }
     }
 }

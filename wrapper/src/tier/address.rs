@@ -6,6 +6,7 @@
 //! redis+unix://[USER:PASSWORD@]/PATH[?db=DATABASE]
 //! memcached://HOST[:PORT],...
 //! http://[USER[:PASSWORD]@]HOST[:PORT][/PATH]        https:// with TLS
+//! s3://BUCKET[/PATH][?region=REGION&endpoint=URL]
 //! file:///DIRECTORY
 //! ```
 //!
@@ -15,7 +16,11 @@
 //! 3. An address of IPv6 stands in brackets.
 //! 4. No error repeats what it complains about: it might be a part of a password.
 
+pub(super) mod s3;
+
 use std::path::PathBuf;
+
+use s3::Endpoint;
 
 /// The port where Redis listens if nobody says otherwise.
 const REDIS_PORT: u16 = 6379;
@@ -37,6 +42,8 @@ pub(super) enum Address {
     Memcached { nodes: Vec<Node> },
     /// A server of HTTP and what stands before the keys there, without a slash at its end.
     Http { node: Node, is_tls: bool, path: String },
+    /// A bucket, and what stands before the keys there, without slashes at its ends.
+    S3 { bucket: String, path: String, region: Option<String>, endpoint: Option<Endpoint> },
     /// A directory.
     File { directory: PathBuf },
 }
@@ -62,6 +69,7 @@ pub(super) enum Family {
     Redis,
     Memcached,
     Http,
+    S3,
     File,
 }
 
@@ -81,6 +89,7 @@ impl Address {
             "memcached" => memcached(rest),
             "http" => http(rest, false),
             "https" => http(rest, true),
+            "s3" => s3::parse(rest),
             "file" => file(rest),
             _ => Err(unknown_scheme()),
         }
@@ -93,6 +102,7 @@ impl Address {
             }
             Address::Memcached { .. } => Family::Memcached,
             Address::Http { .. } => Family::Http,
+            Address::S3 { .. } => Family::S3,
             Address::File { .. } => Family::File,
         }
     }
@@ -102,6 +112,7 @@ impl Address {
             Address::Redis { is_tls, .. }
             | Address::RedisCluster { is_tls, .. }
             | Address::Http { is_tls, .. } => *is_tls,
+            Address::S3 { endpoint, .. } => endpoint.as_ref().is_none_or(|it| it.is_tls),
             Address::RedisUnix { .. } | Address::Memcached { .. } | Address::File { .. } => false,
         }
     }
@@ -116,6 +127,7 @@ impl Address {
             (Address::Memcached { .. }, _) => "memcached",
             (Address::Http { .. }, false) => "http",
             (Address::Http { .. }, true) => "https",
+            (Address::S3 { .. }, _) => "s3",
             (Address::File { .. }, _) => "file",
         }
     }
@@ -130,6 +142,9 @@ impl Address {
             Address::RedisUnix { path, database } => format!("{}?db={database}", path.display()),
             Address::Http { node, is_tls, path } => {
                 format!("{}{path}", node.display_unless(http_port(*is_tls)))
+            }
+            Address::S3 { bucket, path, region, endpoint } => {
+                s3::display(bucket, path, region.as_deref(), endpoint.as_ref())
             }
             Address::File { directory } => directory.display().to_string(),
         };
@@ -223,7 +238,7 @@ pub(super) fn percent_decode(text: &str) -> Result<String, String> {
 
 fn unknown_scheme() -> String {
     "begins with none of redis://, rediss://, redis+cluster://, rediss+cluster://, redis+unix://, \
-     memcached://, http://, https://, file://"
+     memcached://, http://, https://, s3://, file://"
         .to_owned()
 }
 

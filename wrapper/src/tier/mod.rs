@@ -34,6 +34,8 @@ mod open;
 #[cfg(feature = "agent")]
 mod redis;
 #[cfg(feature = "agent")]
+mod s3;
+#[cfg(feature = "agent")]
 mod tls;
 #[cfg(feature = "agent")]
 mod web;

@@ -10,6 +10,7 @@ use super::file::FileTier;
 use super::http::HttpTier;
 use super::memcached::MemcachedTier;
 use super::redis::RedisTier;
+use super::s3::S3Tier;
 use super::settings::Secret;
 use super::{Tier, TierError, TierErrorKind, TierSettings, Usage};
 
@@ -30,6 +31,7 @@ impl TierSettings {
             }
             Address::Memcached { .. } => Ok(self.guarded(MemcachedTier::new(self)?)),
             Address::Http { .. } => Ok(self.guarded(HttpTier::new(self)?)),
+            Address::S3 { .. } => Ok(self.guarded(S3Tier::new(self)?)),
         }
     }
 

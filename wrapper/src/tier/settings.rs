@@ -4,13 +4,18 @@
 //!    once but for `header`. [`ATTRIBUTES`] says which make sense where; all others are errors.
 //! 2. Values are percent-decoded, so that a `|` or a blank in one is `%7C` or `%20`.
 //! 3. No error repeats a value, because it may be a credential.
-//! 4. Nothing is opened: the files that attributes name are read when the tier is opened.
+//! 4. Nothing is opened: the files that attributes name are read when the tier is opened. Variables
+//!    are read for S3 alone, which has more in [`s3`].
 
+mod s3;
+
+use std::env;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::{Address, Family, decimal, percent_decode};
+pub(super) use s3::S3Settings;
 
 /// The largest body that a tier takes unless it is told otherwise. Redis takes no larger value.
 const BYTES_MAX: u64 = 512_000_000;
@@ -59,10 +64,11 @@ enum Value {
     Needed,
 }
 
-const ALL: &[Family] = &[Family::Redis, Family::Memcached, Family::Http, Family::File];
-const NETWORK: &[Family] = &[Family::Redis, Family::Memcached, Family::Http];
+const ALL: &[Family] = &[Family::Redis, Family::Memcached, Family::Http, Family::S3, Family::File];
+const NETWORK: &[Family] = &[Family::Redis, Family::Memcached, Family::Http, Family::S3];
 const EXPIRE: &[Family] = &[Family::Redis, Family::Memcached];
 const LOGIN: &[Family] = &[Family::Redis, Family::Http];
+const TLS: &[Family] = &[Family::Redis, Family::Http, Family::S3];
 
 const ATTRIBUTES: &[Attribute] = &[
     Attribute { name: "read-only", value: Value::None, families: ALL },
@@ -75,13 +81,22 @@ const ATTRIBUTES: &[Attribute] = &[
     Attribute { name: "username", value: Value::Needed, families: LOGIN },
     Attribute { name: "password", value: Value::Needed, families: LOGIN },
     Attribute { name: "password-file", value: Value::Needed, families: LOGIN },
-    Attribute { name: "ca-file", value: Value::Needed, families: LOGIN },
+    Attribute { name: "ca-file", value: Value::Needed, families: TLS },
     Attribute { name: "expire", value: Value::Needed, families: EXPIRE },
     Attribute { name: "item-bytes", value: Value::Needed, families: &[Family::Memcached] },
     Attribute { name: "bearer-token", value: Value::Needed, families: &[Family::Http] },
     Attribute { name: "bearer-token-file", value: Value::Needed, families: &[Family::Http] },
     Attribute { name: "netrc", value: Value::Optional, families: &[Family::Http] },
     Attribute { name: "header", value: Value::Needed, families: &[Family::Http] },
+    Attribute { name: "path-style", value: Value::None, families: &[Family::S3] },
+    Attribute { name: "host-style", value: Value::None, families: &[Family::S3] },
+    Attribute { name: "anonymous", value: Value::None, families: &[Family::S3] },
+    Attribute { name: "profile", value: Value::Needed, families: &[Family::S3] },
+    Attribute { name: "credentials-file", value: Value::Needed, families: &[Family::S3] },
+    Attribute { name: "storage-class", value: Value::Needed, families: &[Family::S3] },
+    Attribute { name: "sse", value: Value::Needed, families: &[Family::S3] },
+    Attribute { name: "sse-kms-key-id", value: Value::Needed, families: &[Family::S3] },
+    Attribute { name: "multipart-bytes", value: Value::Needed, families: &[Family::S3] },
 ];
 
 /// One tier, as it was written and checked.
@@ -104,6 +119,7 @@ pub struct TierSettings {
     pub(super) netrc: Option<Netrc>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) ca_file: Option<PathBuf>,
+    pub(super) s3: Option<Box<S3Settings>>,
 }
 
 /// Whose results are taken from a tier.
@@ -162,15 +178,28 @@ impl TierSettings {
     /// # Errors
     /// What is wrong with it, without any credential.
     pub fn parse(text: &str) -> Result<TierSettings, String> {
+        TierSettings::parse_in(text, |name| env::var(name).ok())
+    }
+
+    /// The same in another environment.
+    pub(super) fn parse_in(
+        text: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<TierSettings, String> {
         let mut parts = text.trim().split('|');
-        let (address, info) = Address::parse(parts.next().unwrap_or_default())?;
+        let (mut address, info) = Address::parse(parts.next().unwrap_or_default())?;
         let attributes: Vec<&str> = parts.collect();
         // An unwritten %7C in a password would make the rest of it the name of an attribute.
         let names = attributes.iter().map(|part| part.split('=').next().unwrap_or_default());
         if names.clone().any(|name| name.contains('@')) {
             return Err("a | in a user or a password is written %7C".to_owned());
         }
+        let s3 = match address.family() {
+            Family::S3 => Some(Box::new(S3Settings::new(&mut address, variable)?)),
+            _ => None,
+        };
         let mut settings = TierSettings::new(address);
+        settings.s3 = s3;
         settings.text = text.trim().to_owned();
         settings.user = info.user;
         settings.password = info.password.map(Secret::Text);
@@ -197,7 +226,7 @@ impl TierSettings {
     fn new(address: Address) -> TierSettings {
         let prefix = match address.family() {
             Family::Redis | Family::Memcached => "larder:",
-            Family::Http => "larder/",
+            Family::Http | Family::S3 => "larder/",
             Family::File => "",
         };
         TierSettings {
@@ -218,6 +247,7 @@ impl TierSettings {
             netrc: None,
             headers: Vec::new(),
             ca_file: None,
+            s3: None,
         }
     }
 
@@ -300,6 +330,9 @@ impl TierSettings {
             field(name);
             field(value);
         }
+        if let Some(s3) = &self.s3 {
+            s3.identify(&mut field);
+        }
         *hasher.finalize().as_bytes()
     }
 
@@ -365,7 +398,12 @@ impl TierSettings {
             }
             "header" => self.headers.push(header(&text)?),
             "ca-file" => self.ca_file = Some(absolute(text)?),
-            _ => return Err("has no meaning".to_owned()),
+            _ => {
+                let is_known = self.s3.as_mut().map(|s3| s3.set(name, text)).transpose()?;
+                if is_known != Some(true) {
+                    return Err("has no meaning".to_owned());
+                }
+            }
         }
         Ok(())
     }
@@ -386,9 +424,11 @@ impl TierSettings {
         {
             "a user of HTTP has no colon"
         } else if self.ca_file.is_some() && !self.address.is_tls() {
-            "\"ca-file\" is for rediss:// and https://"
+            "\"ca-file\" is for rediss://, https:// and s3://"
         } else if self.headers.len() > HEADERS_MAX {
             "there are too many headers"
+        } else if let Some(wrong) = self.s3.as_ref().and_then(|s3| s3.check()) {
+            wrong
         } else {
             return Ok(());
         };
@@ -411,7 +451,7 @@ fn shown_name(text: String) -> Result<String, String> {
     if is_good { Ok(text) } else { Err("is no name".to_owned()) }
 }
 
-/// Those of HTTP and files become a part of a path, those of memcached of a line.
+/// Those of HTTP, S3 and files become a part of a path, those of memcached of a line.
 fn prefix(text: String, family: Family) -> Result<String, String> {
     let is_of_path = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-/".contains(&byte);
     let is_path = || {
@@ -429,7 +469,7 @@ fn prefix(text: String, family: Family) -> Result<String, String> {
                 false => Err("is no ASCII without blanks, up to 128 characters".to_owned()),
             }
         }
-        Family::Http | Family::File if is_path() => Ok(text),
+        Family::Http | Family::S3 | Family::File if is_path() => Ok(text),
         _ => Err("has what is no part of a relative path: letters, digits, . _ ~ - /".to_owned()),
     }
 }

@@ -96,15 +96,28 @@ impl Web {
         call: &Call<'_>,
         deadline: Deadline,
     ) -> Result<Response<Body>, TierError> {
+        self.try_send(call, deadline)?.map_err(|error| self.failed(&error, false))
+    }
+
+    /// The same, with what has failed as it is.
+    ///
+    /// # Errors
+    /// If the request was not sent.
+    pub(super) fn try_send(
+        &self,
+        call: &Call<'_>,
+        deadline: Deadline,
+    ) -> Result<Result<Response<Body>, ureq::Error>, TierError> {
         let mut result = self.send_once(call, deadline)?;
         let may_be_kept = self.may_be_kept.load(Ordering::Relaxed);
         if matches!(&result, Err(error) if may_be_kept && is_closed(error)) {
             self.may_be_kept.store(false, Ordering::Relaxed);
             result = self.send_once(call, deadline)?;
         }
-        let response = result.map_err(|error| self.failed(&error, false))?;
-        self.may_be_kept.store(true, Ordering::Relaxed);
-        Ok(response)
+        if result.is_ok() {
+            self.may_be_kept.store(true, Ordering::Relaxed);
+        }
+        Ok(result)
     }
 
     fn send_once(
@@ -158,6 +171,15 @@ impl Web {
         let _ = response.into_body().into_with_config().limit(REMARK_BYTES_MAX).read_to_vec();
     }
 
+    /// A short text of the server; `None` if it is cut off or too long.
+    pub(super) fn remark(&self, response: Response<Body>) -> Option<String> {
+        let length = response.headers().get(header::CONTENT_LENGTH);
+        let length: Option<usize> = length.and_then(|text| text.to_str().ok()?.parse().ok());
+        let body = response.into_body().into_with_config().limit(REMARK_BYTES_MAX).read_to_vec();
+        let body = body.ok().filter(|body| length.is_none_or(|bytes| bytes == body.len()))?;
+        Some(String::from_utf8_lossy(&body).into_owned())
+    }
+
     pub(super) fn error(&self, kind: TierErrorKind, text: &str) -> TierError {
         TierError::new(kind, format!("{}: {text}", self.name))
     }
@@ -168,7 +190,7 @@ impl Web {
 
     /// What went wrong below HTTP, or with it. Only texts of the system are repeated: the others
     /// may have a URL, and a redirect may have put a token there.
-    fn failed(&self, error: &ureq::Error, has_begun: bool) -> TierError {
+    pub(super) fn failed(&self, error: &ureq::Error, has_begun: bool) -> TierError {
         use ureq::Error;
         match error {
             Error::Timeout(_) => self.timed_out(),
@@ -195,20 +217,25 @@ impl Web {
 
     /// A status that is no success.
     pub(super) fn refused(&self, status: StatusCode, is_write: bool) -> TierError {
-        let kind = match status.as_u16() {
-            401 | 403 | 407 => TierErrorKind::Denied,
-            405 | 501 if is_write => TierErrorKind::Denied,
-            413 | 507 => TierErrorKind::Full,
-            408 | 504 => TierErrorKind::TimedOut,
-            429 | 500 | 502 | 503 => TierErrorKind::Unreachable,
-            _ => TierErrorKind::Protocol,
-        };
+        let kind = kind_of(status, is_write);
         self.error(kind, &format!("the server says {}", status.as_u16()))
     }
 }
 
+/// What a status that is no success means.
+pub(super) fn kind_of(status: StatusCode, is_write: bool) -> TierErrorKind {
+    match status.as_u16() {
+        401 | 403 | 407 => TierErrorKind::Denied,
+        405 | 501 if is_write => TierErrorKind::Denied,
+        413 | 507 => TierErrorKind::Full,
+        408 | 504 => TierErrorKind::TimedOut,
+        429 | 500 | 502 | 503 => TierErrorKind::Unreachable,
+        _ => TierErrorKind::Protocol,
+    }
+}
+
 /// Whether a request failed as one does on a connection that the server has closed.
-fn is_closed(error: &ureq::Error) -> bool {
+pub(super) fn is_closed(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Io(error) if matches!(
         error.kind(),
         io::ErrorKind::UnexpectedEof

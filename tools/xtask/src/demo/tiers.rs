@@ -1,13 +1,13 @@
 //! `cargo xtask demo --tiers`: machines that get from each other what they have made.
 //!
-//! 1. Machine A has an empty store, and Redis, HTTP and memcached (two servers) behind it. It
+//! 1. Machine A has an empty store, and Redis, HTTP, memcached (two servers) and S3 behind it. It
 //!    builds every project, and what it makes is written to all of them.
 //! 2. Machine B has an empty store and Redis, machine C an empty store and HTTP, machine D an empty
-//!    store and memcached. Every unit of theirs is a hit.
+//!    store and memcached, machine E an empty store and S3. Every unit of theirs is a hit.
 //! 3. The servers are stopped, and B builds again: hits from its own store.
 //!
-//! A machine is a store with an agent of its own; all stand on this one. Where redis-server or
-//! memcached is missing and cannot be installed, its machine is left out.
+//! A machine is a store with an agent of its own; all stand on this one. Where redis-server,
+//! memcached or s3s-fs is missing and cannot be installed, its machine is left out.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -51,19 +51,16 @@ impl Row {
 
 /// Runs the demo in `folder`; whether every number was what it must be.
 pub fn run(folder: &Path) -> Outcome<bool> {
-    test::provide("redis-server");
-    test::provide("memcached");
     let wrapper = dist::all()?;
     let redis = Server::redis(folder)?;
     let memcached = [Server::memcached()?, Server::memcached()?];
+    let s3 = Server::s3(folder)?;
     let http = Http::start()?;
     let demo = Demo { wrapper, folder: folder.to_path_buf() };
-    let places: Vec<String> = memcached.iter().flatten().map(Server::place).collect();
-    let urls = [
-        redis.as_ref().map(|redis| format!("redis://{}", redis.place())),
-        Some(http.url()),
-        (!places.is_empty()).then(|| format!("memcached://{}", places.join(","))),
-    ];
+    let url = |server: &Option<Server>| server.as_ref().map(|server| server.url.clone());
+    let hosts: Vec<String> = memcached.iter().filter_map(url).collect();
+    let hosts = (!hosts.is_empty()).then(|| format!("memcached://{}", hosts.join(",")));
+    let urls = [url(&redis), Some(http.url()), hosts, url(&s3)];
     let all: Vec<String> = urls.iter().flatten().cloned().collect();
 
     let a = demo.machine("A", &all.join(" "))?;
@@ -71,7 +68,7 @@ pub fn run(folder: &Path) -> Outcome<bool> {
     process::run(a.larder().args(["agent", "flush"]))?;
     let mut rows = vec![cold];
     let mut machines = vec![a];
-    let others = [("B", "Redis"), ("C", "HTTP"), ("D", "memcached")];
+    let others = [("B", "Redis"), ("C", "HTTP"), ("D", "memcached"), ("E", "S3")];
     for ((name, behind), url) in others.into_iter().zip(&urls) {
         let Some(url) = url else {
             eprintln!("machine {name} is left out: {behind} is not installed");
@@ -82,7 +79,7 @@ pub fn run(folder: &Path) -> Outcome<bool> {
         machines.push(machine);
     }
     let heard = (http.requests.load(Ordering::Relaxed), http.connections.load(Ordering::Relaxed));
-    drop((redis, memcached));
+    drop((redis, memcached, s3));
     http.stop();
     let last = machines.len().min(2) - 1;
     let name = rows[last].machine;
@@ -169,48 +166,62 @@ impl Demo {
     }
 }
 
-/// A server that keeps nothing on disk.
+/// A server that ends with the value.
 struct Server {
     child: Child,
-    port: u16,
+    url: String,
 }
 
 impl Server {
-    /// `None` where there is no redis-server.
+    /// One of Redis that keeps nothing on disk; `None` where there is no redis-server.
     fn redis(folder: &Path) -> Outcome<Option<Server>> {
-        Server::start("redis-server", |command, port| {
-            command.args(["--bind", "127.0.0.1", "--save", "", "--port", port]);
-            command.arg("--dir").arg(folder);
-        })
-    }
-
-    /// `None` where there is no memcached.
-    fn memcached() -> Outcome<Option<Server>> {
-        Server::start("memcached", |command, port| {
-            // Root has to say that it means it.
-            command.args(["-u", "root", "-l", "127.0.0.1", "-U", "0", "-m", "512", "-p", port]);
-        })
-    }
-
-    fn start(name: &str, add: impl FnOnce(&mut Command, &str)) -> Outcome<Option<Server>> {
-        let Some(program) = process::find(name) else { return Ok(None) };
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let Some(program) = test::provide("redis-server") else { return Ok(None) };
         let mut command = Command::new(program);
-        add(&mut command, &port.to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        let server = Server { child: command.spawn()?, port };
+        command.args(["--bind", "127.0.0.1", "--save", "", "--dir"]).arg(folder);
+        Server::start(command, "--port", |port| format!("redis://127.0.0.1:{port}")).map(Some)
+    }
+
+    /// One of memcached, with its place for a URL; `None` where there is no memcached.
+    fn memcached() -> Outcome<Option<Server>> {
+        let Some(program) = test::provide("memcached") else { return Ok(None) };
+        let mut command = Command::new(program);
+        // Root has to say that it means it.
+        command.args(["-u", "root", "-l", "127.0.0.1", "-U", "0", "-m", "512"]);
+        Server::start(command, "-p", |port| format!("127.0.0.1:{port}")).map(Some)
+    }
+
+    /// One of S3 that checks signatures; `None` where there is no s3s-fs. It sends a reply's head
+    /// and body apart, so that a hit waits 40 ms for the kernel's acknowledgement.
+    fn s3(folder: &Path) -> Outcome<Option<Server>> {
+        let Some(program) = test::provide("s3s-fs") else { return Ok(None) };
+        let root = folder.join("s3");
+        fs::create_dir_all(root.join("bucket"))?;
+        let (id, secret) = ("AKIADEMO", "of-the-demo");
+        let keys = folder.join("credentials");
+        let profile = format!("aws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+        fs::write(&keys, format!("[default]\n{profile}"))?;
+        let mut command = Command::new(program);
+        command.args(["--host", "127.0.0.1", "--access-key", id, "--secret-key", secret]);
+        command.arg(root).env("RUST_LOG", "off");
+        let keys = keys.display();
+        let url =
+            |port| format!("s3://bucket?endpoint=http://127.0.0.1:{port}|credentials-file={keys}");
+        Server::start(command, "--port", url).map(Some)
+    }
+
+    /// Starts one on a free port.
+    fn start(mut command: Command, flag: &str, url: impl Fn(u16) -> String) -> Outcome<Server> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        command.args([flag, &port.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
+        let server = Server { child: command.spawn()?, url: url(port) };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if begun.elapsed() > START {
-                return Err(format!("{name} does not listen").into());
+                return Err(format!("{} does not listen", process::describe(&command)).into());
             }
             thread::sleep(Duration::from_millis(10));
         }
-        Ok(Some(server))
-    }
-
-    fn place(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        Ok(server)
     }
 }
 
