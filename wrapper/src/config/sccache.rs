@@ -10,7 +10,7 @@
 //!    says it: then there is none.
 //! 4. What is about a server, [`NOTHING`], is accepted and changes nothing. What is about places
 //!    for results that larder has not, [`ELSEWHERE`], is noted: it is told once that it is not
-//!    applied. Redis, memcached and WebDAV are the matter of `remote`.
+//!    applied. Redis, memcached, S3 and WebDAV are the matter of `remote`.
 //! 5. docs/sccache.md has the whole table, which a test compares.
 
 mod remote;
@@ -120,21 +120,16 @@ const NOTHING: &[&str] = &[
 /// How variables and keys begin that name other places for results, or for compiles.
 const ELSEWHERE: &[&str] = &[
     "SCCACHE_AZURE_",
-    "SCCACHE_BUCKET",
     "SCCACHE_COS_",
     "SCCACHE_DIST_",
-    "SCCACHE_ENDPOINT",
     "SCCACHE_GCS_",
     "SCCACHE_GHA_",
     "SCCACHE_OSS_",
-    "SCCACHE_REGION",
-    "SCCACHE_S3_",
     "cache.azure",
     "cache.cos",
     "cache.gcs",
     "cache.gha",
     "cache.oss",
-    "cache.s3",
     "dist",
 ];
 

@@ -1,6 +1,7 @@
-//! Redis, memcached and the chain of a larder that is called `sccache`.
+//! Redis, memcached, S3 and the chain of a larder that is called `sccache`.
 
 use super::*;
+use crate::tiers::servers::s3::{ID, S3, SECRET};
 use crate::tiers::servers::{Memcached, Redis};
 
 fn run(house: &House, cache: &str, words: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -83,5 +84,36 @@ fn memcached_answers_an_empty_cache() {
     // As sccache does, unless it is told otherwise.
     let left = server.ask(&format!("mg {} t", keys[0]));
     assert!(left.starts_with("HD t86"), "{left}");
+    run(&house, "two", &["--stop-server"], &variables);
+}
+
+#[test]
+fn a_bucket_answers_an_empty_cache() {
+    let Some(s3) = S3::start() else { return };
+    let house = House::new();
+    let endpoint = format!("127.0.0.1:{}", s3.port);
+    let variables = [
+        ("SCCACHE_BUCKET", "bucket"),
+        ("SCCACHE_ENDPOINT", endpoint.as_str()),
+        ("SCCACHE_REGION", "auto"),
+        ("SCCACHE_S3_KEY_PREFIX", "team"),
+        ("SCCACHE_MULTILEVEL_CHAIN", "disk,s3"),
+        ("AWS_ACCESS_KEY_ID", ID),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+    ];
+    let compile = ["gcc", "-c", "a.c"];
+    run(&house, "one", &compile, &variables);
+    let compiled = fs::read(house.at("work/a.o")).unwrap();
+    run(&house, "one", &["--stop-server"], &variables);
+    assert!(s3.file("team/larder").is_dir());
+    fs::remove_file(house.at("work/a.o")).unwrap();
+    run(&house, "two", &compile, &variables);
+    assert_eq!(fs::read(house.at("work/a.o")).unwrap(), compiled);
+    let said = run(&house, "two", &["--show-stats", "--stats-format=json"], &variables);
+    let json: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(json["stats"]["cache_hits"]["counts"]["C/C++"], 1, "{json}");
+    let far = &json["stats"]["multi_level"][1];
+    assert_eq!(far["name"], "L1 (s3)");
+    assert_eq!(far["location"], format!("s3://bucket?region=auto&endpoint=http://{endpoint}"));
     run(&house, "two", &["--stop-server"], &variables);
 }

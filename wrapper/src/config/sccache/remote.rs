@@ -1,8 +1,8 @@
-//! Redis, WebDAV and their chain, as sccache's settings name them: tiers of larder.
+//! Redis, S3, WebDAV and their chain, as sccache's settings name them: tiers of larder.
 //!
 //! 1. What is said of a server counts as a whole: that of the environment where it names the
 //!    server, else that of the file. So a password of the file never goes to another server.
-//! 2. Without a chain there is one remote place: Redis, else memcached, else WebDAV. With one
+//! 2. Without a chain there is one remote place, the first one of [`LEVELS`] that is set. With one
 //!    there are those that it names, in its order. The local store stands in front in any case.
 //! 3. What is not used is told by its name, what is wrong is a problem. Neither has a value in it
 //!    that may be secret.
@@ -23,6 +23,14 @@ pub(super) enum Part {
     Endpoint,
     /// Nodes of a cluster.
     Cluster,
+    /// A bucket, and the server that has it.
+    Bucket,
+    Server,
+    Region,
+    Tls,
+    HostStyle,
+    Anonymous,
+    Encryption,
     User,
     Password,
     Token,
@@ -41,6 +49,7 @@ pub(super) enum Part {
 pub(super) enum Block {
     Redis,
     Memcached,
+    S3,
     Webdav,
     Levels,
 }
@@ -80,6 +89,17 @@ pub(super) const ROWS: &[Row] = &[
     row("SCCACHE_MEMCACHED_EXPIRATION", "cache.memcached.expiration",
         Block::Memcached, Part::Expiration),
     row("SCCACHE_MEMCACHED_RW_MODE", "cache.memcached.rw_mode", Block::Memcached, Part::Mode),
+    row("SCCACHE_BUCKET", "cache.s3.bucket", Block::S3, Part::Bucket),
+    row("SCCACHE_REGION", "cache.s3.region", Block::S3, Part::Region),
+    row("SCCACHE_ENDPOINT", "cache.s3.endpoint", Block::S3, Part::Server),
+    row("SCCACHE_S3_USE_SSL", "cache.s3.use_ssl", Block::S3, Part::Tls),
+    row("SCCACHE_S3_ENABLE_VIRTUAL_HOST_STYLE", "cache.s3.enable_virtual_host_style",
+        Block::S3, Part::HostStyle),
+    row("SCCACHE_S3_KEY_PREFIX", "cache.s3.key_prefix", Block::S3, Part::Prefix),
+    row("SCCACHE_S3_NO_CREDENTIALS", "cache.s3.no_credentials", Block::S3, Part::Anonymous),
+    row("SCCACHE_S3_SERVER_SIDE_ENCRYPTION", "cache.s3.server_side_encryption",
+        Block::S3, Part::Encryption),
+    row("SCCACHE_S3_RW_MODE", "cache.s3.rw_mode", Block::S3, Part::Mode),
     row("SCCACHE_WEBDAV_ENDPOINT", "cache.webdav.endpoint", Block::Webdav, Part::Endpoint),
     row("SCCACHE_WEBDAV_KEY_PREFIX", "cache.webdav.key_prefix", Block::Webdav, Part::Prefix),
     row("SCCACHE_WEBDAV_USERNAME", "cache.webdav.username", Block::Webdav, Part::User),
@@ -93,8 +113,17 @@ pub(super) const ROWS: &[Row] = &[
 
 /// What an entry of memcached lives if nothing is said of it, as in sccache: a day.
 const MEMCACHED_SECONDS: &str = "86400";
+
+/// Levels that larder has, in the order in which one of them is taken without a chain.
+const LEVELS: &[(&str, Block)] = &[
+    ("s3", Block::S3),
+    ("redis", Block::Redis),
+    ("memcached", Block::Memcached),
+    ("webdav", Block::Webdav),
+];
+
 /// Levels that sccache has and larder has not.
-const OTHER_LEVELS: &[&str] = &["s3", "gcs", "azure", "gha", "oss", "cos"];
+const OTHER_LEVELS: &[&str] = &["gcs", "azure", "gha", "oss", "cos"];
 
 /// A value and where it stands.
 struct Said {
@@ -140,21 +169,18 @@ impl Remote {
         config: &mut Config,
         unapplied: &mut Vec<String>,
     ) -> Vec<&'static str> {
-        // In the order in which one of them is taken where there is no chain.
-        let mut servers = [
-            ("redis", self.server(Block::Redis, unapplied)),
-            ("memcached", self.server(Block::Memcached, unapplied)),
-            ("webdav", self.server(Block::Webdav, unapplied)),
-        ];
+        let server =
+            |(name, block): &(&'static str, Block)| (*name, self.server(*block, unapplied));
+        let mut servers: Vec<_> = LEVELS.iter().map(server).collect();
         let levels =
             Server(self.of(Block::Levels, true).chain(self.of(Block::Levels, false)).collect());
         let Some(chain) = levels.said(Part::Chain) else {
             unapplied.extend(levels.said(Part::Policy).map(|said| said.place.clone()));
-            let mut servers = servers.into_iter().filter_map(|(_, server)| server);
-            if let Some(server) = servers.next() {
+            let mut set = servers.into_iter().filter_map(|(_, server)| server);
+            if let Some(server) = set.next() {
                 server.add(config);
             }
-            servers.for_each(|server| leave(Some(server), unapplied));
+            set.for_each(|server| leave(Some(server), unapplied));
             return Vec::new();
         };
         let mut names = vec!["disk"];
@@ -247,7 +273,8 @@ impl Server<'_> {
 
     /// What says where it is.
     fn places(&self) -> impl Iterator<Item = &Said> {
-        let is_place = |part| matches!(part, Part::Url | Part::Endpoint | Part::Cluster);
+        let is_place =
+            |part| matches!(part, Part::Url | Part::Endpoint | Part::Cluster | Part::Bucket);
         self.0.iter().copied().filter(move |said| is_place(said.row.part))
     }
 
@@ -261,6 +288,7 @@ impl Server<'_> {
         let text = match place.row.block {
             Block::Redis => self.redis(place),
             Block::Memcached => self.memcached(place),
+            Block::S3 => self.s3(place),
             _ => Ok(place.text.clone()),
         };
         let tier = text.and_then(|url| {
@@ -325,6 +353,34 @@ impl Server<'_> {
         Ok(format!("memcached://{}", hosts.collect::<Result<Vec<_>, _>>()?.join(",")))
     }
 
+    /// The URL of a bucket. An endpoint without a scheme has no TLS, as in sccache.
+    fn s3(&self, bucket: &Said) -> Result<String, String> {
+        if bucket.text.contains(['/', '?']) {
+            return Err("a bucket has no path".into());
+        }
+        let is_tls = self.switch(Part::Tls)?;
+        let endpoint = self.text(Part::Server).map(|text| {
+            let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+            let scheme = match is_tls {
+                None => scheme,
+                Some(true) => "https",
+                Some(false) => "http",
+            };
+            format!("endpoint={}", encoded(&format!("{scheme}://{rest}")))
+        });
+        let region = self.text(Part::Region).map(|region| format!("region={}", encoded(region)));
+        let query: Vec<String> = region.into_iter().chain(endpoint).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        Ok(format!("s3://{}{mark}{}", bucket.text, query.join("&")))
+    }
+
+    /// Whether something is so; `None` if nothing is said.
+    fn switch(&self, part: Part) -> Result<Option<bool>, String> {
+        let Some(said) = self.said(part) else { return Ok(None) };
+        let switch = Text::One(said.text.clone().into()).switch();
+        switch.map(Some).map_err(|_| format!("{} is neither true nor false", said.place))
+    }
+
     fn attributes(&self, block: Block) -> Result<Vec<String>, String> {
         let mut attributes = Vec::new();
         let texts =
@@ -333,7 +389,8 @@ impl Server<'_> {
             attributes.extend(self.text(part).map(|text| format!("{name}={}", encoded(text))));
         }
         if let Some(prefix) = self.text(Part::Prefix).map(|prefix| prefix.trim_matches('/')) {
-            let own = if block == Block::Webdav { "larder/" } else { "larder:" };
+            let is_path = matches!(block, Block::S3 | Block::Webdav);
+            let own = if is_path { "larder/" } else { "larder:" };
             let between = if prefix.is_empty() { "" } else { "/" };
             attributes.push(format!("prefix={}", encoded(&format!("{prefix}{between}{own}"))));
         }
@@ -341,6 +398,15 @@ impl Server<'_> {
         // 0 is for ever.
         let expiration = self.text(Part::Expiration).or(default).filter(|seconds| *seconds != "0");
         attributes.extend(expiration.map(|seconds| format!("expire={}", encoded(seconds))));
+        let switches = [
+            (Part::HostStyle, "host-style", Some("path-style")),
+            (Part::Anonymous, "anonymous", None),
+            (Part::Encryption, "sse=AES256", None),
+        ];
+        for (part, on, off) in switches {
+            let word = self.switch(part)?.and_then(|is_on| if is_on { Some(on) } else { off });
+            attributes.extend(word.map(str::to_owned));
+        }
         if let Some(mode) = self.said(Part::Mode)
             && is_read_only(&mode.text).map_err(|what| format!("{} {what}", mode.place))?
         {

@@ -166,11 +166,11 @@ fn what_names_other_places_is_noted() {
     let config = load(&[
         ("SCCACHE_DIR", "/s"),
         ("SCCACHE_AZURE_CONNECTION_STRING", "secret"),
-        ("SCCACHE_BUCKET", "b"),
+        ("SCCACHE_OSS_BUCKET", "b"),
         ("SCCACHE_GHA_ENABLED", "true"),
         ("SCCACHE_IDLE_TIMEOUT", "0"),
     ]);
-    let wanted = ["SCCACHE_AZURE_CONNECTION_STRING", "SCCACHE_BUCKET", "SCCACHE_GHA_ENABLED"];
+    let wanted = ["SCCACHE_AZURE_CONNECTION_STRING", "SCCACHE_GHA_ENABLED", "SCCACHE_OSS_BUCKET"];
     // Only the names: values may be secret.
     assert_eq!(unapplied(&config), wanted);
     assert!(config.problems.is_empty());
@@ -256,13 +256,54 @@ fn redis_memcached_and_webdav_are_tiers() {
             "http://h|username=me|password=p|prefix=x/larder/",
         ),
     ] {
-        let config = load(&[&[("HOME", "/h")], variables].concat());
-        assert_eq!(config.problems, Vec::<String>::new(), "{variables:?}");
-        assert_eq!(tiers(&config), [tier]);
-        assert!(unapplied(&config).is_empty());
-        assert_eq!(config.tiers.origin, Origin::Environment(variables[0].0));
-        assert_eq!(config.write_policy.value, super::super::WritePolicy::Ignore);
+        check_tier(variables, tier);
     }
+}
+
+#[test]
+fn a_bucket_is_a_tier() {
+    for (variables, tier) in [
+        (&[("SCCACHE_BUCKET", "abc")][..], "s3://abc"),
+        (
+            &[("SCCACHE_BUCKET", "abc"), ("SCCACHE_ENDPOINT", "10.0.0.1:9000")],
+            "s3://abc?endpoint=http://10.0.0.1:9000",
+        ),
+        (
+            &[
+                ("SCCACHE_BUCKET", "abc"),
+                ("SCCACHE_REGION", "auto"),
+                ("SCCACHE_ENDPOINT", "http://h"),
+                ("SCCACHE_S3_USE_SSL", "true"),
+                ("SCCACHE_S3_KEY_PREFIX", "/x/"),
+                ("SCCACHE_S3_NO_CREDENTIALS", "1"),
+                ("SCCACHE_S3_SERVER_SIDE_ENCRYPTION", "true"),
+                ("SCCACHE_S3_ENABLE_VIRTUAL_HOST_STYLE", "on"),
+                ("SCCACHE_S3_RW_MODE", "READ_ONLY"),
+            ],
+            "s3://abc?region=auto&endpoint=https://h|prefix=x/larder/|host-style|anonymous\
+             |sse=AES256|read-only",
+        ),
+        (
+            &[
+                ("SCCACHE_BUCKET", "abc"),
+                ("SCCACHE_S3_NO_CREDENTIALS", "false"),
+                ("SCCACHE_S3_ENABLE_VIRTUAL_HOST_STYLE", "false"),
+            ],
+            "s3://abc|path-style",
+        ),
+    ] {
+        check_tier(variables, tier);
+    }
+}
+
+/// These variables mean this one tier.
+fn check_tier(variables: &[(&'static str, &str)], tier: &str) {
+    let config = load(&[&[("HOME", "/h")], variables].concat());
+    assert_eq!(config.problems, Vec::<String>::new(), "{variables:?}");
+    assert_eq!(tiers(&config), [tier]);
+    assert!(unapplied(&config).is_empty());
+    assert_eq!(config.tiers.origin, Origin::Environment(variables[0].0));
+    assert_eq!(config.write_policy.value, super::super::WritePolicy::Ignore);
 }
 
 #[test]
@@ -284,6 +325,12 @@ fn a_place_that_cannot_be_used_is_a_problem_without_its_secret() {
         &[("SCCACHE_MEMCACHED_ENDPOINT", "tcp://h"), ("SCCACHE_MEMCACHED_PASSWORD", "secret")],
         &[("SCCACHE_MEMCACHED_ENDPOINT", "tcp://h"), ("SCCACHE_MEMCACHED", "tcp://h")],
         &[("SCCACHE_MEMCACHED", "h"), ("SCCACHE_MEMCACHED_KEY_PREFIX", "a b")],
+        &[("SCCACHE_BUCKET", "secret@b")],
+        &[("SCCACHE_BUCKET", "abc/secret")],
+        &[("SCCACHE_BUCKET", "abc"), ("SCCACHE_ENDPOINT", "http://u:secret@h")],
+        &[("SCCACHE_BUCKET", "abc"), ("SCCACHE_REGION", "secret/x")],
+        &[("SCCACHE_BUCKET", "abc"), ("SCCACHE_S3_USE_SSL", "secret")],
+        &[("SCCACHE_BUCKET", "abc"), ("SCCACHE_S3_RW_MODE", "RO")],
         &[("SCCACHE_WEBDAV_ENDPOINT", "redis+http://u:secret@h")],
         &[("SCCACHE_WEBDAV_ENDPOINT", "http://h"), ("SCCACHE_WEBDAV_KEY_PREFIX", "a b")],
     ] {
@@ -317,12 +364,20 @@ fn the_chain_has_its_order_and_tells_what_is_not_there() {
     assert_eq!(tiers(&config), ["http://w", "redis://r/0", "memcached://m|expire=86400"]);
     assert_eq!(levels(&config), ["disk", "webdav", "redis", "memcached"]);
     assert!(config.problems.is_empty() && unapplied(&config).is_empty());
-    let config = chained(&[("SCCACHE_MULTILEVEL_CHAIN", "redis,s3,tape")]);
+    let config = chained(&[("SCCACHE_MULTILEVEL_CHAIN", "redis,gcs,tape")]);
     assert_eq!(tiers(&config), ["redis://r/0"]);
-    let wanted =
-        ["SCCACHE_MEMCACHED_ENDPOINT", "SCCACHE_WEBDAV_ENDPOINT", "s3 in SCCACHE_MULTILEVEL_CHAIN"];
+    let wanted = [
+        "SCCACHE_MEMCACHED_ENDPOINT",
+        "SCCACHE_WEBDAV_ENDPOINT",
+        "gcs in SCCACHE_MULTILEVEL_CHAIN",
+    ];
     assert_eq!(unapplied(&config), wanted);
     assert!(config.problems[0].contains("\"tape\", which is no level"), "{:?}", config.problems);
+    // A bucket comes before the others.
+    let with_s3 = [&SERVERS[..], &[("SCCACHE_BUCKET", "abc")]].concat();
+    assert_eq!(tiers(&load(&with_s3)), ["s3://abc"]);
+    let chain = [&with_s3[..], &[("SCCACHE_MULTILEVEL_CHAIN", "redis,S3")]].concat();
+    assert_eq!(tiers(&load(&chain)), ["redis://r/0", "s3://abc"]);
     let config = load(&[("HOME", "/h"), ("SCCACHE_MULTILEVEL_CHAIN", "disk,redis")]);
     assert!(config.problems[0].contains("\"redis\", of which nothing is set"));
     for (text, policy) in [("ignore", "Ignore"), ("l0", "Local"), ("all", "All"), ("x", "Ignore")] {
