@@ -50,12 +50,16 @@ pub fn run(settings: &Settings) -> Outcome<String> {
     let (redis, http) = (Server::redis(folder.path())?, Server::http(folder.path())?);
     let memcached = Server::memcached()?;
     let mut rows = Vec::new();
-    for (setup, server) in [
+    let s3 = settings.s3.as_deref().map(|program| Server::s3(program, folder.path()));
+    let s3 = s3.transpose()?;
+    let s3 = s3.as_ref().map(|server| (Setup::S3(server.port), server));
+    let setups = [
         (Setup::Redis(redis.port), &redis),
         (Setup::Http(http.port), &http),
         (Setup::Dead(redis.port), &redis),
         (Setup::Memcached(memcached.port), &memcached),
-    ] {
+    ];
+    for (setup, server) in setups.into_iter().chain(s3) {
         rows.extend(compare(settings, &tools, setup, server, &units)?);
     }
     let mut text = format!(
@@ -83,15 +87,20 @@ fn line(row: &Row, first: &Row, units: usize) -> String {
     // The clock ran for two units at a time.
     let more_ms = (remote - local) * 1e3 * JOBS as f64 / (units - 1) as f64;
     format!(
-        "| {} | {} | {:.3} | {:.2} | {:.1} | {more_ms:.2} | {:.2} | {} |\n",
+        "| {} | {} | {:.3} | {:.2} | {:.1} | {more_ms:.2} | {} | {} |\n",
         row.setup,
         row.tool,
         whole(row),
         whole(first) / whole(row),
         of(&row.remote, |took| took.first) * 1e3,
-        row.heard.commands as f64 / units as f64,
-        row.heard.connections
+        shown(row.heard.commands as f64 / units as f64, 2),
+        shown(row.heard.connections as f64, 0)
     )
+}
+
+/// A count, or nothing where nobody counted.
+fn shown(count: f64, digits: usize) -> String {
+    if count == 0.0 { "-".to_owned() } else { format!("{count:.digits$}") }
 }
 
 fn compare(

@@ -13,6 +13,13 @@ use super::Outcome;
 /// A server takes no longer to start.
 const START: Duration = Duration::from_secs(10);
 
+/// The bucket that a server of S3 has.
+pub const S3_BUCKET: &str = "bucket";
+/// Whom it knows.
+pub const S3_KEY: &str = "AKIATIERS";
+/// By this secret.
+pub const S3_SECRET: &str = "of-the-comparison";
+
 /// The module by which nginx knows PROPFIND.
 const DAV_EXT: &str = "/usr/lib/nginx/modules/ngx_http_dav_ext_module.so";
 
@@ -56,6 +63,8 @@ enum Counts {
     Memcached,
     /// The log of requests, of a server of HTTP.
     Log(PathBuf),
+    /// Nobody.
+    Nobody,
 }
 
 impl Server {
@@ -111,6 +120,16 @@ impl Server {
         Server::start(command, port, Counts::Log(log))
     }
 
+    /// s3s-fs, which checks signatures.
+    pub fn s3(program: &Path, folder: &Path) -> Outcome<Server> {
+        let (port, root) = (free_port()?, folder.join("s3"));
+        fs::create_dir_all(root.join(S3_BUCKET))?;
+        let mut command = Command::new(program);
+        command.args(["--host", "127.0.0.1", "--access-key", S3_KEY, "--secret-key", S3_SECRET]);
+        command.arg("--port").arg(port.to_string()).arg(root).env("RUST_LOG", "off");
+        Server::start(command, port, Counts::Nobody)
+    }
+
     fn start(mut command: Command, port: u16, counts: Counts) -> Outcome<Server> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
@@ -129,6 +148,7 @@ impl Server {
     pub fn heard(&self) -> Outcome<Heard> {
         match &self.counts {
             Counts::Log(log) => heard_by_http(&fs::read_to_string(log)?),
+            Counts::Nobody => Ok(Heard::default()),
             Counts::Redis => {
                 let [connections, commands] = self.told(
                     b"INFO stats\r\n",
@@ -169,7 +189,7 @@ impl Server {
         match self.counts {
             Counts::Redis => Heard { commands: 1, connections: 1 },
             Counts::Memcached => Heard { commands: 0, connections: 1 },
-            Counts::Log(_) => Heard::default(),
+            Counts::Log(_) | Counts::Nobody => Heard::default(),
         }
     }
 }

@@ -10,7 +10,8 @@ cargo xtask tiers [OPTION...]
   --copies N         how often each is compiled, with another macro (2)
   --runs N           builds of each kind (5)
   --ccache PROGRAM   (ccache; left out if it is missing)
-  --sccache PROGRAM  one that was built with redis, memcached and webdav (left out)
+  --sccache PROGRAM  one that was built with redis, memcached, webdav, s3 (left out)
+  --s3 PROGRAM       s3s-fs, a server of S3 (left out)
   --larder PROGRAM   the wrapper, with larder-agent beside it (target/release/larder)
   --directory DIR    where stores, objects and servers stand
 ";
@@ -28,6 +29,8 @@ pub struct Settings {
     pub ccache: PathBuf,
     /// sccache, if it is to take part.
     pub sccache: Option<PathBuf>,
+    /// A server of S3, if it is to take part.
+    pub s3: Option<PathBuf>,
     /// The wrapper.
     pub larder: PathBuf,
     /// Where everything stands.
@@ -46,6 +49,7 @@ impl Settings {
             runs: 5,
             ccache: "ccache".into(),
             sccache: None,
+            s3: None,
             larder: "target/release/larder".into(),
             directory: std::env::temp_dir(),
         };
@@ -60,6 +64,7 @@ impl Settings {
                 "--copies" => settings.copies = number()?,
                 "--runs" => settings.runs = number()?,
                 "--ccache" => settings.ccache = value.into(),
+                "--s3" => settings.s3 = Some(value.into()),
                 "--sccache" => settings.sccache = Some(value.into()),
                 "--larder" => settings.larder = value.into(),
                 "--directory" => settings.directory = value.into(),

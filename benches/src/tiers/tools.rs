@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::Outcome;
-use super::servers::knows_propfind;
+use super::servers::{S3_BUCKET, S3_KEY, S3_SECRET, knows_propfind};
 
 /// Where the tiers are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +20,8 @@ pub enum Setup {
     Http(u16),
     /// One server of memcached.
     Memcached(u16),
+    /// One server of S3, with a bucket.
+    S3(u16),
     /// A tier that nobody listens at, and Redis behind it.
     Dead(u16),
 }
@@ -32,6 +34,7 @@ impl Setup {
             Setup::Redis(_) => "Redis",
             Setup::Http(_) => "HTTP",
             Setup::Memcached(_) => "memcached",
+            Setup::S3(_) => "S3",
             Setup::Dead(_) => "dead tier, then Redis",
         }
     }
@@ -67,9 +70,9 @@ impl Tool {
     pub fn knows(&self, setup: Setup) -> bool {
         match self.kind {
             Kind::Larder => true,
-            Kind::Ccache => !matches!(setup, Setup::Memcached(_)),
+            Kind::Ccache => !matches!(setup, Setup::Memcached(_) | Setup::S3(_)),
             Kind::Sccache => match setup {
-                Setup::Local | Setup::Redis(_) | Setup::Memcached(_) => true,
+                Setup::Local | Setup::Redis(_) | Setup::Memcached(_) | Setup::S3(_) => true,
                 Setup::Http(_) => knows_propfind(),
                 Setup::Dead(_) => false,
             },
@@ -94,6 +97,7 @@ impl Tool {
         let mut command = Command::new(&self.program);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", &self.folder).stdin(Stdio::null());
+        command.env("AWS_ACCESS_KEY_ID", S3_KEY).env("AWS_SECRET_ACCESS_KEY", S3_SECRET);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let url = |port: u16, path: &str| format!("http://127.0.0.1:{port}/{path}");
         let redis = |port: u16| format!("redis://127.0.0.1:{port}");
@@ -105,6 +109,7 @@ impl Tool {
                     Setup::Redis(port) => redis(port),
                     Setup::Http(port) => url(port, "larder"),
                     Setup::Memcached(port) => format!("memcached://127.0.0.1:{port}"),
+                    Setup::S3(port) => format!("s3://{S3_BUCKET}?endpoint={}", url(port, "")),
                     Setup::Dead(port) => format!("{} {}", redis(1), redis(port)),
                 };
                 command.env("LARDER_TIERS", tiers);
@@ -112,7 +117,7 @@ impl Tool {
             Kind::Ccache => {
                 command.env("CCACHE_DIR", self.store());
                 let tiers = match setup {
-                    Setup::Local | Setup::Memcached(_) => return command,
+                    Setup::Local | Setup::Memcached(_) | Setup::S3(_) => return command,
                     Setup::Redis(port) => redis(port),
                     Setup::Http(port) => url(port, "ccache"),
                     Setup::Dead(port) => format!("{} {}", redis(1), redis(port)),
@@ -131,6 +136,11 @@ impl Tool {
                     let endpoint = format!("tcp://127.0.0.1:{port}");
                     command.env("SCCACHE_MEMCACHED_ENDPOINT", endpoint);
                     chain.push_str(",memcached");
+                }
+                if let Setup::S3(port) = setup {
+                    command.env("SCCACHE_BUCKET", S3_BUCKET).env("SCCACHE_REGION", "us-east-1");
+                    command.env("SCCACHE_ENDPOINT", url(port, ""));
+                    chain.push_str(",s3");
                 }
                 if let Setup::Http(port) = setup {
                     command.env("SCCACHE_WEBDAV_ENDPOINT", url(port, "sccache"));
