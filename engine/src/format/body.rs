@@ -245,6 +245,11 @@ pub struct SectionInfo {
 }
 
 impl SectionInfo {
+    /// The XXH3-128 of its stored bytes with the tail, of its real bytes if it is grouped.
+    pub fn checksum(&self) -> u128 {
+        self.check
+    }
+
     /// Whether its bytes are stored as they are.
     pub fn is_raw(&self) -> bool {
         self.codec == Codec::Raw

@@ -40,8 +40,15 @@ const AGENT: Binary = Binary {
     features: &["agent"],
     linking: Linking::Dynamic,
 };
+/// What does the commands that no compile needs, which the wrapper looks for beside itself.
+const TOOLS: Binary = Binary {
+    package: "larder-tools",
+    name: "larder-tools",
+    features: &[],
+    linking: Linking::Dynamic,
+};
 /// Every binary of a release.
-const BINARIES: &[Binary] = &[WRAPPER, AGENT];
+const BINARIES: &[Binary] = &[WRAPPER, AGENT, TOOLS];
 
 /// Builds all binaries and prints their sizes.
 pub fn run(arguments: &[String]) -> Outcome<bool> {

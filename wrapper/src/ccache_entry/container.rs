@@ -111,6 +111,25 @@ impl Entry {
         }))
     }
 
+    /// The same without the contents, where the checksum is not one of these: an entry since 4.7 is
+    /// not decompressed, and its contents are empty.
+    ///
+    /// # Errors
+    /// See [`Entry::decode`].
+    pub fn check(bytes: &[u8], contents_max: u64) -> Checked<Entry> {
+        let covers_stored = bytes.starts_with(&[MAGIC[0], MAGIC[1], 1]);
+        if !covers_stored {
+            return Entry::decode(bytes, contents_max);
+        }
+        let (entry, header_bytes) = decode_header(bytes)?;
+        let stored = bytes.len().checked_sub(CHECK_BYTES as usize);
+        let stored = stored.filter(|stored| *stored >= header_bytes);
+        let (covered, check) =
+            bytes.split_at(stored.ok_or_else(|| Wrong::new("the entry is cut short"))?);
+        check_128(covered, check)?;
+        Ok(entry)
+    }
+
     /// Whether the contents have a version of their own, as they have since 4.5.
     pub(super) fn has_content_version(&self) -> bool {
         self.origin.is_some()

@@ -13,6 +13,7 @@
 mod help;
 mod parse;
 mod table;
+mod tools;
 mod value;
 
 use std::ffi::{OsStr, OsString};

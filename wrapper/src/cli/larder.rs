@@ -75,6 +75,20 @@ pub fn main() -> ! {
     }
 }
 
+/// Runs a program to which this one hands commands: `run` does the one of a name.
+pub fn run_tool(run: &dyn Fn(&str, &flags::Given) -> Result<(), Failure>) -> ! {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let Some((command, rest)) = flags::find(&arguments) else {
+        end(Err(Failure::WrongUse(
+            "this program is started by `larder`; see `larder --help`".into(),
+        )))
+    };
+    end(flags::parse(command, rest).and_then(|parsed| match parsed {
+        Parsed::Help(command) => print(&flags::help(command, Style::of_stdout())),
+        Parsed::Run(given) => run(command.name, &given),
+    }))
+}
+
 /// The command that a word is perhaps meant to be, which is neither a compiler's name nor that of a
 /// program. What is a compiler's name costs nothing here.
 fn meant(word: &OsStr) -> Option<&'static str> {

@@ -2,15 +2,15 @@
 
 mod agent;
 pub mod ccache;
-mod command;
+pub mod command;
 mod completions;
 mod doctor;
 mod explain;
-mod flags;
+pub mod flags;
 mod holders;
 mod housekeeping;
 mod job;
-mod json;
+pub mod json;
 mod key;
 pub mod larder;
 mod man;
@@ -19,7 +19,8 @@ mod progress;
 pub mod sccache;
 mod shims;
 mod stats;
-mod style;
+pub mod style;
 mod toolchain;
+mod tools;
 mod trim;
 mod verify;

@@ -30,6 +30,8 @@ mod link;
 #[cfg(feature = "agent")]
 mod memcached;
 #[cfg(feature = "agent")]
+mod objects;
+#[cfg(feature = "agent")]
 mod open;
 #[cfg(feature = "agent")]
 mod redis;
@@ -44,6 +46,8 @@ use std::fmt;
 
 use larder_engine::Key;
 
+#[cfg(feature = "agent")]
+pub use objects::{Object, Objects};
 pub use settings::{Signatures, TierSettings, parse_list};
 
 /// A place that keeps bodies by their keys. See the module for what all of them promise.

@@ -257,6 +257,17 @@ impl TierSettings {
         self.text.replace(' ', "%20").replace('\t', "%09")
     }
 
+    /// The kind of its server: `file`, `redis`, `memcached`, `http` or `s3`.
+    pub fn scheme(&self) -> &'static str {
+        match self.address.family() {
+            Family::File => "file",
+            Family::Redis => "redis",
+            Family::Memcached => "memcached",
+            Family::Http => "http",
+            Family::S3 => "s3",
+        }
+    }
+
     /// Its URL, without credentials and attributes.
     pub fn display(&self) -> String {
         self.address.display()

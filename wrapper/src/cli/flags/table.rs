@@ -6,6 +6,7 @@
 use super::super::{
     agent, completions, doctor, explain, housekeeping, job, key, man, shims, stats, trim, verify,
 };
+use super::tools::{CAT, CONVERT, DU, INSPECT, LS, RM};
 use super::{Command, Count, Flag, Kind, Operand, Takes};
 
 /// Every command, in the order in which people are told of them.
@@ -19,6 +20,12 @@ pub const COMMANDS: &[Command] = &[
     SHIMS,
     VERIFY,
     TRIM,
+    LS,
+    INSPECT,
+    CAT,
+    RM,
+    DU,
+    CONVERT,
     JOB,
     AGENT,
     KEY,

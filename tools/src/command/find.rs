@@ -1,0 +1,93 @@
+//! Which entry a word of the command line means: a file, or a record of the store.
+//!
+//! 1. What exists as a file is that file.
+//! 2. 64 digits are a key of larder; fewer, from four on, the beginning of one, if it is only one.
+//! 3. A name of another tool is written as `ls` shows it, `ccache:0123...`, or without whose it is.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use larder::cli::command::{Failure, store_directory};
+use larder::config::Config;
+use larder_engine::{Key, Options, Record, Store};
+
+use crate::entry::Family;
+use crate::layout::{foreign, is_hex, name_of};
+use crate::place::store::parse_key;
+
+/// The least digits that are taken for the beginning of a key.
+const DIGITS_MIN: usize = 4;
+
+/// What a word means.
+pub enum Found {
+    /// A record of the store.
+    Record(Box<Record>),
+    /// A file.
+    File(PathBuf),
+}
+
+/// The store that the settings name, to be read.
+///
+/// # Errors
+/// If there is none.
+pub fn open_store() -> Result<Store, Failure> {
+    let config = Config::load();
+    let options = Options::new().read_only(true).create(false);
+    Ok(Store::open(store_directory(&config)?, options)?)
+}
+
+/// What a word means.
+///
+/// # Errors
+/// If it means nothing, or more than one thing.
+pub fn find(word: &OsStr) -> Result<Found, Failure> {
+    let path = Path::new(word);
+    if path.exists() {
+        return Ok(Found::File(path.to_owned()));
+    }
+    let text = word.to_string_lossy();
+    let store = open_store()?;
+    let record = find_record(&store, &text)?;
+    Ok(Found::Record(Box::new(record)))
+}
+
+/// The record that a text means.
+///
+/// # Errors
+/// If it means none, or more than one.
+pub fn find_record(store: &Store, text: &str) -> Result<Record, Failure> {
+    let none = || Failure::Failed(format!("there is no file and no entry `{text}`"));
+    for key in keys_of(text) {
+        if let Some(record) = store.get(&key)? {
+            return Ok(record);
+        }
+    }
+    if text.len() < DIGITS_MIN || text.len() >= 64 || !is_hex(text) {
+        return Err(none());
+    }
+    let mut digits: Vec<u8> = Vec::new();
+    for pair in text.as_bytes().chunks_exact(2) {
+        let pair = std::str::from_utf8(pair).unwrap_or_default();
+        digits.push(u8::from_str_radix(pair, 16).unwrap_or_default());
+    }
+    let snapshot = store.snapshot()?;
+    let mut found =
+        snapshot.prefix(&digits).filter(|record| record.key().to_string().starts_with(text));
+    let first = found.next().ok_or_else(none)?;
+    match found.next() {
+        None => Ok(first),
+        Some(_) => Err(Failure::Failed(format!("more than one key begins with {text}"))),
+    }
+}
+
+/// The keys that a whole name may have.
+fn keys_of(text: &str) -> Vec<Key> {
+    if let Some((label, text)) = text.split_once(':') {
+        let name = Family::of_label(label).and_then(|family| name_of(family, text));
+        return name.iter().map(foreign::key).collect();
+    }
+    let foreign = Family::ALL.into_iter().filter(|family| *family != Family::Larder);
+    let foreign =
+        foreign.filter_map(|family| name_of(family, text)).map(|name| foreign::key(&name));
+    parse_key(text).into_iter().chain(foreign).collect()
+}

@@ -1,0 +1,194 @@
+//! Whether the bytes of an entry are whole, and what they say of themselves.
+//!
+//! What cannot be checked is not guessed: ccache 3 has no checksum at all, so of its files only
+//! those are refused that are certainly damaged: an object without a byte, a compressed file that
+//! is cut short.
+
+use std::fmt;
+
+use larder::ccache_entry::{Entry as Container, Kind, Wrong as WrongContainer};
+use larder_engine::Head;
+
+use super::{is_raw, sccache};
+use crate::entry::{Entry, Family};
+
+/// No entry is larger than this once it is decompressed: ccache writes no larger ones.
+pub const REAL_BYTES_MAX: u64 = 4 << 30;
+
+/// What is wrong with an entry, as a sentence without a full stop.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wrong(pub String);
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<WrongContainer> for Wrong {
+    fn from(wrong: WrongContainer) -> Wrong {
+        Wrong(wrong.to_string())
+    }
+}
+
+/// An error with these words.
+pub fn wrong<T>(what: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong(what.into()))
+}
+
+/// What an entry says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Said {
+    /// When it was made, in seconds since 1970.
+    pub created_secs: Option<u64>,
+    /// Its namespace.
+    pub namespace: String,
+    /// Which program made it.
+    pub version: String,
+    /// Whether it leads to results and is none; unknown is `false`.
+    pub is_manifest: bool,
+    /// Whether it says that it needs files beside it.
+    pub needs_others: bool,
+    /// Whether its bytes are compressed already.
+    pub is_compressed: bool,
+}
+
+/// Checks all of an entry. The label of an entry of ccache 4.0 to 4.12 that came without one, from
+/// a remote storage, becomes what it is in a cache.
+///
+/// # Errors
+/// If it is damaged, or something else than its name says.
+pub fn check(entry: &mut Entry) -> Result<Said, Wrong> {
+    match entry.name.family {
+        Family::Ccache | Family::Ccache40 => check_ccache(entry),
+        Family::Ccache3 => check_old(entry),
+        Family::Sccache => {
+            sccache::check(only(entry)?)?;
+            Ok(Said { is_compressed: true, ..Said::default() })
+        }
+        Family::SccachePreprocessor => {
+            sccache::Preprocessor::decode(only(entry)?)?;
+            Ok(Said { is_manifest: true, ..Said::default() })
+        }
+        Family::Larder => {
+            let body = only(entry)?;
+            let head = Head::decode_whole(body).map_err(|error| Wrong(error.to_string()))?;
+            if head.key.to_string() != entry.name.text {
+                return wrong(format!("it is the record of another key, {}", head.key));
+            }
+            Ok(Said {
+                created_secs: Some(head.created_secs),
+                namespace: head.namespace,
+                is_compressed: true,
+                ..Said::default()
+            })
+        }
+        Family::File => Ok(Said::default()),
+    }
+}
+
+/// The bytes of an entry that is one file.
+fn only(entry: &Entry) -> Result<&[u8], Wrong> {
+    match &entry.parts[..] {
+        [part] => Ok(&part.bytes),
+        parts => wrong(format!("it has {} files, not one", parts.len())),
+    }
+}
+
+fn check_ccache(entry: &mut Entry) -> Result<Said, Wrong> {
+    let family = entry.name.family;
+    let is_main = |label: &str| !is_raw(family, label);
+    let Some(main) = entry.parts.iter_mut().find(|part| is_main(&part.label)) else {
+        return wrong("the result that its files belong to is missing");
+    };
+    let container = Container::check(&main.bytes, REAL_BYTES_MAX)?;
+    let is_manifest = container.kind == Kind::Manifest;
+    if family == Family::Ccache40 {
+        let label = if is_manifest { "M" } else { "R" };
+        match &*main.label {
+            "" => main.label = label.to_owned(),
+            found if found != label => {
+                return wrong(format!("its name ends with {found}, it should with {label}"));
+            }
+            _ => {}
+        }
+    }
+    let origin = container.origin.as_ref();
+    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    let said = Said {
+        created_secs: origin.map(|origin| origin.created_secs),
+        namespace: origin.map(|origin| text(&origin.namespace)).unwrap_or_default(),
+        version: origin.map(|origin| text(&origin.ccache_version)).unwrap_or_default(),
+        is_manifest,
+        needs_others: origin.is_some_and(|origin| origin.self_contained == Some(false)),
+        is_compressed: container.compression == larder::ccache_entry::Compression::Zstd,
+    };
+    if entry.parts.len() > 1 || said.needs_others {
+        check_raw_files(entry)?;
+    }
+    Ok(said)
+}
+
+/// The files beside a result are those that it lists, and as long as it says.
+fn check_raw_files(entry: &Entry) -> Result<(), Wrong> {
+    let family = entry.name.family;
+    let main = entry.parts.iter().find(|part| !is_raw(family, &part.label));
+    let bytes = main.map_or(&[][..], |part| &part.bytes);
+    let container = Container::decode(bytes, REAL_BYTES_MAX)?;
+    if container.kind == Kind::Manifest {
+        return wrong("it is a manifest, and has files of a result beside it");
+    }
+    let (_, files) = larder::ccache_entry::stored_files(&container)?;
+    let mut found = 1;
+    for (index, file) in files.iter().enumerate().filter(|(_, file)| file.range.is_none()) {
+        let labels = [format!("_{index:02x}"), format!("{index}W")];
+        let Some(part) = entry.parts.iter().find(|part| labels.contains(&part.label)) else {
+            return wrong(format!("file {index} of the result is missing"));
+        };
+        if part.bytes.len() as u64 != file.bytes {
+            let (is, wanted) = (part.bytes.len(), file.bytes);
+            return wrong(format!("file {index} of the result has {is} bytes, not {wanted}"));
+        }
+        found += 1;
+    }
+    match found == entry.parts.len() {
+        true => Ok(()),
+        false => wrong("a file stands beside the result that is none of it"),
+    }
+}
+
+/// What ccache 3 would have taken.
+fn check_old(entry: &Entry) -> Result<Said, Wrong> {
+    let has = |label: &str| entry.parts.iter().find(|part| part.label == label);
+    let manifest = has(".manifest");
+    match has(".o") {
+        Some(object) if object.bytes.is_empty() => return wrong("its object is empty"),
+        None if manifest.is_none() => return wrong("its object is missing"),
+        _ => {}
+    }
+    let is_packed = |bytes: &[u8]| bytes.starts_with(&[0x1f, 0x8b]);
+    for part in &entry.parts {
+        if is_packed(&part.bytes) {
+            gunzip_check(&part.bytes).map_err(|what| Wrong(format!("{}: {what}", part.label)))?;
+        } else if part.label == ".manifest" {
+            return wrong(".manifest: it is not compressed, as a manifest is");
+        }
+    }
+    Ok(Said {
+        is_manifest: manifest.is_some() && entry.parts.len() == 1,
+        is_compressed: entry.parts.iter().all(|part| is_packed(&part.bytes)),
+        ..Said::default()
+    })
+}
+
+/// Reads all of a compressed file, within a bound.
+fn gunzip_check(bytes: &[u8]) -> Result<u64, Wrong> {
+    use std::io::Read;
+    let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(REAL_BYTES_MAX + 1);
+    let count = std::io::copy(&mut reader, &mut std::io::sink());
+    match count {
+        Ok(count) if count <= REAL_BYTES_MAX => Ok(count),
+        Ok(_) => wrong("it holds more than is read"),
+        Err(error) => wrong(format!("it cannot be decompressed: {error}")),
+    }
+}

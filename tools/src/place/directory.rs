@@ -1,0 +1,373 @@
+//! Directories: caches of ccache of every era and of sccache, and ccache's file storage.
+//!
+//! 1. A cache is read shard by shard, a shard being a directory at the top. Of a shard first all
+//!    names are read, then its files in the order of their numbers, which is about the order in
+//!    which they stand on a disk: what `tar` reads in the order of names takes a seek each.
+//! 2. A file is opened once; its length and time are those of what was opened. The tools replace
+//!    files by renaming and never change one, so what is open is whole.
+//! 3. A file is written beside its place, given its time and mode, and renamed. What is beside a
+//!    result comes before the result, and an object of ccache 3 comes last: as the tools do it.
+//! 4. No symbolic link below the top is followed, to read or to write.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirEntryExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
+
+use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault};
+use crate::entry::{Entry, Family, Part, Time};
+use crate::layout::directory::{self as layout, Shape, is_passing};
+use crate::layout::is_raw;
+
+/// A file larger than this is no entry: no tool writes one.
+pub const FILE_BYTES_MAX: u64 = 4 << 30;
+/// Directories above a file: no layout has more.
+const DEPTH_MAX: usize = 9;
+
+/// A cache directory or a file storage, to be read.
+pub struct DirectorySource {
+    top: PathBuf,
+    kind: &'static str,
+    /// What stands at the top: each directory is a shard, and all files are one.
+    shards: Vec<Vec<Seen>>,
+}
+
+impl DirectorySource {
+    /// The directory at `top`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn open(top: &Path, kind: &'static str) -> Result<DirectorySource, Fault> {
+        let mut names = names_in(top).map_err(|error| failed(top, &error))?;
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        let (folders, files): (Vec<Seen>, Vec<Seen>) =
+            names.into_iter().partition(|seen| seen.is_directory);
+        let mut shards: Vec<Vec<Seen>> = folders.into_iter().map(|folder| vec![folder]).collect();
+        shards.push(files);
+        Ok(DirectorySource { top: top.to_owned(), kind, shards })
+    }
+
+    fn path(&self, item: &Item, label: &str) -> PathBuf {
+        self.top.join(relative(item, label))
+    }
+}
+
+/// Which shape an item was found in stands in its level: a file storage has none.
+fn relative(item: &Item, label: &str) -> String {
+    let shape = match (item.level, item.at) {
+        (None, FLAT) => Shape::Flat,
+        (None, _) => Shape::Subdirs,
+        _ => Shape::Cache,
+    };
+    layout::path(shape, &item.name, item.level, label)
+}
+
+/// [`Item::at`] of what stands in the top of a file storage; else it is the number of the file.
+const FLAT: u64 = u64::MAX;
+
+/// What a directory says of a name in it.
+struct Seen {
+    name: String,
+    number: u64,
+    is_directory: bool,
+    is_file: bool,
+}
+
+/// What stands in a directory.
+fn names_in(path: &Path) -> std::io::Result<Vec<Seen>> {
+    let entries = fs::read_dir(path)?.map(|entry| {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        Ok(Seen {
+            // A name that is no text is none of a cache.
+            name: entry.file_name().to_string_lossy().into_owned(),
+            number: entry.ino(),
+            is_directory: kind.is_dir(),
+            is_file: kind.is_file(),
+        })
+    });
+    entries.collect()
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Fault {
+    Fault(format!("{}: {error}", path.display()))
+}
+
+impl Source for DirectorySource {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    fn list(&self, shard: usize) -> Result<Listed, Fault> {
+        let mut listed = Listed::default();
+        let mut found = BTreeMap::new();
+        for seen in &self.shards[shard] {
+            walk(&self.top, &seen.name, seen, 0, &mut found, &mut listed);
+        }
+        listed.items = found.into_values().collect();
+        listed.items.sort_unstable_by_key(|item| item.at);
+        Ok(listed)
+    }
+
+    fn stamp(&self, item: &Item) -> Option<Stamp> {
+        let mut stamp = Stamp::default();
+        for label in &item.labels {
+            let facts = fs::symlink_metadata(self.path(item, label)).ok()?;
+            stamp.bytes += facts.len();
+            if !is_raw(item.name.family, label) {
+                let time = Time { secs: facts.mtime(), nanos: facts.mtime_nsec() as u32 };
+                stamp.modified = stamp.modified.max(Some(time));
+            }
+        }
+        Some(stamp)
+    }
+
+    fn read(&self, item: &Item) -> Result<Entry, Trouble> {
+        let mut parts = Vec::with_capacity(item.labels.len());
+        for label in &item.labels {
+            parts.push(read_part(&self.path(item, label), label)?);
+        }
+        let level = item.level.filter(|_| item.name.family != Family::File);
+        Ok(Entry { name: item.name.clone(), level, parts })
+    }
+}
+
+type Found = BTreeMap<(crate::entry::Name, u8), Item>;
+
+/// Adds what stands at a path below the top, and below that.
+fn walk(top: &Path, path: &str, seen: &Seen, depth: usize, found: &mut Found, listed: &mut Listed) {
+    if seen.is_file
+        && let Some(place) = layout::parse(path)
+    {
+        let item = found.entry((place.name.clone(), place.level)).or_insert(Item {
+            name: place.name,
+            level: (place.shape == Shape::Cache).then_some(place.level),
+            labels: Vec::new(),
+            at: if place.shape == Shape::Flat { FLAT } else { seen.number },
+            place: String::new(),
+        });
+        item.labels.push(place.label);
+        item.labels.sort();
+        return;
+    }
+    if is_passing(path) {
+        listed.passing += 1;
+        return;
+    }
+    if !seen.is_directory || depth >= DEPTH_MAX {
+        listed.strangers.push(path.to_owned());
+        return;
+    }
+    match names_in(&top.join(path)) {
+        Ok(mut names) => {
+            names.sort_by(|a, b| a.name.cmp(&b.name));
+            for seen in &names {
+                walk(top, &format!("{path}/{}", seen.name), seen, depth + 1, found, listed);
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => listed.troubles.push((path.to_owned(), Trouble::Failed(error.to_string()))),
+    }
+}
+
+fn read_part(path: &Path, label: &str) -> Result<Part, Trouble> {
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => Trouble::Gone,
+        _ => Trouble::Failed(error.to_string()),
+    };
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = fs::OpenOptions::new();
+    let mut file =
+        options.read(true).custom_flags(flags.bits() as i32).open(path).map_err(failed)?;
+    let facts = file.metadata().map_err(failed)?;
+    if !facts.is_file() {
+        return Err(Trouble::Damaged("it is no file".to_owned()));
+    }
+    if facts.len() > FILE_BYTES_MAX {
+        return Err(Trouble::TooLarge(format!("it has {} bytes", facts.len())));
+    }
+    // One byte more than there should be: the end is then seen without another call.
+    let mut bytes = Vec::with_capacity(facts.len() as usize + 1);
+    (&mut file).take(facts.len() + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 != facts.len() {
+        return Err(Trouble::Damaged("it changed while it was read".to_owned()));
+    }
+    let modified = Time { secs: facts.mtime(), nanos: facts.mtime_nsec() as u32 };
+    let mode = (facts.mode() & 0o7777) as u16;
+    Ok(Part { label: label.to_owned(), bytes, modified: Some(modified), mode: Some(mode) })
+}
+
+/// A cache directory or a file storage, to be written.
+pub struct DirectoryTarget {
+    top: PathBuf,
+    shape: Shape,
+    is_of_sccache: bool,
+    made: Mutex<HashSet<PathBuf>>,
+    next: AtomicU64,
+}
+
+impl DirectoryTarget {
+    /// A directory of ccache of this shape, which is made if it is missing.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn of_ccache(top: &Path, shape: Shape) -> Result<DirectoryTarget, Fault> {
+        DirectoryTarget::open(top, shape, false)
+    }
+
+    /// A directory of sccache, which is made if it is missing.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn of_sccache(top: &Path) -> Result<DirectoryTarget, Fault> {
+        DirectoryTarget::open(top, Shape::Cache, true)
+    }
+
+    fn open(top: &Path, shape: Shape, is_of_sccache: bool) -> Result<DirectoryTarget, Fault> {
+        fs::create_dir_all(top).map_err(|error| failed(top, &error))?;
+        Ok(DirectoryTarget {
+            top: top.to_owned(),
+            shape,
+            is_of_sccache,
+            made: Mutex::default(),
+            next: AtomicU64::new(0),
+        })
+    }
+
+    fn write_entry(&self, entry: &Entry) -> Result<(), Trouble> {
+        let last = |part: &&Part| match entry.name.family {
+            Family::Ccache3 => part.label == ".o",
+            family => !is_raw(family, &part.label),
+        };
+        let parts = entry.parts.iter();
+        let (last, first): (Vec<&Part>, Vec<&Part>) = parts.partition(last);
+        for part in first.into_iter().chain(last) {
+            let path = layout::path(self.shape, &entry.name, entry.level, &part.label);
+            self.write_part(&path, part)?;
+        }
+        Ok(())
+    }
+
+    fn write_part(&self, relative: &str, part: &Part) -> Result<(), Trouble> {
+        let path = self.top.join(relative);
+        let folder = path.parent().unwrap_or(&self.top);
+        self.make_folder(folder).map_err(|error| Trouble::Failed(error.to_string()))?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        // Either tool removes such a file by itself, should it be left behind.
+        let beside = match self.is_of_sccache {
+            true => self.top.join(format!(".sccachetmp-larder-{}-{number}", std::process::id())),
+            false => folder.join(format!("larder.tmp.{}-{number}", std::process::id())),
+        };
+        let written = write_file(&beside, part).and_then(|()| fs::rename(&beside, &path));
+        written.map_err(|error| {
+            let _ = fs::remove_file(&beside);
+            Trouble::Failed(format!("{}: {error}", path.display()))
+        })
+    }
+
+    fn make_folder(&self, folder: &Path) -> std::io::Result<()> {
+        if self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) {
+            return Ok(());
+        }
+        // Whoever may write to the cache must not lead us out of it.
+        let mut path = self.top.clone();
+        for part in folder.strip_prefix(&self.top).into_iter().flat_map(Path::components) {
+            path.push(part);
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    if !fs::symlink_metadata(&path)?.is_dir() {
+                        let what = format!("{} is no directory", path.display());
+                        return Err(std::io::Error::other(what));
+                    }
+                }
+                other => other?,
+            }
+        }
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
+        Ok(())
+    }
+}
+
+fn write_file(path: &Path, part: &Part) -> std::io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(&part.bytes)?;
+    if let Some(mode) = part.mode {
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(u32::from(mode & 0o777)))?;
+    } else {
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o666 & !umask()))?;
+    }
+    if let Some(time) = part.modified {
+        let stamp = Timespec { tv_sec: time.secs, tv_nsec: i64::from(time.nanos) };
+        let stamps = Timestamps { last_access: stamp, last_modification: stamp };
+        rustix::fs::futimens(&file, &stamps)?;
+    }
+    Ok(())
+}
+
+/// The umask of this process, which is only to be had by setting it: once, before any thread.
+fn umask() -> u32 {
+    static UMASK: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *UMASK.get_or_init(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o077)
+    })
+}
+
+impl Target for DirectoryTarget {
+    fn has(&self, item: &Item, stamp: Option<Stamp>) -> Result<Presence, Fault> {
+        let mut found = Stamp::default();
+        if item.labels.is_empty() {
+            return Ok(Presence::Absent);
+        }
+        for label in &item.labels {
+            let path = layout::path(self.shape, &item.name, item.level, label);
+            let facts = match fs::symlink_metadata(self.top.join(path)) {
+                Ok(facts) => facts,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Presence::Absent),
+                Err(error) => return fault(error.to_string()),
+            };
+            found.bytes += facts.len();
+            if !is_raw(item.name.family, label) {
+                let time = Time { secs: facts.mtime(), nanos: facts.mtime_nsec() as u32 };
+                found.modified = found.modified.max(Some(time));
+            }
+        }
+        Ok(same(stamp, found))
+    }
+
+    fn write(&self, batch: &[Outgoing]) -> Result<Vec<Result<(), Trouble>>, Fault> {
+        let mut done = Vec::with_capacity(batch.len());
+        for outgoing in batch {
+            done.push(self.write_entry(&outgoing.entry));
+        }
+        Ok(done)
+    }
+
+    fn finish(&self) -> Result<(), Fault> {
+        let top = File::open(&self.top).map_err(|error| failed(&self.top, &error))?;
+        rustix::fs::syncfs(&top).map_err(|error| failed(&self.top, &error.into()))
+    }
+}
+
+/// Whether what is there is what comes, as far as lengths and times tell.
+pub fn same(wanted: Option<Stamp>, found: Stamp) -> Presence {
+    match wanted {
+        Some(wanted)
+            if wanted.bytes != found.bytes
+                || wanted.modified.is_some_and(|time| Some(time) != found.modified) =>
+        {
+            Presence::Other
+        }
+        _ => Presence::Same,
+    }
+}

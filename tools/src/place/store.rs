@@ -1,0 +1,275 @@
+//! Stores of larder: entries of other tools, which are records of kind foreign, and its own.
+//!
+//! 1. Read in the order of the keys. The names of entries of other tools stand in their records, so
+//!    listing reads the head of each.
+//! 2. Written without another compression where an entry is compressed already, 64 records in one
+//!    commit at most.
+//! 3. Nothing is evicted for a conversion before its time: what the store drops because it is full
+//!    is counted as such, and the upkeep is that of any store.
+
+use std::path::Path;
+
+use larder::cli::command::{advice, store_directory};
+use larder::config::Config;
+use larder_engine::{
+    Budget, DropReason, Key, Options, Put, Record, RecordKind, RecordLayout, Snapshot, Store,
+};
+
+use super::directory::same;
+use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault};
+use crate::entry::{Entry, Family, Name, Part};
+use crate::layout::foreign;
+
+/// Records of one commit; the engine takes no more.
+const COMMIT_RECORDS_MAX: usize = 64;
+/// Level of zstd for what its tool has not compressed.
+const ZSTD_LEVEL: i32 = 1;
+
+/// A store that is read.
+pub struct StoreSource {
+    store: Store,
+    snapshot: Snapshot,
+}
+
+impl StoreSource {
+    /// The store at a path; nothing in it is changed.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub fn open(path: &Path) -> Result<StoreSource, Fault> {
+        let store = Store::open(path, Options::new().read_only(true).create(false))?;
+        let snapshot = store.snapshot()?;
+        Ok(StoreSource { store, snapshot })
+    }
+}
+
+/// The item of a record; `None` for a kind that is of no use elsewhere.
+fn item_of(record: &Record) -> Result<Option<Item>, Trouble> {
+    let item = |name, level, labels| Item { name, level, labels, at: 0, place: String::new() };
+    match record.kind() {
+        Some(RecordKind::Foreign) => {
+            let (name_at, attributes_at, parts) = foreign::places(record.sections())?;
+            let name = foreign::parse_name(&record.read(name_at)?)?;
+            let attributes = record.read(attributes_at)?;
+            let (level, _) = foreign::parse_attributes(&attributes, parts.len())?;
+            let label =
+                |at: &usize| String::from_utf8_lossy(&record.sections()[*at].name).into_owned();
+            Ok(Some(item(name, level, parts.iter().map(label).collect())))
+        }
+        Some(RecordKind::Tombstone) => Ok(None),
+        _ => {
+            let name = Name::new(Family::Larder, record.key().to_string());
+            Ok(Some(item(name, None, vec![String::new()])))
+        }
+    }
+}
+
+/// The key of a name in a store.
+pub fn key_of(name: &Name) -> Option<Key> {
+    match name.family {
+        Family::Larder => parse_key(&name.text),
+        _ => Some(foreign::key(name)),
+    }
+}
+
+/// A key from its 64 digits.
+pub fn parse_key(text: &str) -> Option<Key> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok()?;
+    }
+    Some(Key::from_bytes(bytes))
+}
+
+impl Source for StoreSource {
+    fn kind(&self) -> &'static str {
+        "a store of larder"
+    }
+
+    fn list(&self, _: usize) -> Result<Listed, Fault> {
+        let mut listed = Listed::default();
+        for record in self.snapshot.iter() {
+            match item_of(&record) {
+                Ok(Some(item)) => listed.items.push(item),
+                Ok(None) => {}
+                Err(trouble) => listed.troubles.push((record.key().to_string(), trouble)),
+            }
+        }
+        Ok(listed)
+    }
+
+    fn stamp(&self, item: &Item) -> Option<Stamp> {
+        let record = self.store.get(&key_of(&item.name)?).ok()??;
+        stamp_of(&record)
+    }
+
+    fn read(&self, item: &Item) -> Result<Entry, Trouble> {
+        let key = key_of(&item.name).ok_or(Trouble::Gone)?;
+        let record = self.store.get(&key)?.ok_or(Trouble::Gone)?;
+        if item.name.family != Family::Larder {
+            let read = |at| record.read(at).map_err(Trouble::from);
+            return foreign::entry(&key, record.sections(), read);
+        }
+        let part = Part {
+            label: String::new(),
+            bytes: record.portable_body(ZSTD_LEVEL)?,
+            modified: None,
+            mode: None,
+        };
+        Ok(Entry { name: item.name.clone(), level: None, parts: vec![part] })
+    }
+}
+
+/// What the head of an entry of another tool tells.
+fn stamp_of(record: &Record) -> Option<Stamp> {
+    let (_, attributes_at, parts) = foreign::places(record.sections()).ok()?;
+    let attributes = record.read(attributes_at).ok()?;
+    let (_, facts) = foreign::parse_attributes(&attributes, parts.len()).ok()?;
+    let bytes = parts.iter().map(|at| record.sections()[*at].real_bytes).sum();
+    Some(Stamp { bytes, modified: facts.iter().filter_map(|(time, _)| *time).max() })
+}
+
+/// A store that is written.
+pub struct StoreTarget {
+    /// Compresses what is not.
+    packing: Store,
+    /// Leaves everything as it is.
+    raw: Store,
+}
+
+impl StoreTarget {
+    /// The store at a path, made if it is missing, with the settings of larder.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or not be written.
+    pub fn open(path: &Path, max_size_bytes: Option<u64>) -> Result<StoreTarget, Fault> {
+        let config = Config::load();
+        let options = Options::new()
+            .max_size_bytes(max_size_bytes.unwrap_or(config.max_size_bytes.value))
+            .zstd_level(config.compression_level.value)
+            .file_mode(0o666 & !config.umask.value);
+        let packing = Store::open(path, options.clone())?;
+        if packing.is_read_only() {
+            return fault(format!("{} cannot be written by this user", path.display()));
+        }
+        let raw = Store::open(path, options.layout(RecordLayout::Raw))?;
+        Ok(StoreTarget { packing, raw })
+    }
+
+    fn upkeep(&self) -> Result<(), Fault> {
+        if self.packing.maintenance_due() || self.raw.maintenance_due() {
+            match self.packing.maintain(Budget::due()) {
+                Err(error) if error.is_busy() => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_foreign(
+        &self,
+        store: &Store,
+        batch: &[(usize, &Outgoing)],
+        done: &mut [Result<(), Trouble>],
+    ) -> Result<(), Fault> {
+        for chunk in batch.chunks(COMMIT_RECORDS_MAX) {
+            let records: Vec<_> = chunk
+                .iter()
+                .map(|(_, outgoing)| foreign::record(&outgoing.entry, &outgoing.said))
+                .collect();
+            let mut put = store.put_all(&records).map(outcome);
+            if matches!(&put, Err(error) if error.kind() == larder_engine::ErrorKind::Limit)
+                && chunk.len() > 1
+            {
+                // One of them is too large for a store: the others are not.
+                for one in chunk {
+                    self.write_foreign(store, &[*one], done)?;
+                }
+                continue;
+            }
+            if let Ok(Err(trouble)) = &put
+                && matches!(trouble, Trouble::Failed(_))
+            {
+                // No room may be made by upkeep.
+                self.upkeep()?;
+                put = store.put_all(&records).map(outcome);
+            }
+            for (at, _) in chunk {
+                done[*at] = match &put {
+                    Ok(outcome) => outcome.clone(),
+                    Err(error) => Err(Trouble::TooLarge(error.to_string())),
+                };
+            }
+        }
+        Ok(())
+    }
+}
+
+fn outcome(put: Put) -> Result<(), Trouble> {
+    match put {
+        Put::Stored => Ok(()),
+        Put::Dropped(DropReason::ReadOnly) => {
+            Err(Trouble::Failed("the store is read-only".to_owned()))
+        }
+        Put::Dropped(reason) => Err(Trouble::Failed(format!("the store drops it: {reason}"))),
+    }
+}
+
+impl Target for StoreTarget {
+    fn has(&self, item: &Item, stamp: Option<Stamp>) -> Result<Presence, Fault> {
+        let Some(key) = key_of(&item.name) else { return Ok(Presence::Absent) };
+        let Some(record) = self.raw.get(&key)? else { return Ok(Presence::Absent) };
+        Ok(match (item.name.family, stamp_of(&record)) {
+            (Family::Larder, _) => Presence::Same,
+            (_, Some(found)) => same(stamp, found),
+            (_, None) => Presence::Other,
+        })
+    }
+
+    fn write(&self, batch: &[Outgoing]) -> Result<Vec<Result<(), Trouble>>, Fault> {
+        let mut done: Vec<Result<(), Trouble>> = vec![Ok(()); batch.len()];
+        let numbered = || batch.iter().enumerate();
+        let of = |is_compressed: bool| {
+            let is_wanted = move |outgoing: &Outgoing| {
+                outgoing.entry.name.family != Family::Larder
+                    && outgoing.said.is_compressed == is_compressed
+            };
+            numbered().filter(move |(_, outgoing)| is_wanted(outgoing)).collect::<Vec<_>>()
+        };
+        self.write_foreign(&self.raw, &of(true), &mut done)?;
+        self.write_foreign(&self.packing, &of(false), &mut done)?;
+        for (at, outgoing) in numbered() {
+            if outgoing.entry.name.family == Family::Larder {
+                let put = self.raw.put_body(&outgoing.entry.parts[0].bytes);
+                done[at] = put.map_err(Trouble::from).and_then(outcome);
+            }
+        }
+        self.upkeep()?;
+        Ok(done)
+    }
+
+    fn finish(&self) -> Result<(), Fault> {
+        match self.packing.checkpoint() {
+            Err(error) if error.is_busy() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+}
+
+/// The store that the settings name, for commands without a path.
+///
+/// # Errors
+/// If no setting names one.
+pub fn configured() -> Result<std::path::PathBuf, Fault> {
+    let config = Config::load();
+    let path = store_directory(&config).map_err(|failure| Fault(failure.text().to_owned()))?;
+    Ok(path.to_owned())
+}
+
+/// What an error of the engine means for a command.
+pub fn words(error: &larder_engine::Error) -> String {
+    format!("{error}; {}", advice(error))
+}
