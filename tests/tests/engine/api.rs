@@ -89,6 +89,39 @@ fn what_is_put_together_stands_together() {
 }
 
 #[test]
+fn what_is_put_together_comes_back_whatever_its_size() {
+    let folder = larder_tests::temp_dir();
+    let options = Options::new().layout(RecordLayout::Raw);
+    let store = Store::open(&folder.path().join("store"), options).unwrap();
+    let mut random = Random::new(5);
+    for round in 0..40u8 {
+        let count = 1 + random.below(20) as u8;
+        let bytes = |random: &mut Random| match random.below(4) {
+            0 => 100_000 + random.below(400_000) as usize,
+            1 => 131_072 - 96 - 48 + random.below(3) as usize,
+            _ => random.below(20_000) as usize,
+        };
+        let values: Vec<Vec<u8>> = (0..count)
+            .map(|_| {
+                let bytes = bytes(&mut random);
+                random.bytes(bytes)
+            })
+            .collect();
+        let key = |number: usize| Key::of(&[round, number as u8]);
+        let entry = |(number, value): (usize, &Vec<u8>)| {
+            let section = Section::new(SectionKind::Object, value.clone());
+            Entry::new(key(number), RecordKind::Result, vec![section])
+        };
+        let entries: Vec<_> = values.iter().enumerate().map(entry).collect();
+        assert_eq!(store.put_all(&entries).unwrap(), Put::Stored);
+        for (number, value) in values.iter().enumerate() {
+            assert_eq!(&store.get(&key(number)).unwrap().unwrap().read(0).unwrap(), value);
+        }
+    }
+    assert_eq!(store.verify(|_, _| {}).unwrap().damaged, []);
+}
+
+#[test]
 fn a_restored_file_has_its_bytes_and_its_mode() {
     let (folder, store) = open(roomy());
     let sections = vec![data(5_000).mode(0o640), data(70_000).mode(0o755), data(0), data(10)];

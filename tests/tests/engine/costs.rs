@@ -111,6 +111,22 @@ fn a_put_writes_little_beside_its_body() {
 }
 
 #[test]
+fn small_bodies_that_are_put_together_are_written_together() {
+    let folder = larder_tests::temp_dir();
+    let env = FaultEnv::new();
+    let store = Store::open_with(env.shared(), folder.path(), options()).unwrap();
+    put(&store, 0, 4000);
+    let section = || Section::new(SectionKind::Object, vec![7; 4000]);
+    let entry = |number| Entry::new(key(number), RecordKind::Result, vec![section()]);
+    let entries: Vec<_> = (1..=40).map(entry).collect();
+    let [.., changed, _] =
+        calls(&env, || assert_eq!(store.put_all(&entries).unwrap(), Put::Stored));
+    println!("40 puts in one: {changed} writes");
+    // Two tails, 40 frames, 40 slots, and the bodies in one piece.
+    assert_eq!(changed, 2 + 40 + 40 + 1);
+}
+
+#[test]
 fn look_ups_make_few_calls() {
     let folder = larder_tests::temp_dir();
     let maker = Store::open(folder.path(), options()).unwrap();
