@@ -1,6 +1,7 @@
 //! What the benchmarks share: stores filled with reproducible values, what a store says of itself,
 //! and timing of processes.
 
+pub mod conversions;
 pub mod crates;
 pub mod entries;
 pub mod loop_disk;

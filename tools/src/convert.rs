@@ -27,6 +27,8 @@ use crate::place::{Fault, Item, Outgoing, Presence, Source, Target, Trouble};
 const CHUNK_ITEMS: usize = 64;
 /// What a thread has read is written when it is as much as this.
 pub const BATCH_BYTES: u64 = 8 << 20;
+/// Items that are read ahead at a time, where they have to be: some megabytes, and some directories.
+const WINDOW_ITEMS: usize = 16 * CHUNK_ITEMS;
 /// Threads at most: beyond it the store or the disk is what limits.
 const THREADS_MAX: usize = 8;
 /// Between two looks at how far it is.
@@ -252,21 +254,22 @@ impl Work<'_> {
             if self.is_ordered() {
                 all.extend(listed.items);
             } else {
-                self.hand_out(listed.items, &mut number, sender);
+                self.hand_out(&listed.items, &mut number, sender);
             }
         }
         all.sort_by_cached_key(in_order);
-        self.hand_out(all, &mut number, sender);
+        self.hand_out(&all, &mut number, sender);
     }
 
-    fn hand_out(&self, items: Vec<Item>, number: &mut u64, sender: &SyncSender<(u64, Vec<Item>)>) {
-        let mut items = items.into_iter().peekable();
-        while items.peek().is_some() && !self.is_over() {
-            let chunk: Vec<Item> = items.by_ref().take(CHUNK_ITEMS).collect();
-            if sender.send((*number, chunk)).is_err() {
-                return;
+    fn hand_out(&self, items: &[Item], number: &mut u64, sender: &SyncSender<(u64, Vec<Item>)>) {
+        for window in items.chunks(WINDOW_ITEMS) {
+            self.source.prefetch(window);
+            for chunk in window.chunks(CHUNK_ITEMS) {
+                if self.is_over() || sender.send((*number, chunk.to_vec())).is_err() {
+                    return;
+                }
+                *number += 1;
             }
-            *number += 1;
         }
     }
 
@@ -317,7 +320,7 @@ impl Work<'_> {
     /// The entry of an item, whole and fit for the target; `None` if it is there already.
     fn take(&self, item: &Item) -> Result<Result<Option<Outgoing>, Trouble>, Fault> {
         if let Some(target) = self.target.filter(|_| !self.how.overwrites)
-            && target.has(item, self.source.stamp(item))? == Presence::Same
+            && target.has(item, &|| self.source.stamp(item))? == Presence::Same
         {
             return Ok(Ok(None));
         }

@@ -2,7 +2,10 @@
 //!
 //! 1. A cache is read shard by shard, a shard being a directory at the top. Of a shard first all
 //!    names are read, then its files in the order of their numbers, which is about the order in
-//!    which they stand on a disk: what `tar` reads in the order of names takes a seek each.
+//!    which they stand on a disk: what `tar` reads in the order of a directory takes a seek each.
+//!    Where a few of them show that they are not in memory, a thousand or so are looked at first,
+//!    so that the disk does not go back and forth between files and what is said of them, and then
+//!    read ahead, both in the order of their numbers.
 //! 2. A file is opened once; its length and time are those of what was opened. The tools replace
 //!    files by renaming and never change one, so what is open is whole.
 //! 3. A file is written beside its place, given its time and mode, and renamed. What is beside a
@@ -11,13 +14,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSliceMut, Read, Write};
 use std::os::unix::fs::{DirEntryExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{Advice, Mode, OFlags, Timespec, Timestamps};
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault};
 use crate::entry::{Entry, Family, Part, Time};
@@ -26,6 +30,8 @@ use crate::layout::is_raw;
 
 /// A file larger than this is no entry: no tool writes one.
 pub const FILE_BYTES_MAX: u64 = 4 << 30;
+/// Files of some that are looked at to see whether these are in memory.
+const SAMPLES: usize = 8;
 /// Directories above a file: no layout has more.
 const DEPTH_MAX: usize = 9;
 
@@ -55,6 +61,27 @@ impl DirectorySource {
     fn path(&self, item: &Item, label: &str) -> PathBuf {
         self.top.join(relative(item, label))
     }
+
+    /// Whether most of a few items are not in memory.
+    fn has_to_be_waited_for(&self, items: &[Item]) -> bool {
+        let step = items.len().div_ceil(SAMPLES).max(1);
+        let samples = || items.iter().step_by(step);
+        let is_cold = |item: &&Item| {
+            let label = item.labels.first().map_or("", String::as_str);
+            let Ok(file) = open(&self.path(item, label)) else { return false };
+            let mut byte = [0];
+            let buffers = &mut [IoSliceMut::new(&mut byte)];
+            let read = rustix::io::preadv2(&file, buffers, 0, ReadWriteFlags::NOWAIT);
+            read == Err(Errno::AGAIN)
+        };
+        2 * samples().filter(is_cold).count() > samples().count()
+    }
+}
+
+/// Opens a file to be read: no link, and nothing that makes one wait.
+fn open(path: &Path) -> std::io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    File::options().read(true).custom_flags(flags).open(path)
 }
 
 /// Which shape an item was found in stands in its level: a file storage has none.
@@ -116,6 +143,24 @@ impl Source for DirectorySource {
         listed.items = found.into_values().collect();
         listed.items.sort_unstable_by_key(|item| item.at);
         Ok(listed)
+    }
+
+    fn prefetch(&self, items: &[Item]) {
+        if !self.has_to_be_waited_for(items) {
+            return;
+        }
+        let mut items: Vec<&Item> = items.iter().collect();
+        items.sort_unstable_by_key(|item| item.at);
+        for item in &items {
+            let _ = self.stamp(item);
+        }
+        for item in items {
+            for label in &item.labels {
+                if let Ok(file) = open(&self.path(item, label)) {
+                    let _ = rustix::fs::fadvise(&file, 0, None, Advice::WillNeed);
+                }
+            }
+        }
     }
 
     fn stamp(&self, item: &Item) -> Option<Stamp> {
@@ -184,10 +229,7 @@ fn read_part(path: &Path, label: &str) -> Result<Part, Trouble> {
         ErrorKind::NotFound => Trouble::Gone,
         _ => Trouble::Failed(error.to_string()),
     };
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mut options = fs::OpenOptions::new();
-    let mut file =
-        options.read(true).custom_flags(flags.bits() as i32).open(path).map_err(failed)?;
+    let mut file = open(path).map_err(failed)?;
     let facts = file.metadata().map_err(failed)?;
     if !facts.is_file() {
         return Err(Trouble::Damaged("it is no file".to_owned()));
@@ -195,9 +237,8 @@ fn read_part(path: &Path, label: &str) -> Result<Part, Trouble> {
     if facts.len() > FILE_BYTES_MAX {
         return Err(Trouble::TooLarge(format!("it has {} bytes", facts.len())));
     }
-    // One byte more than there should be: the end is then seen without another call.
-    let mut bytes = Vec::with_capacity(facts.len() as usize + 1);
-    (&mut file).take(facts.len() + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let mut bytes = Vec::with_capacity(facts.len() as usize);
+    (&mut file).take(facts.len()).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 != facts.len() {
         return Err(Trouble::Damaged("it changed while it was read".to_owned()));
     }
@@ -324,7 +365,7 @@ fn umask() -> u32 {
 }
 
 impl Target for DirectoryTarget {
-    fn has(&self, item: &Item, stamp: Option<Stamp>) -> Result<Presence, Fault> {
+    fn has(&self, item: &Item, stamp: &dyn Fn() -> Option<Stamp>) -> Result<Presence, Fault> {
         let mut found = Stamp::default();
         if item.labels.is_empty() {
             return Ok(Presence::Absent);
@@ -342,7 +383,7 @@ impl Target for DirectoryTarget {
                 found.modified = found.modified.max(Some(time));
             }
         }
-        Ok(same(stamp, found))
+        Ok(same(stamp(), found))
     }
 
     fn write(&self, batch: &[Outgoing]) -> Result<Vec<Result<(), Trouble>>, Fault> {

@@ -252,7 +252,7 @@ impl LmdbTarget {
 }
 
 impl Target for LmdbTarget {
-    fn has(&self, item: &Item, stamp: Option<Stamp>) -> Result<Presence, Fault> {
+    fn has(&self, item: &Item, stamp: &dyn Fn() -> Option<Stamp>) -> Result<Presence, Fault> {
         let failed = |error| failed(&self.path, &error);
         let reading = self.env.read_txn().map_err(failed)?;
         let mut found = Stamp::default();
@@ -270,7 +270,7 @@ impl Target for LmdbTarget {
                 found.modified = found.modified.max(facts.modified);
             }
         }
-        Ok(same(stamp, found))
+        Ok(same(stamp(), found))
     }
 
     fn write(&self, batch: &[Outgoing]) -> Result<Vec<Result<(), Trouble>>, Fault> {

@@ -126,6 +126,9 @@ pub trait Source: Sync {
     /// If the source as a whole cannot be read.
     fn list(&self, shard: usize) -> Result<Listed, Fault>;
 
+    /// Has items brought into memory that will be read soon.
+    fn prefetch(&self, _items: &[Item]) {}
+
     /// What can be told of an item without reading it, where that is cheap.
     fn stamp(&self, _item: &Item) -> Option<Stamp> {
         None
@@ -165,11 +168,12 @@ pub trait Target: Sync {
         false
     }
 
-    /// Whether it has an item already, of which the source tells this.
+    /// Whether it has an item already; what the source tells of it, `stamp` says, where that is
+    /// asked for.
     ///
     /// # Errors
     /// If the target cannot be asked.
-    fn has(&self, item: &Item, stamp: Option<Stamp>) -> Result<Presence, Fault>;
+    fn has(&self, item: &Item, stamp: &dyn Fn() -> Option<Stamp>) -> Result<Presence, Fault>;
 
     /// Writes entries, and says of each whether that was done.
     ///

@@ -175,7 +175,7 @@ impl Source for Remote {
 }
 
 impl Target for Remote {
-    fn has(&self, item: &Item, _: Option<Stamp>) -> Result<Presence, Fault> {
+    fn has(&self, item: &Item, _: &dyn Fn() -> Option<Stamp>) -> Result<Presence, Fault> {
         let Some(name) = remote::name_on(self.server, &item.name) else {
             return Ok(Presence::Absent);
         };

@@ -219,12 +219,12 @@ fn outcome(put: Put) -> Result<(), Trouble> {
 }
 
 impl Target for StoreTarget {
-    fn has(&self, item: &Item, stamp: Option<Stamp>) -> Result<Presence, Fault> {
+    fn has(&self, item: &Item, stamp: &dyn Fn() -> Option<Stamp>) -> Result<Presence, Fault> {
         let Some(key) = key_of(&item.name) else { return Ok(Presence::Absent) };
         let Some(record) = self.raw.get(&key)? else { return Ok(Presence::Absent) };
         Ok(match (item.name.family, stamp_of(&record)) {
             (Family::Larder, _) => Presence::Same,
-            (_, Some(found)) => same(stamp, found),
+            (_, Some(found)) => same(stamp(), found),
             (_, None) => Presence::Other,
         })
     }

@@ -266,7 +266,7 @@ impl Target for TarTarget {
         true
     }
 
-    fn has(&self, _: &Item, _: Option<Stamp>) -> Result<Presence, Fault> {
+    fn has(&self, _: &Item, _: &dyn Fn() -> Option<Stamp>) -> Result<Presence, Fault> {
         Ok(Presence::Absent)
     }
 

@@ -92,7 +92,7 @@ fn main() -> ExitCode {
             "traces" => bench("traces", rest),
             "soak" => soak::run(rest),
             "misses" => misses::run(rest),
-            "projects" | "crates" | "tiers" => projects::run(command, rest),
+            "projects" | "crates" | "tiers" | "convert" => projects::run(command, rest),
             "seeks" => seeks::run(rest),
             "help" | "--help" | "-h" => {
                 print!("{USAGE}{}{}{}", soak::USAGE, projects::USAGE, misses::USAGE);

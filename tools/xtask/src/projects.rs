@@ -1,5 +1,5 @@
-//! `cargo xtask projects`, `crates` and `tiers`: known projects, and any cargo workspace, built
-//! with and without caches; and what comes from remote tiers.
+//! `cargo xtask projects`, `crates`, `tiers` and `convert`: known projects, and any cargo workspace,
+//! built with and without caches; what comes from remote tiers; and what a conversion moves.
 
 use crate::below_target;
 use crate::process::{self, Outcome};
@@ -22,6 +22,10 @@ pub const USAGE: &str = "  \
                              tier, beside ccache and sccache; needs redis-server and nginx
                                --runs N --sccache PROGRAM
                                --help            the other options
+  convert [OPTION...]        convert a cache directory of 100,000 entries, beside tar of it; with
+                             --cold (as root) what that asks of a spinning disk, too
+                               --entries N --runs N
+                               --help            the other options
 ";
 
 /// Builds the wrapper, if none is named, and runs a program of the benchmarks with it; whether all
@@ -32,6 +36,9 @@ pub fn run(name: &str, arguments: &[String]) -> Outcome<bool> {
     if !has("--larder") && !has("--help") && !has("-h") {
         let mut cargo = workspace::cargo();
         cargo.args(["build", "--release", "--quiet", "--package", "larder", "--bins"]);
+        if name == "convert" {
+            cargo.args(["--package", "larder-tools"]);
+        }
         process::run(&mut cargo)?;
         let program = workspace::target_dir()?.join("release/larder");
         words.extend(["--larder".to_string(), program.to_string_lossy().into_owned()]);
