@@ -27,7 +27,7 @@ use crate::place::{Fault, Item, Outgoing, Presence, Source, Target, Trouble};
 const CHUNK_ITEMS: usize = 64;
 /// What a thread has read is written when it is as much as this.
 pub const BATCH_BYTES: u64 = 8 << 20;
-/// Items that are read ahead at a time, where they have to be: some megabytes, and some directories.
+/// Items that are read ahead at a time, where they have to be: some megabytes, some directories.
 const WINDOW_ITEMS: usize = 16 * CHUNK_ITEMS;
 /// Threads at most: beyond it the store or the disk is what limits.
 const THREADS_MAX: usize = 8;
@@ -68,6 +68,8 @@ pub struct Report {
     pub failed: Told,
     /// Files that are none of a cache.
     pub strangers: Told,
+    /// What else there is to know, in sentences.
+    pub notes: Vec<String>,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -197,7 +199,7 @@ pub fn convert(
         return Err(fault);
     }
     if let Some(target) = target.filter(|_| !how.is_dry) {
-        target.finish()?;
+        report.notes = target.finish()?;
     }
     report.elapsed = begun.elapsed();
     Ok(report)

@@ -32,6 +32,19 @@ pub fn run(given: &Given) -> Result<(), Failure> {
     }
 }
 
+/// What larder calls the files of a result that ccache calls otherwise.
+const ALIASES: [(&str, &str); 9] = [
+    ("object", "o"),
+    ("dependencies", "d"),
+    ("dwarf-object", "dwo"),
+    ("coverage-notes", "gcno-unmangled"),
+    ("stack-usage", "su"),
+    ("diagnostics", "dia"),
+    ("listing", "al"),
+    ("call-graph", "ci"),
+    ("precompiled-header", "pch"),
+];
+
 fn no_section(wanted: &str, names: &[String]) -> String {
     format!("there is no section `{wanted}`; there are: {}", names.join(", "))
 }
@@ -72,6 +85,8 @@ fn of_file(bytes: &[u8], wanted: &str) -> Result<Vec<u8>, Wrong> {
     let (_, files) = stored_files(&entry)?;
     let names: Vec<[String; 2]> =
         files.iter().map(|file| [file.suffix().into_owned(), String::new()]).collect();
+    let alias = ALIASES.iter().find(|(kind, _)| *kind == wanted);
+    let wanted = alias.map_or(wanted, |(_, suffix)| suffix);
     let file = &files[position(wanted, &names).map_err(Wrong)?];
     match &file.range {
         Some(range) => Ok(entry.contents[range.clone()].to_vec()),

@@ -11,7 +11,7 @@ use larder::cli::command::{Failure, print};
 use larder::cli::flags::Given;
 use larder::cli::json::Object;
 use larder::config::parse_size;
-use larder::stats::{counted, size};
+use larder::stats::size;
 
 use super::failure;
 use super::progress::Bar;
@@ -86,12 +86,11 @@ fn text(
     let from = shown(from);
     let mut text = format!(
         "{from}, {kind}: {} ({}) {verb} to {}, {} in {seconds:.1} s ({rate}/s)\n",
-        counted(entries, "entry"),
+        entries_of(entries),
         size(bytes),
         shown(to),
         layout.name()
-    )
-    .replace("entrys", "entries");
+    );
     for (family, (entries, bytes)) in &report.written {
         text.push_str(&format!("  {:22} {entries:>9}  {:>10}\n", family.label(), size(*bytes)));
     }
@@ -113,7 +112,14 @@ fn text(
     ] {
         list(&mut text, told, what);
     }
+    for note in &report.notes {
+        text.push_str(&format!("{note}\n"));
+    }
     text
+}
+
+fn entries_of(count: u64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
 /// A place without what stands before an `@`, which may be a password, and without attributes.
@@ -174,5 +180,6 @@ fn page(report: &Report, how: How, kind: &str, layout: Layout) -> String {
         .list("failed", told(&report.failed))
         .number("strangers_count", report.strangers.count)
         .list("strangers", told(&report.strangers))
+        .list("notes", report.notes.iter().map(|note| Object::new().text("note", note)))
         .page()
 }

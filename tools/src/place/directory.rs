@@ -23,6 +23,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{Advice, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::counted::Counted;
 use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault};
 use crate::entry::{Entry, Family, Part, Time};
 use crate::layout::directory::{self as layout, Shape, is_passing};
@@ -254,6 +255,7 @@ pub struct DirectoryTarget {
     is_of_sccache: bool,
     made: Mutex<HashSet<PathBuf>>,
     next: AtomicU64,
+    counted: Counted,
 }
 
 impl DirectoryTarget {
@@ -281,6 +283,7 @@ impl DirectoryTarget {
             is_of_sccache,
             made: Mutex::default(),
             next: AtomicU64::new(0),
+            counted: Counted::default(),
         })
     }
 
@@ -308,7 +311,11 @@ impl DirectoryTarget {
             true => self.top.join(format!(".sccachetmp-larder-{}-{number}", std::process::id())),
             false => folder.join(format!("larder.tmp.{}-{number}", std::process::id())),
         };
-        let written = write_file(&beside, part).and_then(|()| fs::rename(&beside, &path));
+        let written = write_file(&beside, part).and_then(|bytes| {
+            fs::rename(&beside, &path)?;
+            self.counted.note(relative, bytes);
+            Ok(())
+        });
         written.map_err(|error| {
             let _ = fs::remove_file(&beside);
             Trouble::Failed(format!("{}: {error}", path.display()))
@@ -338,7 +345,8 @@ impl DirectoryTarget {
     }
 }
 
-fn write_file(path: &Path, part: &Part) -> std::io::Result<()> {
+/// Writes a file that is not there yet; how many bytes of the disk it takes.
+fn write_file(path: &Path, part: &Part) -> std::io::Result<u64> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(&part.bytes)?;
     if let Some(mode) = part.mode {
@@ -351,7 +359,8 @@ fn write_file(path: &Path, part: &Part) -> std::io::Result<()> {
         let stamps = Timestamps { last_access: stamp, last_modification: stamp };
         rustix::fs::futimens(&file, &stamps)?;
     }
-    Ok(())
+    // Where the file system has not yet decided, what it will need at least.
+    Ok((file.metadata()?.blocks() * 512).max(part.bytes.len().next_multiple_of(4096) as u64))
 }
 
 /// The umask of this process, which is only to be had by setting it: once, before any thread.
@@ -394,9 +403,13 @@ impl Target for DirectoryTarget {
         Ok(done)
     }
 
-    fn finish(&self) -> Result<(), Fault> {
+    fn finish(&self) -> Result<Vec<String>, Fault> {
+        let is_of_ccache = self.shape == Shape::Cache && !self.is_of_sccache;
+        let notes = if is_of_ccache { self.counted.finish(&self.top) } else { Ok(Vec::new()) };
+        let notes = notes.map_err(|error| failed(&self.top, &error))?;
         let top = File::open(&self.top).map_err(|error| failed(&self.top, &error))?;
-        rustix::fs::syncfs(&top).map_err(|error| failed(&self.top, &error.into()))
+        rustix::fs::syncfs(&top).map_err(|error| failed(&self.top, &error.into()))?;
+        Ok(notes)
     }
 }
 

@@ -278,7 +278,8 @@ impl Target for LmdbTarget {
         Ok(vec![Ok(()); batch.len()])
     }
 
-    fn finish(&self) -> Result<(), Fault> {
-        self.env.force_sync().map_err(|error| failed(&self.path, &error))
+    fn finish(&self) -> Result<Vec<String>, Fault> {
+        self.env.force_sync().map_err(|error| failed(&self.path, &error))?;
+        Ok(Vec::new())
     }
 }

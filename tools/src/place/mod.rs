@@ -7,6 +7,7 @@
 //!    not at all: whoever reads the target meanwhile, or after a kill, sees no half of one.
 //! 3. What concerns one entry is a [`Trouble`] and ends nothing; a [`Fault`] ends the work.
 
+mod counted;
 pub mod directory;
 pub mod lmdb;
 pub mod open;
@@ -181,11 +182,12 @@ pub trait Target: Sync {
     /// If the target as a whole cannot be written.
     fn write(&self, batch: &[Outgoing]) -> Result<Vec<Result<(), Trouble>>, Fault>;
 
-    /// Makes what was written complete; nothing is written behind this.
+    /// Makes what was written complete; nothing is written behind this. Says in sentences what
+    /// there is to know.
     ///
     /// # Errors
     /// If that cannot be done.
-    fn finish(&self) -> Result<(), Fault> {
-        Ok(())
+    fn finish(&self) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
     }
 }

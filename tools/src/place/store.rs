@@ -9,10 +9,11 @@
 
 use std::path::Path;
 
-use larder::cli::command::{advice, store_directory};
 use larder::config::Config;
+use larder::stats::size;
 use larder_engine::{
-    Budget, DropReason, Key, Options, Put, Record, RecordKind, RecordLayout, Snapshot, Store,
+    Budget, DropReason, EngineCounter, Key, Options, Put, Record, RecordKind, RecordLayout,
+    Snapshot, Store,
 };
 
 use super::directory::same;
@@ -138,6 +139,7 @@ pub struct StoreTarget {
     packing: Store,
     /// Leaves everything as it is.
     raw: Store,
+    evicted_before: u64,
 }
 
 impl StoreTarget {
@@ -156,7 +158,8 @@ impl StoreTarget {
             return fault(format!("{} cannot be written by this user", path.display()));
         }
         let raw = Store::open(path, options.layout(RecordLayout::Raw))?;
-        Ok(StoreTarget { packing, raw })
+        let evicted_before = evicted_segments(&packing);
+        Ok(StoreTarget { packing, raw, evicted_before })
     }
 
     fn upkeep(&self) -> Result<(), Fault> {
@@ -251,25 +254,25 @@ impl Target for StoreTarget {
         Ok(done)
     }
 
-    fn finish(&self) -> Result<(), Fault> {
+    fn finish(&self) -> Result<Vec<String>, Fault> {
         match self.packing.checkpoint() {
-            Err(error) if error.is_busy() => Ok(()),
-            other => Ok(other?),
+            Err(error) if error.is_busy() => {}
+            other => other?,
         }
+        let mut notes = Vec::new();
+        let evicted = evicted_segments(&self.packing).saturating_sub(self.evicted_before);
+        if evicted > 0 {
+            let max_size = size(self.packing.stats()?.max_size_bytes);
+            notes.push(format!(
+                "not everything stayed: the store keeps to {max_size} and has dropped its oldest \
+                 entries meanwhile ({evicted} segments); --max-size takes another size"
+            ));
+        }
+        Ok(notes)
     }
 }
 
-/// The store that the settings name, for commands without a path.
-///
-/// # Errors
-/// If no setting names one.
-pub fn configured() -> Result<std::path::PathBuf, Fault> {
-    let config = Config::load();
-    let path = store_directory(&config).map_err(|failure| Fault(failure.text().to_owned()))?;
-    Ok(path.to_owned())
-}
-
-/// What an error of the engine means for a command.
-pub fn words(error: &larder_engine::Error) -> String {
-    format!("{error}; {}", advice(error))
+/// Segments that a store has dropped since its counters were set to zero.
+fn evicted_segments(store: &Store) -> u64 {
+    store.counters().get(EngineCounter::SegmentsEvicted.id())
 }

@@ -279,14 +279,15 @@ impl Target for TarTarget {
         Ok(vec![Ok(()); batch.len()])
     }
 
-    fn finish(&self) -> Result<(), Fault> {
+    fn finish(&self) -> Result<Vec<String>, Fault> {
         let builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(builder) = builder else { return Ok(()) };
+        let Some(builder) = builder else { return Ok(Vec::new()) };
         let done = builder.into_inner().and_then(|buffered| {
             let file = buffered.into_inner().map_err(|error| error.into_error())?;
             file.sync_all()?;
             std::fs::rename(&self.beside, &self.path)
         });
-        done.map_err(|error| self.failed(&error))
+        done.map_err(|error| self.failed(&error))?;
+        Ok(Vec::new())
     }
 }

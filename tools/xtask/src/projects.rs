@@ -1,5 +1,6 @@
-//! `cargo xtask projects`, `crates`, `tiers` and `convert`: known projects, and any cargo workspace,
-//! built with and without caches; what comes from remote tiers; and what a conversion moves.
+//! `cargo xtask projects`, `crates`, `tiers` and `convert`: known projects, and any cargo
+//! workspace, built with and without caches; what comes from remote tiers; and what a conversion
+//! moves.
 
 use crate::below_target;
 use crate::process::{self, Outcome};
