@@ -13,7 +13,6 @@ use larder_engine::{Key, Options, Record, Store};
 
 use crate::entry::Family;
 use crate::layout::{foreign, is_hex, name_of};
-use crate::place::store::parse_key;
 
 /// The least digits that are taken for the beginning of a key.
 const DIGITS_MIN: usize = 4;
@@ -89,5 +88,5 @@ fn keys_of(text: &str) -> Vec<Key> {
     let foreign = Family::ALL.into_iter().filter(|family| *family != Family::Larder);
     let foreign =
         foreign.filter_map(|family| name_of(family, text)).map(|name| foreign::key(&name));
-    parse_key(text).into_iter().chain(foreign).collect()
+    Key::from_hex(text).into_iter().chain(foreign).collect()
 }

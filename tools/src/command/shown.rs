@@ -5,7 +5,7 @@ use larder::ccache_entry::{Compression, Entry as Container, Kind, Manifest, stor
 use larder::cli::json::Object;
 use larder::stats::size;
 use larder_engine::checksum::xxh3_128;
-use larder_engine::{Record, SectionKind};
+use larder_engine::{Record, SectionInfo, SectionKind};
 
 use crate::layout::check::{REAL_BYTES_MAX, Wrong};
 use crate::layout::foreign;
@@ -169,15 +169,8 @@ pub fn of_record(record: &Record) -> Shown {
     shown.fact("is_copy", Value::Switch(record.is_copy()));
     for (at, info) in record.sections().iter().enumerate() {
         let read = record.read(at);
-        shown.sections.push(Section {
-            kind: info.kind.map_or("unknown", SectionKind::name).to_owned(),
-            name: String::from_utf8_lossy(&info.name).into_owned(),
-            bytes: Some(info.real_bytes),
-            stored: info.stored_bytes,
-            mode: (info.mode != 0).then_some(u32::from(info.mode)),
-            checksum: Some(format!("XXH3-128 {:032x}", info.checksum())),
-            damage: read.as_ref().err().map(ToString::to_string),
-        });
+        let damage = read.as_ref().err().map(ToString::to_string);
+        shown.sections.push(of_section(info, damage));
         if info.kind == Some(SectionKind::ForeignName)
             && let Ok(bytes) = &read
         {
@@ -192,6 +185,18 @@ pub fn of_record(record: &Record) -> Shown {
         shown.fact("modified", Value::Moment(time.secs));
     }
     shown
+}
+
+fn of_section(info: &SectionInfo, damage: Option<String>) -> Section {
+    Section {
+        kind: info.kind.map_or("unknown", SectionKind::name).to_owned(),
+        name: String::from_utf8_lossy(&info.name).into_owned(),
+        bytes: Some(info.real_bytes),
+        stored: info.stored_bytes,
+        mode: (info.mode != 0).then_some(u32::from(info.mode)),
+        checksum: Some(format!("XXH3-128 {:032x}", info.checksum())),
+        damage,
+    }
 }
 
 /// What a file of some layout says, told by its first bytes.
@@ -319,15 +324,7 @@ fn of_body(bytes: &[u8]) -> Result<Shown, Wrong> {
     shown.fact("namespace", Value::Text(head.namespace.clone()));
     shown.fact("stored_bytes", Value::Bytes(head.body_bytes));
     for info in &head.sections {
-        shown.sections.push(Section {
-            kind: info.kind.map_or("unknown", SectionKind::name).to_owned(),
-            name: String::from_utf8_lossy(&info.name).into_owned(),
-            bytes: Some(info.real_bytes),
-            stored: info.stored_bytes,
-            mode: (info.mode != 0).then_some(u32::from(info.mode)),
-            checksum: Some(format!("XXH3-128 {:032x}", info.checksum())),
-            damage: None,
-        });
+        shown.sections.push(of_section(info, None));
     }
     Ok(shown)
 }

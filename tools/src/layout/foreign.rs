@@ -1,7 +1,7 @@
 //! An entry of another tool as a record of larder: one record holds all its files.
 //!
 //! ```text
-//! key        = BLAKE3, key derivation mode, context CONTEXT, of family 0x00 name
+//! key        = BLAKE3 of family 0x00 text
 //! record     = kind foreign; created and namespace as the entry says, else the time of its use
 //!              sections: name, attributes, one foreign entry for each part (name = its label)
 //! name       = family ":" text
@@ -18,8 +18,6 @@ use super::check::{Said, Wrong, wrong};
 use super::{is_raw, name_of};
 use crate::entry::{Entry, Family, Name, Part, Time};
 
-/// What keeps these keys apart from all others.
-const CONTEXT: &str = "larder 2026-11-23 names of entries of other tools";
 const VERSION: u8 = 1;
 const NO_LEVEL: u8 = u8::MAX;
 const PART_BYTES: usize = 1 + 8 + 4 + 1 + 2;
@@ -28,11 +26,7 @@ const PARTS_MAX: usize = 512;
 
 /// The key of a name.
 pub fn key(name: &Name) -> Key {
-    let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
-    hasher.update(name.family.label().as_bytes());
-    hasher.update(&[0]);
-    hasher.update(name.text.as_bytes());
-    Key::from_bytes(*hasher.finalize().as_bytes())
+    Key::foreign(name.family.label(), name.text.as_bytes())
 }
 
 /// The record of an entry.

@@ -68,21 +68,9 @@ fn item_of(record: &Record) -> Result<Option<Item>, Trouble> {
 /// The key of a name in a store.
 pub fn key_of(name: &Name) -> Option<Key> {
     match name.family {
-        Family::Larder => parse_key(&name.text),
+        Family::Larder => Key::from_hex(&name.text),
         _ => Some(foreign::key(name)),
     }
-}
-
-/// A key from its 64 digits.
-pub fn parse_key(text: &str) -> Option<Key> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok()?;
-    }
-    Some(Key::from_bytes(bytes))
 }
 
 impl Source for StoreSource {

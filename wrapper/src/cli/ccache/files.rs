@@ -101,12 +101,7 @@ fn shown(bytes: &[u8]) -> String {
 
 /// A key of larder's own store.
 pub fn own_key(word: &Path) -> Option<Key> {
-    let text = word.to_str().filter(|text| text.len() == 64 && !word.exists())?;
-    let mut bytes = [0; 32];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(Key::from_bytes(bytes))
+    Key::from_hex(word.to_str().filter(|_| !word.exists())?)
 }
 
 fn wrong(path: &Path, wrong: &Wrong) -> Failure {
