@@ -41,7 +41,8 @@ fn build_larder() -> PathBuf {
     let target_dir =
         profile_dir.parent().expect("a profile has its folder in the target directory");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "larder", "--bins", "--target-dir"]);
+    cargo.args(["build", "--quiet", "--package", "larder", "--package", "larder-tools", "--bins"]);
+    cargo.arg("--target-dir");
     cargo.arg(target_dir).current_dir(workspace_root());
     if profile_dir.ends_with("release") {
         cargo.arg("--release");

@@ -3,6 +3,7 @@
 
 mod disks;
 mod engine;
+mod serve;
 mod tidy;
 mod tiers;
 mod wrapper;

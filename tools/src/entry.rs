@@ -17,6 +17,9 @@ pub enum Family {
     Ccache,
     /// ccache 4.0 to 4.12: four hexadecimal digits and 29 of base 32.
     Ccache40,
+    /// What ccache gave to its storage helper under a key that has not 20 bytes: two hexadecimal
+    /// digits for each byte.
+    CcacheKey,
     /// ccache 3: 32 hexadecimal digits, and most often `-` and a number.
     Ccache3,
     /// sccache: 64 hexadecimal digits.
@@ -32,9 +35,10 @@ pub enum Family {
 
 impl Family {
     /// Every family.
-    pub const ALL: [Family; 7] = [
+    pub const ALL: [Family; 8] = [
         Family::Ccache,
         Family::Ccache40,
+        Family::CcacheKey,
         Family::Ccache3,
         Family::Sccache,
         Family::SccachePreprocessor,
@@ -47,6 +51,7 @@ impl Family {
         match self {
             Family::Ccache => "ccache",
             Family::Ccache40 => "ccache-4.0",
+            Family::CcacheKey => "ccache-key",
             Family::Ccache3 => "ccache-3",
             Family::Sccache => "sccache",
             Family::SccachePreprocessor => "sccache-preprocessor",

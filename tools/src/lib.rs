@@ -4,7 +4,8 @@
 //!
 //! Data flows one way: [`command`] has one file per command, [`convert`] the work of the longest
 //! one, [`place`] where entries stand, [`layout`] what they are called and consist of, [`entry`]
-//! what all of them have in common.
+//! what all of them have in common. [`serve`] has
+//! other programs use a store.
 
 #![deny(missing_docs)]
 
@@ -13,3 +14,4 @@ pub mod convert;
 pub mod entry;
 pub mod layout;
 pub mod place;
+pub mod serve;

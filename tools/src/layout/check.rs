@@ -83,7 +83,7 @@ pub fn check(entry: &mut Entry) -> Result<Said, Wrong> {
                 ..Said::default()
             })
         }
-        Family::File => Ok(Said::default()),
+        Family::File | Family::CcacheKey => only(entry).map(|_| Said::default()),
     }
 }
 

@@ -6,6 +6,7 @@
 //!         | d "/" d "/" hex64                      a cache of sccache; the digits are its first
 //!         | "preprocessor" "/" d "/" d "/" d "/" hex64
 //!         | "larder" "/" hex2 "/" hex64            a record of larder, in tar only
+//!         | "ccache-key" "/" hex                   what a helper was given, in tar only
 //!         | housekeeping
 //! digits  = ( d "/" )+                             the first digits of the leaf, cut off it
 //! key     = hex40 | mixed33
@@ -55,6 +56,7 @@ pub fn path(shape: Shape, name: &Name, level: Option<u8>, label: &str) -> String
         (Family::Sccache, _) => format!("{}{text}", digits(text, 2)),
         (Family::SccachePreprocessor, _) => format!("preprocessor/{}{text}", digits(text, 3)),
         (Family::Larder, _) => format!("larder/{}/{text}", &text[..2]),
+        (Family::CcacheKey, _) => format!("ccache-key/{text}"),
         (_, Shape::Cache) => {
             let level = usize::from(level.unwrap_or(LEVEL)).clamp(1, LEVELS_MAX);
             let leaf = leaf(name, label);
@@ -78,6 +80,9 @@ pub fn parse(path: &str) -> Option<Place> {
     let last = parts.pop()?;
     if let Some(name) = name_of(Family::File, path) {
         return found(Shape::Cache, name, parts.len(), "");
+    }
+    if parts == ["ccache-key"] {
+        return found(Shape::Cache, name_of(Family::CcacheKey, last)?, 1, "");
     }
     let is_digit = |part: &&str| part.len() == 1 && is_hex(part);
     if last.len() == 64 {
@@ -170,6 +175,7 @@ mod tests {
                 "",
             ),
             (format!("larder/01/{of_64}"), Shape::Cache, Family::Larder, &of_64, 2, ""),
+            ("ccache-key/0123".to_owned(), Shape::Cache, Family::CcacheKey, "0123", 1, ""),
             (format!("01/{}", &OF_40[2..]), Shape::Subdirs, Family::Ccache, OF_40, 1, ""),
             (format!("65/{}", &OF_33[2..]), Shape::Subdirs, Family::Ccache40, OF_33, 1, ""),
             (OF_40.to_owned(), Shape::Flat, Family::Ccache, OF_40, 0, ""),

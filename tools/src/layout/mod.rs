@@ -32,6 +32,8 @@ const HEX40: usize = 40;
 const MIXED33: usize = 33;
 const HEX32: usize = 32;
 const HEX64: usize = 64;
+/// The longest key that ccache's protocol for helpers has, in digits.
+const KEY_DIGITS_MAX: usize = 510;
 
 /// Whether all of it is lower-case hexadecimal digits.
 pub fn is_hex(text: &str) -> bool {
@@ -51,6 +53,20 @@ pub fn is_mixed(text: &str) -> bool {
     text.len() == MIXED33 && text.is_ascii() && is_hex(&text[..4]) && is_base32(&text[4..])
 }
 
+/// The text that ccache 4.0 to 4.12 makes of a key: two bytes in base 16, the others in base 32.
+pub fn mixed(key: &[u8]) -> String {
+    let (first, rest) = key.split_at(key.len().min(2));
+    let mut text: String = first.iter().map(|byte| format!("{byte:02x}")).collect();
+    let bits = rest.len() * 8;
+    for at in (0..bits).step_by(5) {
+        // The last digit has zeros behind its bits.
+        let bit = |at: usize| rest.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
+        let digit = (at..at + 5).fold(0, |digit, at| digit << 1 | bit(at));
+        text.push(char::from_digit(u32::from(digit), 32).unwrap_or('0'));
+    }
+    text
+}
+
 /// Whether it is the name of an object of ccache 3.
 pub fn is_old_name(text: &str) -> bool {
     text.is_ascii()
@@ -66,6 +82,9 @@ pub fn name_of(family: Family, text: &str) -> Option<Name> {
     let is_right = match family {
         Family::Ccache => text.len() == HEX40 && is_hex(text),
         Family::Ccache40 => is_mixed(text),
+        Family::CcacheKey => {
+            text.len() <= KEY_DIGITS_MAX && text.len().is_multiple_of(2) && is_hex(text)
+        }
         Family::Ccache3 => is_old_name(text),
         Family::Sccache | Family::SccachePreprocessor | Family::Larder => {
             text.len() == HEX64 && is_hex(text)
@@ -148,6 +167,14 @@ mod tests {
             assert_eq!((name.family, &*name.text, found), (family, text, label));
             assert_eq!(leaf(&name, found), leaf_text);
         }
+    }
+
+    /// A key as a manifest of ccache 4.7.5 has it, and what the result's file is called.
+    #[test]
+    fn keys_are_written_as_before_4_13() {
+        let digits = "d259f3908a67770cb7a0ef0f53670cd30d921870";
+        let bytes = (0..20).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap());
+        assert_eq!(mixed(&bytes.collect::<Vec<u8>>()), "d259ue88kprn1irq1rofadjgpkodi8c70");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! ccache-3             yes     yes     -         -        CCH1       -      -    yes   yes
 //! sccache              yes     -       -         yes      yes        yes    yes  yes   yes
 //! sccache-preprocessor yes     -       -         yes      -          -      -    yes   yes
-//! larder               yes     -       -         -        -          -      -    -     yes
+//! larder, ccache-key   yes     -       -         -        -          -      -    -     yes
 //! file                 yes     yes     -         -        -          -      -    -     yes
 //! ```
 //!
@@ -28,6 +28,7 @@ pub fn refuses(layout: Layout, outgoing: &Outgoing) -> Option<Trouble> {
     match (outgoing.entry.name.family, layout) {
         (_, Larder | Tar) => None,
         (Family::Larder, _) => no_place("larder's own results, which no other tool can read"),
+        (Family::CcacheKey, _) => no_place("what has no name of ccache's, of its storage helper"),
         (Family::File, Ccache) => None,
         (Family::File, _) => no_place("statistics, settings and tags of a ccache directory"),
         (_, Lmdb) => None,

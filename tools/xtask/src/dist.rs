@@ -47,8 +47,10 @@ const TOOLS: Binary = Binary {
     features: &[],
     linking: Linking::Dynamic,
 };
+/// What ccache starts for a storage that is a store of larder.
+const HELPER: Binary = Binary { name: "ccache-storage-larder", ..TOOLS };
 /// Every binary of a release.
-const BINARIES: &[Binary] = &[WRAPPER, AGENT, TOOLS];
+const BINARIES: &[Binary] = &[WRAPPER, AGENT, TOOLS, HELPER];
 
 /// Builds all binaries and prints their sizes.
 pub fn run(arguments: &[String]) -> Outcome<bool> {
@@ -59,7 +61,7 @@ pub fn run(arguments: &[String]) -> Outcome<bool> {
         let path = build(binary)?;
         let bytes = fs::metadata(&path)?.len();
         let linking = if binary.linking == Linking::Static { "static" } else { "dynamic" };
-        println!("{:<14} {:>7.2} MiB  {linking}  {}", binary.name, mib(bytes), path.display());
+        println!("{:<21} {:>7.2} MiB  {linking}  {}", binary.name, mib(bytes), path.display());
     }
     Ok(true)
 }

@@ -1,0 +1,3 @@
+//! Other programs that use a store as theirs.
+
+mod crsh;

@@ -1,0 +1,3 @@
+//! Serving other tools out of a store, one file per protocol.
+
+pub mod crsh;
