@@ -23,9 +23,12 @@ use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trou
 use crate::entry::{Entry, Family, Part, Time};
 use crate::layout::directory::{self as layout, Shape, is_passing};
 use crate::layout::is_raw;
+use crate::layout::statistics::Counters;
 
 /// A file larger than this is no entry: no tool writes one.
 pub const FILE_BYTES_MAX: u64 = 4 << 30;
+/// What the kernel counts the room of files in.
+const BLOCK_BYTES: u64 = 512;
 /// Directories above a file: no layout has more.
 const DEPTH_MAX: usize = 9;
 
@@ -74,6 +77,7 @@ const FLAT: u64 = u64::MAX;
 struct Seen {
     name: String,
     number: u64,
+    /// Whether it is one that can be entered by its name, which must be text.
     is_directory: bool,
     is_file: bool,
 }
@@ -87,7 +91,7 @@ fn names_in(path: &Path) -> std::io::Result<Vec<Seen>> {
             // A name that is no text is none of a cache.
             name: entry.file_name().to_string_lossy().into_owned(),
             number: entry.ino(),
-            is_directory: kind.is_dir(),
+            is_directory: kind.is_dir() && entry.file_name().to_str().is_some(),
             is_file: kind.is_file(),
         })
     });
@@ -261,17 +265,47 @@ impl DirectoryTarget {
         let path = self.top.join(relative);
         let folder = path.parent().unwrap_or(&self.top);
         self.make_folder(folder).map_err(|error| Trouble::Failed(error.to_string()))?;
+        loop {
+            let beside = self.beside(folder);
+            let written = write_file(&beside, part).and_then(|()| fs::rename(&beside, &path));
+            match written {
+                Ok(()) => return Ok(()),
+                // Left by a process that was killed: in a container each has the same number.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    let _ = fs::remove_file(&beside);
+                    return Err(Trouble::Failed(format!("{}: {error}", path.display())));
+                }
+            }
+        }
+    }
+
+    /// A name for what is being written. Either tool removes such a file by itself, should it be
+    /// left behind.
+    fn beside(&self, folder: &Path) -> PathBuf {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // Either tool removes such a file by itself, should it be left behind.
-        let beside = match self.is_of_sccache {
-            true => self.top.join(format!(".sccachetmp-larder-{}-{number}", std::process::id())),
-            false => folder.join(format!("larder.tmp.{}-{number}", std::process::id())),
-        };
-        let written = write_file(&beside, part).and_then(|()| fs::rename(&beside, &path));
-        written.map_err(|error| {
-            let _ = fs::remove_file(&beside);
-            Trouble::Failed(format!("{}: {error}", path.display()))
-        })
+        let process = std::process::id();
+        match self.is_of_sccache {
+            true => self.top.join(format!(".sccachetmp-larder-{process}-{number}")),
+            false => folder.join(format!("larder.tmp.{process}-{number}")),
+        }
+    }
+
+    /// Statistics of one of the sixteen directories, where there are none: ccache learns from them
+    /// how large its cache is, and would let it grow without a limit.
+    fn write_statistics(&self, digit: char) -> std::io::Result<()> {
+        let folder = self.top.join(digit.to_string());
+        let path = folder.join("stats");
+        let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+        if is_there(&path) || !fs::symlink_metadata(&folder).is_ok_and(|facts| facts.is_dir()) {
+            return Ok(());
+        }
+        let mut counters = Counters::default();
+        count_files(&self.top, &digit.to_string(), 0, &mut counters)?;
+        let bytes = counters.text().into_bytes();
+        let part = Part { label: String::new(), bytes, modified: None, mode: None };
+        let written = self.write_part(&format!("{digit}/stats"), &part);
+        written.map_err(|trouble| std::io::Error::other(format!("{trouble:?}")))
     }
 
     fn make_folder(&self, folder: &Path) -> std::io::Result<()> {
@@ -309,6 +343,24 @@ fn write_file(path: &Path, part: &Part) -> std::io::Result<()> {
         let stamp = Timespec { tv_sec: time.secs, tv_nsec: i64::from(time.nanos) };
         let stamps = Timestamps { last_access: stamp, last_modification: stamp };
         rustix::fs::futimens(&file, &stamps)?;
+    }
+    Ok(())
+}
+
+/// Adds the files of a cache's entries below a path.
+fn count_files(top: &Path, path: &str, depth: usize, to: &mut Counters) -> std::io::Result<()> {
+    for seen in names_in(&top.join(path))? {
+        let below = format!("{path}/{}", seen.name);
+        if seen.is_directory && depth < DEPTH_MAX {
+            count_files(top, &below, depth + 1, to)?;
+        } else if let Some(place) = layout::parse(&below)
+            && place.name.family.is_of_ccache()
+            && let Ok(facts) = fs::symlink_metadata(top.join(&below))
+        {
+            let second = place.name.text.get(1..2);
+            let second = second.and_then(|digit| usize::from_str_radix(digit, 16).ok());
+            to.add(second.unwrap_or_default(), facts.blocks() * BLOCK_BYTES);
+        }
     }
     Ok(())
 }
@@ -354,6 +406,12 @@ impl Target for DirectoryTarget {
     }
 
     fn finish(&self) -> Result<(), Fault> {
+        if self.shape == Shape::Cache && !self.is_of_sccache {
+            for digit in "0123456789abcdef".chars() {
+                let done = self.write_statistics(digit);
+                done.map_err(|error| failed(&self.top.join(digit.to_string()), &error))?;
+            }
+        }
         let top = File::open(&self.top).map_err(|error| failed(&self.top, &error))?;
         rustix::fs::syncfs(&top).map_err(|error| failed(&self.top, &error.into()))
     }
