@@ -177,6 +177,11 @@ pub trait Target: Sync {
     /// If the target as a whole cannot be written.
     fn write(&self, batch: &[Outgoing]) -> Result<Vec<Result<(), Trouble>>, Fault>;
 
+    /// How often the target made room since it was opened, so that what was written may be gone.
+    fn evicted_segments(&self) -> u64 {
+        0
+    }
+
     /// Makes what was written complete; nothing is written behind this.
     ///
     /// # Errors

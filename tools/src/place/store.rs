@@ -12,13 +12,15 @@ use std::path::Path;
 use larder::cli::command::{advice, store_directory};
 use larder::config::Config;
 use larder_engine::{
-    Budget, DropReason, Key, Options, Put, Record, RecordKind, RecordLayout, Snapshot, Store,
+    Budget, DropReason, EngineCounter, Key, Options, Put, Record, RecordKind, RecordLayout,
+    Snapshot, Store,
 };
 
 use super::directory::same;
 use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault};
 use crate::entry::{Entry, Family, Name, Part};
-use crate::layout::foreign;
+use crate::layout::check::wrong;
+use crate::layout::{foreign, is_raw};
 
 /// Records of one commit; the engine takes no more.
 const COMMIT_RECORDS_MAX: usize = 64;
@@ -50,6 +52,10 @@ fn item_of(record: &Record) -> Result<Option<Item>, Trouble> {
         Some(RecordKind::Foreign) => {
             let (name_at, attributes_at, parts) = foreign::places(record.sections())?;
             let name = foreign::parse_name(&record.read(name_at)?)?;
+            // Read by its name it would be another record, or none.
+            if foreign::key(&name) != record.key() {
+                wrong(format!("{name} stands under the key of another entry"))?;
+            }
             let attributes = record.read(attributes_at)?;
             let (level, _) = foreign::parse_attributes(&attributes, parts.len())?;
             let label =
@@ -103,7 +109,7 @@ impl Source for StoreSource {
 
     fn stamp(&self, item: &Item) -> Option<Stamp> {
         let record = self.store.get(&key_of(&item.name)?).ok()??;
-        stamp_of(&record)
+        stamp_of(&record, item.name.family)
     }
 
     fn read(&self, item: &Item) -> Result<Entry, Trouble> {
@@ -123,13 +129,17 @@ impl Source for StoreSource {
     }
 }
 
-/// What the head of an entry of another tool tells.
-fn stamp_of(record: &Record) -> Option<Stamp> {
+/// What the head of an entry of another tool tells; as everywhere, raw files have no say in when
+/// it was used.
+fn stamp_of(record: &Record, family: Family) -> Option<Stamp> {
     let (_, attributes_at, parts) = foreign::places(record.sections()).ok()?;
     let attributes = record.read(attributes_at).ok()?;
     let (_, facts) = foreign::parse_attributes(&attributes, parts.len()).ok()?;
     let bytes = parts.iter().map(|at| record.sections()[*at].real_bytes).sum();
-    Some(Stamp { bytes, modified: facts.iter().filter_map(|(time, _)| *time).max() })
+    let is_main =
+        |at: usize| !is_raw(family, &String::from_utf8_lossy(&record.sections()[at].name));
+    let main = parts.iter().zip(&facts).filter(|(at, _)| is_main(**at));
+    Some(Stamp { bytes, modified: main.filter_map(|(_, (time, _))| *time).max() })
 }
 
 /// A store that is written.
@@ -138,6 +148,12 @@ pub struct StoreTarget {
     packing: Store,
     /// Leaves everything as it is.
     raw: Store,
+    /// What had been evicted when it was opened.
+    evicted: u64,
+}
+
+fn evicted(store: &Store) -> u64 {
+    store.counters().get(EngineCounter::SegmentsEvicted.id())
 }
 
 impl StoreTarget {
@@ -156,7 +172,8 @@ impl StoreTarget {
             return fault(format!("{} cannot be written by this user", path.display()));
         }
         let raw = Store::open(path, options.layout(RecordLayout::Raw))?;
-        Ok(StoreTarget { packing, raw })
+        let evicted = evicted(&packing);
+        Ok(StoreTarget { packing, raw, evicted })
     }
 
     fn upkeep(&self) -> Result<(), Fault> {
@@ -222,7 +239,7 @@ impl Target for StoreTarget {
     fn has(&self, item: &Item, stamp: Option<Stamp>) -> Result<Presence, Fault> {
         let Some(key) = key_of(&item.name) else { return Ok(Presence::Absent) };
         let Some(record) = self.raw.get(&key)? else { return Ok(Presence::Absent) };
-        Ok(match (item.name.family, stamp_of(&record)) {
+        Ok(match (item.name.family, stamp_of(&record, item.name.family)) {
             (Family::Larder, _) => Presence::Same,
             (_, Some(found)) => same(stamp, found),
             (_, None) => Presence::Other,
@@ -249,6 +266,10 @@ impl Target for StoreTarget {
         }
         self.upkeep()?;
         Ok(done)
+    }
+
+    fn evicted_segments(&self) -> u64 {
+        evicted(&self.packing).saturating_sub(self.evicted)
     }
 
     fn finish(&self) -> Result<(), Fault> {
