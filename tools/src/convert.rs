@@ -11,6 +11,7 @@
 //!    the same call goes on behind it.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -58,6 +59,9 @@ pub struct Report {
     pub gone: u64,
     /// Temporary files and locks that were passed by.
     pub passing: u64,
+    /// Segments that the target evicted meanwhile, to keep to its size: of what was written not
+    /// all may be there.
+    pub evicted_segments: u64,
     /// What the target has no place for, by the reason.
     pub no_place: BTreeMap<&'static str, u64>,
     /// Entries that are damaged.
@@ -200,6 +204,7 @@ pub fn convert(
     }
     if let Some(target) = target.filter(|_| !how.is_dry) {
         report.notes = target.finish()?;
+        report.evicted_segments = target.evicted_segments();
     }
     report.elapsed = begun.elapsed();
     Ok(report)
@@ -284,7 +289,10 @@ impl Work<'_> {
                 // The lister must not wait for somebody to take more.
                 continue;
             }
-            if let Err(fault) = self.chunk(number, &items) {
+            // A thread that is no more would be waited for.
+            let done = catch_unwind(AssertUnwindSafe(|| self.chunk(number, &items)));
+            let broken = || Err(Fault("larder has a bug: a thread panicked".to_owned()));
+            if let Err(fault) = done.unwrap_or_else(|_| broken()) {
                 self.fail(fault);
             }
         }
@@ -326,19 +334,25 @@ impl Work<'_> {
         {
             return Ok(Ok(None));
         }
-        let mut entry = match self.source.read(item) {
-            Ok(entry) => entry,
+        // Of an entry that is just being removed some files are gone before others: what looks
+        // damaged is read once more.
+        let outgoing = match self.read_whole(item).or_else(|trouble| match trouble {
+            Trouble::Damaged(_) => self.read_whole(item),
+            other => Err(other),
+        }) {
+            Ok(outgoing) => outgoing,
             Err(trouble) => return Ok(Err(trouble)),
         };
-        let said = match check(&mut entry) {
-            Ok(said) => said,
-            Err(wrong) => return Ok(Err(wrong.into())),
-        };
-        let outgoing = Outgoing { entry, said };
         Ok(match refuses(self.layout, &outgoing) {
             Some(trouble) => Err(trouble),
             None => Ok(Some(outgoing)),
         })
+    }
+
+    fn read_whole(&self, item: &Item) -> Result<Outgoing, Trouble> {
+        let mut entry = self.source.read(item)?;
+        let said = check(&mut entry)?;
+        Ok(Outgoing { entry, said })
     }
 
     fn is_ordered(&self) -> bool {

@@ -9,6 +9,7 @@ use larder_engine::{Record, SectionKind};
 
 use super::find::{Found, find};
 use super::inspect::read_file;
+use super::shown::printable;
 use crate::layout::check::{REAL_BYTES_MAX, Wrong};
 use crate::layout::sccache::members;
 
@@ -46,7 +47,7 @@ const ALIASES: [(&str, &str); 9] = [
 ];
 
 fn no_section(wanted: &str, names: &[String]) -> String {
-    format!("there is no section `{wanted}`; there are: {}", names.join(", "))
+    format!("there is no section `{wanted}`; there are: {}", printable(&names.join(", ")))
 }
 
 /// The place of a section: by its number, its kind or its name. Of several of a kind the first.

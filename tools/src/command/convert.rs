@@ -15,8 +15,9 @@ use larder::stats::size;
 
 use super::failure;
 use super::progress::Bar;
+use super::shown::printable;
 use crate::convert::{How, Report, TOLD_MAX, Told, convert};
-use crate::place::open::{Layout, layout_to_write, source, target};
+use crate::place::open::{Layout, detect, layout_to_write, source, target};
 
 const STATUS_SOME: i32 = 4;
 
@@ -39,8 +40,9 @@ pub fn run(given: &Given) -> Result<(), Failure> {
     if same_place(from, to) {
         return Err(given.wrong("source and target are the same"));
     }
-    // A dry run makes nothing, not even an empty directory.
-    let is_opened = !how.is_dry || to.contains("://") || Path::new(to).exists() && !is_tar;
+    // A dry run makes nothing, not even what a store or a database is in an empty directory.
+    let is_there = || detect(Path::new(to)).is_ok_and(|layout| layout == wanted && !is_tar);
+    let is_opened = !how.is_dry || to.contains("://") || is_there();
     let max_size_bytes = given.text("max-size").and_then(parse_size);
     let target = match is_opened {
         true => Some(target(to, wanted, max_size_bytes).map_err(failure)?),
@@ -101,6 +103,11 @@ fn text(
     };
     line(report.present, "were there already");
     line(report.gone, "were removed meanwhile by the tool that they belong to");
+    line(
+        report.evicted_segments,
+        "segments of the store were evicted meanwhile, so that not all of it may be there: \
+         --max-size and `max_size` are the limit",
+    );
     for (reason, count) in &report.no_place {
         line(*count, &format!("have no place in this layout: {reason}"));
     }
@@ -136,7 +143,7 @@ fn list(text: &mut String, told: &Told, what: &str) {
     }
     text.push_str(&format!("{} {what}:\n", told.count));
     for (name, why) in &told.first {
-        text.push_str(&format!("  {}: {why}\n", name.escape_debug()));
+        text.push_str(&format!("  {}: {}\n", name.escape_debug(), printable(why)));
     }
     if told.count > TOLD_MAX as u64 {
         text.push_str(&format!("  and {} more\n", told.count - TOLD_MAX as u64));
@@ -171,6 +178,7 @@ fn page(report: &Report, how: How, kind: &str, layout: Layout) -> String {
         .number("present", report.present)
         .number("gone", report.gone)
         .number("passing", report.passing)
+        .number("evicted_segments", report.evicted_segments)
         .list("no_place", no_place)
         .number("damaged_count", report.damaged.count)
         .list("damaged", told(&report.damaged))

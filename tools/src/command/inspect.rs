@@ -4,11 +4,13 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::exit;
 
 use larder::cli::command::{Failure, print};
 use larder::cli::flags::Given;
+use rustix::fs::OFlags;
 
 use super::find::{Found, find};
 use super::shown::{Shown, Value, of_file, of_record};
@@ -28,7 +30,9 @@ pub fn run(given: &Given) -> Result<(), Failure> {
 /// The bytes of a file that may be an entry.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |error: std::io::Error| Failure::Failed(format!("{}: {error}", path.display()));
-    let file = File::open(path).map_err(failed)?;
+    // Whoever opens a FIFO waits for a writer.
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?;
     if !length.is_file() {
         let what = "it is no file; `larder ls` shows what is in a cache";

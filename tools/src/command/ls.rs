@@ -130,7 +130,8 @@ fn text(line: &Line) -> String {
     let bytes = line.bytes.map_or("?".to_owned(), |bytes| bytes.to_string());
     let time = line.time.map_or(String::new(), |time| moment(time.secs));
     let namespace = printable(&line.namespace);
-    let text = format!("{}  {:9} {bytes:>10}  {time}  {namespace}", line.name, line.kind);
+    let name = printable(&line.name);
+    let text = format!("{name}  {:9} {bytes:>10}  {time}  {namespace}", line.kind);
     format!("{}\n", text.trim_end())
 }
 

@@ -7,7 +7,7 @@ use larder::stats::size;
 use larder_engine::checksum::xxh3_128;
 use larder_engine::{Record, SectionInfo, SectionKind};
 
-use crate::layout::check::{REAL_BYTES_MAX, Wrong};
+use crate::layout::check::{REAL_BYTES_MAX, Wrong, gunzip_check};
 use crate::layout::foreign;
 use crate::layout::sccache::{Preprocessor, members};
 
@@ -276,12 +276,14 @@ fn of_ccache(bytes: &[u8]) -> Result<Shown, Wrong> {
 fn of_sccache(bytes: &[u8]) -> Result<Shown, Wrong> {
     let mut shown = Shown::of("a result of sccache");
     shown.fact("file_bytes", Value::Bytes(bytes.len() as u64));
+    let mut left = REAL_BYTES_MAX;
     for member in members(bytes)? {
-        let real = member.read(REAL_BYTES_MAX);
+        let real = member.count(left);
+        left -= *real.as_ref().unwrap_or(&0);
         shown.sections.push(Section {
             kind: "member".to_owned(),
             name: member.name.clone(),
-            bytes: real.as_ref().ok().map(|bytes| bytes.len() as u64),
+            bytes: real.as_ref().ok().copied(),
             stored: member.stored.len() as u64,
             mode: member.mode.map(|mode| mode & 0o7777),
             checksum: Some(format!("CRC-32 {:08x}", member.crc32)),
@@ -329,10 +331,18 @@ fn of_body(bytes: &[u8]) -> Result<Shown, Wrong> {
     Ok(shown)
 }
 
+/// Real bytes of a compressed file that are shown; larger objects than this have been seen
+/// nowhere, and gzip makes a thousand times as much of a small file.
+const GUNZIP_BYTES_MAX: u64 = 1 << 30;
+
 fn of_gzip(bytes: &[u8]) -> Result<Shown, Wrong> {
     use std::io::Read;
+    let real_bytes = gunzip_check(bytes)?;
+    if real_bytes > GUNZIP_BYTES_MAX {
+        return Err(Wrong(format!("it holds {real_bytes} bytes, more than a file of ccache 3")));
+    }
     let mut real = Vec::new();
-    let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(REAL_BYTES_MAX);
+    let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(real_bytes);
     let read = reader.read_to_end(&mut real);
     read.map_err(|error| Wrong(format!("it cannot be decompressed: {error}")))?;
     let is_manifest = real.starts_with(b"cCmF");

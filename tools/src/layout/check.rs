@@ -181,8 +181,11 @@ fn check_old(entry: &Entry) -> Result<Said, Wrong> {
     })
 }
 
-/// Reads all of a compressed file, within a bound.
-fn gunzip_check(bytes: &[u8]) -> Result<u64, Wrong> {
+/// Reads all of a compressed file, within a bound, and counts its real bytes.
+///
+/// # Errors
+/// If it is damaged, or more.
+pub fn gunzip_check(bytes: &[u8]) -> Result<u64, Wrong> {
     use std::io::Read;
     let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(REAL_BYTES_MAX + 1);
     let count = std::io::copy(&mut reader, &mut std::io::sink());

@@ -94,14 +94,17 @@ pub fn entry<E: From<Wrong>>(
     let (level, facts) = parse_attributes(&read(attributes_at)?, parts_at.len())?;
     let mut parts = Vec::with_capacity(parts_at.len());
     for (at, (modified, mode)) in parts_at.into_iter().zip(facts) {
-        let label = String::from_utf8(sections[at].name.clone()).unwrap_or_default();
         // A label is what a leaf may end with: nothing else can become a file's name.
-        let is_known = match name.family.is_of_ccache() {
-            true => label.is_empty() || is_label(&name, &label),
+        let label = String::from_utf8(sections[at].name.clone()).ok();
+        let label = label.filter(|label| match name.family.is_of_ccache() {
+            true => is_label(&name, label),
             false => label.is_empty(),
-        };
-        if !is_known {
+        });
+        let Some(label) = label else {
             return Err(Wrong(format!("{name} has a file that its tool does not know")).into());
+        };
+        if parts.iter().any(|part: &Part| part.label == label) {
+            return Err(Wrong(format!("{name} has a file twice, `{label}`")).into());
         }
         parts.push(Part { label, bytes: read(at)?, modified, mode });
     }

@@ -19,8 +19,10 @@ pub mod cch1;
 pub mod check;
 pub mod directory;
 pub mod foreign;
+pub mod lmdb_pages;
 pub mod remote;
 pub mod sccache;
+pub mod statistics;
 
 use crate::entry::{Family, Name};
 

@@ -14,7 +14,7 @@
 //!
 //! Numbers are little-endian. A preprocessor entry without a byte is an empty one.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Write};
 
 use super::check::{Wrong, wrong};
 
@@ -40,12 +40,25 @@ impl Member {
     /// # Errors
     /// If they cannot be decompressed, or are more.
     pub fn read(&self, bytes_max: u64) -> Result<Vec<u8>, Wrong> {
-        let failed = |error: std::io::Error| Wrong(format!("{}: {error}", self.name));
         let mut bytes = Vec::new();
+        self.unpack(bytes_max, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// How many real bytes there are, at most `bytes_max`; they are not kept.
+    ///
+    /// # Errors
+    /// See [`Member::read`].
+    pub fn count(&self, bytes_max: u64) -> Result<u64, Wrong> {
+        self.unpack(bytes_max, &mut std::io::sink())
+    }
+
+    fn unpack(&self, bytes_max: u64, to: &mut impl Write) -> Result<u64, Wrong> {
+        let failed = |error: std::io::Error| Wrong(format!("{}: {error}", self.name));
         let decoder = zstd::Decoder::new(&self.stored[..]).map_err(failed)?;
-        decoder.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
-        match bytes.len() as u64 <= bytes_max {
-            true => Ok(bytes),
+        let count = std::io::copy(&mut decoder.take(bytes_max + 1), to).map_err(failed)?;
+        match count <= bytes_max {
+            true => Ok(count),
             false => wrong(format!("{} has more than {bytes_max} bytes", self.name)),
         }
     }
@@ -77,6 +90,8 @@ fn each(bytes: &[u8], mut see: impl FnMut(&str, Option<u32>, u32, Vec<u8>)) -> R
     if archive.is_empty() || archive.len() > MEMBERS_MAX {
         return wrong(format!("the archive has {} members", archive.len()));
     }
+    // Members that overlap would be more than the archive has.
+    let mut left = bytes.len() as u64;
     for at in 0..archive.len() {
         let mut member = archive.by_index_raw(at).map_err(failed)?;
         let name = member.name().to_owned();
@@ -84,9 +99,10 @@ fn each(bytes: &[u8], mut see: impl FnMut(&str, Option<u32>, u32, Vec<u8>)) -> R
             return wrong(format!("{name} is stored in another way than sccache does it"));
         }
         let (mode, crc32, length) = (member.unix_mode(), member.crc32(), member.size());
-        if length > bytes.len() as u64 {
-            return wrong(format!("{name} is longer than the archive"));
-        }
+        left = match left.checked_sub(length) {
+            Some(left) => left,
+            None => return wrong(format!("{name} is longer than the archive")),
+        };
         let mut stored = Vec::with_capacity(length as usize);
         member
             .read_to_end(&mut stored)

@@ -12,27 +12,29 @@
 //!    result comes before the result, and an object of ccache 3 comes last: as the tools do it.
 //! 4. No symbolic link below the top is followed, to read or to write.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, IoSliceMut, Read, Write};
 use std::os::unix::fs::{DirEntryExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Advice, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::counted::Counted;
 use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault};
 use crate::entry::{Entry, Family, Part, Time};
 use crate::layout::directory::{self as layout, Shape, is_passing};
 use crate::layout::is_raw;
+use crate::layout::statistics::Counters;
 
 /// A file larger than this is no entry: no tool writes one.
 pub const FILE_BYTES_MAX: u64 = 4 << 30;
 /// Files of some that are looked at to see whether these are in memory.
 const SAMPLES: usize = 8;
+/// What the kernel counts the room of files in.
+const BLOCK_BYTES: u64 = 512;
 /// Directories above a file: no layout has more.
 const DEPTH_MAX: usize = 9;
 
@@ -102,6 +104,7 @@ const FLAT: u64 = u64::MAX;
 struct Seen {
     name: String,
     number: u64,
+    /// Whether it is one that can be entered by its name, which must be text.
     is_directory: bool,
     is_file: bool,
 }
@@ -115,7 +118,7 @@ fn names_in(path: &Path) -> std::io::Result<Vec<Seen>> {
             // A name that is no text is none of a cache.
             name: entry.file_name().to_string_lossy().into_owned(),
             number: entry.ino(),
-            is_directory: kind.is_dir(),
+            is_directory: kind.is_dir() && entry.file_name().to_str().is_some(),
             is_file: kind.is_file(),
         })
     });
@@ -255,7 +258,8 @@ pub struct DirectoryTarget {
     is_of_sccache: bool,
     made: Mutex<HashSet<PathBuf>>,
     next: AtomicU64,
-    counted: Counted,
+    /// Statistics, and directories at the top, that were written to.
+    written: Mutex<BTreeSet<String>>,
 }
 
 impl DirectoryTarget {
@@ -283,7 +287,7 @@ impl DirectoryTarget {
             is_of_sccache,
             made: Mutex::default(),
             next: AtomicU64::new(0),
-            counted: Counted::default(),
+            written: Mutex::default(),
         })
     }
 
@@ -305,25 +309,64 @@ impl DirectoryTarget {
         let path = self.top.join(relative);
         let folder = path.parent().unwrap_or(&self.top);
         self.make_folder(folder).map_err(|error| Trouble::Failed(error.to_string()))?;
+        loop {
+            let beside = self.beside(folder);
+            let written = write_file(&beside, part).and_then(|()| fs::rename(&beside, &path));
+            match written {
+                Ok(()) => {
+                    self.note_written(relative);
+                    return Ok(());
+                }
+                // Left by a process that was killed: in a container each has the same number.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    let _ = fs::remove_file(&beside);
+                    return Err(Trouble::Failed(format!("{}: {error}", path.display())));
+                }
+            }
+        }
+    }
+
+    fn note_written(&self, relative: &str) {
+        let is_statistics = relative.ends_with("/stats");
+        let noted = if is_statistics { Some(relative) } else { relative.get(..1) };
+        let mut written = lock(&self.written);
+        if let Some(noted) = noted.filter(|noted| !written.contains(*noted)) {
+            written.insert(noted.to_owned());
+        }
+    }
+
+    /// A name for what is being written. Either tool removes such a file by itself, should it be
+    /// left behind.
+    fn beside(&self, folder: &Path) -> PathBuf {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // Either tool removes such a file by itself, should it be left behind.
-        let beside = match self.is_of_sccache {
-            true => self.top.join(format!(".sccachetmp-larder-{}-{number}", std::process::id())),
-            false => folder.join(format!("larder.tmp.{}-{number}", std::process::id())),
-        };
-        let written = write_file(&beside, part).and_then(|bytes| {
-            fs::rename(&beside, &path)?;
-            self.counted.note(relative, bytes);
-            Ok(())
-        });
-        written.map_err(|error| {
-            let _ = fs::remove_file(&beside);
-            Trouble::Failed(format!("{}: {error}", path.display()))
-        })
+        let process = std::process::id();
+        match self.is_of_sccache {
+            true => self.top.join(format!(".sccachetmp-larder-{process}-{number}")),
+            false => folder.join(format!("larder.tmp.{process}-{number}")),
+        }
+    }
+
+    /// Statistics of one of the sixteen directories, where there are none: ccache learns from them
+    /// how large its cache is, and would let it grow without a limit. Whether that was done.
+    fn write_statistics(&self, digit: char) -> std::io::Result<bool> {
+        let folder = self.top.join(digit.to_string());
+        let path = folder.join("stats");
+        let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+        if is_there(&path) || !fs::symlink_metadata(&folder).is_ok_and(|facts| facts.is_dir()) {
+            return Ok(false);
+        }
+        let mut counters = Counters::default();
+        count_files(&self.top, &digit.to_string(), 0, &mut counters)?;
+        let bytes = counters.text().into_bytes();
+        let part = Part { label: String::new(), bytes, modified: None, mode: None };
+        let written = self.write_part(&format!("{digit}/stats"), &part);
+        written.map_err(|trouble| std::io::Error::other(format!("{trouble:?}")))?;
+        Ok(true)
     }
 
     fn make_folder(&self, folder: &Path) -> std::io::Result<()> {
-        if self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) {
+        if lock(&self.made).contains(folder) {
             return Ok(());
         }
         // Whoever may write to the cache must not lead us out of it.
@@ -340,13 +383,16 @@ impl DirectoryTarget {
                 other => other?,
             }
         }
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
+        lock(&self.made).insert(folder.to_owned());
         Ok(())
     }
 }
 
-/// Writes a file that is not there yet; how many bytes of the disk it takes.
-fn write_file(path: &Path, part: &Part) -> std::io::Result<u64> {
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_file(path: &Path, part: &Part) -> std::io::Result<()> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(&part.bytes)?;
     if let Some(mode) = part.mode {
@@ -359,8 +405,25 @@ fn write_file(path: &Path, part: &Part) -> std::io::Result<u64> {
         let stamps = Timestamps { last_access: stamp, last_modification: stamp };
         rustix::fs::futimens(&file, &stamps)?;
     }
-    // Where the file system has not yet decided, what it will need at least.
-    Ok((file.metadata()?.blocks() * 512).max(part.bytes.len().next_multiple_of(4096) as u64))
+    Ok(())
+}
+
+/// Adds the files of a cache's entries below a path.
+fn count_files(top: &Path, path: &str, depth: usize, to: &mut Counters) -> std::io::Result<()> {
+    for seen in names_in(&top.join(path))? {
+        let below = format!("{path}/{}", seen.name);
+        if seen.is_directory && depth < DEPTH_MAX {
+            count_files(top, &below, depth + 1, to)?;
+        } else if let Some(place) = layout::parse(&below)
+            && place.name.family.is_of_ccache()
+            && let Ok(facts) = fs::symlink_metadata(top.join(&below))
+        {
+            let second = place.name.text.get(1..2);
+            let second = second.and_then(|digit| usize::from_str_radix(digit, 16).ok());
+            to.add(second.unwrap_or_default(), facts.blocks() * BLOCK_BYTES);
+        }
+    }
+    Ok(())
 }
 
 /// The umask of this process, which is only to be had by setting it: once, before any thread.
@@ -404,9 +467,20 @@ impl Target for DirectoryTarget {
     }
 
     fn finish(&self) -> Result<Vec<String>, Fault> {
-        let is_of_ccache = self.shape == Shape::Cache && !self.is_of_sccache;
-        let notes = if is_of_ccache { self.counted.finish(&self.top) } else { Ok(Vec::new()) };
-        let notes = notes.map_err(|error| failed(&self.top, &error))?;
+        let mut notes = Vec::new();
+        if self.shape == Shape::Cache && !self.is_of_sccache {
+            let (written, mut is_unknown) = (lock(&self.written).clone(), false);
+            for digit in "0123456789abcdef".chars() {
+                let done = self.write_statistics(digit);
+                let is_new =
+                    done.map_err(|error| failed(&self.top.join(digit.to_string()), &error))?;
+                is_unknown |= !is_new
+                    && written.iter().any(|path| path.starts_with(digit))
+                    && !written.contains(&format!("{digit}/stats"));
+            }
+            let note = "ccache has not counted what was added: `ccache --cleanup` makes it count";
+            notes.extend(is_unknown.then(|| note.to_owned()));
+        }
         let top = File::open(&self.top).map_err(|error| failed(&self.top, &error))?;
         rustix::fs::syncfs(&top).map_err(|error| failed(&self.top, &error.into()))?;
         Ok(notes)

@@ -12,6 +12,8 @@
 //! one transaction; the file is synchronised once, at the end: after a power cut in between it has
 //! to be made anew, after a kill not.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use heed::types::{Bytes, Str};
@@ -20,12 +22,14 @@ use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 use super::directory::same;
 use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble};
 use crate::entry::{Entry, Family, Name, Part, Time};
-use crate::layout::{is_raw, leaf, name_of, parse_leaf};
+use crate::layout::{is_raw, leaf, lmdb_pages, name_of, parse_leaf};
 
 /// Addresses that the map may take: of the disk only what is used is taken.
 const MAP_BYTES: usize = 1 << 40;
 /// Both databases.
 const DATABASES: u32 = 2;
+/// Looks at a database that seems damaged.
+const LOOKS_MAX: u32 = 3;
 const READERS_MAX: u32 = 126;
 const ATTRIBUTES_BYTES: usize = 8 + 8 + 4 + 2 + 1 + 1;
 const HAS_TIME: u8 = 1;
@@ -99,12 +103,40 @@ fn open(path: &Path, flags: EnvFlags) -> Result<Env<WithoutTls>, Fault> {
     options.map_size(MAP_BYTES).max_dbs(DATABASES).max_readers(READERS_MAX);
     // A name alone has no directory that could be looked at.
     let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let flags = if path.is_dir() { flags } else { flags | EnvFlags::NO_SUB_DIR };
+    let is_folder = path.is_dir();
+    let flags = if is_folder { flags } else { flags | EnvFlags::NO_SUB_DIR };
+    check(&if is_folder { path.join("data.mdb") } else { path.clone() })?;
     // SAFETY: LMDB maps its file, and whoever opens it agrees that only LMDB changes it, under its
     // locks; docs/formats/lmdb.md says so. One process opens it once: source and target differ.
     #[allow(unsafe_code)]
     let env = unsafe { options.flags(flags).open(path) };
     env.map_err(|error| failed(path, &error))
+}
+
+/// Whether LMDB can be let at a file; one that is missing or empty it makes anew. A program that
+/// writes meanwhile may reuse a page that is just looked at, so one good look is enough.
+fn check(path: &Path) -> Result<(), Fault> {
+    let failed = |what: &dyn std::fmt::Display| Fault(format!("{}: {what}", path.display()));
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|error| failed(&error))?,
+    };
+    let mut found = Ok(());
+    for _ in 0..LOOKS_MAX {
+        let bytes = file.metadata().map_err(|error| failed(&error))?.len();
+        if bytes == 0 {
+            return Ok(());
+        }
+        let mut read = |at: u64, count: usize| {
+            let mut bytes = vec![0; count];
+            file.read_exact_at(&mut bytes, at).map(|()| bytes)
+        };
+        found = lmdb_pages::check(bytes, &mut read);
+        if found.is_ok() {
+            break;
+        }
+    }
+    found.map_err(|wrong| failed(&wrong))
 }
 
 fn failed(path: &Path, error: &heed::Error) -> Fault {

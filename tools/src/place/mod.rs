@@ -7,7 +7,6 @@
 //!    not at all: whoever reads the target meanwhile, or after a kill, sees no half of one.
 //! 3. What concerns one entry is a [`Trouble`] and ends nothing; a [`Fault`] ends the work.
 
-mod counted;
 pub mod directory;
 pub mod lmdb;
 pub mod open;
@@ -181,6 +180,11 @@ pub trait Target: Sync {
     /// # Errors
     /// If the target as a whole cannot be written.
     fn write(&self, batch: &[Outgoing]) -> Result<Vec<Result<(), Trouble>>, Fault>;
+
+    /// How often the target made room since it was opened, so that what was written may be gone.
+    fn evicted_segments(&self) -> u64 {
+        0
+    }
 
     /// Makes what was written complete; nothing is written behind this. Says in sentences what
     /// there is to know.

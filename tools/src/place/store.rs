@@ -10,7 +10,6 @@
 use std::path::Path;
 
 use larder::config::Config;
-use larder::stats::size;
 use larder_engine::{
     Budget, DropReason, EngineCounter, Key, Options, Put, Record, RecordKind, RecordLayout,
     Snapshot, Store,
@@ -19,7 +18,8 @@ use larder_engine::{
 use super::directory::same;
 use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault};
 use crate::entry::{Entry, Family, Name, Part};
-use crate::layout::foreign;
+use crate::layout::check::wrong;
+use crate::layout::{foreign, is_raw};
 
 /// Records of one commit; the engine takes no more.
 const COMMIT_RECORDS_MAX: usize = 64;
@@ -51,6 +51,10 @@ fn item_of(record: &Record) -> Result<Option<Item>, Trouble> {
         Some(RecordKind::Foreign) => {
             let (name_at, attributes_at, parts) = foreign::places(record.sections())?;
             let name = foreign::parse_name(&record.read(name_at)?)?;
+            // Read by its name it would be another record, or none.
+            if foreign::key(&name) != record.key() {
+                wrong(format!("{name} stands under the key of another entry"))?;
+            }
             let attributes = record.read(attributes_at)?;
             let (level, _) = foreign::parse_attributes(&attributes, parts.len())?;
             let label =
@@ -92,7 +96,7 @@ impl Source for StoreSource {
 
     fn stamp(&self, item: &Item) -> Option<Stamp> {
         let record = self.store.get(&key_of(&item.name)?).ok()??;
-        stamp_of(&record)
+        stamp_of(&record, item.name.family)
     }
 
     fn read(&self, item: &Item) -> Result<Entry, Trouble> {
@@ -112,13 +116,17 @@ impl Source for StoreSource {
     }
 }
 
-/// What the head of an entry of another tool tells.
-fn stamp_of(record: &Record) -> Option<Stamp> {
+/// What the head of an entry of another tool tells; as everywhere, raw files have no say in when
+/// it was used.
+fn stamp_of(record: &Record, family: Family) -> Option<Stamp> {
     let (_, attributes_at, parts) = foreign::places(record.sections()).ok()?;
     let attributes = record.read(attributes_at).ok()?;
     let (_, facts) = foreign::parse_attributes(&attributes, parts.len()).ok()?;
     let bytes = parts.iter().map(|at| record.sections()[*at].real_bytes).sum();
-    Some(Stamp { bytes, modified: facts.iter().filter_map(|(time, _)| *time).max() })
+    let is_main =
+        |at: usize| !is_raw(family, &String::from_utf8_lossy(&record.sections()[at].name));
+    let main = parts.iter().zip(&facts).filter(|(at, _)| is_main(**at));
+    Some(Stamp { bytes, modified: main.filter_map(|(_, (time, _))| *time).max() })
 }
 
 /// A store that is written.
@@ -127,7 +135,12 @@ pub struct StoreTarget {
     packing: Store,
     /// Leaves everything as it is.
     raw: Store,
-    evicted_before: u64,
+    /// What had been evicted when it was opened.
+    evicted: u64,
+}
+
+fn evicted(store: &Store) -> u64 {
+    store.counters().get(EngineCounter::SegmentsEvicted.id())
 }
 
 impl StoreTarget {
@@ -146,8 +159,8 @@ impl StoreTarget {
             return fault(format!("{} cannot be written by this user", path.display()));
         }
         let raw = Store::open(path, options.layout(RecordLayout::Raw))?;
-        let evicted_before = evicted_segments(&packing);
-        Ok(StoreTarget { packing, raw, evicted_before })
+        let evicted = evicted(&packing);
+        Ok(StoreTarget { packing, raw, evicted })
     }
 
     fn upkeep(&self) -> Result<(), Fault> {
@@ -213,7 +226,7 @@ impl Target for StoreTarget {
     fn has(&self, item: &Item, stamp: &dyn Fn() -> Option<Stamp>) -> Result<Presence, Fault> {
         let Some(key) = key_of(&item.name) else { return Ok(Presence::Absent) };
         let Some(record) = self.raw.get(&key)? else { return Ok(Presence::Absent) };
-        Ok(match (item.name.family, stamp_of(&record)) {
+        Ok(match (item.name.family, stamp_of(&record, item.name.family)) {
             (Family::Larder, _) => Presence::Same,
             (_, Some(found)) => same(stamp(), found),
             (_, None) => Presence::Other,
@@ -242,25 +255,15 @@ impl Target for StoreTarget {
         Ok(done)
     }
 
+    fn evicted_segments(&self) -> u64 {
+        evicted(&self.packing).saturating_sub(self.evicted)
+    }
+
     fn finish(&self) -> Result<Vec<String>, Fault> {
         match self.packing.checkpoint() {
             Err(error) if error.is_busy() => {}
             other => other?,
         }
-        let mut notes = Vec::new();
-        let evicted = evicted_segments(&self.packing).saturating_sub(self.evicted_before);
-        if evicted > 0 {
-            let max_size = size(self.packing.stats()?.max_size_bytes);
-            notes.push(format!(
-                "not everything stayed: the store keeps to {max_size} and has dropped its oldest \
-                 entries meanwhile ({evicted} segments); --max-size takes another size"
-            ));
-        }
-        Ok(notes)
+        Ok(Vec::new())
     }
-}
-
-/// Segments that a store has dropped since its counters were set to zero.
-fn evicted_segments(store: &Store) -> u64 {
-    store.counters().get(EngineCounter::SegmentsEvicted.id())
 }

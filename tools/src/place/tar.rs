@@ -43,6 +43,8 @@ pub struct TarSource {
     parts: Vec<Vec<Found>>,
     strangers: Vec<String>,
     passing: u64,
+    /// Why the archive could not be read further than to here.
+    end: Option<String>,
 }
 
 impl TarSource {
@@ -59,11 +61,21 @@ impl TarSource {
             parts: Vec::new(),
             strangers: Vec::new(),
             passing: 0,
+            end: None,
         };
         let mut archive = Archive::new(BufReader::new(file));
+        match source.read_heads(&mut archive) {
+            // What stands before is whole.
+            Err(error) if source.items.is_empty() => Err(failed(error)),
+            Err(error) => Ok(TarSource { end: Some(error.to_string()), ..source }),
+            Ok(()) => Ok(source),
+        }
+    }
+
+    fn read_heads(&mut self, archive: &mut Archive<BufReader<File>>) -> std::io::Result<()> {
         let mut places = BTreeMap::new();
-        for member in archive.entries_with_seek().map_err(failed)? {
-            let mut member = member.map_err(failed)?;
+        for member in archive.entries_with_seek()? {
+            let mut member = member?;
             let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
             let path = path.trim_start_matches("./").trim_end_matches('/');
             if member.header().entry_type() == EntryType::Directory || path == "." {
@@ -72,43 +84,47 @@ impl TarSource {
             let place = match layout::parse(path) {
                 Some(place) if member.header().entry_type() == EntryType::Regular => place,
                 _ if is_passing(path) => {
-                    source.passing += 1;
+                    self.passing += 1;
                     continue;
                 }
                 _ => {
-                    source.strangers.push(path.to_owned());
+                    self.strangers.push(path.to_owned());
                     continue;
                 }
             };
             let found = Found {
                 at: member.raw_file_position(),
                 bytes: member.size(),
-                modified: time_of(&mut member).map_err(failed)?,
-                mode: (member.header().mode().map_err(failed)? & 0o7777) as u16,
+                modified: time_of(&mut member)?,
+                mode: (member.header().mode()? & 0o7777) as u16,
             };
             let number = *places.entry((place.name.clone(), place.level)).or_insert_with(|| {
-                source.items.push(Item {
+                self.items.push(Item {
                     name: place.name,
                     level: (place.shape == Shape::Cache).then_some(place.level),
                     labels: Vec::new(),
-                    at: source.items.len() as u64,
+                    at: self.items.len() as u64,
                     place: String::new(),
                 });
-                source.parts.push(Vec::new());
-                source.items.len() - 1
+                self.parts.push(Vec::new());
+                self.items.len() - 1
             });
             // Of two members of one path the later counts, as it does for tar.
-            let labels = &mut source.items[number].labels;
+            let labels = &mut self.items[number].labels;
             match labels.iter().position(|label| *label == place.label) {
-                Some(at) => source.parts[number][at] = found,
+                Some(at) => self.parts[number][at] = found,
                 None => {
                     labels.push(place.label);
-                    source.parts[number].push(found);
+                    self.parts[number].push(found);
                 }
             }
         }
-        Ok(source)
+        Ok(())
     }
+}
+
+fn damaged((what, why): (String, &String)) -> (String, Trouble) {
+    (what, Trouble::Damaged(format!("the archive cannot be read to its end: {why}")))
 }
 
 /// When a member was modified, with the fraction that an extended header has.
@@ -158,7 +174,12 @@ impl Source for TarSource {
             items: self.items.clone(),
             strangers: self.strangers.clone(),
             passing: self.passing,
-            troubles: Vec::new(),
+            troubles: self
+                .end
+                .iter()
+                .map(|why| ("the rest".to_owned(), why))
+                .map(damaged)
+                .collect(),
         })
     }
 
@@ -213,7 +234,9 @@ impl TarTarget {
         }
         name.push(format!(".{}.part", std::process::id()));
         let beside = path.with_file_name(name);
-        let file = File::create(&beside)
+        // What another process has left there, or put there, is none of ours.
+        let _ = std::fs::remove_file(&beside);
+        let file = File::create_new(&beside)
             .map_err(|error| Fault(format!("{}: {error}", beside.display())))?;
         let builder = Builder::new(BufWriter::with_capacity(1 << 20, file));
         Ok(TarTarget { path: path.to_owned(), beside, builder: Mutex::new(Some(builder)) })
