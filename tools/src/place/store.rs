@@ -4,15 +4,16 @@
 //!    listing reads the head of each.
 //! 2. Written without another compression where an entry is compressed already, 64 records in one
 //!    commit at most.
-//! 3. Nothing is evicted for a conversion before its time: what the store drops because it is full
+//! 3. Read by calls: what is mapped counts as memory of this process, in the end all of a store.
+//! 4. Nothing is evicted for a conversion before its time: what the store drops because it is full
 //!    is counted as such, and the upkeep is that of any store.
 
 use std::path::Path;
 
 use larder::config::Config;
 use larder_engine::{
-    Budget, DropReason, EngineCounter, Key, Options, Put, Record, RecordKind, RecordLayout,
-    Snapshot, Store,
+    Budget, DropReason, EngineCounter, Key, Options, Put, ReadMode, Record, RecordKind,
+    RecordLayout, Snapshot, Store,
 };
 
 use super::directory::same;
@@ -38,7 +39,8 @@ impl StoreSource {
     /// # Errors
     /// If there is none, or it cannot be read.
     pub fn open(path: &Path) -> Result<StoreSource, Fault> {
-        let store = Store::open(path, Options::new().read_only(true).create(false))?;
+        let options = Options::new().read_only(true).create(false).read_mode(ReadMode::Pread);
+        let store = Store::open(path, options)?;
         let snapshot = store.snapshot()?;
         Ok(StoreSource { store, snapshot })
     }
@@ -153,7 +155,8 @@ impl StoreTarget {
         let options = Options::new()
             .max_size_bytes(max_size_bytes.unwrap_or(config.max_size_bytes.value))
             .zstd_level(config.compression_level.value)
-            .file_mode(0o666 & !config.umask.value);
+            .file_mode(0o666 & !config.umask.value)
+            .read_mode(ReadMode::Pread);
         let packing = Store::open(path, options.clone())?;
         if packing.is_read_only() {
             return fault(format!("{} cannot be written by this user", path.display()));
