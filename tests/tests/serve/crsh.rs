@@ -278,6 +278,20 @@ fn it_stops_when_it_is_told_and_another_one_goes_on() {
     assert_eq!(helper.client().get(&key(1)).as_deref(), Some(&b"kept"[..]));
 }
 
+/// ccache hands on a URL without a host without its slashes, and has NAME.lock for itself.
+#[test]
+fn it_starts_as_ccache_4_14_starts_it() {
+    let folder = larder_tests::temp_dir();
+    std::os::unix::fs::symlink("its own", folder.path().join("socket.lock")).unwrap();
+    let url = format!("larder:{}/store", folder.path().display());
+    let mut child = command(folder.path(), "0").env("CRSH_URL", url).spawn().unwrap();
+    let socket = folder.path().join("socket");
+    wait_until("it listens", || UnixStream::connect(&socket).is_ok());
+    assert!(folder.path().join("store/superblock").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn it_leaves_when_nobody_says_anything() {
     let folder = larder_tests::temp_dir();
@@ -314,7 +328,7 @@ fn what_makes_no_sense_is_said_and_nothing_is_served() {
     let folder = larder_tests::temp_dir();
     for (name, value, wanted) in [
         ("CRSH_IPC_ENDPOINT", "", "CRSH_IPC_ENDPOINT"),
-        ("CRSH_URL", "redis://x", "larder://"),
+        ("CRSH_URL", "redis://x", "larder:"),
         ("CRSH_URL", "larder://host/x", "larder:///PATH"),
         ("CRSH_IDLE_TIMEOUT", "soon", "soon"),
         ("CRSH_ATTR_VALUE_0", "large", "large"),

@@ -91,7 +91,8 @@ impl Endpoint {
     /// If another helper has it, or no socket can be made there.
     pub fn take(path: &Path) -> io::Result<Endpoint> {
         let mut lock = path.as_os_str().to_owned();
-        lock.push(".lock");
+        // ccache has files of its own beside the socket, NAME.lock and NAME.alive.
+        lock.push(".larder");
         let lock = PathBuf::from(lock);
         let held = loop {
             let held = File::options().create(true).truncate(false).write(true).open(&lock)?;
@@ -432,7 +433,9 @@ impl Start {
         };
         let mut start = Start { endpoint: needed("CRSH_IPC_ENDPOINT")?.into(), ..Start::default() };
         let url = needed("CRSH_URL")?;
-        let path = url.strip_prefix("larder://").ok_or("CRSH_URL: it begins with larder://")?;
+        // Without a host ccache leaves its two slashes out.
+        let path = url.strip_prefix("larder:").ok_or("CRSH_URL: it begins with larder:")?;
+        let path = path.strip_prefix("//").unwrap_or(path);
         let path = path.strip_prefix("localhost").unwrap_or(path).trim_end_matches('/');
         start.store = match path {
             "" => None,
