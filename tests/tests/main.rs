@@ -6,4 +6,5 @@ mod engine;
 mod serve;
 mod tidy;
 mod tiers;
+mod tools;
 mod wrapper;

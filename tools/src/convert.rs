@@ -111,7 +111,7 @@ impl Report {
             Trouble::NoPlace(reason) => *self.no_place.entry(reason).or_default() += 1,
             Trouble::Damaged(why) => self.damaged.add(what, why),
             Trouble::TooLarge(why) => self.too_large.add(what, why),
-            Trouble::Failed(why) => self.failed.add(what, why),
+            Trouble::Failed(why) | Trouble::Lost(Fault(why)) => self.failed.add(what, why),
         }
     }
 }
@@ -327,11 +327,17 @@ impl Work<'_> {
         written
     }
 
+    /// Whether the target has an item, and it is not to be written again.
+    fn has(&self, item: &Item) -> Result<bool, Fault> {
+        match self.target.filter(|_| !self.how.overwrites) {
+            Some(target) => Ok(target.has(item, &|| self.source.stamp(item))? == Presence::Same),
+            None => Ok(false),
+        }
+    }
+
     /// The entry of an item, whole and fit for the target; `None` if it is there already.
     fn take(&self, item: &Item) -> Result<Result<Option<Outgoing>, Trouble>, Fault> {
-        if let Some(target) = self.target.filter(|_| !self.how.overwrites)
-            && target.has(item, &|| self.source.stamp(item))? == Presence::Same
-        {
+        if self.has(item)? {
             return Ok(Ok(None));
         }
         // Of an entry that is just being removed some files are gone before others: what looks
@@ -341,8 +347,18 @@ impl Work<'_> {
             other => Err(other),
         }) {
             Ok(outgoing) => outgoing,
+            Err(Trouble::Lost(fault)) => return Err(fault),
             Err(trouble) => return Ok(Err(trouble)),
         };
+        // Of some sources only the bytes tell what an entry is called elsewhere.
+        let entry = &outgoing.entry;
+        if entry.name != item.name || item.labels.is_empty() {
+            let labels = entry.parts.iter().map(|part| part.label.clone()).collect();
+            let item = Item { name: entry.name.clone(), labels, ..item.clone() };
+            if self.has(&item)? {
+                return Ok(Ok(None));
+            }
+        }
         Ok(match refuses(self.layout, &outgoing) {
             Some(trouble) => Err(trouble),
             None => Ok(Some(outgoing)),

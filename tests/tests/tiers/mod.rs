@@ -9,7 +9,7 @@ mod memcached;
 mod redis;
 mod redis_cluster;
 mod s3;
-mod script;
+pub mod script;
 pub mod servers;
 mod signing;
 mod trouble;

@@ -490,10 +490,12 @@ pub struct Nginx {
 /// Places of it:
 ///
 /// - `/dav/` makes collections by itself, `/strict/` does not;
+/// - `/listed/` tells what is in them, where nginx has that module;
 /// - `/locked/`, `/bearer/` and `/header/` ask for credentials, `/readonly/` refuses to be changed;
 /// - `/moved/` leads to `/dav/`, `/away/` to that of the other port, `/loop/` to itself;
 /// - `/full/` and `/busy/` have no room and no time.
 const NGINX: &str = r#"
+MODULE
 daemon off; master_process off; pid FOLDER/pid; error_log FOLDER/error.log;
 events { worker_connections 256; }
 http {
@@ -508,6 +510,7 @@ http {
         CERTIFICATES
         location = /who { return 200 FOLDER; }
         location /dav/ { dav_methods PUT DELETE; create_full_put_path on; }
+        location /listed/ { dav_methods PUT DELETE MKCOL; METHODS create_full_put_path on; }
         location /strict/ { dav_methods PUT DELETE MKCOL; }
         location /locked/ {
             auth_basic tests; auth_basic_user_file FOLDER/users;
@@ -553,6 +556,7 @@ impl Nginx {
             return None;
         }
         fs::create_dir_all(folder.path().join("www/strict")).unwrap();
+        fs::create_dir_all(folder.path().join("www/listed")).unwrap();
         write_private(&folder.path().join("users"), "me:{PLAIN}hunter2\n");
         let is_tls = certificates.is_some();
         let mut nginx = Nginx { port: 0, other_port: 0, process: None, is_tls, folder };
@@ -563,7 +567,15 @@ impl Nginx {
                 let (certificate, key) = (certificate.display(), key.display());
                 format!("ssl_certificate {certificate}; ssl_certificate_key {key};")
             });
+            let (module, methods) = match listing_module() {
+                Some(path) => {
+                    (format!("load_module {};", path.display()), "dav_ext_methods PROPFIND;")
+                }
+                None => (String::new(), ""),
+            };
             let text = NGINX
+                .replace("MODULE", &module)
+                .replace("METHODS", methods)
                 .replace("FOLDER", &nginx.folder.path().display().to_string())
                 .replace("PORT", &nginx.port.to_string())
                 .replace("OTHER", &nginx.other_port.to_string())
@@ -594,6 +606,15 @@ impl Nginx {
             false => who_listens(self.port, "/who").is_ok_and(|said| said.contains(&folder)),
         };
         self.process = start_until(command, is_ready);
+    }
+
+    /// Whether it tells what is in its collections; else says on stderr that this is skipped.
+    pub fn can_list() -> bool {
+        let can_list = listing_module().is_some();
+        if !can_list {
+            eprintln!("skipped: this nginx has no module for PROPFIND");
+        }
+        can_list
     }
 
     pub fn file(&self, name: &str) -> String {
@@ -632,6 +653,15 @@ impl Nginx {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// The module of nginx for PROPFIND, if there is one.
+fn listing_module() -> Option<PathBuf> {
+    let version = Command::new("nginx").arg("-V").output().ok()?;
+    let version = String::from_utf8_lossy(&version.stderr).into_owned();
+    let folder = version.split_whitespace().find_map(|word| word.strip_prefix("--modules-path="));
+    let module = Path::new(folder?).join("ngx_http_dav_ext_module.so");
+    module.is_file().then_some(module)
 }
 
 /// What stands at `/who`.

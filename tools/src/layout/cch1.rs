@@ -172,3 +172,95 @@ fn take_number(rest: &mut &[u8]) -> Option<u32> {
     let bytes = take(rest, 4)?;
     Some(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(parts: &[(&str, &[u8])]) -> Entry {
+        let part = |(label, bytes): &(&str, &[u8])| Part {
+            label: (*label).to_owned(),
+            bytes: bytes.to_vec(),
+            modified: None,
+            mode: None,
+        };
+        let name = Name::new(Family::Ccache3, "0123456789abcdef0123456789abcdef-12");
+        Entry { name, level: None, parts: parts.iter().map(part).collect() }
+    }
+
+    #[test]
+    fn a_value_has_its_blobs_in_one_order() {
+        let all = entry(&[(".d", b"dep"), (".dia", b"di"), (".o", b"object"), (".stderr", b"e")]);
+        let value = b"CCH1\0\0\0\x06object\0\0\0\x01e\0\0\0\x02di\0\0\0\x03dep";
+        assert_eq!(encode(&all), value);
+        assert_eq!(decode(all.name.clone(), value), Ok(all));
+        // What is not there is empty, and the other way round.
+        let object = entry(&[(".o", b"x")]);
+        let value = [&b"CCH1\0\0\0\x01x"[..], &[0; 12]].concat();
+        assert_eq!(encode(&object), value);
+        assert_eq!(decode(object.name.clone(), &value), Ok(object));
+        let manifest = entry(&[(".manifest", b"\x1f\x8brest")]);
+        assert_eq!(encode(&manifest), b"\x1f\x8brest");
+        assert_eq!(decode(manifest.name.clone(), b"\x1f\x8brest"), Ok(manifest));
+    }
+
+    #[test]
+    fn what_is_no_value_is_refused() {
+        let all = entry(&[(".d", b"dep"), (".o", b"object")]);
+        let value = encode(&all);
+        for end in 0..value.len() {
+            assert!(decode(all.name.clone(), &value[..end]).is_err(), "{end}");
+        }
+        let long = [&value[..], b"x"].concat();
+        let huge = [&b"CCH1\xff\xff\xff\xff"[..], &[0; 50]].concat();
+        for value in [&long[..], &huge, b"CCH2", b"VALUE", b"CCBM"] {
+            assert!(decode(all.name.clone(), value).is_err());
+        }
+    }
+
+    #[test]
+    fn what_has_no_place_is_named() {
+        assert_eq!(refuses(&entry(&[(".o", b"x"), (".d", b"x"), (".dia", b"x")])), None);
+        assert_eq!(refuses(&entry(&[(".manifest", b"x")])), None);
+        for label in [".gcno", ".su", ".dwo"] {
+            let refused = refuses(&entry(&[(".o", b"x"), (label, b"x")]));
+            assert!(refused.is_some_and(|why| why.contains(label)), "{label}");
+        }
+        assert!(refuses(&entry(&[(".manifest", b"x"), (".o", b"x")])).is_some());
+    }
+
+    #[test]
+    fn a_long_value_is_cut_and_put_together() {
+        let value: Vec<u8> = (0..2 * CHUNK_BYTES + 7).map(|n| (n % 251) as u8).collect();
+        let (list, chunks) = Chunks::encode(&value);
+        assert_eq!(list[..8], *b"CCBM\0\0\0\x03");
+        assert!(is_chunked(&list) && !is_chunked(&value) && list.len() == 20 + 3 * 20);
+        let lengths: Vec<usize> = chunks.iter().map(|(_, chunk)| chunk.len()).collect();
+        assert_eq!(lengths, [CHUNK_BYTES, CHUNK_BYTES, 7]);
+        let read = Chunks::decode(&list, 1 << 30).unwrap();
+        assert_eq!(read.bytes, value.len() as u64);
+        let said: Vec<_> = chunks.iter().map(|(key, c)| (key.clone(), c.len() as u64)).collect();
+        assert_eq!(read.keys, said);
+        for (key, chunk) in &chunks {
+            assert!(Chunks::is_of(key, chunk) && !Chunks::is_of(key, &chunk[1..]));
+        }
+        // MD4 of nothing, by RFC 1320.
+        assert!(Chunks::is_of("31d6cfe0d16ae931b73c59d7e0c089c0-0", b""));
+    }
+
+    #[test]
+    fn a_list_of_chunks_that_contradicts_itself_is_refused() {
+        let (list, _) = Chunks::encode(&[7; 100]);
+        assert!(Chunks::decode(&list, 100).is_ok());
+        assert!(Chunks::decode(&list, 99).is_err(), "above the limit");
+        for end in 0..list.len() {
+            assert!(Chunks::decode(&list[..end], 1 << 30).is_err(), "{end}");
+        }
+        // Magic, count, length of digests, what is zero, total, length of the chunk.
+        for at in [0, 7, 11, 15, 19, 39] {
+            let mut wrong = list.clone();
+            wrong[at] ^= 1;
+            assert!(Chunks::decode(&wrong, 1 << 30).is_err(), "{at}");
+        }
+    }
+}

@@ -5,7 +5,8 @@
 //!    gone; no tool is kept from its work.
 //! 2. A [`Target`] takes entries in batches, from several threads at once, and each entry whole or
 //!    not at all: whoever reads the target meanwhile, or after a kill, sees no half of one.
-//! 3. What concerns one entry is a [`Trouble`] and ends nothing; a [`Fault`] ends the work.
+//! 3. What concerns one entry is a [`Trouble`] and ends nothing; a [`Fault`] ends the work, also
+//!    one that is met while an entry is read.
 
 pub mod directory;
 pub mod lmdb;
@@ -56,6 +57,8 @@ pub enum Trouble {
     NoPlace(&'static str),
     /// It could not be read or written.
     Failed(String),
+    /// The place where it is cannot be asked any more: this ends the work.
+    Lost(Fault),
 }
 
 impl From<Wrong> for Trouble {

@@ -73,10 +73,12 @@ impl Layout {
     fn of_url(place: &str) -> Option<Layout> {
         let (scheme, _) = place.split_once("://")?;
         match scheme {
-            "redis" | "rediss" | "redis+unix" => Some(Layout::Redis),
+            "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+unix" => {
+                Some(Layout::Redis)
+            }
             "memcached" => Some(Layout::Memcached),
             "http" | "https" => Some(Layout::Http),
-            "s3" | "s3+http" | "s3+https" => Some(Layout::S3),
+            "s3" => Some(Layout::S3),
             _ => None,
         }
     }
@@ -152,12 +154,23 @@ fn look(top: &Path, path: &str, left: &mut usize, depth: usize) -> Option<Layout
     None
 }
 
+/// The layout that a URL or an option says; they must not contradict each other.
+fn said(place: &str, wanted: Option<Layout>) -> Result<Option<Layout>, Fault> {
+    match (Layout::of_url(place), wanted) {
+        (Some(found), Some(wanted)) if found != wanted => {
+            let scheme = place.split("://").next().unwrap_or_default();
+            fault(format!("{scheme}:// is {}, not {}", found.name(), wanted.name()))
+        }
+        (found, wanted) => Ok(wanted.or(found)),
+    }
+}
+
 /// The layout of what is to be written.
 ///
 /// # Errors
 /// If nobody knows what it is to be.
 pub fn layout_to_write(place: &str, wanted: Option<Layout>) -> Result<Layout, Fault> {
-    if let Some(layout) = wanted.or_else(|| Layout::of_url(place)) {
+    if let Some(layout) = said(place, wanted)? {
         return Ok(layout);
     }
     let path = Path::new(place);
@@ -184,7 +197,7 @@ pub fn source(
     layout: Option<Layout>,
     keys: Option<&str>,
 ) -> Result<Box<dyn Source>, Fault> {
-    let layout = match layout.or_else(|| Layout::of_url(place)) {
+    let layout = match said(place, layout)? {
         Some(layout) => layout,
         None => detect(Path::new(place))?,
     };

@@ -6,19 +6,29 @@
 //!    server that cannot list is told the names by `--keys`.
 //! 3. A server has no times but memcached, which says when an item was last asked for. Two entries
 //!    of one name are taken for the same; `--overwrite` writes them again.
-//! 4. On memcached a value of ccache 3 may stand in chunks; a chunk is no entry of its own.
+//! 4. On memcached a value of ccache 3 may stand in chunks; a chunk is no entry of its own. Chunks
+//!    are written before what leads to them.
+//! 5. Where a call fails, another one shows whether the server is still there. If not, the work
+//!    ends, with what is written by then.
 
 use std::fs;
 
+use larder::ccache_entry::Entry as Container;
 use larder::tier::{Object, Objects, TierError, TierErrorKind, TierSettings};
 
 use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault};
 use crate::entry::{Entry, Family, Part, Time};
 use crate::layout::cch1::{self, CHUNK_BYTES, Chunks};
+use crate::layout::check::REAL_BYTES_MAX;
 use crate::layout::remote::{self, HttpLayout, SCCACHE_CHECK, Server};
 
 /// A value in chunks is no longer than this.
 const CHUNKED_BYTES_MAX: u64 = 1 << 30;
+/// What is asked for to see whether a server is there.
+const PROBE: &str = ".larder-convert";
+/// What a tier does not have in a build holds here: entries of hundreds of megabytes, and nobody
+/// who waits for a compiler.
+const PATIENCE: [(&str, &str); 2] = [("timeout", "60000"), ("connect-timeout", "5000")];
 
 /// A server, to be read or written.
 pub struct Remote {
@@ -34,30 +44,35 @@ impl Remote {
     /// # Errors
     /// If the text names none.
     pub fn open(text: &str, keys: Option<&str>) -> Result<Remote, Fault> {
-        let (mut layout, mut words) = (HttpLayout::default(), Vec::new());
+        let (mut layout, mut words) = (None, Vec::new());
         for word in text.split('|') {
             match word.strip_prefix("layout=") {
-                Some("subdirs") => layout = HttpLayout::Subdirs,
-                Some("flat") => layout = HttpLayout::Flat,
-                Some("bazel") => layout = HttpLayout::Bazel,
+                Some("subdirs") => layout = Some(HttpLayout::Subdirs),
+                Some("flat") => layout = Some(HttpLayout::Flat),
+                Some("bazel") => layout = Some(HttpLayout::Bazel),
                 Some(other) => {
                     return fault(format!("layout={other}: it is subdirs, flat or bazel"));
                 }
-                None => words.push(word),
+                None => words.push(word.to_owned()),
             }
         }
         // What larder's own results stand under is of no use to other tools.
-        if !words.iter().any(|word| word.starts_with("prefix=")) {
-            words.push("prefix=");
+        for (name, value) in [("prefix", "")].into_iter().chain(PATIENCE) {
+            if !words.iter().any(|word| word.split('=').next() == Some(name)) {
+                words.push(format!("{name}={value}"));
+            }
         }
         let settings = TierSettings::parse(&words.join("|")).map_err(Fault)?;
         let server = match settings.scheme() {
             "redis" => Server::Redis,
             "memcached" => Server::Memcached,
-            "http" => Server::Http(layout),
+            "http" => Server::Http(layout.unwrap_or_default()),
             "s3" => Server::S3,
             other => return fault(format!("{other} is no server of another tool")),
         };
+        if layout.is_some() && !matches!(server, Server::Http(_)) {
+            return fault("layout= is for http:// and https://");
+        }
         let keys = keys.map(fs::read_to_string).transpose();
         let keys = keys.map_err(|error| Fault(format!("--keys: {error}")))?;
         let keys = keys.map(|text| text.lines().map(str::to_owned).collect());
@@ -76,7 +91,7 @@ impl Remote {
         let chunks = Chunks::decode(&value, CHUNKED_BYTES_MAX)?;
         let mut whole = Vec::new();
         for (key, bytes) in &chunks.keys {
-            let chunk = self.objects.get(key).map_err(trouble)?;
+            let chunk = self.objects.get(key).map_err(|error| self.trouble(error))?;
             let chunk = chunk.ok_or_else(|| Trouble::Damaged("a chunk is missing".to_owned()))?;
             if chunk.len() as u64 != *bytes || !Chunks::is_of(key, &chunk) {
                 return Err(Trouble::Damaged("a chunk is another one than it says".to_owned()));
@@ -89,25 +104,39 @@ impl Remote {
     fn put(&self, entry: &Entry) -> Result<(), Trouble> {
         let name = remote::name_on(self.server, &entry.name);
         let name = name.ok_or(Trouble::NoPlace("entries that have no name on this server"))?;
+        let store = |name: &str, value: &[u8]| {
+            self.objects.put(name, value).map_err(|error| match error.kind() {
+                // Nothing else may be written, either.
+                TierErrorKind::Denied => Trouble::Lost(Fault(error.to_string())),
+                _ => self.trouble(error),
+            })
+        };
         if entry.name.family != Family::Ccache3 {
-            return self.objects.put(&name, &entry.parts[0].bytes).map_err(trouble);
+            return store(&name, &entry.parts[0].bytes);
         }
         let value = cch1::encode(entry);
         if value.len() <= CHUNK_BYTES {
-            return self.objects.put(&name, &value).map_err(trouble);
+            return store(&name, &value);
+        }
+        if value.len() as u64 > CHUNKED_BYTES_MAX {
+            return Err(Trouble::TooLarge(format!("in chunks it has {} bytes", value.len())));
         }
         let (list, chunks) = Chunks::encode(&value);
         for (key, chunk) in chunks {
-            self.objects.put(&key, chunk).map_err(trouble)?;
+            store(&key, chunk)?;
         }
-        self.objects.put(&name, &list).map_err(trouble)
+        store(&name, &list)
     }
-}
 
-fn trouble(error: TierError) -> Trouble {
-    match error.kind() {
-        TierErrorKind::TooLarge => Trouble::TooLarge(error.to_string()),
-        _ => Trouble::Failed(error.to_string()),
+    /// What a call that failed means for its entry, or for the work.
+    fn trouble(&self, error: TierError) -> Trouble {
+        if error.kind() == TierErrorKind::TooLarge {
+            return Trouble::TooLarge(error.to_string());
+        }
+        match self.objects.exists(PROBE) {
+            Err(after) if is_fatal(after.kind()) => Trouble::Lost(Fault(after.to_string())),
+            _ => Trouble::Failed(error.to_string()),
+        }
     }
 }
 
@@ -120,9 +149,21 @@ fn labels(family: Family) -> Vec<String> {
     }
 }
 
-/// What ends the work: a server that is not there.
-fn is_fatal(error: &TierError) -> bool {
-    error.is_of_the_tier() || error.kind() == TierErrorKind::Denied
+/// Whether an entry says that a ccache has made it that calls it otherwise. What is damaged is
+/// found to be so later.
+fn is_before_413(bytes: &[u8]) -> bool {
+    let Ok(container) = Container::check(bytes, REAL_BYTES_MAX) else { return false };
+    // Before 4.5 it did not say who it was.
+    let Some(origin) = container.origin else { return true };
+    let version = String::from_utf8_lossy(&origin.ccache_version).into_owned();
+    let mut numbers = version.split('.').map(str::parse::<u32>);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(4)), Some(Ok(minor))) if minor < 13)
+}
+
+/// What ends the work: a server that is not there. One that does not like a name is.
+fn is_fatal(kind: TierErrorKind) -> bool {
+    use TierErrorKind::{Denied, PartUnreachable, TimedOut, Unreachable};
+    matches!(kind, Unreachable | PartUnreachable | TimedOut | Denied)
 }
 
 impl Source for Remote {
@@ -150,8 +191,11 @@ impl Source for Remote {
         };
         match &self.keys {
             Some(keys) => keys.iter().for_each(|name| see(Object::named(name))),
-            None => self.objects.list(&mut see).map_err(|error| {
-                Fault(format!("{error}; --keys FILE tells the names where a server does not"))
+            None => self.objects.list(&mut see).map_err(|error| match error.kind() {
+                TierErrorKind::Protocol | TierErrorKind::Denied => {
+                    Fault(format!("{error}; --keys FILE tells the names where a server does not"))
+                }
+                _ => Fault(error.to_string()),
             })?,
         }
         Ok(listed)
@@ -159,7 +203,8 @@ impl Source for Remote {
 
     fn read(&self, item: &Item) -> Result<Entry, Trouble> {
         let name = &item.place;
-        let value = self.objects.get(name).map_err(trouble)?.ok_or(Trouble::Gone)?;
+        let value = self.objects.get(name).map_err(|error| self.trouble(error))?;
+        let value = value.ok_or(Trouble::Gone)?;
         let used = i64::try_from(item.at).ok().filter(|secs| *secs != 0);
         let modified = used.map(|secs| Time { secs, nanos: 0 });
         let mut entry = match item.name.family {
@@ -170,6 +215,9 @@ impl Source for Remote {
             }
         };
         entry.parts.iter_mut().for_each(|part| part.modified = modified);
+        if name.starts_with("ac/") && is_before_413(&entry.parts[0].bytes) {
+            entry.name = remote::as_before_413(&entry.name);
+        }
         Ok(entry)
     }
 }
@@ -182,6 +230,9 @@ impl Target for Remote {
         match self.objects.exists(&name) {
             Ok(true) => Ok(Presence::Same),
             Ok(false) => Ok(Presence::Absent),
+            Err(error) if error.kind() == TierErrorKind::Denied => {
+                fault(format!("{error}; --overwrite does not ask what is there"))
+            }
             Err(error) => fault(error.to_string()),
         }
     }
@@ -189,14 +240,10 @@ impl Target for Remote {
     fn write(&self, batch: &[Outgoing]) -> Result<Vec<Result<(), Trouble>>, Fault> {
         let mut done = Vec::with_capacity(batch.len());
         for Outgoing { entry, .. } in batch {
-            let put = self.put(entry);
-            if let Err(Trouble::Failed(_)) = &put
-                && let Err(error) = self.objects.exists(".larder-convert")
-                && is_fatal(&error)
-            {
-                return fault(error.to_string());
+            match self.put(entry) {
+                Err(Trouble::Lost(fault)) => return Err(fault),
+                put => done.push(put),
             }
-            done.push(put);
         }
         Ok(done)
     }

@@ -1,15 +1,15 @@
 //! What each layout has room for: one table, so that a dry run says what the work would say.
 //!
 //! ```text
-//!                      larder  ccache  storage,  sccache  memcached  redis  s3   lmdb  tar
-//!                              dir     http      dir
-//! ccache               yes     yes     alone     -        -          alone  -    yes   yes
-//! ccache-4.0           yes     yes     alone     -        -          alone  -    yes   yes
-//! ccache-3             yes     yes     -         -        CCH1       -      -    yes   yes
-//! sccache              yes     -       -         yes      yes        yes    yes  yes   yes
-//! sccache-preprocessor yes     -       -         yes      -          -      -    yes   yes
-//! larder, ccache-key   yes     -       -         -        -          -      -    -     yes
-//! file                 yes     yes     -         -        -          -      -    -     yes
+//!                      larder  ccache  ccache   sccache  memcached  redis  http  s3   lmdb  tar
+//!                              dir     storage  dir
+//! ccache               yes     yes     alone    -        -          alone  alone -    yes   yes
+//! ccache-4.0           yes     yes     alone    -        -          alone  alone -    yes   yes
+//! ccache-3             yes     yes     -        -        CCH1       -      -     -    yes   yes
+//! sccache              yes     -       -        yes      yes        yes    yes   yes  yes   yes
+//! sccache-preprocessor yes     -       -        yes      -          -      -     -    yes   yes
+//! larder, ccache-key   yes     -       -        -        -          -      -     -    -     yes
+//! file                 yes     yes     -        -        -          -      -     -    -     yes
 //! ```
 //!
 //! *alone*: if no raw file stands beside it. *CCH1*: object, stderr, diagnostics and dependencies;
@@ -42,7 +42,7 @@ pub fn refuses(layout: Layout, outgoing: &Outgoing) -> Option<Trouble> {
         (Family::Ccache3, Memcached) => cch1::refuses(&outgoing.entry).and_then(no_place),
         (Family::Ccache3, _) => no_place("entries of ccache 3, which only its directory takes"),
         (Family::Ccache | Family::Ccache40, _) => no_place("entries of ccache"),
-        (Family::Sccache, Sccache | Redis | Memcached | S3) => None,
+        (Family::Sccache, Sccache | Redis | Memcached | Http | S3) => None,
         (Family::SccachePreprocessor, Sccache) => None,
         (Family::SccachePreprocessor, _) => {
             no_place("entries of sccache's preprocessor cache, which is never remote")

@@ -66,13 +66,23 @@ impl<R: Read> Incoming<'_, R> {
         self.at == self.come.len()
     }
 
+    /// What it comes over.
+    pub(super) fn link(&mut self) -> &mut R {
+        self.link
+    }
+
     /// A line without its end.
     pub(super) fn line(&mut self) -> Result<String, Broken> {
+        let line = self.bare_line()?;
+        line.strip_suffix('\r').map(str::to_owned).ok_or(Broken::Garbage)
+    }
+
+    /// A line up to its newline, whatever stands before that.
+    pub(super) fn bare_line(&mut self) -> Result<String, Broken> {
         let mut looked = self.at;
         loop {
             if let Some(found) = self.come[looked..].iter().position(|byte| *byte == b'\n') {
                 let line = &self.come[self.at..looked + found];
-                let line = line.strip_suffix(b"\r").ok_or(Broken::Garbage)?;
                 let line = std::str::from_utf8(line).map_err(|_| Broken::Garbage)?.to_owned();
                 self.at = looked + found + 1;
                 return Ok(line);

@@ -34,6 +34,8 @@ mod objects;
 #[cfg(feature = "agent")]
 mod open;
 #[cfg(feature = "agent")]
+mod pages;
+#[cfg(feature = "agent")]
 mod redis;
 #[cfg(feature = "agent")]
 mod s3;

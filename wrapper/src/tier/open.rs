@@ -12,7 +12,7 @@ use super::memcached::MemcachedTier;
 use super::redis::RedisTier;
 use super::s3::S3Tier;
 use super::settings::Secret;
-use super::{Tier, TierError, TierErrorKind, TierSettings, Usage};
+use super::{Object, Objects, Tier, TierError, TierErrorKind, TierSettings, Usage};
 
 /// A file with a credential is no longer than this.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -25,28 +25,30 @@ impl TierSettings {
     /// If such a file cannot be read or makes no sense (`Denied`).
     pub fn open(&self) -> Result<Box<dyn Tier>, TierError> {
         match &self.address {
-            Address::File { directory } => Ok(self.guarded(FileTier::new(directory, self))),
-            Address::Redis { .. } | Address::RedisCluster { .. } | Address::RedisUnix { .. } => {
-                Ok(self.guarded(RedisTier::new(self)?))
+            Address::File { directory } => {
+                Ok(Box::new(self.guarded(FileTier::new(directory, self))))
             }
-            Address::Memcached { .. } => Ok(self.guarded(MemcachedTier::new(self)?)),
-            Address::Http { .. } => Ok(self.guarded(HttpTier::new(self)?)),
-            Address::S3 { .. } => Ok(self.guarded(S3Tier::new(self)?)),
+            Address::Redis { .. } | Address::RedisCluster { .. } | Address::RedisUnix { .. } => {
+                Ok(Box::new(self.guarded(RedisTier::new(self)?)))
+            }
+            Address::Memcached { .. } => Ok(Box::new(self.guarded(MemcachedTier::new(self)?))),
+            Address::Http { .. } => Ok(Box::new(self.guarded(HttpTier::new(self)?))),
+            Address::S3 { .. } => Ok(Box::new(self.guarded(S3Tier::new(self)?))),
         }
     }
 
-    fn guarded(&self, inner: impl Tier + 'static) -> Box<dyn Tier> {
-        Box::new(Guarded {
+    pub(super) fn guarded<T>(&self, inner: T) -> Guarded<T> {
+        Guarded {
             name: self.display(),
             is_read_only: self.is_read_only,
             bytes_max: self.bytes_max,
             inner,
-        })
+        }
     }
 }
 
 /// A client that is never asked to do what its settings forbid.
-struct Guarded<T> {
+pub(super) struct Guarded<T> {
     name: String,
     is_read_only: bool,
     bytes_max: u64,
@@ -58,6 +60,14 @@ impl<T> Guarded<T> {
         if self.is_read_only {
             let text = format!("{}: is read-only by its settings", self.name);
             return Err(TierError::new(TierErrorKind::Denied, text));
+        }
+        Ok(())
+    }
+
+    fn may_put(&self, value: &[u8]) -> Result<(), TierError> {
+        self.may_write()?;
+        if value.len() as u64 > self.bytes_max {
+            return Err(too_large(&self.name, value.len() as u64, self.bytes_max));
         }
         Ok(())
     }
@@ -73,10 +83,7 @@ impl<T: Tier> Tier for Guarded<T> {
     }
 
     fn put(&self, key: &Key, body: &[u8]) -> Result<(), TierError> {
-        self.may_write()?;
-        if body.len() as u64 > self.bytes_max {
-            return Err(too_large(&self.name, body.len() as u64, self.bytes_max));
-        }
+        self.may_put(body)?;
         self.inner.put(key, body)
     }
 
@@ -87,6 +94,25 @@ impl<T: Tier> Tier for Guarded<T> {
 
     fn usage(&self) -> Result<Usage, TierError> {
         self.inner.usage()
+    }
+}
+
+impl<T: Objects> Objects for Guarded<T> {
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, TierError> {
+        self.inner.get(name)
+    }
+
+    fn exists(&self, name: &str) -> Result<bool, TierError> {
+        self.inner.exists(name)
+    }
+
+    fn put(&self, name: &str, value: &[u8]) -> Result<(), TierError> {
+        self.may_put(value)?;
+        self.inner.put(name, value)
+    }
+
+    fn list(&self, see: &mut dyn FnMut(Object)) -> Result<(), TierError> {
+        self.inner.list(see)
     }
 }
 

@@ -17,6 +17,7 @@ use ureq::{Agent, AsSendBody, Body};
 
 use super::deadline::Deadline;
 use super::open::too_large;
+use super::pages::PAGE_BYTES_MAX;
 use super::tls;
 use super::{TierError, TierErrorKind, TierSettings};
 
@@ -150,15 +151,25 @@ impl Web {
 
     /// The body of a reply.
     pub(super) fn read(&self, response: Response<Body>) -> Result<Vec<u8>, TierError> {
+        self.read_up_to(response, self.bytes_max)
+    }
+
+    /// A page of a list.
+    pub(super) fn read_page(&self, response: Response<Body>) -> Result<String, TierError> {
+        let page = String::from_utf8(self.read_up_to(response, PAGE_BYTES_MAX)?);
+        page.map_err(|_| self.error(TierErrorKind::Protocol, "its list is no UTF-8"))
+    }
+
+    fn read_up_to(&self, response: Response<Body>, bytes_max: u64) -> Result<Vec<u8>, TierError> {
         let length = response.headers().get(header::CONTENT_LENGTH);
         let length: Option<u64> = length.and_then(|text| text.to_str().ok()?.parse().ok());
-        if let Some(bytes) = length.filter(|bytes| *bytes > self.bytes_max) {
-            return Err(too_large(&self.name, bytes, self.bytes_max));
+        if let Some(bytes) = length.filter(|bytes| *bytes > bytes_max) {
+            return Err(too_large(&self.name, bytes, bytes_max));
         }
         if response.headers().contains_key(header::CONTENT_ENCODING) {
             return Err(self.error(TierErrorKind::Protocol, "its reply is encoded, unasked"));
         }
-        let body = response.into_body().into_with_config().limit(self.bytes_max).read_to_vec();
+        let body = response.into_body().into_with_config().limit(bytes_max).read_to_vec();
         let body = body.map_err(|error| self.failed(&error, true))?;
         if length.is_some_and(|bytes| bytes != body.len() as u64) {
             return Err(self.error(TierErrorKind::Protocol, "its reply ends too early"));
@@ -180,6 +191,11 @@ impl Web {
         Some(String::from_utf8_lossy(&body).into_owned())
     }
 
+    /// What errors call the tier.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn error(&self, kind: TierErrorKind, text: &str) -> TierError {
         TierError::new(kind, format!("{}: {text}", self.name))
     }
@@ -195,8 +211,8 @@ impl Web {
         match error {
             Error::Timeout(_) => self.timed_out(),
             Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => self.timed_out(),
-            Error::BodyExceedsLimit(_) => {
-                let text = format!("a body is above the limit of {}", self.bytes_max);
+            Error::BodyExceedsLimit(bytes_max) => {
+                let text = format!("a body is above the limit of {bytes_max}");
                 self.error(TierErrorKind::TooLarge, &text)
             }
             Error::HostNotFound => self.error(TierErrorKind::Unreachable, "no such host"),

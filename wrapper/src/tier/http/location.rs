@@ -1,4 +1,4 @@
-//! Where a redirect leads.
+//! Where a redirect leads, and how a name stands in a URL.
 
 /// Scheme, host and port: credentials are for one of these.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,6 +49,20 @@ pub(super) fn resolve(from: &Origin, path: &str, location: &str) -> Option<(Orig
     Some((Origin { is_tls, authority }, path))
 }
 
+/// What a path of plain characters is in a URL.
+pub(super) fn percent_encode_path(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'~' | b'-' | b'/' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +70,12 @@ mod tests {
     fn led(is_tls: bool, location: &str) -> Option<String> {
         let from = Origin { is_tls, authority: "host:81".to_owned() };
         resolve(&from, "/a/b?c/d", location).map(|(origin, path)| origin.url(&path))
+    }
+
+    #[test]
+    fn a_name_stands_in_a_url_with_its_slashes() {
+        assert_eq!(percent_encode_path("a/b-._~9"), "a/b-._~9");
+        assert_eq!(percent_encode_path("a b?%#é\n"), "a%20b%3F%25%23%C3%A9%0A");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 mod location;
 mod login;
+mod objects;
 
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ use ureq::http::{Method, Response, StatusCode, header};
 use super::address::{Address, http_port};
 use super::deadline::Deadline;
 use super::web::{Call, Web};
-use super::{Tier, TierError, TierErrorKind, TierSettings, Usage};
-use location::Origin;
+use super::{Objects, Tier, TierError, TierErrorKind, TierSettings, Usage};
+use location::{Origin, percent_encode_path};
 
 /// Redirects of one call.
 const REDIRECTS_MAX: usize = 3;
@@ -66,10 +67,9 @@ impl HttpTier {
         })
     }
 
-    fn path(&self, key: &Key) -> String {
-        let digits = key.to_string();
-        let (folder, file) = digits.split_at(2);
-        format!("{}/{}{folder}/{file}", self.path, self.prefix)
+    /// The path of a name.
+    fn path(&self, name: &str) -> String {
+        format!("{}/{}{}", self.path, self.prefix, percent_encode_path(name))
     }
 
     /// Sends a request to an origin and returns the head of the reply.
@@ -94,10 +94,10 @@ impl HttpTier {
     fn look(
         &self,
         method: &Method,
-        key: &Key,
+        name: &str,
         deadline: Deadline,
     ) -> Result<Response<Body>, TierError> {
-        let (mut origin, mut path) = (self.origin.clone(), self.path(key));
+        let (mut origin, mut path) = (self.origin.clone(), self.path(name));
         for _ in 0..=REDIRECTS_MAX {
             let response = self.send(method, &origin, &path, None, deadline)?;
             if !is_redirect(response.status()) {
@@ -148,44 +148,20 @@ impl HttpTier {
 
 impl Tier for HttpTier {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, TierError> {
-        let response = self.look(&Method::GET, key, Deadline::after(self.timeout))?;
-        match response.status() {
-            StatusCode::OK => self.web.read(response).map(Some),
-            StatusCode::NOT_FOUND | StatusCode::GONE => {
-                self.web.finish(response);
-                Ok(None)
-            }
-            status => {
-                self.web.finish(response);
-                Err(self.web.refused(status, false))
-            }
-        }
+        Objects::get(self, &name_of(key))
     }
 
     fn exists(&self, key: &Key) -> Result<bool, TierError> {
-        let response = self.look(&Method::HEAD, key, Deadline::after(self.timeout))?;
-        let status = response.status();
-        self.web.finish(response);
-        match status {
-            StatusCode::OK | StatusCode::NO_CONTENT => Ok(true),
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(false),
-            status => Err(self.web.refused(status, false)),
-        }
+        Objects::exists(self, &name_of(key))
     }
 
     fn put(&self, key: &Key, body: &[u8]) -> Result<(), TierError> {
-        let (path, deadline) = (self.path(key), Deadline::after(self.timeout));
-        let mut status = self.change(&Method::PUT, &path, Some(body), deadline)?;
-        if may_lack_collection(status) {
-            self.make_collections(&path, deadline)?;
-            status = self.change(&Method::PUT, &path, Some(body), deadline)?;
-        }
-        if status.is_success() { Ok(()) } else { Err(self.web.refused(status, true)) }
+        Objects::put(self, &name_of(key), body)
     }
 
     fn remove(&self, key: &Key) -> Result<bool, TierError> {
         let deadline = Deadline::after(self.timeout);
-        match self.change(&Method::DELETE, &self.path(key), None, deadline)? {
+        match self.change(&Method::DELETE, &self.path(&name_of(key)), None, deadline)? {
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(false),
             status if status.is_success() => Ok(true),
             status => Err(self.web.refused(status, true)),
@@ -196,6 +172,13 @@ impl Tier for HttpTier {
         // HTTP has no word for it.
         Ok(Usage::default())
     }
+}
+
+/// What a key is called.
+fn name_of(key: &Key) -> String {
+    let digits = key.to_string();
+    let (folder, file) = digits.split_at(2);
+    format!("{folder}/{file}")
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -19,6 +19,7 @@
 
 mod health;
 mod item;
+mod objects;
 mod ring;
 mod wire;
 
@@ -128,13 +129,21 @@ impl MemcachedTier {
         run: impl Fn(&mut Link, &str) -> Result<T, Stop>,
     ) -> Result<Option<T>, TierError> {
         let digits = key.to_string();
-        let at = self.ring.owner(&digits);
+        let name = format!("{}{digits}", self.prefix);
+        self.call_at(self.ring.owner(&digits), |link| run(link, &name))
+    }
+
+    /// Makes a call to a server; `None` if that is left alone.
+    fn call_at<T>(
+        &self,
+        at: usize,
+        run: impl Fn(&mut Link) -> Result<T, Stop>,
+    ) -> Result<Option<T>, TierError> {
         if !self.health.may_call(at, Instant::now()) {
             return Ok(None);
         }
-        let name = format!("{}{digits}", self.prefix);
         let deadline = Deadline::after(self.timeout);
-        let result = self.exchange(&self.servers[at], deadline, |link| run(link, &name));
+        let result = self.exchange(&self.servers[at], deadline, run);
         match result {
             Err(error) if error.is_of_the_tier() => {
                 match self.health.note_trouble(at, Instant::now()) {
@@ -155,10 +164,7 @@ impl MemcachedTier {
         deadline: Deadline,
         run: impl Fn(&mut Link) -> Result<T, Stop>,
     ) -> Result<T, TierError> {
-        let connect = || {
-            let opened = Link::open(&server.node, None, deadline.or_after(self.connect_timeout));
-            opened.map_err(|error| io_error(&server.told, &error))
-        };
+        let connect = || self.connect(server, deadline);
         let answered = self.kept.call(&server.node, deadline, connect, |link| match run(link) {
             Ok(value) => Ok(Ok(value)),
             Err(Stop::Refused(line)) => Ok(Err(line)),
@@ -170,6 +176,11 @@ impl MemcachedTier {
             Err(Failed::Unconnected(error)) => Err(error),
             Err(Failed::Broken(broken)) => Err(broken.told(&server.told, self.bytes_max)),
         }
+    }
+
+    fn connect(&self, server: &Server, deadline: Deadline) -> Result<Link, TierError> {
+        let opened = Link::open(&server.node, None, deadline.or_after(self.connect_timeout));
+        opened.map_err(|error| io_error(&server.told, &error))
     }
 
     /// What there is under a key.
@@ -285,8 +296,8 @@ impl MemcachedTier {
     }
 
     /// The error of a call that has to be made and was not.
-    fn left_alone(&self, key: &Key) -> TierError {
-        let server = &self.servers[self.ring.owner(&key.to_string())];
+    fn left_alone(&self, at: usize) -> TierError {
+        let server = &self.servers[at];
         let text = format!("{}: is left alone after a failure", server.told);
         TierError::new(TierErrorKind::PartUnreachable, text)
     }
@@ -344,7 +355,7 @@ impl Tier for MemcachedTier {
             }
             store(link, &[(name.to_owned(), [&head.encode(), &[]])], &expiry)
         })?;
-        stored.ok_or_else(|| self.left_alone(key))
+        stored.ok_or_else(|| self.left_alone(self.ring.owner(&key.to_string())))
     }
 
     fn remove(&self, key: &Key) -> Result<bool, TierError> {
@@ -358,7 +369,7 @@ impl Tier for MemcachedTier {
             }
             Ok(answers.iter().any(|answer| *answer != Answer::Missing))
         })?;
-        removed.ok_or_else(|| self.left_alone(key))
+        removed.ok_or_else(|| self.left_alone(self.ring.owner(&key.to_string())))
     }
 
     /// What the servers that answer use together.
@@ -369,7 +380,9 @@ impl Tier for MemcachedTier {
             .map(|(at, server)| {
                 // One that is silent must leave time for the others.
                 let deadline = deadline.or_after(self.connect_timeout);
-                let usage = self.exchange(server, deadline, |link| Ok(wire::usage(link)?))?;
+                let names = ["bytes", "limit_maxbytes"];
+                let usage =
+                    self.exchange(server, deadline, |link| Ok(wire::stats(link, names)?))?;
                 self.health.note_answer(at);
                 Ok(usage)
             })
@@ -381,8 +394,8 @@ impl Tier for MemcachedTier {
         }
         let each: Vec<_> = each.into_iter().filter_map(Result::ok).collect();
         Ok(Usage {
-            used_bytes: each.iter().map(|(used, _)| *used).sum(),
-            bytes_max: each.iter().map(|(_, most)| *most).sum(),
+            used_bytes: each.iter().map(|[used, _]| *used).sum(),
+            bytes_max: each.iter().map(|[_, most]| *most).sum(),
         })
     }
 }

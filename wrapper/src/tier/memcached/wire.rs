@@ -9,7 +9,7 @@
 
 use std::io::{Read, Write};
 
-use super::super::address::decimal;
+use super::super::address::{decimal, percent_decode};
 use super::super::incoming::{Broken, Incoming, READ_BYTES};
 
 /// Commands whose answers are read together. With pieces of 1 MiB a batch is long enough for any
@@ -119,31 +119,84 @@ pub(super) fn skip(
     incoming.value(&mut scrap, left as usize)
 }
 
-/// Asks a server for what it tells of itself, and returns two of its numbers: bytes in use and the
-/// most that it may use.
+/// Asks a server for what it tells of itself, and returns its numbers of these names.
 ///
 /// # Errors
 /// If the connection ends, or that is no answer.
-pub(super) fn usage(link: &mut (impl Read + Write)) -> Result<(Option<u64>, Option<u64>), Broken> {
+pub(super) fn stats<const N: usize>(
+    link: &mut (impl Read + Write),
+    names: [&str; N],
+) -> Result<[Option<u64>; N], Broken> {
     send(link, b"stats\r\n")?;
     let mut incoming = Incoming::new(link);
-    let (mut used, mut most) = (None, None);
+    let mut numbers = [None; N];
     for _ in 0..STATS_MAX {
         let line = incoming.line()?;
         let mut words = line.split(' ');
         match (words.next(), words.next(), words.next()) {
-            (Some("STAT"), Some("bytes"), Some(number)) => used = decimal(number),
-            (Some("STAT"), Some("limit_maxbytes"), Some(number)) => most = decimal(number),
-            (Some("STAT"), Some(_), _) => {}
-            (Some("END"), None, None) if incoming.is_over() => return Ok((used, most)),
+            (Some("STAT"), Some(name), number) => {
+                if let Some(at) = names.iter().position(|known| *known == name) {
+                    numbers[at] = number.and_then(decimal);
+                }
+            }
+            (Some("END"), None, None) if incoming.is_over() => return Ok(numbers),
             // What is forbidden is unknown.
             (Some("CLIENT_ERROR" | "SERVER_ERROR"), ..) if incoming.is_over() => {
-                return Ok((None, None));
+                return Ok([None; N]);
             }
             _ => return Err(Broken::Garbage),
         }
     }
     Err(Broken::Garbage)
+}
+
+/// What a server lists: an item, with its key as it is stored, or the end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Listed {
+    /// An item.
+    Item {
+        /// Its key; `None` if that is no UTF-8.
+        key: Option<String>,
+        /// Bytes, with those of its key and head.
+        bytes: Option<u64>,
+        /// When it was last asked for.
+        used_secs: Option<u64>,
+    },
+    /// There are no more.
+    End,
+    /// The server does not list now.
+    Busy,
+    /// It never does: it is too old, or it is switched off.
+    Unknown,
+}
+
+/// Reads a line of `lru_crawler metadump`: `key=` percent-encoded, then other words with `=`. Its
+/// lines of items end without a carriage return.
+///
+/// # Errors
+/// If the connection ends, or that is none.
+pub(super) fn listed(incoming: &mut Incoming<'_, impl Read>) -> Result<Listed, Broken> {
+    let line = incoming.bare_line()?;
+    let line = line.strip_suffix('\r').unwrap_or(&line);
+    let Some(rest) = line.strip_prefix("key=") else {
+        return match line.split(' ').next() {
+            Some("END") => Ok(Listed::End),
+            Some("BUSY") => Ok(Listed::Busy),
+            Some("ERROR" | "CLIENT_ERROR" | "NOTSTARTED") => Ok(Listed::Unknown),
+            _ => Err(Broken::Garbage),
+        };
+    };
+    let mut words = rest.split(' ');
+    let key = words.next().and_then(|key| percent_decode(key).ok());
+    let (mut bytes, mut used_secs) = (None, None);
+    for word in words {
+        match word.split_once('=') {
+            Some(("size", number)) => bytes = decimal(number),
+            Some(("la", number)) => used_secs = decimal(number),
+            _ => {}
+        }
+    }
+    Ok(Listed::Item { key, bytes, used_secs })
 }
 
 #[cfg(test)]
@@ -183,6 +236,35 @@ mod tests {
             "HD\n",
         ] {
             assert!(matches!(read(said), Err(Broken::Garbage)), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_one_line_for_each_item() {
+        let read = |said: &str| listed(&mut Incoming::new(&mut said.as_bytes()));
+        let item = |key: Option<&str>, bytes, used_secs| Listed::Item {
+            key: key.map(str::to_owned),
+            bytes,
+            used_secs,
+        };
+        for (said, expected) in [
+            (
+                "key=a%2Fb%20c exp=-1 la=1700000000 cas=2 fetch=no cls=1 size=63 flags=0\n",
+                item(Some("a/b c"), Some(63), Some(1_700_000_000)),
+            ),
+            ("key=x\r\n", item(Some("x"), None, None)),
+            // Neither bytes that are no text nor the ends of lines are in a name.
+            ("key=%FF la=1 size=x\r\n", item(None, None, Some(1))),
+            ("key=%0D%0A la=1\r\n", item(None, None, Some(1))),
+            ("END\r\n", Listed::End),
+            ("BUSY currently processing crawler request\r\n", Listed::Busy),
+            ("ERROR\r\n", Listed::Unknown),
+            ("CLIENT_ERROR lru crawler disabled\r\n", Listed::Unknown),
+        ] {
+            assert_eq!(read(said).ok(), Some(expected), "{said}");
+        }
+        for said in ["", "key=x", "\r\n", "VALUE x 0 1\r\n", "keys=x\r\n"] {
+            assert!(read(said).is_err(), "{said}");
         }
     }
 

@@ -155,15 +155,24 @@ impl Cluster {
         Err(tier.error(TierErrorKind::Protocol, "the nodes send a command round and round"))
     }
 
-    /// What all nodes that have slots use together.
-    pub(super) fn usage(&self, tier: &RedisTier, deadline: Deadline) -> Result<Usage, TierError> {
+    /// All nodes that have slots.
+    pub(super) fn servers(
+        &self,
+        tier: &RedisTier,
+        deadline: Deadline,
+    ) -> Result<Vec<Server>, TierError> {
         let known = self.slots().clone();
         let slots = match known {
             Some(slots) => slots,
             None => self.learn(tier, None, deadline)?,
         };
-        let each =
-            slots.nodes.iter().map(|node| tier.usage_of(&Server::Node(node.clone()), deadline));
+        Ok(slots.nodes.iter().cloned().map(Server::Node).collect())
+    }
+
+    /// What all nodes that have slots use together.
+    pub(super) fn usage(&self, tier: &RedisTier, deadline: Deadline) -> Result<Usage, TierError> {
+        let servers = self.servers(tier, deadline)?;
+        let each = servers.iter().map(|server| tier.usage_of(server, deadline));
         let each: Vec<Usage> = each.collect::<Result<_, _>>()?;
         Ok(Usage {
             used_bytes: each.iter().map(|usage| usage.used_bytes).sum(),

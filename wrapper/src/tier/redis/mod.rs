@@ -17,6 +17,7 @@
 //! that the build of `memchr` avoids for each hit.
 
 mod cluster;
+mod objects;
 mod wire;
 
 use std::path::PathBuf;
@@ -120,8 +121,8 @@ impl RedisTier {
         })
     }
 
-    fn key(&self, key: &Key) -> String {
-        format!("{}{key}", self.prefix)
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     /// Sends a command to the server that has the key, and returns its reply.
@@ -251,37 +252,20 @@ impl RedisTier {
 
 impl Tier for RedisTier {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, TierError> {
-        let key = self.key(key);
-        let words: [&[u8]; 2] = [b"GET", key.as_bytes()];
-        let command = Command { reply_bytes_max: self.bytes_max, ..Command::new(&words) };
-        match self.reply(&key, &command)? {
-            Reply::Nil => Ok(None),
-            Reply::Text(body) => Ok(Some(body)),
-            reply if reply.error_code() == Some("WRONGTYPE") => Ok(None),
-            Reply::Error(error) => Err(self.refused(&error)),
-            _ => Err(self.odd()),
-        }
+        self.value(&self.key(&key.to_string()))
     }
 
     fn exists(&self, key: &Key) -> Result<bool, TierError> {
-        let key = self.key(key);
+        let key = self.key(&key.to_string());
         self.count(&key, &[b"EXISTS", key.as_bytes()])
     }
 
     fn put(&self, key: &Key, body: &[u8]) -> Result<(), TierError> {
-        let key = self.key(key);
-        let words: [&[u8]; 2] = [b"SET", key.as_bytes()];
-        let expire = self.expire_seconds.as_ref().map(|seconds| [b"EX", seconds.as_bytes()]);
-        let options = expire.as_ref().map_or(&[] as &[&[u8]], |words| words.as_slice());
-        let command = Command { large: Some(body), options, ..Command::new(&words) };
-        match self.call(&key, &command)? {
-            Reply::Status(word) if word == "OK" => Ok(()),
-            _ => Err(self.odd()),
-        }
+        self.set(&self.key(&key.to_string()), body)
     }
 
     fn remove(&self, key: &Key) -> Result<bool, TierError> {
-        let key = self.key(key);
+        let key = self.key(&key.to_string());
         self.count(&key, &[b"DEL", key.as_bytes()])
     }
 
@@ -295,6 +279,29 @@ impl Tier for RedisTier {
 }
 
 impl RedisTier {
+    fn value(&self, key: &str) -> Result<Option<Vec<u8>>, TierError> {
+        let words: [&[u8]; 2] = [b"GET", key.as_bytes()];
+        let command = Command { reply_bytes_max: self.bytes_max, ..Command::new(&words) };
+        match self.reply(key, &command)? {
+            Reply::Nil => Ok(None),
+            Reply::Text(body) => Ok(Some(body)),
+            reply if reply.error_code() == Some("WRONGTYPE") => Ok(None),
+            Reply::Error(error) => Err(self.refused(&error)),
+            _ => Err(self.odd()),
+        }
+    }
+
+    fn set(&self, key: &str, body: &[u8]) -> Result<(), TierError> {
+        let words: [&[u8]; 2] = [b"SET", key.as_bytes()];
+        let expire = self.expire_seconds.as_ref().map(|seconds| [b"EX", seconds.as_bytes()]);
+        let options = expire.as_ref().map_or(&[] as &[&[u8]], |words| words.as_slice());
+        let command = Command { large: Some(body), options, ..Command::new(&words) };
+        match self.call(key, &command)? {
+            Reply::Status(word) if word == "OK" => Ok(()),
+            _ => Err(self.odd()),
+        }
+    }
+
     fn count(&self, key: &str, words: &[&[u8]]) -> Result<bool, TierError> {
         match self.call(key, &Command::new(words))? {
             Reply::Number(count) => Ok(count > 0),

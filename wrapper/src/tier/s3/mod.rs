@@ -19,6 +19,7 @@
 mod credentials;
 mod metadata;
 mod multipart;
+mod objects;
 mod profile;
 mod xml;
 
@@ -40,7 +41,7 @@ use super::address::s3::Endpoint;
 use super::deadline::Deadline;
 use super::settings::S3Settings;
 use super::web::{self, Call, Web};
-use super::{Tier, TierError, TierErrorKind, TierSettings, Usage};
+use super::{Objects, Tier, TierError, TierErrorKind, TierSettings, Usage};
 use credentials::{Credentials, Keyring};
 
 /// How long a signature is good: as long as S3 believes those in headers.
@@ -141,10 +142,9 @@ impl S3Tier {
         })
     }
 
-    fn object(&self, key: &Key) -> String {
-        let digits = key.to_string();
-        let (folder, file) = digits.split_at(2);
-        format!("{}{folder}/{file}", self.folder)
+    /// The object of a name.
+    fn object(&self, name: &str) -> String {
+        format!("{}{name}", self.folder)
     }
 
     /// Sends a request until there is an answer to it.
@@ -290,42 +290,19 @@ impl S3Tier {
 
 impl Tier for S3Tier {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, TierError> {
-        let object = self.object(key);
-        match self.ask(&Order::of(Method::GET, &object), Deadline::after(self.timeout))? {
-            Answer::Good(response) if response.status() == StatusCode::OK => {
-                self.may_hide.store(true, Ordering::Relaxed);
-                self.web.read(response).map(Some)
-            }
-            Answer::Good(response) => Err(self.web.refused(response.status(), false)),
-            Answer::Bad(refusal) if self.is_miss(&refusal) => Ok(None),
-            Answer::Bad(refusal) => Err(self.refused(&refusal, false)),
-        }
+        Objects::get(self, &name_of(key))
     }
 
     fn exists(&self, key: &Key) -> Result<bool, TierError> {
-        let object = self.object(key);
-        match self.ask(&Order::of(Method::HEAD, &object), Deadline::after(self.timeout))? {
-            Answer::Good(response) => {
-                self.web.finish(response);
-                Ok(true)
-            }
-            Answer::Bad(refusal) if self.is_miss(&refusal) => Ok(false),
-            Answer::Bad(refusal) => Err(self.refused(&refusal, false)),
-        }
+        Objects::exists(self, &name_of(key))
     }
 
     fn put(&self, key: &Key, body: &[u8]) -> Result<(), TierError> {
-        let object = self.object(key);
-        if body.len() >= self.part_bytes {
-            return self.put_in_parts(&object, body);
-        }
-        let (headers, body) = (&*self.headers, Some(body));
-        let order = Order { headers, body, ..Order::of(Method::PUT, &object) };
-        self.change(&order, Deadline::after(self.timeout))
+        Objects::put(self, &name_of(key), body)
     }
 
     fn remove(&self, key: &Key) -> Result<bool, TierError> {
-        let object = self.object(key);
+        let object = self.object(&name_of(key));
         match self.ask(&Order::of(Method::DELETE, &object), Deadline::after(self.timeout))? {
             Answer::Good(response) => {
                 self.web.finish(response);
@@ -357,6 +334,13 @@ impl Refusal {
         let codes = ["ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "TokenRefreshRequired"];
         codes.contains(&self.code.as_str())
     }
+}
+
+/// What a key is called.
+fn name_of(key: &Key) -> String {
+    let digits = key.to_string();
+    let (folder, file) = digits.split_at(2);
+    format!("{folder}/{file}")
 }
 
 /// Names of hosts are how AWS wants it, and its certificates have one level for them. Other servers

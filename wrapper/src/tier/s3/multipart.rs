@@ -98,7 +98,7 @@ impl S3Tier {
         }
     }
 
-    fn odd(&self) -> TierError {
+    pub(super) fn odd(&self) -> TierError {
         self.web.error(TierErrorKind::Protocol, "its reply is none of S3")
     }
 }
