@@ -199,7 +199,9 @@ pub fn convert(
         return Err(fault);
     }
     if let Some(target) = target.filter(|_| !how.is_dry) {
-        target.finish()?;
+        for (what, trouble) in target.finish()? {
+            report.trouble(what, trouble);
+        }
         report.evicted_segments = target.evicted_segments();
     }
     report.elapsed = begun.elapsed();

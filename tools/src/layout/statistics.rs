@@ -6,8 +6,8 @@
 //! 49-64 = files below each digit     65-80   = and their KiB: since 4.8
 //! ```
 //!
-//! The file stands in each of the sixteen directories at the top. A ccache that knows fewer counters
-//! keeps the others as they are.
+//! The file stands in each of the sixteen directories at the top. A ccache that knows fewer
+//! counters keeps the others as they are.
 
 const FILES: usize = 11;
 const KIBIBYTES: usize = 12;

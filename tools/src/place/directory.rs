@@ -293,7 +293,7 @@ impl DirectoryTarget {
 
     /// Statistics of one of the sixteen directories, where there are none: ccache learns from them
     /// how large its cache is, and would let it grow without a limit.
-    fn write_statistics(&self, digit: char) -> std::io::Result<()> {
+    fn write_statistics(&self, digit: char) -> Result<(), Trouble> {
         let folder = self.top.join(digit.to_string());
         let path = folder.join("stats");
         let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
@@ -301,11 +301,11 @@ impl DirectoryTarget {
             return Ok(());
         }
         let mut counters = Counters::default();
-        count_files(&self.top, &digit.to_string(), 0, &mut counters)?;
+        let counted = count_files(&self.top, &digit.to_string(), 0, &mut counters);
+        counted.map_err(|error| Trouble::Failed(error.to_string()))?;
         let bytes = counters.text().into_bytes();
         let part = Part { label: String::new(), bytes, modified: None, mode: None };
-        let written = self.write_part(&format!("{digit}/stats"), &part);
-        written.map_err(|trouble| std::io::Error::other(format!("{trouble:?}")))
+        self.write_part(&format!("{digit}/stats"), &part)
     }
 
     fn make_folder(&self, folder: &Path) -> std::io::Result<()> {
@@ -405,15 +405,18 @@ impl Target for DirectoryTarget {
         Ok(done)
     }
 
-    fn finish(&self) -> Result<(), Fault> {
+    fn finish(&self) -> Result<Vec<(String, Trouble)>, Fault> {
+        let mut troubles = Vec::new();
         if self.shape == Shape::Cache && !self.is_of_sccache {
             for digit in "0123456789abcdef".chars() {
-                let done = self.write_statistics(digit);
-                done.map_err(|error| failed(&self.top.join(digit.to_string()), &error))?;
+                if let Err(trouble) = self.write_statistics(digit) {
+                    troubles.push((format!("{digit}/stats"), trouble));
+                }
             }
         }
         let top = File::open(&self.top).map_err(|error| failed(&self.top, &error))?;
-        rustix::fs::syncfs(&top).map_err(|error| failed(&self.top, &error.into()))
+        rustix::fs::syncfs(&top).map_err(|error| failed(&self.top, &error.into()))?;
+        Ok(troubles)
     }
 }
 

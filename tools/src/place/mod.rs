@@ -182,11 +182,12 @@ pub trait Target: Sync {
         0
     }
 
-    /// Makes what was written complete; nothing is written behind this.
+    /// Makes what was written complete; nothing is written behind this. What could not be added to
+    /// it is told; the entries are there all the same.
     ///
     /// # Errors
     /// If that cannot be done.
-    fn finish(&self) -> Result<(), Fault> {
-        Ok(())
+    fn finish(&self) -> Result<Vec<(String, Trouble)>, Fault> {
+        Ok(Vec::new())
     }
 }
