@@ -8,6 +8,7 @@ pub mod fuzz;
 pub mod fuzz_ccache;
 pub mod fuzz_incoming;
 pub mod fuzz_store;
+pub mod fuzz_tools;
 pub mod history;
 pub mod kill_env;
 pub mod model_env;
@@ -27,8 +28,8 @@ pub fn workspace_root() -> PathBuf {
     Path::new(&tests).parent().expect("tests/ stands in the root").to_path_buf()
 }
 
-/// The larder binary of this tree, brought up to date once per test process: a test run builds no
-/// other package's binaries, and an old one must not be tested.
+/// The larder binary of this tree, with larder-tools beside it, brought up to date once per test
+/// process: a test run builds no other package's binaries, and an old one must not be tested.
 pub fn larder_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(build_larder)
@@ -41,8 +42,8 @@ fn build_larder() -> PathBuf {
     let target_dir =
         profile_dir.parent().expect("a profile has its folder in the target directory");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "larder", "--bins", "--target-dir"]);
-    cargo.arg(target_dir).current_dir(workspace_root());
+    cargo.args(["build", "--quiet", "--package", "larder", "--package", "larder-tools"]);
+    cargo.args(["--bins", "--target-dir"]).arg(target_dir).current_dir(workspace_root());
     if profile_dir.ends_with("release") {
         cargo.arg("--release");
     }

@@ -5,4 +5,5 @@ mod disks;
 mod engine;
 mod tidy;
 mod tiers;
+mod tools;
 mod wrapper;
