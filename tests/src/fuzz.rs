@@ -23,7 +23,7 @@ use larder_engine::format::tail::Tail;
 use larder_engine::{Key, RecordLayout};
 
 use crate::sample::{Random, Value};
-use crate::{fuzz_ccache, fuzz_incoming, fuzz_store};
+use crate::{fuzz_ccache, fuzz_incoming, fuzz_store, fuzz_tools};
 
 const PAGE_BYTES: usize = 4096;
 const UUID: [u8; 16] = [5; 16];
@@ -59,6 +59,21 @@ pub const TARGETS: &[Target] = &[
     Target { name: "store", run: fuzz_store::run, valid: fuzz_store::valid },
     Target { name: "incoming", run: fuzz_incoming::run, valid: fuzz_incoming::valid },
     Target { name: "ccache_entry", run: fuzz_ccache::run, valid: fuzz_ccache::valid },
+    Target { name: "sccache_result", run: fuzz_tools::run_result, valid: fuzz_tools::valid_result },
+    Target {
+        name: "sccache_preprocessor",
+        run: fuzz_tools::run_preprocessor,
+        valid: fuzz_tools::valid_preprocessor,
+    },
+    Target {
+        name: "foreign_record",
+        run: fuzz_tools::run_foreign,
+        valid: fuzz_tools::valid_foreign,
+    },
+    Target { name: "tar_listing", run: fuzz_tools::run_tar, valid: fuzz_tools::valid_tar },
+    Target { name: "ccache_3", run: fuzz_tools::run_ccache_3, valid: fuzz_tools::valid_ccache_3 },
+    Target { name: "lmdb_pages", run: fuzz_tools::run_lmdb, valid: fuzz_tools::valid_lmdb },
+    Target { name: "names", run: fuzz_tools::run_names, valid: fuzz_tools::valid_names },
 ];
 
 /// Runs the target of a name.

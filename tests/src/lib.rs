@@ -8,6 +8,7 @@ pub mod fuzz;
 pub mod fuzz_ccache;
 pub mod fuzz_incoming;
 pub mod fuzz_store;
+pub mod fuzz_tools;
 pub mod history;
 pub mod kill_env;
 pub mod model_env;

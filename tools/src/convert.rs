@@ -203,7 +203,11 @@ pub fn convert(
         return Err(fault);
     }
     if let Some(target) = target.filter(|_| !how.is_dry) {
-        report.notes = target.finish()?;
+        let finished = target.finish()?;
+        for (what, trouble) in finished.troubles {
+            report.trouble(what, trouble);
+        }
+        report.notes = finished.notes;
         report.evicted_segments = target.evicted_segments();
     }
     report.elapsed = begun.elapsed();

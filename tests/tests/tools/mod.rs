@@ -1,8 +1,15 @@
 //! larder's tools from outside: each test converts between places of its own, and compares trees.
 
+mod ccache;
+mod damage;
+mod databases;
+mod eras;
+mod in_use;
+mod look;
 mod remote;
 mod remote_ccache3;
 mod remote_hostile;
+mod sccache;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,6 +70,19 @@ impl House {
         self.larder().args(words).output().expect("larder starts")
     }
 
+    /// What a command prints that must end with 0.
+    #[track_caller]
+    fn good(&self, words: &[&str]) -> Vec<u8> {
+        let output = self.run(words);
+        assert_eq!(output.status.code(), Some(0), "{words:?}\n{}", text_of(&output));
+        output.stdout
+    }
+
+    #[track_caller]
+    fn json(&self, words: &[&str]) -> Value {
+        serde_json::from_slice(&self.good(words)).expect("it is JSON")
+    }
+
     /// `larder convert WORDS --json`: its exit status and what it says.
     #[track_caller]
     fn convert(&self, words: &[&str]) -> (Option<i32>, Value) {
@@ -77,6 +97,19 @@ impl House {
         let (status, page) = self.convert(words);
         assert_eq!(status, Some(0), "{words:?}\n{page:#}");
         page
+    }
+
+    /// From one directory by way of every layout that keeps everything; the ways back.
+    #[track_caller]
+    fn ways(&self, from: &str, tool: &str) -> Vec<(String, Tree)> {
+        ["larder", "tar", "lmdb", tool]
+            .map(|layout| {
+                let (there, back) = (format!("{from}-{layout}"), format!("{from}-{layout}-back"));
+                self.convert_all(&[from, &there, "--to", layout]);
+                self.convert_all(&[&there, &back, "--to", tool]);
+                (back.clone(), tree(&self.at(&back)))
+            })
+            .into()
     }
 }
 
@@ -121,6 +154,16 @@ fn entries_of(tree: &Tree) -> Tree {
         !matches!(leaf, "stats" | "CACHEDIR.TAG" | "ccache.conf")
     };
     tree.iter().filter(|(path, _)| is_entry(path)).map(|(a, b)| (a.clone(), b.clone())).collect()
+}
+
+/// Two trees are the same; what differs is told by name.
+#[track_caller]
+fn assert_same(found: &Tree, wanted: &Tree, what: &str) {
+    let of = |a: &Tree, b: &Tree| -> Vec<String> {
+        let differs = |(path, kept): &(&String, &Kept)| b.get(*path) != Some(*kept);
+        a.iter().filter(differs).map(|(path, kept)| format!("{path} {kept:?}")).collect()
+    };
+    assert_eq!(of(found, wanted), of(wanted, found), "{what}");
 }
 
 /// Writes a file, with the directories above it.

@@ -13,6 +13,7 @@ use larder_engine::{Key, Options, Record, Store};
 
 use crate::entry::Family;
 use crate::layout::{foreign, is_hex, name_of};
+use crate::place::store::key_of;
 
 /// The least digits that are taken for the beginning of a key.
 const DIGITS_MIN: usize = 4;
@@ -83,10 +84,69 @@ pub fn find_record(store: &Store, text: &str) -> Result<Record, Failure> {
 fn keys_of(text: &str) -> Vec<Key> {
     if let Some((label, text)) = text.split_once(':') {
         let name = Family::of_label(label).and_then(|family| name_of(family, text));
-        return name.iter().map(foreign::key).collect();
+        return name.iter().filter_map(key_of).collect();
     }
     let foreign = Family::ALL.into_iter().filter(|family| *family != Family::Larder);
     let foreign =
         foreign.filter_map(|family| name_of(family, text)).map(|name| foreign::key(&name));
     Key::from_hex(text).into_iter().chain(foreign).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Name;
+    use larder_engine::{Entry, Put, RecordKind, Section, SectionKind};
+
+    const OF_40: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    /// A store with a record under each of some keys.
+    fn store(keys: &[Key]) -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store"), Options::new()).unwrap();
+        for key in keys {
+            let section = Section::new(SectionKind::ForeignEntry, b"x".as_slice());
+            assert_eq!(
+                store.put(&Entry::new(*key, RecordKind::Foreign, vec![section])).unwrap(),
+                Put::Stored
+            );
+        }
+        (folder, store)
+    }
+
+    fn found(store: &Store, text: &str) -> Option<Key> {
+        find_record(store, text).ok().map(|record| record.key())
+    }
+
+    #[test]
+    fn an_entry_is_meant_by_its_name_with_or_without_whose_it_is() {
+        let name = Name::new(Family::Ccache, OF_40);
+        let own = Key::from_bytes([0xab; 32]);
+        let (_folder, store) = store(&[foreign::key(&name), own]);
+        for text in [&name.to_string(), OF_40, &foreign::key(&name).to_string()] {
+            assert_eq!(found(&store, text), Some(foreign::key(&name)), "{text}");
+        }
+        for text in [own.to_string(), format!("larder:{own}")] {
+            assert_eq!(found(&store, &text), Some(own), "{text}");
+        }
+        for text in [format!("sccache:{OF_40}"), format!("none:{OF_40}"), OF_40.to_uppercase()] {
+            assert_eq!(found(&store, &text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_key_is_enough_if_it_is_only_one() {
+        let [mut one, mut two] = [[0x12; 32], [0x12; 32]];
+        (one[2], two[2]) = (0x34, 0x35);
+        let [one, two] = [Key::from_bytes(one), Key::from_bytes(two)];
+        let (_folder, store) = store(&[one, two]);
+        // Also of an odd number of digits.
+        assert_eq!(found(&store, "121234"), Some(one));
+        assert_eq!(found(&store, "1212351"), Some(two));
+        for text in ["12123", "1212", "121", "", "1213", "121236", "12123g", "../12"] {
+            assert_eq!(found(&store, text), None, "{text}");
+        }
+        let failure = find_record(&store, "1212").map(drop).expect_err("both begin so");
+        assert!(failure.text().contains("more than one"), "{}", failure.text());
+    }
 }

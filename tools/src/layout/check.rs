@@ -195,3 +195,80 @@ pub fn gunzip_check(bytes: &[u8]) -> Result<u64, Wrong> {
         Err(error) => wrong(format!("it cannot be decompressed: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Name, Part};
+
+    const OF_32: &str = "0123456789abcdef0123456789abcdef";
+
+    fn entry(family: Family, text: &str, parts: &[(&str, &[u8])]) -> Entry {
+        let part = |(label, bytes): &(&str, &[u8])| Part {
+            label: (*label).to_owned(),
+            bytes: bytes.to_vec(),
+            modified: None,
+            mode: None,
+        };
+        let parts = parts.iter().map(part).collect();
+        Entry { name: Name::new(family, text), level: None, parts }
+    }
+
+    fn why(mut entry: Entry) -> String {
+        check(&mut entry).map_or_else(|wrong| wrong.0, |said| format!("{said:?}"))
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn of_ccache_3_only_what_is_certain_is_refused() {
+        let packed = gzip(b"an object");
+        let of = |parts: &[(&str, &[u8])]| why(entry(Family::Ccache3, OF_32, parts));
+        assert!(of(&[(".d", b""), (".o", b"x"), (".stderr", b"")]).contains("is_manifest: false"));
+        assert!(of(&[(".manifest", &packed)]).contains("is_manifest: true"));
+        assert!(of(&[(".o", &packed)]).contains("is_compressed: true"));
+        assert_eq!(of(&[(".o", b"")]), "its object is empty");
+        assert_eq!(of(&[(".d", b"x")]), "its object is missing");
+        assert!(of(&[(".manifest", b"x")]).contains("not compressed"));
+        for length in 2..packed.len() {
+            assert!(of(&[(".o", &packed[..length])]).starts_with(".o: "), "{length}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_one_file_has_one() {
+        for family in [Family::Sccache, Family::SccachePreprocessor, Family::Larder] {
+            for parts in [&[][..], &[("", b"".as_slice()), ("", b"")]] {
+                let told = why(entry(family, &OF_32.repeat(2), parts));
+                assert_eq!(told, format!("it has {} files, not one", parts.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn raw_files_need_their_result() {
+        let of_40 = &OF_32.repeat(2)[..40];
+        let told = why(entry(Family::Ccache, of_40, &[("_00", b"x")]));
+        assert_eq!(told, "the result that its files belong to is missing");
+        let of_33 = &OF_32.repeat(2)[..33];
+        let told = why(entry(Family::Ccache40, of_33, &[("0W", b"x")]));
+        assert_eq!(told, "the result that its files belong to is missing");
+        assert!(why(entry(Family::Ccache, of_40, &[("", b"")])).contains("too short"));
+    }
+
+    #[test]
+    fn compressed_files_are_counted_to_their_end() {
+        let twice = [gzip(b"one"), gzip(b"two")].concat();
+        assert_eq!(gunzip_check(&twice), Ok(6));
+        assert!(gunzip_check(&twice[..twice.len() - 1]).is_err());
+        let mut flipped = gzip(b"one");
+        let last = flipped.len() - 5;
+        flipped[last] ^= 1;
+        assert!(gunzip_check(&flipped).is_err());
+    }
+}

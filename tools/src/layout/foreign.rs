@@ -157,3 +157,97 @@ pub fn parse_attributes(bytes: &[u8], parts: usize) -> Result<(Option<u8>, Vec<F
 fn cut() -> Wrong {
     Wrong("the attributes of the entry are cut short".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_engine::{Options, Put, Store};
+
+    const OF_40: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    fn part(label: &str, modified: Option<Time>, mode: Option<u16>) -> Part {
+        Part { label: label.to_owned(), bytes: label.as_bytes().to_vec(), modified, mode }
+    }
+
+    fn example() -> Entry {
+        let time = |secs, nanos| Some(Time { secs, nanos });
+        let parts = vec![
+            part("", time(1_600_000_000, 999_999_999), Some(0o444)),
+            part("_00", time(-5, 1), None),
+            part("_01", None, Some(0o7777)),
+        ];
+        Entry { name: Name::new(Family::Ccache, OF_40), level: Some(3), parts }
+    }
+
+    /// Through a store and back.
+    fn stored(entry: &Entry) -> Result<Entry, Wrong> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store"), Options::new()).unwrap();
+        let said = Said::default();
+        assert_eq!(store.put(&record(entry, &said)).unwrap(), Put::Stored);
+        let record = store.get(&key(&entry.name)).unwrap().unwrap();
+        let read = |at| record.read(at).map_err(|error| Wrong(error.to_string()));
+        super::entry(&key(&entry.name), record.sections(), read)
+    }
+
+    #[test]
+    fn an_entry_comes_back_with_its_times_and_modes() {
+        assert_eq!(stored(&example()), Ok(example()));
+        for level in [None, Some(0), Some(8)] {
+            let entry = Entry { level, ..example() };
+            assert_eq!(stored(&entry), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn labels_that_no_file_has_are_refused() {
+        for label in ["R", "_0", "_00/../x", "../x", ".o", "/", "\0"] {
+            let mut entry = example();
+            entry.parts[1].label = label.to_owned();
+            assert!(stored(&entry).is_err(), "{label:?}");
+        }
+        let mut twice = example();
+        twice.parts[1].label = String::new();
+        assert!(stored(&twice).unwrap_err().0.contains("twice"));
+        let old = Name::new(Family::Ccache3, &OF_40[..32]);
+        let without = Entry { name: old, level: None, parts: vec![part("", None, None)] };
+        assert!(stored(&without).is_err(), "a file of ccache 3 has a suffix");
+    }
+
+    #[test]
+    fn attributes_have_a_length_and_a_version() {
+        let bytes = attributes(&example());
+        assert_eq!(parse_attributes(&bytes, 3).unwrap().0, Some(3));
+        for length in 0..bytes.len() {
+            assert!(parse_attributes(&bytes[..length], 3).is_err(), "{length}");
+        }
+        assert!(parse_attributes(&bytes, 2).is_err() && parse_attributes(&bytes, 4).is_err());
+        let mut later = bytes.clone();
+        later[0] = 2;
+        assert!(parse_attributes(&later, 3).unwrap_err().0.contains("version 2"));
+        // A second has no more nanoseconds, and a file no more bits of a mode.
+        let mut odd = bytes;
+        odd[2 + 9..2 + 13].fill(0xff);
+        odd[2 + 14..2 + 16].fill(0xff);
+        let (_, facts) = parse_attributes(&odd, 3).unwrap();
+        assert_eq!(facts[0].0.unwrap().nanos, 999_999_999);
+        assert_eq!(facts[0].1, Some(0o7777));
+    }
+
+    #[test]
+    fn names_are_those_of_a_family() {
+        for family in Family::ALL {
+            assert_eq!(Family::of_label(family.label()), Some(family));
+        }
+        assert_eq!(parse_name(format!("ccache:{OF_40}").as_bytes()).unwrap(), example().name);
+        let of_40 = OF_40.as_bytes();
+        for bytes in [&b"ccache:../x"[..], b"file:../stats", b":", b"", b"ccache:\xff", of_40] {
+            assert!(parse_name(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn raw_files_have_no_say_in_when_it_was_used() {
+        assert_eq!(newest(&example()), Some(Time { secs: 1_600_000_000, nanos: 999_999_999 }));
+    }
+}

@@ -16,8 +16,8 @@
 //! A database passes if and only if: (1) it has a meta of version 1; (2) every page that its trees
 //! lead to lies within the file, says its own number, and is a leaf at the depth that the tree has
 //! and a branch above; (3) every node lies within its page, behind the table of nodes; (4) every
-//! long value lies within the file; (5) no tree has more pages than the file; (6) the lists of free
-//! pages are as long as they say, and name pages of the file.
+//! long value lies within the file; (5) the lists of free pages are as long as they say; (6) no
+//! page is in two places, or beyond the last one.
 
 use std::io;
 
@@ -38,6 +38,7 @@ const KEY_BYTES_MAX: usize = 511;
 
 const BRANCH: u16 = 1;
 const LEAF: u16 = 2;
+const LONG: u16 = 4;
 const IS_LONG: u16 = 1;
 const IS_DATABASE: u16 = 2;
 
@@ -67,13 +68,19 @@ struct Pages<'a> {
     read: Read<'a>,
     page_bytes: u64,
     pages: u64,
+    is_written: bool,
+    /// The last page that the meta knows.
+    last: u64,
+    /// A bit for each page that was met.
+    met: Vec<u64>,
 }
 
-/// Checks all of a database whose file has so many bytes.
+/// Checks all of a database whose file has so many bytes. Of long values the heads are read only
+/// where the database is to be written: readers never look at them, and each is a seek.
 ///
 /// # Errors
 /// If it is damaged, cut short, none, or one of another kind than larder writes.
-pub fn check(file_bytes: u64, read: Read<'_>) -> Result<(), Wrong> {
+pub fn check(file_bytes: u64, is_written: bool, read: Read<'_>) -> Result<(), Wrong> {
     let first = meta(read, 0);
     let page_bytes = first.as_ref().map_or(4096, |meta| u64::from(u32_at(meta, 40)));
     if !page_bytes.is_power_of_two() || !(PAGE_BYTES_MIN..=PAGE_BYTES_MAX).contains(&page_bytes) {
@@ -88,14 +95,16 @@ pub fn check(file_bytes: u64, read: Read<'_>) -> Result<(), Wrong> {
     if u64::from(u32_at(&newer, 40)) != page_bytes {
         return wrong("its metas have pages of different lengths");
     }
-    let mut pages = Pages { read, page_bytes, pages: file_bytes / page_bytes };
     // The file may be shorter than its last page is far, if the last ones are free.
     let last = u64_at(&newer, META_BYTES - 16);
     if last >= (1 << 40) / page_bytes {
         return wrong(format!("its last page is {last}, beyond any that larder writes"));
     }
-    pages.tree(db_at(&newer, 40), Holds::Free, last)?;
-    pages.tree(db_at(&newer, 40 + DB_BYTES), Holds::Databases, last)
+    let pages = file_bytes / page_bytes;
+    let met = vec![0; (last / 64 + 1) as usize];
+    let mut pages = Pages { read, page_bytes, pages, is_written, last, met };
+    pages.tree(db_at(&newer, 40), Holds::Free)?;
+    pages.tree(db_at(&newer, 40 + DB_BYTES), Holds::Databases)
 }
 
 fn meta(read: Read<'_>, at: u64) -> Option<Vec<u8>> {
@@ -129,7 +138,7 @@ fn db_at(bytes: &[u8], at: usize) -> Db {
 
 impl Pages<'_> {
     /// Checks a tree and those whose names are in it.
-    fn tree(&mut self, db: Db, holds: Holds, last: u64) -> Result<(), Wrong> {
+    fn tree(&mut self, db: Db, holds: Holds) -> Result<(), Wrong> {
         if db.root == NO_PAGE {
             return Ok(());
         }
@@ -143,12 +152,8 @@ impl Pages<'_> {
         if db.depth == 0 || db.depth > DEPTH_MAX {
             return wrong(format!("a tree has a depth of {}", db.depth));
         }
-        let (mut open, mut left) = (vec![(db.root, 1)], self.pages);
+        let mut open = vec![(db.root, 1)];
         while let Some((number, depth)) = open.pop() {
-            left = match left.checked_sub(1) {
-                Some(left) => left,
-                None => return wrong("the pages of a tree lead in a circle"),
-            };
             let page = self.page(number)?;
             let is_leaf = depth == db.depth;
             if u16_at(&page, 10) & 0x0f != if is_leaf { LEAF } else { BRANCH } {
@@ -156,7 +161,7 @@ impl Pages<'_> {
             }
             for at in nodes(&page, number)? {
                 if is_leaf {
-                    self.leaf(&page, number, at, holds, last)?;
+                    self.leaf(&page, number, at, holds)?;
                 } else {
                     let low = u64::from(u32_at(&page, at));
                     open.push((low | u64::from(u16_at(&page, at + 4)) << 32, depth + 1));
@@ -171,6 +176,7 @@ impl Pages<'_> {
         if number < 2 || number >= self.pages {
             return wrong(format!("page {number} is missing: the file is cut short or damaged"));
         }
+        self.meet(number)?;
         let bytes = (self.read)(number * self.page_bytes, self.page_bytes as usize);
         let bytes = bytes.map_err(|error| Wrong(format!("page {number}: {error}")))?;
         match bytes.len() as u64 == self.page_bytes && u64_at(&bytes, 0) == number {
@@ -180,14 +186,7 @@ impl Pages<'_> {
     }
 
     /// A node of a leaf, and what it leads to.
-    fn leaf(
-        &mut self,
-        page: &[u8],
-        number: u64,
-        at: usize,
-        holds: Holds,
-        last: u64,
-    ) -> Result<(), Wrong> {
+    fn leaf(&mut self, page: &[u8], number: u64, at: usize, holds: Holds) -> Result<(), Wrong> {
         let damaged = || wrong(format!("a node of page {number} is damaged"));
         let (bytes, flags) = (u32_at(page, at) as usize, u16_at(page, at + 4));
         let value_at = at + NODE_BYTES + usize::from(u16_at(page, at + 6));
@@ -198,41 +197,60 @@ impl Pages<'_> {
         let is_database = flags & IS_DATABASE != 0;
         match (holds, flags) {
             (Holds::Databases, _) if is_database => match bytes {
-                DB_BYTES if flags == IS_DATABASE => self.tree(db_at(value, 0), Holds::Values, last),
+                DB_BYTES if flags == IS_DATABASE => self.tree(db_at(value, 0), Holds::Values),
                 _ => damaged(),
             },
-            (_, 0) if holds == Holds::Free => self.free(value, number, last),
+            (_, 0) if holds == Holds::Free => self.free(value, number),
             (_, 0) => Ok(()),
-            (_, IS_LONG) => self.long(u64_at(value, 0), bytes, holds, last),
+            (_, IS_LONG) => self.long(u64_at(value, 0), bytes, holds),
             _ => damaged(),
         }
     }
 
     /// A value in pages of its own.
-    fn long(&mut self, first: u64, bytes: usize, holds: Holds, last: u64) -> Result<(), Wrong> {
+    fn long(&mut self, first: u64, bytes: usize, holds: Holds) -> Result<(), Wrong> {
         let count = (HEAD_BYTES as u64 + bytes as u64).div_ceil(self.page_bytes);
         if first < 2 || first.checked_add(count).is_none_or(|end| end > self.pages) {
             return wrong(format!("page {first} is missing: the file is cut short or damaged"));
+        }
+        (first..first + count).try_for_each(|page| self.meet(page))?;
+        if self.is_written {
+            let head = (self.read)(first * self.page_bytes, HEAD_BYTES);
+            let head = head.map_err(|error| Wrong(format!("page {first}: {error}")))?;
+            let said = (u64_at(&head, 0), u16_at(&head, 10), u64::from(u32_at(&head, 12)));
+            if said != (first, LONG, count) {
+                return wrong(format!("page {first} is none of a long value"));
+            }
         }
         if holds != Holds::Free {
             return Ok(());
         }
         let value = (self.read)(first * self.page_bytes + HEAD_BYTES as u64, bytes);
         let value = value.map_err(|error| Wrong(format!("page {first}: {error}")))?;
-        self.free(&value, first, last)
+        self.free(&value, first)
     }
 
     /// A list of free pages: how many, and each.
-    fn free(&self, value: &[u8], number: u64, last: u64) -> Result<(), Wrong> {
+    fn free(&mut self, value: &[u8], number: u64) -> Result<(), Wrong> {
         let mut numbers = value.chunks_exact(8).map(|bytes| u64_at(bytes, 0));
         let count = numbers.next().unwrap_or(u64::MAX);
-        let is_right = count == numbers.len() as u64
-            && value.len().is_multiple_of(8)
-            && numbers.all(|page| (2..=last).contains(&page));
-        match is_right {
-            true => Ok(()),
-            false => wrong(format!("a list of free pages in page {number} is damaged")),
+        if count != numbers.len() as u64 || !value.len().is_multiple_of(8) {
+            return wrong(format!("a list of free pages in page {number} is damaged"));
         }
+        numbers.try_for_each(|page| self.meet(page))
+    }
+
+    /// Notes a page, which stands in one place only.
+    fn meet(&mut self, number: u64) -> Result<(), Wrong> {
+        if number < 2 || number > self.last {
+            return wrong(format!("there is no page {number}"));
+        }
+        let (word, bit) = (&mut self.met[(number / 64) as usize], 1 << (number % 64));
+        if *word & bit != 0 {
+            return wrong(format!("page {number} is in two places"));
+        }
+        *word |= bit;
+        Ok(())
     }
 }
 
@@ -265,7 +283,7 @@ mod tests {
             let found = bytes.get(at as usize..).and_then(|rest| rest.get(..count));
             found.map(<[u8]>::to_vec).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
         };
-        check(bytes.len() as u64, &mut read)
+        check(bytes.len() as u64, true, &mut read)
     }
 
     #[test]

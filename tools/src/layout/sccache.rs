@@ -241,3 +241,100 @@ impl<'a> Reader<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An archive of one member, called `obj`, and where its directory begins.
+    fn archive(stored: &[u8]) -> (Vec<u8>, usize) {
+        let count = (stored.len() as u32).to_le_bytes();
+        let check = crc32fast::hash(stored).to_le_bytes();
+        let common = [&[20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0][..], &check, &count, &count].concat();
+        let mut bytes = [b"PK\x03\x04", &common[..], &[3, 0, 0, 0], b"obj", stored].concat();
+        let at = bytes.len();
+        bytes.extend([b"PK\x01\x02\x2e\x03", &common[..], &[3, 0, 0, 0], &[0; 6]].concat());
+        bytes.extend((0o100_640_u32 << 16).to_le_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(b"obj");
+        let length = (bytes.len() - at) as u32;
+        bytes.extend(b"PK\x05\x06\0\0\0\0\x01\0\x01\0");
+        bytes.extend(length.to_le_bytes());
+        bytes.extend((at as u32).to_le_bytes());
+        bytes.extend([0, 0]);
+        (bytes, at)
+    }
+
+    #[test]
+    fn members_have_names_modes_and_bytes() {
+        let packed = zstd::encode_all(&b"an object"[..], 3).unwrap();
+        let (bytes, _) = archive(&packed);
+        let members = members(&bytes).unwrap();
+        let [member] = &members[..] else { panic!("{members:?}") };
+        assert_eq!((&*member.name, member.mode), ("obj", Some(0o100_640)));
+        assert_eq!((member.read(9).unwrap(), member.count(9)), (b"an object".to_vec(), Ok(9)));
+        assert!(member.read(8).is_err() && member.count(8).is_err(), "a bound is kept");
+        assert_eq!(check(&bytes), Ok(()));
+    }
+
+    #[test]
+    fn what_is_not_as_sccache_makes_it_is_refused() {
+        let packed = zstd::encode_all(&b"an object"[..], 3).unwrap();
+        let (whole, at) = archive(&packed);
+        for length in 0..whole.len() {
+            assert!(check(&whole[..length]).is_err(), "{length}");
+        }
+        // The checksum, the way to compress, the length.
+        for (place, what) in [(16, "checksum"), (10, ""), (20, ""), (24, "")] {
+            let mut bytes = whole.clone();
+            bytes[at + place] ^= 8;
+            let wrong = check(&bytes).unwrap_err();
+            assert!(wrong.0.contains(what), "{place}: {wrong}");
+        }
+        let mut flipped = whole.clone();
+        flipped[at - 1] ^= 1;
+        assert!(check(&flipped).unwrap_err().0.contains("checksum of obj"));
+    }
+
+    #[test]
+    fn preprocessor_entries_hold_what_they_count() {
+        assert_eq!(Preprocessor::decode(&[]), Ok(Preprocessor::default()));
+        let mut bytes = vec![1];
+        for number in [1u64, 1, 2] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(b"ab");
+        bytes.extend(1u64.to_le_bytes());
+        bytes.extend([0; 4]);
+        for text in [&b"/a.h"[..], b"digest"] {
+            bytes.extend((text.len() as u64).to_le_bytes());
+            bytes.extend(text);
+        }
+        bytes.extend(7u64.to_le_bytes());
+        bytes.push(1);
+        bytes.extend(5i64.to_le_bytes());
+        bytes.extend(6u32.to_le_bytes());
+        bytes.push(0);
+        let entry = Preprocessor::decode(&bytes).unwrap();
+        let [(key, includes)] = &entry.results[..] else { panic!("{entry:?}") };
+        assert_eq!(
+            (&**key, &*includes[0].path, &*includes[0].digest),
+            ("ab", &b"/a.h"[..], "digest")
+        );
+        assert_eq!((includes[0].bytes, includes[0].modified), (7, Some((5, 6))));
+        assert_eq!(includes[0].changed, None);
+        for length in 1..bytes.len() {
+            assert!(Preprocessor::decode(&bytes[..length]).is_err(), "{length}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(Preprocessor::decode(&longer).unwrap_err().0.contains("too many"));
+        // Counts far above what there is.
+        for at in [9, 17, 27] {
+            let mut many = bytes.clone();
+            many[at..at + 8].fill(0x7f);
+            assert!(Preprocessor::decode(&many).is_err(), "{at}");
+        }
+        bytes[0] = 2;
+        assert!(Preprocessor::decode(&bytes).unwrap_err().0.contains("version 2"));
+    }
+}

@@ -23,7 +23,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{Advice, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault};
+use super::{
+    Fault, Finished, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault,
+};
 use crate::entry::{Entry, Family, Part, Time};
 use crate::layout::directory::{self as layout, Shape, is_passing};
 use crate::layout::is_raw;
@@ -349,7 +351,7 @@ impl DirectoryTarget {
 
     /// Statistics of one of the sixteen directories, where there are none: ccache learns from them
     /// how large its cache is, and would let it grow without a limit. Whether that was done.
-    fn write_statistics(&self, digit: char) -> std::io::Result<bool> {
+    fn write_statistics(&self, digit: char) -> Result<bool, Trouble> {
         let folder = self.top.join(digit.to_string());
         let path = folder.join("stats");
         let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
@@ -357,11 +359,11 @@ impl DirectoryTarget {
             return Ok(false);
         }
         let mut counters = Counters::default();
-        count_files(&self.top, &digit.to_string(), 0, &mut counters)?;
+        let counted = count_files(&self.top, &digit.to_string(), 0, &mut counters);
+        counted.map_err(|error| Trouble::Failed(error.to_string()))?;
         let bytes = counters.text().into_bytes();
         let part = Part { label: String::new(), bytes, modified: None, mode: None };
-        let written = self.write_part(&format!("{digit}/stats"), &part);
-        written.map_err(|trouble| std::io::Error::other(format!("{trouble:?}")))?;
+        self.write_part(&format!("{digit}/stats"), &part)?;
         Ok(true)
     }
 
@@ -466,24 +468,26 @@ impl Target for DirectoryTarget {
         Ok(done)
     }
 
-    fn finish(&self) -> Result<Vec<String>, Fault> {
-        let mut notes = Vec::new();
+    fn finish(&self) -> Result<Finished, Fault> {
+        let mut finished = Finished::default();
         if self.shape == Shape::Cache && !self.is_of_sccache {
             let (written, mut is_unknown) = (lock(&self.written).clone(), false);
             for digit in "0123456789abcdef".chars() {
-                let done = self.write_statistics(digit);
-                let is_new =
-                    done.map_err(|error| failed(&self.top.join(digit.to_string()), &error))?;
-                is_unknown |= !is_new
-                    && written.iter().any(|path| path.starts_with(digit))
-                    && !written.contains(&format!("{digit}/stats"));
+                match self.write_statistics(digit) {
+                    Ok(is_new) => {
+                        is_unknown |= !is_new
+                            && written.iter().any(|path| path.starts_with(digit))
+                            && !written.contains(&format!("{digit}/stats"));
+                    }
+                    Err(trouble) => finished.troubles.push((format!("{digit}/stats"), trouble)),
+                }
             }
             let note = "ccache has not counted what was added: `ccache --cleanup` makes it count";
-            notes.extend(is_unknown.then(|| note.to_owned()));
+            finished.notes.extend(is_unknown.then(|| note.to_owned()));
         }
         let top = File::open(&self.top).map_err(|error| failed(&self.top, &error))?;
         rustix::fs::syncfs(&top).map_err(|error| failed(&self.top, &error.into()))?;
-        Ok(notes)
+        Ok(finished)
     }
 }
 

@@ -20,7 +20,7 @@ use heed::types::{Bytes, Str};
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 
 use super::directory::same;
-use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble};
+use super::{Fault, Finished, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble};
 use crate::entry::{Entry, Family, Name, Part, Time};
 use crate::layout::{is_raw, leaf, lmdb_pages, name_of, parse_leaf};
 
@@ -105,7 +105,8 @@ fn open(path: &Path, flags: EnvFlags) -> Result<Env<WithoutTls>, Fault> {
     let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let is_folder = path.is_dir();
     let flags = if is_folder { flags } else { flags | EnvFlags::NO_SUB_DIR };
-    check(&if is_folder { path.join("data.mdb") } else { path.clone() })?;
+    let is_written = !flags.contains(EnvFlags::READ_ONLY);
+    check(&if is_folder { path.join("data.mdb") } else { path.clone() }, is_written)?;
     // SAFETY: LMDB maps its file, and whoever opens it agrees that only LMDB changes it, under its
     // locks; docs/formats/lmdb.md says so. One process opens it once: source and target differ.
     #[allow(unsafe_code)]
@@ -115,7 +116,7 @@ fn open(path: &Path, flags: EnvFlags) -> Result<Env<WithoutTls>, Fault> {
 
 /// Whether LMDB can be let at a file; one that is missing or empty it makes anew. A program that
 /// writes meanwhile may reuse a page that is just looked at, so one good look is enough.
-fn check(path: &Path) -> Result<(), Fault> {
+fn check(path: &Path, is_written: bool) -> Result<(), Fault> {
     let failed = |what: &dyn std::fmt::Display| Fault(format!("{}: {what}", path.display()));
     let file = match File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -131,7 +132,7 @@ fn check(path: &Path) -> Result<(), Fault> {
             let mut bytes = vec![0; count];
             file.read_exact_at(&mut bytes, at).map(|()| bytes)
         };
-        found = lmdb_pages::check(bytes, &mut read);
+        found = lmdb_pages::check(bytes, is_written, &mut read);
         if found.is_ok() {
             break;
         }
@@ -310,8 +311,8 @@ impl Target for LmdbTarget {
         Ok(vec![Ok(()); batch.len()])
     }
 
-    fn finish(&self) -> Result<Vec<String>, Fault> {
+    fn finish(&self) -> Result<Finished, Fault> {
         self.env.force_sync().map_err(|error| failed(&self.path, &error))?;
-        Ok(Vec::new())
+        Ok(Finished::default())
     }
 }

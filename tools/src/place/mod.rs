@@ -164,6 +164,15 @@ pub struct Outgoing {
     pub said: Said,
 }
 
+/// What there is to say when everything is written.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Finished {
+    /// What could not be added; the entries are there all the same.
+    pub troubles: Vec<(String, Trouble)>,
+    /// What there is to know, in sentences.
+    pub notes: Vec<String>,
+}
+
 /// Where entries go to.
 pub trait Target: Sync {
     /// Whether entries have to come in the order of the listing.
@@ -189,12 +198,11 @@ pub trait Target: Sync {
         0
     }
 
-    /// Makes what was written complete; nothing is written behind this. Says in sentences what
-    /// there is to know.
+    /// Makes what was written complete; nothing is written behind this.
     ///
     /// # Errors
     /// If that cannot be done.
-    fn finish(&self) -> Result<Vec<String>, Fault> {
-        Ok(Vec::new())
+    fn finish(&self) -> Result<Finished, Fault> {
+        Ok(Finished::default())
     }
 }

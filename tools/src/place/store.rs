@@ -9,6 +9,8 @@
 //!    is counted as such, and the upkeep is that of any store.
 
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use larder::config::Config;
 use larder_engine::{
@@ -17,13 +19,18 @@ use larder_engine::{
 };
 
 use super::directory::same;
-use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault};
+use super::{
+    Fault, Finished, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault,
+};
 use crate::entry::{Entry, Family, Name, Part};
 use crate::layout::check::wrong;
 use crate::layout::{foreign, is_raw};
 
 /// Records of one commit; the engine takes no more.
 const COMMIT_RECORDS_MAX: usize = 64;
+/// Attempts to put what has no room, and the pause while another thread makes some: a second.
+const ROOM_TRIES_MAX: u32 = 50;
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// Level of zstd for what its tool has not compressed.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -176,6 +183,31 @@ impl StoreTarget {
         Ok(())
     }
 
+    /// Puts records; where they have no room, upkeep makes some, unless that does not help.
+    fn put_with_room(
+        &self,
+        store: &Store,
+        records: &[larder_engine::Entry<'_>],
+    ) -> Result<larder_engine::Result<Put>, Fault> {
+        let mut put = store.put_all(records);
+        for _ in 0..ROOM_TRIES_MAX {
+            if !matches!(put, Ok(Put::Dropped(DropReason::Full | DropReason::Closed))) {
+                break;
+            }
+            match self.packing.maintain(Budget::due()) {
+                Err(error) if !error.is_busy() => return Err(error.into()),
+                Ok(done) if !done.busy && done.segments_evicted == 0 && !done.merged => {
+                    return Ok(store.put_all(records));
+                }
+                Ok(done) if !done.busy => {}
+                // Another thread is at it.
+                _ => thread::sleep(ROOM_PAUSE),
+            }
+            put = store.put_all(records);
+        }
+        Ok(put)
+    }
+
     fn write_foreign(
         &self,
         store: &Store,
@@ -187,27 +219,27 @@ impl StoreTarget {
                 .iter()
                 .map(|(_, outgoing)| foreign::record(&outgoing.entry, &outgoing.said))
                 .collect();
-            let mut put = store.put_all(&records).map(outcome);
-            if matches!(&put, Err(error) if error.kind() == larder_engine::ErrorKind::Limit)
-                && chunk.len() > 1
-            {
-                // One of them is too large for a store: the others are not.
+            let put = self.put_with_room(store, &records)?;
+            let is_too_much = match &put {
+                Ok(Put::Dropped(DropReason::Full)) => true,
+                Err(error) => error.kind() == larder_engine::ErrorKind::Limit,
+                _ => false,
+            };
+            if is_too_much && chunk.len() > 1 {
+                // One of them is too large for a store, or all of them for what is left before the
+                // store evicts: the others are not.
                 for one in chunk {
                     self.write_foreign(store, &[*one], done)?;
                 }
                 continue;
             }
-            if let Ok(Err(trouble)) = &put
-                && matches!(trouble, Trouble::Failed(_))
-            {
-                // No room may be made by upkeep.
-                self.upkeep()?;
-                put = store.put_all(&records).map(outcome);
-            }
             for (at, _) in chunk {
                 done[*at] = match &put {
-                    Ok(outcome) => outcome.clone(),
-                    Err(error) => Err(Trouble::TooLarge(error.to_string())),
+                    Ok(put) => outcome(*put),
+                    Err(error) if error.kind() == larder_engine::ErrorKind::Limit => {
+                        Err(Trouble::TooLarge(error.to_string()))
+                    }
+                    Err(error) => Err(Trouble::Failed(error.to_string())),
                 };
             }
         }
@@ -262,11 +294,11 @@ impl Target for StoreTarget {
         evicted(&self.packing).saturating_sub(self.evicted)
     }
 
-    fn finish(&self) -> Result<Vec<String>, Fault> {
+    fn finish(&self) -> Result<Finished, Fault> {
         match self.packing.checkpoint() {
             Err(error) if error.is_busy() => {}
             other => other?,
         }
-        Ok(Vec::new())
+        Ok(Finished::default())
     }
 }

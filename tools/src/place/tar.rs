@@ -23,9 +23,14 @@ use std::sync::{Mutex, PoisonError};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::directory::FILE_BYTES_MAX;
-use super::{Fault, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault};
+use super::{
+    Fault, Finished, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault,
+};
 use crate::entry::{Entry, Part, Time};
 use crate::layout::directory::{self as layout, Shape, is_passing};
+
+/// What an archive consists of.
+const BLOCK_BYTES: u64 = 512;
 
 /// Where a member's contents stand.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +48,8 @@ pub struct TarSource {
     parts: Vec<Vec<Found>>,
     strangers: Vec<String>,
     passing: u64,
+    /// Behind the last member.
+    members_end: u64,
     /// Why the archive could not be read further than to here.
     end: Option<String>,
 }
@@ -61,14 +68,27 @@ impl TarSource {
             parts: Vec::new(),
             strangers: Vec::new(),
             passing: 0,
+            members_end: 0,
             end: None,
         };
         let mut archive = Archive::new(BufReader::new(file));
         match source.read_heads(&mut archive) {
             // What stands before is whole.
+            Ok(()) if !source.has_end().map_err(failed)? => {
+                Ok(TarSource { end: Some("it has no end".to_owned()), ..source })
+            }
             Err(error) if source.items.is_empty() => Err(failed(error)),
             Err(error) => Ok(TarSource { end: Some(error.to_string()), ..source }),
             Ok(()) => Ok(source),
+        }
+    }
+
+    /// Whether a block of zeros stands behind the last member: else some may be missing.
+    fn has_end(&self) -> std::io::Result<bool> {
+        let mut block = [1; BLOCK_BYTES as usize];
+        match self.file.read_exact_at(&mut block, self.members_end) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+            other => other.map(|()| block.iter().all(|byte| *byte == 0)),
         }
     }
 
@@ -76,6 +96,8 @@ impl TarSource {
         let mut places = BTreeMap::new();
         for member in archive.entries_with_seek()? {
             let mut member = member?;
+            let end = member.raw_file_position().saturating_add(member.size());
+            self.members_end = end.div_ceil(BLOCK_BYTES).saturating_mul(BLOCK_BYTES);
             let path = String::from_utf8_lossy(&member.path_bytes()).into_owned();
             let path = path.trim_start_matches("./").trim_end_matches('/');
             if member.header().entry_type() == EntryType::Directory || path == "." {
@@ -302,15 +324,15 @@ impl Target for TarTarget {
         Ok(vec![Ok(()); batch.len()])
     }
 
-    fn finish(&self) -> Result<Vec<String>, Fault> {
+    fn finish(&self) -> Result<Finished, Fault> {
         let builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(builder) = builder else { return Ok(Vec::new()) };
+        let Some(builder) = builder else { return Ok(Finished::default()) };
         let done = builder.into_inner().and_then(|buffered| {
             let file = buffered.into_inner().map_err(|error| error.into_error())?;
             file.sync_all()?;
             std::fs::rename(&self.beside, &self.path)
         });
         done.map_err(|error| self.failed(&error))?;
-        Ok(Vec::new())
+        Ok(Finished::default())
     }
 }

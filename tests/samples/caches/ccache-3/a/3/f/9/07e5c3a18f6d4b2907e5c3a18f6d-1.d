@@ -1,0 +1,1 @@
+d a text of an object file that can be compressed, that can be compressed, of an object file that can be compressed, a text of an object file that can be compressed, a text of an object file that can be compressed
