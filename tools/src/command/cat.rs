@@ -10,8 +10,9 @@ use larder_engine::{Record, SectionKind};
 use super::find::{Found, find};
 use super::inspect::read_file;
 use super::shown::printable;
-use crate::layout::check::{REAL_BYTES_MAX, Wrong};
+use crate::layout::check::REAL_BYTES_MAX;
 use crate::layout::sccache::members;
+use crate::layout::wrong::Wrong;
 
 /// The command.
 pub fn run(given: &Given) -> Result<(), Failure> {

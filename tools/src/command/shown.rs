@@ -7,9 +7,10 @@ use larder::stats::size;
 use larder_engine::checksum::xxh3_128;
 use larder_engine::{Record, SectionInfo, SectionKind};
 
-use crate::layout::check::{REAL_BYTES_MAX, Wrong, gunzip_check};
+use crate::layout::check::{REAL_BYTES_MAX, gunzip_check};
 use crate::layout::foreign;
 use crate::layout::sccache::{Preprocessor, members};
+use crate::layout::wrong::Wrong;
 
 /// A fact.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -14,7 +14,7 @@
 //! and are not read. Which file was not there and which was empty, a value does not tell: an empty
 //! blob is a file that is not there, as ccache 3 keeps no empty one but the object.
 
-use super::check::{Wrong, wrong};
+use super::wrong::{Wrong, wrong};
 use crate::entry::{Entry, Family, Name, Part};
 
 /// How long a chunk is.

@@ -4,37 +4,15 @@
 //! those are refused that are certainly damaged: an object without a byte, a compressed file that
 //! is cut short.
 
-use std::fmt;
-
-use larder::ccache_entry::{Entry as Container, Kind, Wrong as WrongContainer};
+use larder::ccache_entry::{Entry as Container, Kind};
 use larder_engine::Head;
 
+use super::wrong::{Wrong, wrong};
 use super::{is_raw, sccache};
 use crate::entry::{Entry, Family};
 
 /// No entry is larger than this once it is decompressed: ccache writes no larger ones.
 pub const REAL_BYTES_MAX: u64 = 4 << 30;
-
-/// What is wrong with an entry, as a sentence without a full stop.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Wrong(pub String);
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<WrongContainer> for Wrong {
-    fn from(wrong: WrongContainer) -> Wrong {
-        Wrong(wrong.to_string())
-    }
-}
-
-/// An error with these words.
-pub fn wrong<T>(what: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong(what.into()))
-}
 
 /// What an entry says of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -14,7 +14,8 @@
 
 use larder_engine::{Key, RecordKind, Section, SectionInfo, SectionKind};
 
-use super::check::{Said, Wrong, wrong};
+use super::check::Said;
+use super::wrong::{Wrong, wrong};
 use super::{is_raw, name_of};
 use crate::entry::{Entry, Family, Name, Part, Time};
 

@@ -21,7 +21,7 @@
 
 use std::io;
 
-use super::check::{Wrong, wrong};
+use super::wrong::{Wrong, wrong};
 
 const HEAD_BYTES: usize = 16;
 const META_BYTES: usize = HEAD_BYTES + 24 + 2 * DB_BYTES + 16;

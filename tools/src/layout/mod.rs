@@ -23,6 +23,7 @@ pub mod lmdb_pages;
 pub mod remote;
 pub mod sccache;
 pub mod statistics;
+pub mod wrong;
 
 use crate::entry::{Family, Name};
 

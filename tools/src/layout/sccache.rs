@@ -16,7 +16,7 @@
 
 use std::io::{Cursor, Read, Write};
 
-use super::check::{Wrong, wrong};
+use super::wrong::{Wrong, wrong};
 
 /// Members of a result: one for each output.
 const MEMBERS_MAX: usize = 4096;

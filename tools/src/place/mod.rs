@@ -19,7 +19,8 @@ pub mod tar;
 use std::fmt;
 
 use crate::entry::{Entry, Name, Time};
-use crate::layout::check::{Said, Wrong};
+use crate::layout::check::Said;
+use crate::layout::wrong::Wrong;
 
 /// Why the work as a whole cannot go on: a sentence that says what to do.
 #[derive(Clone, PartialEq, Eq, Debug)]

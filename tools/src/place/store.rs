@@ -23,7 +23,7 @@ use super::{
     Fault, Finished, Item, Listed, Outgoing, Presence, Source, Stamp, Target, Trouble, fault,
 };
 use crate::entry::{Entry, Family, Name, Part};
-use crate::layout::check::wrong;
+use crate::layout::wrong::wrong;
 use crate::layout::{foreign, is_raw};
 
 /// Records of one commit; the engine takes no more.
