@@ -1,5 +1,5 @@
 //! A cache directory as ccache 4.13 leaves one: entries of its container with right checksums, of
-//! the sizes that [`entries`](crate::entries) has, with contents that are noise. They are written
+//! the sizes that [`entries`] has, with contents that are noise. They are written
 //! in the order of a build, so their keys, and with them the directories, come in any order.
 
 use std::fs::{self, File};
