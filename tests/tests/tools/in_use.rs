@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use larder::ccache_entry::Kind;
+use larder_engine::env::{Env, LockByte, LockTable, RealEnv};
 use larder_tests::disk::{Disk, FileSystem};
 use larder_tests::fuzz_ccache::{Layout, entry, result};
 use larder_tests::sample::Random;
@@ -176,6 +178,26 @@ fn a_target_that_cannot_be_written_is_told() {
         }
     }
     disk.remount("remount,rw").unwrap();
+}
+
+/// A compile gives up a lock soon; who converts has time.
+#[test]
+fn who_is_busy_with_a_store_is_waited_for() {
+    let house = House::new();
+    super::eras::place(&many(3, 100), &house.at("from"));
+    house.convert_all(&["from", "store", "--to", "larder"]);
+    super::eras::place(&many(9, 100), &house.at("more"));
+    let env: Arc<dyn Env> = Arc::new(RealEnv);
+    let locks = LockTable::open(&env, &house.at("store"), 0o600).unwrap();
+    let lock = locks.lock(LockByte::Tail, 1_000).unwrap();
+    let words = ["convert", "more", "store", "--to", "larder"];
+    let child = house.larder().args(words).stdout(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(700));
+    drop(lock);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text_of(&output));
+    let left = house.json(&["ls", "store", "--json"])["entries"].as_array().unwrap().len();
+    assert_eq!(left, 9);
 }
 
 /// What a store evicts to keep to its size has been written, and is not there.

@@ -10,7 +10,7 @@
 
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use larder::config::Config;
 use larder_engine::{
@@ -31,6 +31,8 @@ const COMMIT_RECORDS_MAX: usize = 64;
 /// Attempts to put what has no room, and the pause while another thread makes some: a second.
 const ROOM_TRIES_MAX: u32 = 50;
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
+/// How long another process may be busy with the store; a compile gives up far sooner.
+const BUSY_WAIT: Duration = Duration::from_secs(30);
 /// Level of zstd for what its tool has not compressed.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -183,29 +185,43 @@ impl StoreTarget {
         Ok(())
     }
 
-    /// Puts records; where they have no room, upkeep makes some, unless that does not help.
+    /// Puts records; where they have no room, upkeep makes some, unless that does not help, and
+    /// who is busy with the store is waited for.
     fn put_with_room(
         &self,
         store: &Store,
         records: &[larder_engine::Entry<'_>],
     ) -> Result<larder_engine::Result<Put>, Fault> {
-        let mut put = store.put_all(records);
-        for _ in 0..ROOM_TRIES_MAX {
-            if !matches!(put, Ok(Put::Dropped(DropReason::Full | DropReason::Closed))) {
-                break;
-            }
-            match self.packing.maintain(Budget::due()) {
-                Err(error) if !error.is_busy() => return Err(error.into()),
-                Ok(done) if !done.busy && done.segments_evicted == 0 && !done.merged => {
-                    return Ok(store.put_all(records));
+        let started = Instant::now();
+        let mut tries_left = ROOM_TRIES_MAX;
+        loop {
+            let put = store.put_all(records);
+            match put {
+                Ok(Put::Dropped(DropReason::Busy)) if started.elapsed() < BUSY_WAIT => {
+                    thread::sleep(ROOM_PAUSE);
                 }
-                Ok(done) if !done.busy => {}
-                // Another thread is at it.
-                _ => thread::sleep(ROOM_PAUSE),
+                Ok(Put::Dropped(DropReason::Full | DropReason::Closed)) if tries_left > 0 => {
+                    tries_left -= 1;
+                    if !self.make_room()? {
+                        tries_left = 0;
+                    }
+                }
+                _ => return Ok(put),
             }
-            put = store.put_all(records);
         }
-        Ok(put)
+    }
+
+    /// Upkeep that makes room; false if it has nothing to give.
+    fn make_room(&self) -> Result<bool, Fault> {
+        match self.packing.maintain(Budget::due()) {
+            Err(error) if !error.is_busy() => Err(error.into()),
+            Ok(done) if !done.busy => Ok(done.segments_evicted > 0 || done.merged),
+            // Another thread is at it.
+            _ => {
+                thread::sleep(ROOM_PAUSE);
+                Ok(true)
+            }
+        }
     }
 
     fn write_foreign(
