@@ -122,6 +122,26 @@ fn a_cache_comes_back_from_every_layout_and_its_ccache_hits() {
     }
 }
 
+/// Entries are added to a cache; its limit and its counters are its own.
+#[test]
+fn settings_and_statistics_of_a_cache_that_is_added_to_stay() {
+    let Some(ccache) = Ccache::find() else { return };
+    let house = House::new();
+    let from = cache(&house, &ccache);
+    fs::create_dir_all(house.at("to/3")).unwrap();
+    fs::write(house.at("to/ccache.conf"), "max_size = 70G\n").unwrap();
+    fs::write(house.at("to/3/stats"), "5\n6\n").unwrap();
+    let page = house.convert_all(&["cache", "to", "--to", "ccache"]);
+    let to = tree(&house.at("to"));
+    assert_eq!(to["ccache.conf"].bytes, b"max_size = 70G\n");
+    assert_eq!(to["3/stats"].bytes, b"5\n6\n");
+    assert_same(&entries_of(&to), &entries_of(&from), "entries");
+    let notes = page["notes"].to_string();
+    assert!(notes.contains("ccache.conf") && notes.contains("ccache --cleanup"), "{notes}");
+    house.convert_all(&["cache", "to", "--to", "ccache", "--overwrite"]);
+    assert_eq!(tree(&house.at("to"))["ccache.conf"].bytes, from["ccache.conf"].bytes);
+}
+
 /// A cache that came from a layout without statistics was empty to ccache, and grew without limit.
 #[test]
 fn a_cache_from_a_layout_without_statistics_knows_its_size() {

@@ -262,6 +262,8 @@ pub struct DirectoryTarget {
     next: AtomicU64,
     /// Statistics, and directories at the top, that were written to.
     written: Mutex<BTreeSet<String>>,
+    /// Settings and statistics of its own.
+    kept: Mutex<BTreeSet<String>>,
 }
 
 impl DirectoryTarget {
@@ -290,6 +292,7 @@ impl DirectoryTarget {
             made: Mutex::default(),
             next: AtomicU64::new(0),
             written: Mutex::default(),
+            kept: Mutex::default(),
         })
     }
 
@@ -457,7 +460,13 @@ impl Target for DirectoryTarget {
                 found.modified = found.modified.max(Some(time));
             }
         }
-        Ok(same(stamp(), found))
+        let presence = same(stamp(), found);
+        if presence == Presence::Other && item.name.family == Family::File {
+            // Settings and statistics are those of a cache, not of what is added to it.
+            lock(&self.kept).insert(item.name.text.clone());
+            return Ok(Presence::Same);
+        }
+        Ok(presence)
     }
 
     fn write(&self, batch: &[Outgoing]) -> Result<Vec<Result<(), Trouble>>, Fault> {
@@ -484,6 +493,9 @@ impl Target for DirectoryTarget {
             }
             let note = "ccache has not counted what was added: `ccache --cleanup` makes it count";
             finished.notes.extend(is_unknown.then(|| note.to_owned()));
+            let kept: Vec<String> = lock(&self.kept).iter().cloned().collect();
+            let note = || format!("kept as they are (--overwrite): {}", kept.join(", "));
+            finished.notes.extend((!kept.is_empty()).then(note));
         }
         let top = File::open(&self.top).map_err(|error| failed(&self.top, &error))?;
         rustix::fs::syncfs(&top).map_err(|error| failed(&self.top, &error.into()))?;

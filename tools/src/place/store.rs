@@ -9,6 +9,8 @@
 //!    is counted as such, and the upkeep is that of any store.
 
 use std::path::Path;
+use std::ptr;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -148,6 +150,8 @@ pub struct StoreTarget {
     raw: Store,
     /// What had been evicted when it was opened.
     evicted: u64,
+    /// One writes at a time: a file system lets no two into a file, and they wait busily.
+    writing: Mutex<()>,
 }
 
 fn evicted(store: &Store) -> u64 {
@@ -172,7 +176,7 @@ impl StoreTarget {
         }
         let raw = Store::open(path, options.layout(RecordLayout::Raw))?;
         let evicted = evicted(&packing);
-        Ok(StoreTarget { packing, raw, evicted })
+        Ok(StoreTarget { packing, raw, evicted, writing: Mutex::new(()) })
     }
 
     fn upkeep(&self) -> Result<(), Fault> {
@@ -195,7 +199,12 @@ impl StoreTarget {
         let started = Instant::now();
         let mut tries_left = ROOM_TRIES_MAX;
         loop {
-            let put = store.put_all(records);
+            let put = {
+                // Compression takes longer than what it leaves to write.
+                let _alone = ptr::eq(store, &self.raw)
+                    .then(|| self.writing.lock().unwrap_or_else(PoisonError::into_inner));
+                store.put_all(records)
+            };
             match put {
                 Ok(Put::Dropped(DropReason::Busy)) if started.elapsed() < BUSY_WAIT => {
                     thread::sleep(ROOM_PAUSE);
