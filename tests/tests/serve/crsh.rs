@@ -287,7 +287,8 @@ fn it_starts_as_ccache_4_14_starts_it() {
     let mut child = command(folder.path(), "0").env("CRSH_URL", url).spawn().unwrap();
     let socket = folder.path().join("socket");
     wait_until("it listens", || UnixStream::connect(&socket).is_ok());
-    assert!(folder.path().join("store/superblock").exists());
+    let superblock = folder.path().join("store/superblock");
+    wait_until("it has a store", || superblock.exists());
     child.kill().unwrap();
     child.wait().unwrap();
 }
