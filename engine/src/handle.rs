@@ -32,6 +32,8 @@ pub struct Handle {
     pub options: Options,
     /// Whether this handle may write.
     pub writable: bool,
+    /// Whether nobody may: what was exported stays as it is.
+    pub sealed: bool,
     /// The store's uuid.
     pub uuid: [u8; 16],
     /// Size of a segment in bytes.
@@ -76,6 +78,7 @@ impl Handle {
         let log = Log::new(env.clone(), &path, block.uuid, writable, options.read_mode, log_ahead);
         Handle {
             writable,
+            sealed: block.is_sealed(),
             uuid: block.uuid,
             segment_bytes: u64::from(block.segment_bytes),
             superblock,

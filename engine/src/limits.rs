@@ -257,6 +257,27 @@ pub const COUNTERS: usize = 1024;
 /// zstd level of the compressed layout where the caller does not say.
 pub const ZSTD_LEVEL_DEFAULT: i32 = 1;
 
+/// The usual length of a piece of an export at most; its segment has slots for as much.
+pub const EXPORT_SEGMENT_BYTES: u64 = 32 << 20;
+
+/// A piece of an export ends behind so many bytes at the earliest, where there are more.
+pub const EXPORT_PIECE_BYTES_MIN: u64 = 8 << 20;
+
+/// How many more bytes, on average, a piece has before a key ends it.
+pub const EXPORT_PIECE_BYTES_WANTED: u64 = 8 << 20;
+
+/// The epoch of all that is exported.
+pub const EXPORT_EPOCH: u32 = 1;
+
+/// Sequence numbers in an export have the segment above so many bits, and in these the record.
+pub const EXPORT_SEQUENCE_SHIFT: u32 = 20;
+
+/// No segment of an export has this id or a higher one, so that its sequence numbers have room.
+pub const EXPORT_SEGMENTS_MAX: u32 = 1 << 20;
+
+/// How long an export waits for another one to the same directory, in milliseconds.
+pub const EXPORT_WAIT_MS_MAX: u64 = 1000;
+
 const _: () = assert!(SEGMENT_BYTES_MAX / RECORD_ALIGN == 1 << 22);
 const _: () = assert!(SEGMENT_BYTES_MIN * 16 <= MAX_SIZE_BYTES_MIN);
 const _: () = assert!(EVICT_STOP_PERCENT < EVICT_START_PERCENT && EVICT_START_PERCENT < 100);

@@ -122,6 +122,35 @@ impl Snapshot {
         places
     }
 
+    /// The record at one of [`Snapshot::places`], of which only the head is read; `None` if it has
+    /// been evicted.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is damaged, or damage may hide a newer one.
+    pub(crate) fn record_at(&self, location: Location) -> Result<Option<Record>> {
+        let Some(segment) = self.segment(location.segment)? else { return Ok(None) };
+        if self.suspects.contains(&location.segment) {
+            segment.check_record(location.offset())?;
+        }
+        let head = segment.record_head(location)?;
+        let record = Record::new(&self.handle, segment, location, head);
+        match self.may_be_hidden(&record) {
+            true => Err(Error::corrupt("a newer record may be hidden by damage")),
+            false => Ok(Some(record)),
+        }
+    }
+
+    /// The newest record of each key, in the order of the log; what is damaged is left out.
+    pub fn by_place(&self) -> impl Iterator<Item = Record> + '_ {
+        self.places().into_iter().filter_map(|location| match self.record_at(location) {
+            Ok(record) => record,
+            Err(_) => {
+                self.handle.count(EngineCounter::Damaged);
+                None
+            }
+        })
+    }
+
     /// The newest record of each key, in the order of keys.
     pub fn iter(&self) -> impl Iterator<Item = Record> + '_ {
         self.records(&self.entries)
@@ -188,16 +217,20 @@ impl Snapshot {
     /// The record of an entry, `None` if it has been evicted.
     fn record(&self, entry: IndexEntry) -> Result<Option<Record>> {
         let location = entry.location();
-        let Some(segment) = self.handle.log.segment(location.segment)? else {
-            return match self.handle.is_evicted(location.segment)? {
-                true => Ok(None),
-                false => Err(Error::corrupt("a segment is missing")),
-            };
-        };
+        let Some(segment) = self.segment(location.segment)? else { return Ok(None) };
         if self.suspects.contains(&location.segment) {
             segment.check_record(location.offset())?;
         }
         let record = segment.record(location)?;
         Ok(Some(Record::new(&self.handle, segment, location, record)))
+    }
+
+    /// A segment, `None` if it has been evicted.
+    fn segment(&self, id: u32) -> Result<Option<Arc<Segment>>> {
+        match self.handle.log.segment(id)? {
+            Some(segment) => Ok(Some(segment)),
+            None if self.handle.is_evicted(id)? => Ok(None),
+            None => Err(Error::corrupt("a segment is missing")),
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::counters::{Counters, EngineCounter};
 use crate::env::{Claim, Env, OpenMode, RealEnv, RealFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::eviction;
+use crate::export::{self, Export, Exported};
 use crate::follow::{self, LogPart, LogPosition};
 use crate::format::body::{Entry, RecordKind};
 use crate::handle::Handle;
@@ -110,6 +111,11 @@ impl Store {
     /// Whether puts are dropped because the store cannot be written.
     pub fn is_read_only(&self) -> bool {
         !self.handle.writable
+    }
+
+    /// Whether it was exported: its directory stays as it is, also for what others keep beside.
+    pub fn is_sealed(&self) -> bool {
+        self.handle.sealed
     }
 
     /// The newest record of a key; its sections are checked when they are read. What is damaged is
@@ -459,6 +465,22 @@ impl Store {
     /// `Io`.
     pub fn trim(&self, trim: &Trim, mut progress: impl FnMut(u64, u64)) -> Result<Trimmed> {
         janitor::trim(&self.handle, trim, &mut progress)
+    }
+
+    /// Exports the newest record of each key to a directory, as a [sealed store](crate::sealed)
+    /// that [`Store::open`] opens for reading; of an earlier export there only what is new is
+    /// written. `progress` hears how many steps are done, of how many. The store stays as it is.
+    ///
+    /// # Errors
+    /// `NotAStore` if the directory holds something else, `NewerFormat`, `Limit` if the job is not
+    /// known or its set is full, `Busy` if somebody exports there, `Io`, `Full`.
+    pub fn export(
+        &self,
+        to: &Path,
+        how: &Export<'_>,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Exported> {
+        export::export(&self.handle, to, how, &mut progress)
     }
 
     /// Disk bytes as the tail knows them: cheaper and less exact than [`Store::stats`].

@@ -435,7 +435,7 @@ impl<'a> Session<'a> {
     fn new(call: &'a Call<'a>, store: Store, path: &Path) -> Session<'a> {
         let table = digest_table(path);
         let take = |bytes| store.take_room(bytes).unwrap_or(false);
-        let digests = Digests::open(Some(&table), take);
+        let digests = Digests::open(Some(table.as_path()).filter(|_| !store.is_sealed()), take);
         let damaged_before = damaged(&store);
         Session {
             call,

@@ -99,6 +99,12 @@ impl Superblock {
         self.durable_below..self.suspect_below.max(self.durable_below)
     }
 
+    /// Whether it is that of a store that was exported: no kernel has written it. What its segments
+    /// have and its index has not is not wanted, and nothing is there of segments without a file.
+    pub fn is_sealed(&self) -> bool {
+        self.boot_id == [0; 16]
+    }
+
     /// One copy.
     pub fn encode(&self) -> [u8; PAGE_BYTES] {
         let mut page = [0; PAGE_BYTES];

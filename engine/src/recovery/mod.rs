@@ -8,7 +8,8 @@
 //!    which voids the tail and closes every segment, and downgrades. The tree stands as it is;
 //!    every record is checked in full whenever it is read. Others are told to come back (`Busy`).
 //!    Segments that are not known to be durable become suspects, see [`Superblock::suspects`].
-//! 4. A heartbeat of another boot id that is younger than a minute means another kernel on the same
+//! 4. What was exported is a [sealed store](crate::sealed), which is only read.
+//! 5. A heartbeat of another boot id that is younger than a minute means another kernel on the same
 //!    directory, and is refused: locks and page cache do not reach across kernels.
 
 mod make;
@@ -28,6 +29,7 @@ use crate::index::Index;
 use crate::limits::{HEARTBEAT_SECS_MAX, SEGMENT_ID_MAX};
 use crate::log::{Log, TailFile};
 use crate::options::{Options, ReadMode};
+use crate::sealed::{Manifest, SealedEnv};
 use crate::superblock::SuperblockFile;
 
 /// What [`Env::boot_id`] says where there is none, as without /proc. A power cut could not be told
@@ -41,6 +43,27 @@ const NO_BOOT_ID: [u8; 16] = [0; 16];
 /// copy of the superblock is valid), `Limit` (an option), `Io`.
 pub fn open(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Handle> {
     options.check()?;
+    match open_own(env.clone(), path, options.clone()) {
+        Err(error) if error.is_not_found() || error.kind() == ErrorKind::NotAStore => {
+            match Manifest::read(&*env, path) {
+                Ok(Some(manifest)) => {
+                    let env = SealedEnv::new(env, path, &manifest);
+                    open_read_only(Arc::new(env), path, options)
+                }
+                Err(damaged)
+                    if matches!(damaged.kind(), ErrorKind::NewerFormat | ErrorKind::Corrupt) =>
+                {
+                    Err(damaged)
+                }
+                _ => Err(error),
+            }
+        }
+        other => other,
+    }
+}
+
+/// Opens or makes a store that is not sealed.
+fn open_own(env: Arc<dyn Env>, path: &Path, options: Options) -> Result<Handle> {
     if options.read_only || env.boot_id() == NO_BOOT_ID {
         return open_read_only(env, path, options);
     }

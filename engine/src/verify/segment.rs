@@ -328,7 +328,9 @@ impl Checker<'_> {
         }
         if !found.is_there {
             self.lost.insert(id);
-            if self.handle.superblock.read()?.oldest_live <= id {
+            let block = self.handle.superblock.read()?;
+            let is_none = block.is_sealed() && !self.handle.log.ids()?.contains(&id);
+            if block.oldest_live <= id && !is_none {
                 let what = "the file of a live segment is missing";
                 self.add_in_segment(context, Problem::new(DamageKind::SegmentMissing, 0, what));
             }

@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod decoders;
 mod eviction;
+mod export;
 mod faults;
 mod follow;
 mod format;

@@ -1,5 +1,6 @@
 //! larder's tools from outside: each test converts between places of its own, and compares trees.
 
+mod carry;
 mod ccache;
 mod damage;
 mod databases;

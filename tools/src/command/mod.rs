@@ -1,10 +1,13 @@
 //! The commands, one file each. Their rows stand in larder's own table, so that its help, its man
 //! pages and its completions have them: this program is called with the same words.
 
+mod archive;
 mod cat;
 mod convert;
 mod du;
+mod export;
 mod find;
+mod import;
 mod inspect;
 mod ls;
 mod progress;
@@ -21,6 +24,8 @@ use crate::place::Fault;
 pub fn main() -> ! {
     run_tool(&|name: &str, given: &Given| match name {
         "convert" => convert::run(given),
+        "export" => export::run(given),
+        "import" => import::run(given),
         "inspect" => inspect::run(given),
         "ls" => ls::run(given),
         "cat" => cat::run(given),

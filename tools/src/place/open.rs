@@ -7,6 +7,9 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use larder_engine::env::RealEnv;
+use larder_engine::sealed::Manifest;
+
 use super::directory::{DirectorySource, DirectoryTarget};
 use super::lmdb::{LmdbSource, LmdbTarget};
 use super::remote::Remote;
@@ -110,7 +113,8 @@ pub fn detect(path: &Path) -> Result<Layout, Fault> {
             () => fault(format!("{shown} is neither an archive nor a database of LMDB")),
         };
     }
-    if path.join("superblock").is_file() && path.join("log").is_dir() {
+    let is_store = path.join("superblock").is_file() && path.join("log").is_dir();
+    if is_store || matches!(Manifest::read(&RealEnv, path), Ok(Some(_))) {
         return Ok(Layout::Larder);
     }
     if path.join("data.mdb").is_file() {

@@ -196,41 +196,16 @@ impl StoreTarget {
         store: &Store,
         records: &[larder_engine::Entry<'_>],
     ) -> Result<larder_engine::Result<Put>, Fault> {
-        let started = Instant::now();
-        let mut tries_left = ROOM_TRIES_MAX;
-        loop {
-            let put = {
-                // Compression takes longer than what it leaves to write.
-                let _alone = ptr::eq(store, &self.raw)
-                    .then(|| self.writing.lock().unwrap_or_else(PoisonError::into_inner));
-                store.put_all(records)
-            };
-            match put {
-                Ok(Put::Dropped(DropReason::Busy)) if started.elapsed() < BUSY_WAIT => {
-                    thread::sleep(ROOM_PAUSE);
-                }
-                Ok(Put::Dropped(DropReason::Full | DropReason::Closed)) if tries_left > 0 => {
-                    tries_left -= 1;
-                    if !self.make_room()? {
-                        tries_left = 0;
-                    }
-                }
-                _ => return Ok(put),
-            }
-        }
-    }
-
-    /// Upkeep that makes room; false if it has nothing to give.
-    fn make_room(&self) -> Result<bool, Fault> {
-        match self.packing.maintain(Budget::due()) {
-            Err(error) if !error.is_busy() => Err(error.into()),
-            Ok(done) if !done.busy => Ok(done.segments_evicted > 0 || done.merged),
-            // Another thread is at it.
-            _ => {
-                thread::sleep(ROOM_PAUSE);
-                Ok(true)
-            }
-        }
+        let put = || {
+            // Compression takes longer than what it leaves to write.
+            let _alone = ptr::eq(store, &self.raw)
+                .then(|| self.writing.lock().unwrap_or_else(PoisonError::into_inner));
+            store.put_all(records)
+        };
+        with_room(&self.packing, put, |put| match put {
+            Ok(Put::Dropped(reason)) => Some(*reason),
+            _ => None,
+        })
     }
 
     fn write_foreign(
@@ -269,6 +244,42 @@ impl StoreTarget {
             }
         }
         Ok(())
+    }
+}
+
+/// Does what may be dropped, again where there is no room, or somebody is busy with the store.
+///
+/// # Errors
+/// If upkeep fails.
+pub fn with_room<T>(
+    store: &Store,
+    mut put: impl FnMut() -> T,
+    dropped: impl Fn(&T) -> Option<DropReason>,
+) -> Result<T, Fault> {
+    let started = Instant::now();
+    let mut tries_left = ROOM_TRIES_MAX;
+    loop {
+        let done = put();
+        match dropped(&done) {
+            Some(DropReason::Busy) if started.elapsed() < BUSY_WAIT => thread::sleep(ROOM_PAUSE),
+            Some(DropReason::Full | DropReason::Closed) if tries_left > 0 => {
+                tries_left = if make_room(store)? { tries_left - 1 } else { 0 };
+            }
+            _ => return Ok(done),
+        }
+    }
+}
+
+/// Upkeep that makes room; false if it has nothing to give.
+fn make_room(store: &Store) -> Result<bool, Fault> {
+    match store.maintain(Budget::due()) {
+        Err(error) if !error.is_busy() => Err(error.into()),
+        Ok(done) if !done.busy => Ok(done.segments_evicted > 0 || done.merged),
+        // Another thread is at it.
+        _ => {
+            thread::sleep(ROOM_PAUSE);
+            Ok(true)
+        }
     }
 }
 

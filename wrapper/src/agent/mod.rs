@@ -14,6 +14,8 @@
 //! the wrapper's binary.
 
 #[cfg(feature = "agent")]
+pub mod carry;
+#[cfg(feature = "agent")]
 mod chain;
 mod client;
 mod place;

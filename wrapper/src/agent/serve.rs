@@ -21,10 +21,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use larder_engine::checksum::xxh3_128;
-use larder_engine::format::body::Head;
-use larder_engine::{Entry, ErrorKind, Key, Put, RecordKind, Store};
+use larder_engine::{ErrorKind, Key, Put, RecordKind, Store};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
+use super::carry::{self, Merge};
 use super::chain::{Flights, Tiered, Unanswered, Unopened, lock};
 use super::client::check_peer;
 use super::pool::Pool;
@@ -441,22 +441,17 @@ impl Agent {
         body: &[u8],
     ) -> Result<Taken, String> {
         let put = match kind {
-            RecordKind::Manifest => {
-                let remote = uploads::manifest_in(key, body)?;
-                let known = uploads::manifest_of(&self.store, key).ok().flatten();
-                let Some(mut manifest) = known else {
+            RecordKind::Manifest => match carry::merge(&self.store, key, body)? {
+                Merge::New(remote) => {
                     self.prefetch(&remote);
-                    return self.taken(self.store.put_body_of(key, &[kind], body));
-                };
-                if !manifest.merge(&remote) {
-                    return Ok(Taken::Known);
+                    self.store.put_body_of(key, &[kind], body)
                 }
-                self.prefetch(&remote);
-                let mut entry = Entry::new(*key, kind, manifest.sections());
-                let head = Head::decode(body).map_err(|error| error.to_string())?;
-                entry.namespace = head.namespace.into();
-                self.store.put(&entry)
-            }
+                Merge::Known => return Ok(Taken::Known),
+                Merge::Both { remote, both, namespace } => {
+                    self.prefetch(&remote);
+                    carry::put_both(&self.store, key, &both, &namespace)
+                }
+            },
             _ => self.store.put_body_of(key, &[kind], body),
         };
         self.taken(put)

@@ -140,7 +140,11 @@ fn message(body: &[u8], id: &[u8], namespace: &str) -> Vec<u8> {
     [CONTEXT, hash.as_bytes(), id, &bytes, namespace.as_bytes()].concat()
 }
 
-fn pair(key: &SigningKey) -> Result<Ed25519KeyPair, String> {
+/// The two halves of a key.
+///
+/// # Errors
+/// If they do not belong together.
+pub fn pair(key: &SigningKey) -> Result<Ed25519KeyPair, String> {
     Ed25519KeyPair::from_seed_and_public_key(&key.seed, &key.public.bytes)
         .map_err(|_| "the two halves of the signing key do not belong together".to_owned())
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use larder_engine::Store;
+use larder_engine::env::RealEnv;
+use larder_engine::sealed::Manifest;
 
 use crate::config::Config;
 use crate::store::open_store;
@@ -82,9 +84,20 @@ pub fn advice(error: &larder_engine::Error) -> &'static str {
     }
 }
 
+/// Whether a directory was exported, and stays as it is.
+pub fn is_export(path: &Path) -> bool {
+    matches!(Manifest::read(&RealEnv, path), Ok(Some(_)))
+}
+
 /// Why a store that has to be changed cannot be, and what can be done.
 pub fn read_only(config: &Config, path: &Path) -> Failure {
+    let is_export = is_export(path);
     let path = path.display();
+    if is_export {
+        return Failure::Failed(format!(
+            "{path} is an export, which is only read; `larder import` takes it into a store"
+        ));
+    }
     let readonly = [&config.readonly, &config.readonly_direct].into_iter().find(|s| s.value);
     Failure::Failed(match readonly {
         Some(setting) => {

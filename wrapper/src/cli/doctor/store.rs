@@ -15,7 +15,7 @@ use larder_engine::env::{
 use larder_engine::{JobInfo, State};
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
-use super::super::command::advice;
+use super::super::command::{advice, is_export};
 use super::super::holders::{Holder, holders};
 use super::super::verify::{lost_superblock, open_to_read};
 use super::findings::Findings;
@@ -206,6 +206,11 @@ fn permissions(config: &Config, path: &Path, standing: &Path, findings: &mut Fin
         let text = format!("nothing is stored: readonly is set ({})", config.readonly.origin);
         return findings.note(topic, text, "unset LARDER_READONLY to store results");
     }
+    if is_export(path) {
+        let text = "it is an export, which is only read: hits work, nothing is stored";
+        let advice = "name it in LARDER_LOWER, below a store of its own, to store what is new";
+        return findings.note(topic, text, advice);
+    }
     if let Ok(info) = statvfs(standing)
         && info.f_flag.contains(StatVfsMountFlags::RDONLY)
     {
@@ -288,6 +293,10 @@ fn duration(seconds: u64) -> String {
 
 fn kernel(state: &State, findings: &mut Findings) {
     let topic = "kernel";
+    // No kernel has written an export.
+    if state.heartbeat_secs == 0 {
+        return;
+    }
     let seen = now_secs().saturating_sub(state.heartbeat_secs);
     let last = duration(seen);
     if state.is_of_this_kernel {

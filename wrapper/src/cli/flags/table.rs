@@ -6,7 +6,7 @@
 use super::super::{
     agent, completions, doctor, explain, housekeeping, job, key, man, shims, stats, trim, verify,
 };
-use super::tools::{CAT, CONVERT, DU, INSPECT, LS, RM};
+use super::tools::{CAT, CONVERT, DU, EXPORT, IMPORT, INSPECT, LS, RM};
 use super::{Command, Count, Flag, Kind, Operand, Takes};
 
 /// Every command, in the order in which people are told of them.
@@ -26,6 +26,8 @@ pub const COMMANDS: &[Command] = &[
     RM,
     DU,
     CONVERT,
+    EXPORT,
+    IMPORT,
     JOB,
     AGENT,
     KEY,

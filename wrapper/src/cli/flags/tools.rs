@@ -123,6 +123,83 @@ pub const CONVERT: Command = Command {
 };
 
 /// See [`CONVERT`].
+pub const EXPORT: Command = Command {
+    name: "export",
+    what: "write what the store has to a directory, in pieces that are named by their contents",
+    about: &[
+        "The directory is a store that is only read: compiles use it as LARDER_DIR, or below their \
+         own with LARDER_LOWER, and `larder import` takes it into another store. The same records \
+         are the same bytes. Of an earlier export in DIR, pieces stay as long as most of them is \
+         wanted, so that a cache of a CI uploads only what is new.",
+    ],
+    operands: &[Operand {
+        name: "DIR",
+        count: Count::One,
+        kind: Kind::Directory,
+        what: "made if it is missing; - writes an archive of it to stdout",
+    }],
+    flags: &[
+        Flag {
+            name: "touched-since-job",
+            takes: Takes::Maybe("ID", Kind::Job),
+            what: "only what that job got or put (default: the one in LARDER_JOB)",
+            ..Flag::NONE
+        },
+        Flag::JSON,
+    ],
+    notes: &[
+        "With `signing_key` the export is signed. It can be interrupted at any time: the earlier \
+         one stays until the new one is whole. docs/ci.md has recipes.",
+    ],
+    examples: &[
+        ("larder export .larder-export --touched-since-job", "what this run of a CI had a use for"),
+        ("larder export - | zstd > cache.tar.zst", "one file"),
+    ],
+    statuses: &[
+        (0, "everything is there"),
+        (1, "it could not be done"),
+        (2, "wrong use"),
+        (4, "some records are damaged and were left out"),
+    ],
+    run: Some(tools::start),
+    ..Command::NONE
+};
+
+/// See [`CONVERT`].
+pub const IMPORT: Command = Command {
+    name: "import",
+    what: "take what `larder export` has written into the store",
+    about: &[
+        "Every piece is compared with its name, and each record checked as one that comes from a \
+         remote tier. What the store has already stays. With `trusted_keys` or `signing_key` an \
+         export has to be signed by one of these.",
+    ],
+    operands: &[Operand {
+        name: "DIR",
+        count: Count::One,
+        kind: Kind::Directory,
+        what: "the directory of an export; - reads its archive from stdin",
+    }],
+    flags: &[
+        Flag {
+            name: "check",
+            what: "only compare the pieces with their names, and the signature, as after a \
+                   transfer",
+            ..Flag::NONE
+        },
+        Flag::JSON,
+    ],
+    statuses: &[
+        (0, "everything is there"),
+        (1, "it could not be done, or is not signed as it has to be"),
+        (2, "wrong use"),
+        (4, "some pieces or records are missing or damaged; all others are there"),
+    ],
+    run: Some(tools::start),
+    ..Command::NONE
+};
+
+/// See [`CONVERT`].
 pub const INSPECT: Command = Command {
     name: "inspect",
     what: "show what an entry says: header, sections, sizes, checksums, times",

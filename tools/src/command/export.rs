@@ -1,0 +1,125 @@
+//! `larder export`: what the store has, in a directory whose pieces stay what they are.
+//!
+//! The exit status: 0 everything is there; 1 it could not be done; 2 wrong use; 4 some records are
+//! damaged and left out.
+
+use std::ffi::OsStr;
+use std::io::{BufWriter, stdout};
+use std::path::Path;
+use std::process::exit;
+
+use larder::agent::carry;
+use larder::cli::command::{Failure, print, store_directory};
+use larder::cli::flags::Given;
+use larder::cli::json::Object;
+use larder::config::Config;
+use larder::stats::size;
+use larder_engine::{ErrorKind, Export, Exported, Key, Options, ReadMode, Store};
+
+use super::archive;
+use super::failure;
+use super::progress::Bar;
+use crate::convert::Progress;
+
+const STATUS_SOME: i32 = 4;
+
+/// The command.
+pub fn run(given: &Given) -> Result<(), Failure> {
+    let config = Config::load();
+    let to = given.operand(0).unwrap_or_default();
+    let is_stream = to == "-";
+    if is_stream && given.has("json") {
+        return Err(given.wrong("the archive goes to stdout, and --json has no place there"));
+    }
+    let job = touched_since(given, &config)?;
+    let path = store_directory(&config)?;
+    let options = Options::new()
+        .create(false)
+        .max_size_bytes(config.max_size_bytes.value)
+        .file_mode(0o666 & !config.umask.value)
+        .read_mode(ReadMode::Pread);
+    let store = Store::open(path, options)?;
+    // Nothing is written that could not be signed as it has to be.
+    let signature = |digest: &Key| carry::sign(&config, digest);
+    let is_signed = signature(&Key::of(b"")).map_err(Failure::Failed)?.is_some();
+    let sign = |digest: &Key| signature(digest).ok().flatten().unwrap_or_default();
+    let how = Export {
+        job: job.as_deref(),
+        zstd_level: config.compression_level.value,
+        sign: is_signed.then_some(&sign),
+    };
+    let done = match is_stream {
+        true => {
+            let folder = archive::Folder::new().map_err(failure)?;
+            let done = export(&store, folder.path(), &how)?;
+            archive::write(folder.path(), BufWriter::new(stdout().lock())).map_err(failure)?;
+            done
+        }
+        false => export(&store, Path::new(to), &how)?,
+    };
+    match is_stream {
+        true => eprint!("{}", text(&done, is_signed, "stdout")),
+        false if given.has("json") => print(&page(&done, is_signed))?,
+        false => print(&text(&done, is_signed, &to.to_string_lossy()))?,
+    }
+    if done.damaged > 0 { exit(STATUS_SOME) } else { Ok(()) }
+}
+
+fn touched_since(given: &Given, config: &Config) -> Result<Option<String>, Failure> {
+    if !given.has("touched-since-job") {
+        return Ok(None);
+    }
+    let said = given.values("touched-since-job").last().flatten().and_then(OsStr::to_str);
+    let id = said.map(str::to_owned).or_else(|| config.job.value.clone());
+    id.map(Some).ok_or_else(|| {
+        given.wrong("--touched-since-job takes the id of a job, where LARDER_JOB is not set")
+    })
+}
+
+fn export(store: &Store, to: &Path, how: &Export<'_>) -> Result<Exported, Failure> {
+    let bar = Bar::new("exporting");
+    let done = store.export(to, how, |done, total| bar.show(Progress { done, total, bytes: 0 }));
+    bar.end();
+    done.map_err(|error| match error.kind() {
+        ErrorKind::NotAStore => Failure::Failed(format!("{error}; it needs one of its own")),
+        _ => error.into(),
+    })
+}
+
+fn text(done: &Exported, is_signed: bool, to: &str) -> String {
+    let signed = if is_signed { ", signed" } else { "" };
+    let mut text = format!(
+        "{} records ({}) in {} pieces ({}) in {to}{signed}\n",
+        done.records,
+        size(done.record_bytes),
+        done.pieces,
+        size(done.bytes)
+    );
+    text.push_str(&format!(
+        "{} pieces ({}) are new, {} are gone\n",
+        done.new_pieces,
+        size(done.new_bytes),
+        done.removed_pieces
+    ));
+    if done.damaged > 0 {
+        text.push_str(&format!(
+            "{} records are damaged and were left out: `larder verify` tells which\n",
+            done.damaged
+        ));
+    }
+    text
+}
+
+fn page(done: &Exported, is_signed: bool) -> String {
+    Object::new()
+        .number("records", done.records)
+        .number("record_bytes", done.record_bytes)
+        .number("pieces", done.pieces)
+        .number("bytes", done.bytes)
+        .number("new_pieces", done.new_pieces)
+        .number("new_bytes", done.new_bytes)
+        .number("removed_pieces", done.removed_pieces)
+        .number("damaged", done.damaged)
+        .switch("signed", is_signed)
+        .page()
+}
