@@ -2,6 +2,7 @@
 //! memory, by the clock, and cold, by what is asked of a disk that `seeks` models.
 
 pub mod cache;
+pub mod carry;
 pub mod run;
 pub mod settings;
 

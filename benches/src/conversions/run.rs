@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::settings::Settings;
-use super::{Outcome, cache};
+use super::{Outcome, cache, carry};
 use crate::seeks::disk::{self, Disk};
 use crate::seeks::model::{Figures, Model, figures};
 use crate::seeks::trace::Recorder;
@@ -62,6 +62,9 @@ const MOVERS: [Mover; 5] = [
 /// If something cannot be measured.
 pub fn run(settings: &Settings, folder: &Path) -> Outcome<String> {
     let settings = &Settings { larder: settings.larder.canonicalize()?, ..settings.clone() };
+    if settings.carry {
+        return carry::run(settings, folder);
+    }
     let mut text = warm(settings, folder)?;
     if settings.cold {
         text.push_str(&cold(settings, folder)?);
@@ -69,7 +72,8 @@ pub fn run(settings: &Settings, folder: &Path) -> Outcome<String> {
     Ok(text)
 }
 
-fn remove(path: &Path) -> Outcome<()> {
+/// Removes a file or a directory, if it is there.
+pub(super) fn remove(path: &Path) -> Outcome<()> {
     let _ = fs::remove_file(path.with_extension("lmdb-lock"));
     match fs::symlink_metadata(path) {
         Ok(facts) if facts.is_dir() => Ok(fs::remove_dir_all(path)?),
@@ -81,21 +85,25 @@ fn remove(path: &Path) -> Outcome<()> {
 /// Runs a mover once: seconds.
 fn once(mover: &Mover, settings: &Settings, from: &Path, to: &Path) -> Outcome<f64> {
     remove(to)?;
-    let mut command = (mover.command)(settings, from, to);
+    run_once(&mut (mover.command)(settings, from, to), mover.syncs.then_some(to))
+}
+
+/// Runs a command once, and puts what it has made onto the disk: seconds.
+pub(super) fn run_once(command: &mut Command, to_sync: Option<&Path>) -> Outcome<f64> {
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let begun = Instant::now();
     let status = command.status()?;
-    if mover.syncs {
-        rustix::fs::syncfs(fs::File::open(to)?)?;
+    if let Some(path) = to_sync {
+        rustix::fs::syncfs(fs::File::open(path)?)?;
     }
     let seconds = begun.elapsed().as_secs_f64();
     match status.success() {
         true => Ok(seconds),
-        false => Err(format!("{} failed", mover.name).into()),
+        false => Err(format!("{} failed", command.get_program().display()).into()),
     }
 }
 
-fn median(mut seconds: Vec<f64>) -> f64 {
+pub(super) fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.sort_by(f64::total_cmp);
     seconds[seconds.len() / 2]
 }

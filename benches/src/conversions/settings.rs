@@ -9,6 +9,7 @@ cargo xtask convert [OPTION...]
   --entries N        entries of the ccache directory (100,000)
   --runs N           runs of each, with everything in memory (3)
   --cold             what a spinning disk is asked for, too; needs the rights of root
+  --carry            what it takes to save and restore a cache, instead
   --larder PROGRAM   with larder-tools beside it (target/release/larder)
   --directory DIR    where caches and what is made of them stand
 ";
@@ -22,6 +23,8 @@ pub struct Settings {
     pub runs: usize,
     /// Whether the disk is modelled.
     pub cold: bool,
+    /// Whether caches are saved and restored, and not converted.
+    pub carry: bool,
     /// The program.
     pub larder: PathBuf,
     /// Where everything stands.
@@ -38,12 +41,17 @@ impl Settings {
             entries: 100_000,
             runs: 3,
             cold: false,
+            carry: false,
             larder: "target/release/larder".into(),
             directory: std::env::temp_dir(),
         };
         while let Some(word) = words.next() {
-            if word == "--cold" {
-                settings.cold = true;
+            match word.as_str() {
+                "--cold" => settings.cold = true,
+                "--carry" => settings.carry = true,
+                _ => {}
+            }
+            if matches!(word.as_str(), "--cold" | "--carry") {
                 continue;
             }
             let value = words.next().ok_or(format!("{word} needs a value"))?;
@@ -71,7 +79,8 @@ mod tests {
     fn options_are_understood_or_named() {
         let parse = |line: &str| Settings::parse(line.split_whitespace().map(str::to_owned));
         let settings = parse("--cold --entries 200").unwrap();
-        assert_eq!((settings.cold, settings.entries), (true, 200));
+        assert_eq!((settings.cold, settings.carry, settings.entries), (true, false, 200));
+        assert!(parse("--carry").unwrap().carry);
         for (line, word) in [("--runs", "--runs"), ("--runs x", "x"), ("--colour 1", "--colour")] {
             assert!(parse(line).unwrap_err().contains(word), "{line}");
         }
