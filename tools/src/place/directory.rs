@@ -253,6 +253,9 @@ fn read_part(path: &Path, label: &str) -> Result<Part, Trouble> {
     Ok(Part { label: label.to_owned(), bytes, modified: Some(modified), mode: Some(mode) })
 }
 
+/// Names of the directories at the top of a cache, and below these.
+const HEXADECIMAL: &str = "0123456789abcdef";
+
 /// A cache directory or a file storage, to be written.
 pub struct DirectoryTarget {
     top: PathBuf,
@@ -358,7 +361,10 @@ impl DirectoryTarget {
         let folder = self.top.join(digit.to_string());
         let path = folder.join("stats");
         let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
-        if is_there(&path) || !fs::symlink_metadata(&folder).is_ok_and(|facts| facts.is_dir()) {
+        // ccache 4.14 has some a directory deeper.
+        let has_some = || HEXADECIMAL.chars().any(|x| is_there(&folder.join(format!("{x}/stats"))));
+        let is_directory = fs::symlink_metadata(&folder).is_ok_and(|facts| facts.is_dir());
+        if !is_directory || is_there(&path) || has_some() {
             return Ok(false);
         }
         let mut counters = Counters::default();
@@ -481,12 +487,13 @@ impl Target for DirectoryTarget {
         let mut finished = Finished::default();
         if self.shape == Shape::Cache && !self.is_of_sccache {
             let (written, mut is_unknown) = (lock(&self.written).clone(), false);
-            for digit in "0123456789abcdef".chars() {
+            for digit in HEXADECIMAL.chars() {
+                let mut below = written.iter().filter(|path| path.starts_with(digit)).peekable();
                 match self.write_statistics(digit) {
                     Ok(is_new) => {
                         is_unknown |= !is_new
-                            && written.iter().any(|path| path.starts_with(digit))
-                            && !written.contains(&format!("{digit}/stats"));
+                            && below.peek().is_some()
+                            && !below.any(|path| path.ends_with("/stats"));
                     }
                     Err(trouble) => finished.troubles.push((format!("{digit}/stats"), trouble)),
                 }
