@@ -20,6 +20,7 @@ use larder_engine::format::segment::{
 };
 use larder_engine::format::superblock::Superblock;
 use larder_engine::format::tail::Tail;
+use larder_engine::sealed::{self, Piece};
 use larder_engine::{Key, RecordLayout};
 
 use crate::sample::{Random, Value};
@@ -57,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "superblock", run: run_superblock, valid: valid_superblock },
     Target { name: "tail", run: run_tail, valid: valid_tail },
     Target { name: "store", run: fuzz_store::run, valid: fuzz_store::valid },
+    Target { name: "export", run: run_export, valid: valid_export },
     Target { name: "incoming", run: fuzz_incoming::run, valid: fuzz_incoming::valid },
     Target { name: "ccache_entry", run: fuzz_ccache::run, valid: fuzz_ccache::valid },
     Target { name: "sccache_result", run: fuzz_tools::run_result, valid: fuzz_tools::valid_result },
@@ -371,6 +373,36 @@ fn valid_meta(random: &mut Random) -> Vec<u8> {
         meta.encode()
     };
     [page(transaction & !1), page(transaction | 1)].concat()
+}
+
+/// The manifest of an export, with the digest that its lines have as well.
+fn run_export(bytes: &[u8]) {
+    take_manifest(bytes);
+    let end = bytes.windows(5).position(|window| window == b"\nend ");
+    if let Some(lines) = end.and_then(|end| bytes.get(..=end)) {
+        take_manifest(
+            format!("{}end {}\n", String::from_utf8_lossy(lines), Key::of(lines)).as_bytes(),
+        );
+    }
+}
+
+fn take_manifest(bytes: &[u8]) {
+    let Ok(manifest) = sealed::Manifest::decode(bytes) else { return };
+    assert_eq!(manifest.encode().as_bytes(), bytes);
+    for piece in manifest.pieces() {
+        let path = piece.path("/top".as_ref());
+        assert_eq!(path.parent(), Some("/top/pieces".as_ref()), "{}", path.display());
+    }
+}
+
+fn valid_export(random: &mut Random) -> Vec<u8> {
+    let mut piece =
+        || Piece { hash: Key::of(&random.number().to_le_bytes()), bytes: random.below(1 << 40) };
+    let [superblock, index] = [piece(), piece()];
+    let segments = (1..5).map(|id| (id * id, piece())).collect();
+    let records = random.number();
+    let signature = random.choose(&["", "00ff 1234"]).to_string();
+    sealed::Manifest { records, superblock, index, segments, signature }.encode().into_bytes()
 }
 
 fn run_superblock(bytes: &[u8]) {
