@@ -57,8 +57,15 @@ const CEILING_MARKER_DEFAULT: &str = ".git";
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Own variables that count under the name of another cache, too.
-const OWN_VARIABLES: [&str; 5] =
-    ["LARDER_CACHE_LINKS", "LARDER_DISABLE", "LARDER_JANITOR", "LARDER_JOB", "LARDER_TRACE"];
+const OWN_VARIABLES: [&str; 7] = [
+    "LARDER_CACHE_LINKS",
+    "LARDER_DISABLE",
+    "LARDER_JANITOR",
+    "LARDER_JOB",
+    "LARDER_LOWER",
+    "LARDER_LOWER_PROMOTE",
+    "LARDER_TRACE",
+];
 
 /// Seconds without a call after which an agent leaves, for whoever wants another time.
 pub const AGENT_IDLE_VARIABLE: &str = "LARDER_AGENT_IDLE_SECS";
@@ -169,6 +176,10 @@ pub struct Config {
     pub stats_log: Setting<Option<PathBuf>>,
     /// `explain_sources`: texts of misses are kept, so that `larder explain` can show lines.
     pub explain_sources: Setting<bool>,
+    /// `lower`: stores that are only read, behind the own one; the first one is asked first.
+    pub lower: Setting<Vec<PathBuf>>,
+    /// `lower_promote`: what a lower store answers is put into the own store, too.
+    pub lower_promote: Setting<bool>,
     /// `tiers`: the remote tiers, the first one is asked first.
     pub tiers: Setting<Vec<TierSettings>>,
     /// `signing_key`: a file with the key that signs what is written to tiers; none by default.
@@ -296,6 +307,8 @@ impl Config {
             trace: Setting::default(None),
             stats_log: Setting::default(None),
             explain_sources: Setting::default(false),
+            lower: Setting::default(Vec::new()),
+            lower_promote: Setting::default(false),
             tiers: Setting::default(Vec::new()),
             signing_key: Setting::default(None),
             trusted_keys: Setting::default(None),

@@ -29,6 +29,7 @@ pub mod foresee;
 mod inputs;
 mod links;
 mod lookup;
+mod lower;
 mod messages;
 mod modules;
 mod once;
@@ -143,6 +144,8 @@ struct Session<'a> {
     obstacle: RefCell<Obstacle>,
     /// What there is to tell of a call that was no hit.
     account: RefCell<Account>,
+    /// The lower stores.
+    lower: Vec<lower::Layer>,
     /// Who speaks with the tiers.
     remote: RefCell<remote::Remote>,
     /// Why a write that must not fail has failed.
@@ -405,6 +408,7 @@ fn damaged(store: &Store) -> u64 {
 /// it knows nothing of; what is due stays due.
 fn finish(session: &Session<'_>, is_over: bool) {
     session.count_remote_miss();
+    session.count_lower_failures();
     let more = damaged(&session.store).saturating_sub(session.damaged_before);
     if more > 0 {
         session.log(format_args!("{more} look-ups missed, because the store is damaged there"));
@@ -437,6 +441,7 @@ impl<'a> Session<'a> {
         let take = |bytes| store.take_room(bytes).unwrap_or(false);
         let digests = Digests::open(Some(table.as_path()).filter(|_| !store.is_sealed()), take);
         let damaged_before = damaged(&store);
+        let lower = call.config.lower.value.iter().cloned().map(lower::Layer::new);
         Session {
             call,
             store,
@@ -449,6 +454,7 @@ impl<'a> Session<'a> {
             avoided_us: Cell::new(0),
             obstacle: RefCell::default(),
             account: RefCell::default(),
+            lower: lower.collect(),
             remote: RefCell::default(),
             failed_write: RefCell::default(),
             is_dry: false,

@@ -219,7 +219,7 @@ impl Manifest {
         group: &Expected<'a>,
     ) -> Option<(&'a [u8], Vec<&'a [u8]>)> {
         // Another process may have replaced both sections between two reads.
-        if xxh3_128(names) != self.names_hash {
+        if !self.has_names(names) {
             return None;
         }
         let names: Vec<&[u8]> = names.split(|byte| *byte == 0).collect();
@@ -252,11 +252,36 @@ impl Manifest {
     /// oldest ones; those with a result that is known already stay as they are. Returns whether
     /// there was a new one.
     pub fn merge(&mut self, other: &Manifest) -> bool {
-        let is_new =
-            |variant: &&Variant| !self.variants.iter().any(|known| known.result == variant.result);
+        let new = self.taken_over(other, |_| true);
+        let is_more = !new.is_empty();
+        self.variants.splice(0..0, new);
+        self.shrink(false);
+        is_more
+    }
+
+    /// Adds the variant with this result of another manifest of the same direct key, which has its
+    /// names, as the newest one. Returns whether it is a new one.
+    pub fn adopt(&mut self, other: &Manifest, result: &Key) -> bool {
+        let new = self.taken_over(other, |variant| variant.result == *result);
+        let is_more = !new.is_empty();
+        self.variants.extend(new);
+        self.shrink(false);
+        is_more
+    }
+
+    /// Those of another manifest's variants that are wanted and have a new result, by the tables of
+    /// this one, to which theirs are added.
+    fn taken_over(
+        &mut self,
+        other: &Manifest,
+        is_wanted: impl Fn(&Variant) -> bool,
+    ) -> Vec<Variant> {
+        let is_known =
+            |variant: &Variant| self.variants.iter().any(|known| known.result == variant.result);
+        let is_new = |variant: &&Variant| is_wanted(variant) && !is_known(variant);
         let new: Vec<&Variant> = other.variants.iter().filter(is_new).collect();
         if new.is_empty() {
-            return false;
+            return Vec::new();
         }
         let mut builder = Builder::of(self);
         let new = new.into_iter().map(|variant| {
@@ -275,12 +300,9 @@ impl Manifest {
             let groups = groups.collect::<Option<Vec<u32>>>()?;
             Some(Variant { inputs, groups, ..variant.clone() })
         });
-        let new: Vec<Variant> = new.flatten().collect();
+        let new = new.flatten().collect();
         builder.finish();
-        let is_more = !new.is_empty();
-        self.variants.splice(0..0, new);
-        self.shrink(false);
-        is_more
+        new
     }
 
     /// The oldest variants go until the rest is within the limits; then unused tables go.
@@ -396,9 +418,14 @@ impl Manifest {
         &self.names
     }
 
+    /// Whether these are the names that [`Manifest::decode`] leaves out.
+    pub fn has_names(&self, names: &[u8]) -> bool {
+        xxh3_128(names) == self.names_hash
+    }
+
     /// With the names that [`Manifest::decode`] leaves out; an empty manifest if they are others.
     pub fn with_names(mut self, names: Vec<u8>) -> Manifest {
-        if xxh3_128(&names) != self.names_hash {
+        if !self.has_names(&names) {
             return Manifest::default();
         }
         self.names = names;
@@ -669,6 +696,35 @@ mod tests {
         }
         assert_eq!(manifest.variants.len(), VARIANTS_MAX);
         assert!(manifest.inputs.len() <= VARIANTS_MAX + 2);
+    }
+
+    #[test]
+    fn one_variant_is_adopted_with_its_names_as_the_newest() {
+        let other = sample();
+        let mut manifest = Manifest::default();
+        manifest.add(Key::of(b"own"), &State::default(), &inputs(1));
+        assert!(manifest.adopt(&other, &Key::of(&[11])));
+        assert!(!manifest.adopt(&other, &Key::of(&[11])), "it is known");
+        assert!(!manifest.adopt(&other, &Key::of(b"missing")));
+        let results: Vec<_> = manifest.newest_first().map(|variant| variant.result).collect();
+        assert_eq!(results, [Key::of(&[11]), Key::of(b"own")]);
+        let manifest = Manifest::decode(&manifest.encode()).unwrap().with_names(manifest.names);
+        let adopted = manifest.newest_first().next().unwrap();
+        let original = other.newest_first().find(|variant| variant.result == adopted.result);
+        let told = |manifest: &Manifest, variant: &Variant| {
+            let path = |index| manifest.paths().get(index).unwrap().to_path_buf();
+            let inputs = manifest.inputs_of(variant).map(|(index, digest)| (path(index), *digest));
+            let inputs: Vec<_> = inputs.collect();
+            let groups = manifest.absent_of(variant).map(|group| {
+                let (prefix, names) = manifest.names_of(&group).unwrap();
+                format!("{:?} {} {prefix:?} {names:?}", group.directory, group.set)
+            });
+            (inputs, groups.collect::<Vec<_>>())
+        };
+        assert_eq!(told(&manifest, adopted), told(&other, original.unwrap()));
+        // Without its names it would fit where it must not.
+        let nameless = Manifest::decode(&other.encode()).unwrap();
+        assert!(!Manifest::default().adopt(&nameless, &Key::of(&[11])));
     }
 
     #[test]

@@ -69,6 +69,12 @@ pub enum Counter {
     CallsKept = 132,
     /// When the store was emptied last, in seconds since 1970.
     StoreClearedTimestamp = 133,
+    /// Results that were served from a lower store.
+    LowerHits = 134,
+    /// Results of a lower store that were put into the own store.
+    LowerPromotions = 135,
+    /// Lower stores that a call could not open or read, or in which it met damage.
+    LowerFailures = 136,
     /// Files of hits that share their blocks with the store.
     ObjectsCloned = 140,
     /// Files of hits whose bytes were written; for those under `file_clone` the next ones say why.

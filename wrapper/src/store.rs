@@ -22,3 +22,14 @@ pub fn open_store(config: &Config, path: &Path) -> larder_engine::Result<Store> 
     }
     Store::open(path, options)
 }
+
+/// Opens a lower store: to read it, and for no job.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn open_lower(config: &Config, path: &Path) -> larder_engine::Result<Store> {
+    let mut config = config.clone();
+    config.readonly.value = true;
+    config.job.value = None;
+    open_store(&config, path)
+}

@@ -312,3 +312,44 @@ fn commands_say_that_an_export_is_only_read() {
     assert!(text_of(&output).contains("it is an export"), "{}", text_of(&output));
     assert!(!house.at("out/digests-0").exists() && !house.at("out/job-").exists());
 }
+
+/// As docs/ci.md has it: an export below a small store of this run.
+#[test]
+fn a_run_of_a_ci_uploads_what_is_new() {
+    let house = House::new();
+    house.exported();
+    let before = tree(&house.at("out"));
+    let configure = |text: &str| {
+        let lower = house.at("out");
+        let text = format!("lower = [\"{}\"]\n{text}", lower.display());
+        fs::create_dir_all(house.at(".config/larder")).unwrap();
+        fs::write(house.at(".config/larder/larder.toml"), text).unwrap();
+    };
+    // Without promotion nothing of it comes into the own store.
+    configure("");
+    assert_eq!(house.hits("run"), UNITS);
+    assert_eq!(tree(&house.at("out")), before);
+    let listed = |store: &str| {
+        let page = house.json(&["ls", store, "--kind", "result", "--json"]);
+        page["entries"].as_array().unwrap().len()
+    };
+    assert_eq!(listed("run"), 0);
+
+    let id = house.does("run", &["job", "start", "ci"]).stdout;
+    let id = String::from_utf8(id).unwrap().trim().to_owned();
+    configure(&format!("lower_promote = true\njob = \"{id}\"\n"));
+    assert_eq!(house.hits("run"), UNITS);
+    fs::write(house.at("new.c"), "int new(void) { return 7; }\n").unwrap();
+    house.does("run", &["gcc", "-c", "new.c"]);
+    assert_eq!(listed("run"), UNITS + 1);
+    let old: Vec<_> = house.pieces();
+    house.does("run", &["export", "out", &format!("--touched-since-job={id}")]);
+    assert!(house.pieces().iter().any(|piece| !old.contains(piece)));
+    assert_eq!(house.import("third", &["out", "--check"]).0, Some(0));
+    configure("");
+    assert_eq!(house.hits("elsewhere"), UNITS);
+    let log = house.at("log");
+    fs::remove_file(&log).unwrap();
+    house.does("elsewhere", &["gcc", "-c", "new.c"]);
+    assert!(fs::read_to_string(&log).unwrap().contains("direct hit for"));
+}

@@ -32,6 +32,7 @@ mod interface;
 mod janitor;
 mod links;
 mod locks;
+mod lower;
 mod man;
 mod meetings;
 mod modes;

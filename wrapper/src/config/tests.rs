@@ -168,6 +168,27 @@ fn a_file_of_a_directory_is_about_no_store_and_starts_no_program_unless_it_is_sa
 }
 
 #[test]
+fn lower_stores_are_the_users_matter() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("larder.toml");
+    fs::write(&path, "lower = [\"/a\", \"/b\"]\nlower_promote = true\n").unwrap();
+    let file = path.to_str().unwrap();
+    let of_file = config(&[("LARDER_CONFIG", file)]);
+    assert_eq!(of_file.lower.value, ["/a", "/b"].map(PathBuf::from));
+    assert!(of_file.lower_promote.value);
+    let of_both = config(&[("LARDER_CONFIG", file), ("LARDER_LOWER", "/c:/d")]);
+    assert_eq!(of_both.lower.value, ["/c", "/d"].map(PathBuf::from));
+    let none = config(&[("LARDER_CONFIG", file), ("LARDER_LOWER", "")]);
+    assert!(none.lower.value.is_empty() && none.problems.is_empty(), "{none:?}");
+    let wrong = config(&[("LARDER_LOWER", "c")]);
+    assert!(wrong.lower.value.is_empty() && wrong.problems.len() == 1, "{wrong:?}");
+    fs::rename(&path, dir.path().join(FILE_NAME)).unwrap();
+    let of_directory = config_in(dir.path(), &[("HOME", "/h")]);
+    assert!(of_directory.lower.value.is_empty() && !of_directory.lower_promote.value);
+    assert_eq!(of_directory.problems.len(), 2, "{of_directory:?}");
+}
+
+#[test]
 fn settings_that_exclude_each_other_and_odd_values_are_told() {
     let config = config(&[
         ("LARDER_DEPEND_MODE", "1"),

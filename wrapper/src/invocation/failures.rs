@@ -25,7 +25,8 @@ use std::process::ExitStatus;
 use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
 use rustix::fs::{Access, access};
 
-use super::records::read_section;
+use super::lower::Found;
+use super::records::read_known;
 use super::text::Text;
 use super::{Answer, Job, Session, complaint, unlisted};
 use crate::capture;
@@ -86,7 +87,7 @@ pub(super) fn answer(session: &Session<'_>, job: &Job) -> Option<Answer> {
         return None;
     }
     let marker = failures_key(&job.direct);
-    read_section(session, &marker, RecordKind::Blob, SectionKind::Data)?;
+    read_known(session, &marker, RecordKind::Blob, SectionKind::Data)?;
     let text = Text::make(session, job).map_err(|why| why.to_string());
     let key = text.and_then(|text| key(session, job, &text));
     let key =
@@ -228,14 +229,17 @@ fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Answer> {
         session.count(Counter::StoreCorrupt);
         None
     });
-    let record = record.filter(|record| record.kind() == Some(RecordKind::Result))?;
+    let record = record.filter(|record| record.kind() == Some(RecordKind::Result));
+    let own = |record| Found { record, store: &session.store, layer: None };
+    let found = record.map(own).or_else(|| session.result_below(key))?;
+    let record = &found.record;
     let section = |kind| {
         let at = record.sections().iter().position(|info| info.kind == Some(kind))?;
         record.read(at).ok()
     };
     let status = i32::from_le_bytes(section(SectionKind::ExitStatus)?.try_into().ok()?);
     let fate = section(SectionKind::Data)?;
-    let source = Source { store: &session.store, record: &record, file_clone: false };
+    let source = Source { store: found.store, record, file_clone: false };
     let restorable = restore::read_failure(source, &job.compile)?;
     if status != STATUS_ERRORS {
         return None;
@@ -257,6 +261,10 @@ fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Answer> {
         session.count(Counter::BadOutputFile);
         session.log(format_args!("cannot restore a failure: {error}"));
         return None;
+    }
+    if found.layer.is_some() {
+        session.count(Counter::LowerHits);
+        session.promote_result(&found);
     }
     // What a wait tells of an exit with this status.
     let status = ExitStatus::from_raw(status << 8);

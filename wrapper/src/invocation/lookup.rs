@@ -3,9 +3,10 @@
 use std::cell::OnceCell;
 use std::path::Path;
 
-use larder_engine::{Entry, Key, Record, RecordKind, SectionKind};
+use larder_engine::{Entry, Key, RecordKind, SectionKind};
 
-use super::records::{read_alias, read_names, read_section, read_whole_manifest, trace_lookup};
+use super::lower::Found;
+use super::records::{read_alias, read_known, read_names, read_whole_manifest, trace_lookup};
 use super::text::{Text, TextError};
 use super::{Answer, Job, Session, called_ccache, failures, stream, streams};
 use crate::absent;
@@ -159,7 +160,7 @@ fn absent_directory<'a>(
     variant: &'a Variant,
 ) -> Option<&'a Path> {
     let names = OnceCell::new();
-    let read = || read_names(session, &job.direct);
+    let read = || read_names(session, &job.direct, manifest);
     let mut groups = manifest.absent_of(variant);
     let found = groups.find(|group| {
         let names = || manifest.names_in(names.get_or_init(read), group);
@@ -187,60 +188,67 @@ fn is_the_moment<I: Iterator<Item = i64>>(
 /// Restores the result at `key`; `None` if it is missing, damaged or cannot be written.
 fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Answer> {
     let compile = &job.compile;
-    let record = session.result(key)?;
-    let source = session.source_of(&record);
+    let found = session.result(key)?;
+    let source = session.source_of(&found);
     let Some(restorable) = restore::read(source, compile, job.place.as_ref()) else {
-        session.note_damaged_result();
+        session.note_damaged_result(&found);
         return None;
     };
     if session.is_dry {
         session.account.borrow_mut().result = Some(*key);
         return Some(Answer::Hit { stdout: restorable.stdout, stderr: restorable.stderr });
     }
-    session.put_in_place(source, &restorable)?;
-    trace_lookup(session, &compile.input, key, || record.head().body_bytes);
+    session.put_in_place(&found, &restorable)?;
+    trace_lookup(session, &compile.input, key, || found.record.head().body_bytes);
     Some(Answer::Hit { stdout: restorable.stdout, stderr: restorable.stderr })
 }
 
 impl Session<'_> {
-    /// The result at `key`; `None` if it is missing or damaged.
-    pub(super) fn result(&self, key: &Key) -> Option<Record> {
+    /// The result at `key`, of the own store, a lower one or a tier; `None` if it is missing or
+    /// damaged.
+    pub(super) fn result(&self, key: &Key) -> Option<Found<'_>> {
         let record = self.store.get(key).unwrap_or_else(|error| {
             self.log(format_args!("cannot read a result: {error}"));
             self.count(Counter::StoreCorrupt);
             None
         });
-        let mut record = record.filter(|record| record.kind() == Some(RecordKind::Result));
+        let own = |record| Found { record, store: &self.store, layer: None };
+        let record = record.filter(|record| record.kind() == Some(RecordKind::Result));
         if record.is_some() {
             self.note_prefetched();
-        } else if self.fetch(RecordKind::Result, key, 0).is_some() {
-            record = self.store.get(key).ok().flatten();
         }
-        if record.is_none() {
+        let found = record.map(own).or_else(|| self.result_below(key)).or_else(|| {
+            self.fetch(RecordKind::Result, key, 0)?;
+            self.store.get(key).ok().flatten().map(own)
+        });
+        if found.is_none() {
             self.count(Counter::LocalStorageReadMiss);
             self.count(Counter::LocalStorageMiss);
             self.hinder(Obstacle::ResultGone(*key));
             return None;
         }
         self.count(Counter::LocalStorageReadHit);
-        record
+        found
     }
 
-    pub(super) fn source_of<'a>(&'a self, record: &'a Record) -> Source<'a> {
+    pub(super) fn source_of<'a>(&self, found: &'a Found<'_>) -> Source<'a> {
         let file_clone = self.call.config.file_clone.value;
-        Source { store: &self.store, record, file_clone }
+        Source { store: found.store, record: &found.record, file_clone }
     }
 
-    pub(super) fn note_damaged_result(&self) {
-        self.count(Counter::StoreCorrupt);
+    pub(super) fn note_damaged_result(&self, found: &Found<'_>) {
+        match found.layer {
+            Some(layer) => self.note_damage_below(layer),
+            None => self.count(Counter::StoreCorrupt),
+        }
         self.count(Counter::LocalStorageMiss);
         self.log(format_args!("a result is damaged or lacks an output"));
         self.hinder(Obstacle::Unusable("the result is damaged".to_owned()));
     }
 
     /// Writes the files of a hit; `None` if they cannot be written.
-    pub(super) fn put_in_place(&self, source: Source<'_>, files: &Restorable) -> Option<()> {
-        match restore::write(source, files) {
+    pub(super) fn put_in_place(&self, found: &Found<'_>, files: &Restorable) -> Option<()> {
+        match restore::write(self.source_of(found), files) {
             Ok(restored) => count_objects(self, &restored),
             Err(error) => {
                 self.count(Counter::BadOutputFile);
@@ -251,6 +259,10 @@ impl Session<'_> {
         }
         let is_remote = self.has_counted(Counter::RemoteStorageHit);
         self.count(if is_remote { Counter::LocalStorageMiss } else { Counter::LocalStorageHit });
+        if found.layer.is_some() {
+            self.count(Counter::LowerHits);
+            self.promote_result(found);
+        }
         Some(())
     }
 }
@@ -323,7 +335,7 @@ fn by_text(session: &Session<'_>, job: Box<Job>) -> Answer {
     }
     let alias = text_decides(&job.compile).then_some(text.key);
     let by_alias = alias.and_then(|alias| {
-        let read = || read_section(session, &alias, RecordKind::Alias, SectionKind::AliasKey);
+        let read = || read_known(session, &alias, RecordKind::Alias, SectionKind::AliasKey);
         let fetch = || session.fetch(RecordKind::Alias, &alias, 0).and_then(|_| read());
         read_alias(&read().or_else(fetch)?)
     });
@@ -359,7 +371,7 @@ fn by_inputs(session: &Session<'_>, job: &Job, text: &Text) -> Option<(Key, Answ
     job.states().into_iter().find_map(|state| {
         let result = result_key(&job.direct, &text.inputs.list, &moment, state);
         // What is not there is no miss yet: another state may be.
-        session.store.contains(&result).unwrap_or(true).then_some(())?;
+        session.has_result(&result).unwrap_or(true).then_some(())?;
         Some((result, restored(session, job, &result)?))
     })
 }

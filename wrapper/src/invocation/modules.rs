@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use larder_engine::{Entry, RecordKind, Section, SectionKind};
 
-use super::records::read_section;
+use super::records::read_known;
 use super::{Job, Session};
 use crate::compiler::is_header_suffix;
 use crate::exec::{self, Capture, Stream};
@@ -81,7 +81,7 @@ fn imports(session: &Session<'_>, job: &Job, path: &Path) -> Result<Vec<Import>,
     let digest = look()?.digest;
     let key = module_key(&job.toolchain.contents, &digest);
     let not_told = || refused(path, "does not tell what it imports");
-    if let Some(lines) = read_section(session, &key, RecordKind::Blob, SectionKind::Data) {
+    if let Some(lines) = read_known(session, &key, RecordKind::Blob, SectionKind::Data) {
         return parse(&lines).ok_or_else(not_told);
     }
     let arguments = ["-cc1".into(), "-module-file-info".into(), path.into()];

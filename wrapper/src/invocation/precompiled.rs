@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use larder_engine::{Entry, RecordKind, Section, SectionKind};
 
 use super::Session;
-use super::records::read_section;
+use super::records::read_known;
 use super::texts::Includes;
 use crate::compiler::Compile;
 use crate::digest::{Digest, Mentions};
@@ -101,7 +101,7 @@ pub(super) fn mentions(
     digest: &Digest,
 ) -> Result<Mentions, Reason> {
     let key = precompiled_key(digest);
-    match read_section(session, &key, RecordKind::Blob, SectionKind::Data).as_deref() {
+    match read_known(session, &key, RecordKind::Blob, SectionKind::Data).as_deref() {
         Some([bits]) => Ok(Mentions::from_bits(*bits)),
         _ => Err(unusable(path, "was not made through larder")),
     }

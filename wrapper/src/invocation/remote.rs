@@ -1,6 +1,7 @@
 //! What the tiers have of what the local store has not.
 //!
-//! 1. Only a miss in the local store comes here: a local hit opens no socket and starts no process.
+//! 1. Only a miss in the local store and in the lower ones comes here: a local hit opens no socket
+//!    and starts no process.
 //! 2. The agent puts what it finds into the local store, and this process reads it there, through
 //!    the checks of every look-up. Where no agent can live, a program that ends does the same.
 //! 3. Whatever fails here is a miss, and nobody is asked again in this call. Only a write policy
@@ -13,7 +14,7 @@ use std::process::{ExitStatus, exit};
 use larder_engine::{Entry, Key, RecordKind};
 
 use super::Session;
-use super::records::read_manifest;
+use super::records::{Lead, read_manifest};
 use crate::agent::{Client, Launch, Reply, Request};
 use crate::config::WritePolicy;
 use crate::manifest::Manifest;
@@ -115,23 +116,33 @@ impl Session<'_> {
         }
     }
 
-    /// The manifest under a key, and what `fits` finds in it: that of the store, else with what
-    /// tiers add to it.
-    pub(super) fn manifest<T>(
+    /// The manifest under a key, and what `fits` finds in it: that of the store, else that of a
+    /// lower store, else that of the store with what tiers add to it. Where nothing fits, the first
+    /// that there is.
+    pub(super) fn manifest(
         &self,
         key: &Key,
-        fits: impl Fn(&Manifest) -> Option<T>,
-    ) -> Option<(Manifest, Option<T>)> {
+        fits: impl Fn(&Manifest) -> Option<Lead>,
+    ) -> Option<(Manifest, Option<Lead>)> {
         let read = || {
             let manifest = read_manifest(self, key)?;
             let found = fits(&manifest);
             Some((manifest, found))
         };
+        let misses = |manifest: &Option<(Manifest, Option<Lead>)>| {
+            manifest.as_ref().is_none_or(|(_, found)| found.is_none())
+        };
         let mut manifest = read();
+        if misses(&manifest) {
+            let below = self.manifest_below(key, &fits);
+            if manifest.is_none() || !misses(&below) {
+                manifest = below;
+            }
+        }
         let mut from = 0;
-        while manifest.as_ref().is_none_or(|(_, found)| found.is_none()) {
+        while misses(&manifest) {
             let Some(tier) = self.fetch(RecordKind::Manifest, key, from) else { break };
-            manifest = read();
+            manifest = read().or(manifest);
             let Some(next) = tier.checked_add(1) else { break };
             from = next;
         }

@@ -61,8 +61,8 @@ impl Figures {
     pub fn read(store: &Store) -> Result<Figures> {
         let counters = store.counters();
         let mut figures = Figures { has_store: true, ..Figures::default() };
-        for (counter, name, ..) in COUNTERS {
-            figures.push(name, counters.get(*counter as usize));
+        for (counter, name, _, group) in COUNTERS {
+            figures.push_counter(name, *group, counters.get(*counter as usize));
         }
         for (kind, name) in Kind::ALL {
             let ids = [("hits", kind.hits()), ("misses", kind.misses()), ("errors", kind.errors())];
@@ -132,10 +132,34 @@ impl Figures {
                 figures.miss_times[bucket] += 1;
             }
         }
-        for (counter, name, ..) in COUNTERS {
-            figures.push(name, counts.get(&(*counter as u16)).copied().unwrap_or(0));
+        for (counter, name, _, group) in COUNTERS {
+            let count = counts.get(&(*counter as u16)).copied().unwrap_or(0);
+            figures.push_counter(name, *group, count);
         }
         figures
+    }
+
+    /// Who has no lower stores is shown nothing of them.
+    fn push_counter(&mut self, name: &str, group: Group, value: u64) {
+        if group != Group::Lower || value > 0 {
+            self.push(name, value);
+        }
+    }
+
+    /// With what lower stores did, if it is nothing, too.
+    pub fn with_lower(mut self) -> Figures {
+        for (_, name, ..) in COUNTERS.iter().filter(|row| row.3 == Group::Lower) {
+            if !self.rows.iter().any(|(known, _)| known == name) {
+                self.push(name, 0);
+            }
+        }
+        self
+    }
+
+    /// Whether there is anything to tell of lower stores.
+    pub fn has_lower(&self) -> bool {
+        let mut names = COUNTERS.iter().filter(|row| row.3 == Group::Lower).map(|row| row.1);
+        names.any(|name| self.rows.iter().any(|(known, _)| known == name))
     }
 
     fn push(&mut self, name: &str, value: u64) {

@@ -15,6 +15,8 @@ pub enum Group {
     Errors,
     /// How files of hits came to their places, and why not by cloning.
     Objects,
+    /// What lower stores did; not shown to who has none.
+    Lower,
     /// Only in JSON, or shown in another form.
     Storage,
 }
@@ -105,6 +107,9 @@ pub const COUNTERS: &[(Counter, &str, &str, Group)] = &[
     (FailureCacheHit, "failure_cache_hit", "failures", Calls),
     (CallsKept, "calls_kept", "calls kept for explain", Storage),
     (StoreClearedTimestamp, "store_cleared_timestamp", "emptied", Storage),
+    (LowerHits, "lower_hits", "hits", Lower),
+    (LowerPromotions, "lower_promotions", "put into the own store", Lower),
+    (LowerFailures, "lower_failures", "failures", Lower),
     (ObjectsCloned, "objects_cloned", "cloned", Calls),
     (ObjectsCopied, "objects_copied", "copied", Calls),
     (CopiedFileSystem, "objects_copied_file_system", "file system cannot clone", Objects),

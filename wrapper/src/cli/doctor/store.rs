@@ -20,7 +20,8 @@ use super::super::holders::{Holder, holders};
 use super::super::verify::{lost_superblock, open_to_read};
 use super::findings::Findings;
 use crate::config::{Config, Janitor};
-use crate::stats::{counted, counted_past, size};
+use crate::stats::{counted, counted_past, grouped, size};
+use crate::store::open_lower;
 
 /// A heartbeat of another kernel that is younger keeps larder from the store.
 const HEARTBEAT_SECS_MAX: u64 = 60;
@@ -97,6 +98,23 @@ pub fn examine(config: &Config, findings: &mut Findings) {
             }
         },
         Err(error) => cannot_open(path, &error, findings),
+    }
+    config.lower.value.iter().for_each(|path| lower(config, path, findings));
+}
+
+/// A store behind the own one.
+fn lower(config: &Config, path: &Path, findings: &mut Findings) {
+    let topic = "lower store";
+    let place = path.display();
+    let entries = open_lower(config, path).and_then(|store| store.stats());
+    match entries.map(|stats| stats.entries) {
+        Ok(0) => findings.note(topic, format!("{place} is empty"), ""),
+        Ok(1) => findings.ok(topic, format!("{place} has 1 entry")),
+        Ok(count) => findings.ok(topic, format!("{place} has {} entries", grouped(count))),
+        Err(error) => {
+            let text = format!("{place} answers nothing: {error}");
+            findings.problem(topic, text, "put a store there that this larder and user can read");
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub fn run(given: &Given) -> Result<(), Failure> {
         (None, [program, arguments @ ..]) => {
             let foreseen = foresee(&config, program, arguments)?;
             // Behind the look-up: it may have found that there is none.
-            future(&open_store(&config, &path)?, foreseen)
+            future(&config, &open_store(&config, &path)?, foreseen)
         }
         (Some(word), []) => {
             let store = open_store(&config, &path)?;
@@ -107,12 +107,12 @@ fn whole(store: &Store, account: Account) -> Account {
     stored.into_iter().find(|stored| stored.at_ns == account.at_ns).unwrap_or(account)
 }
 
-fn future(store: &Store, foreseen: Foreseen) -> Explained {
+fn future(config: &Config, store: &Store, foreseen: Foreseen) -> Explained {
     let mut explained = Explained { is_future: true, ..Explained::default() };
     match foreseen {
         Foreseen::Hit(kind, result) => {
             explained.outcome = kind as u16;
-            explained.result = result.map(|key| past::result_of(store, &key));
+            explained.result = result.map(|key| past::result_of(config, store, &key));
         }
         Foreseen::Miss(account) => {
             explained = past::compared(store, *account, true);

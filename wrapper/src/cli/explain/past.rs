@@ -1,13 +1,17 @@
 //! What stood in the way of a call, by its account and those of earlier ones.
 
+use std::path::PathBuf;
+
 use larder_engine::{EngineCounter, Key, Store};
 
 use super::texts::{self, Shown};
 use crate::account::compare::{self, Difference};
 use crate::account::reading::{self, Reading};
 use crate::account::{Account, Differs, Obstacle, history, recent};
+use crate::config::Config;
 use crate::outcome::Counter;
 use crate::stats::ago;
+use crate::store::open_lower;
 
 /// Everything that there is to say of a call.
 #[derive(Default)]
@@ -206,14 +210,19 @@ fn no_entry(store: &Store, account: &Account) -> Vec<String> {
     notes
 }
 
-/// A result in words.
-pub fn result_of(store: &Store, key: &Key) -> String {
-    match store.get(key) {
-        Ok(Some(record)) => {
-            let bytes: u64 = record.sections().iter().map(|section| section.real_bytes).sum();
-            let when = ago(record.created_secs());
-            format!("the result was stored {when}, {}", crate::stats::size(bytes))
-        }
-        _ => "the result is in the store".to_owned(),
-    }
+/// A result in words, from the own store or the first lower one that has it.
+pub fn result_of(config: &Config, store: &Store, key: &Key) -> String {
+    let told = |store: &Store| {
+        let record = store.get(key).ok()??;
+        let bytes: u64 = record.sections().iter().map(|section| section.real_bytes).sum();
+        let when = ago(record.created_secs());
+        Some(format!("the result was stored {when}, {}", crate::stats::size(bytes)))
+    };
+    let told_below = |path: &PathBuf| {
+        let text = told(&open_lower(config, path).ok()?)?;
+        Some(format!("{text}, in the lower store {}", path.display()))
+    };
+    told(store)
+        .or_else(|| config.lower.value.iter().find_map(told_below))
+        .unwrap_or_else(|| "the result is in the store".to_owned())
 }

@@ -41,6 +41,7 @@ pub fn page(shown: &Shown) -> String {
         (Group::Uncacheable, "Not cached"),
         (Group::Errors, "Errors"),
         (Group::Objects, "Files of hits that were copied"),
+        (Group::Lower, "Lower stores"),
     ] {
         let rows = figures.group(group);
         let rows = rows.into_iter().map(|(_, words, n)| (words.to_owned(), grouped(n)));

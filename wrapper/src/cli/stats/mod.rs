@@ -83,6 +83,7 @@ fn of_store(given: &Given) -> Result<Shown, Failure> {
     let config = Config::load();
     let directory = store_directory(&config)?;
     let figures = Figures::read(&open_store(&config, directory)?)?;
+    let figures = if config.lower.value.is_empty() { figures } else { figures.with_lower() };
     let place = directory.display();
     let tiers = (!config.tiers.value.is_empty())
         .then(|| Told::ask(&config, directory, true))

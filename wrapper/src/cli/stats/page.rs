@@ -6,7 +6,7 @@ use super::super::style::{Paint, Style};
 use super::Shown;
 use crate::outcome::Counter::{self, *};
 use crate::stats::figures::bucket_end_us;
-use crate::stats::{Figures, Group, counted, grouped, size, time};
+use crate::stats::{COUNTERS, Figures, Group, counted, grouped, size, time};
 
 /// Most and fewest columns of a label.
 const LABEL_MAX: usize = 34;
@@ -50,6 +50,7 @@ fn text_in(shown: &Shown, style: Style, is_utf8: bool) -> String {
     page.calls(figures);
     page.times(figures);
     page.objects(figures);
+    page.lower(figures);
     page.reasons(figures, Group::Uncacheable, "not cached");
     page.reasons(figures, Group::Errors, "errors");
     page.histograms(figures);
@@ -153,6 +154,17 @@ impl Page {
         self.count("copied", copied);
         for (_, words, value) in figures.group(Group::Objects) {
             self.count(&format!("  {words}"), value);
+        }
+    }
+
+    /// Nothing for who has no lower stores.
+    fn lower(&mut self, figures: &Figures) {
+        if !figures.has_lower() {
+            return;
+        }
+        self.heading("lower stores", "");
+        for (counter, _, words, _) in COUNTERS.iter().filter(|row| row.3 == Group::Lower) {
+            self.count(words, figures.value(*counter));
         }
     }
 
@@ -285,6 +297,15 @@ mod tests {
         assert!(at("compilation failed") < at("called for linking"));
         assert!(!text.contains("errors") && !text.contains("cloned"));
         assert!(lines.iter().all(|line| line.chars().count() <= 72), "{text}");
+    }
+
+    #[test]
+    fn lower_stores_are_shown_to_who_has_some() {
+        let none = Figures::parse("{\"direct_cache_hit\": 1}").unwrap();
+        assert!(!none.has_lower() && none.clone().with_lower().has_lower());
+        assert!(!page("{\"direct_cache_hit\": 1}").contains("lower stores"));
+        let text = page("{\"direct_cache_hit\": 1, \"lower_hits\": 7}");
+        assert!(text.contains("lower stores") && text.contains("failures"), "{text}");
     }
 
     #[test]

@@ -38,7 +38,7 @@ use larder_engine::{DropReason, Entry, Key, RecordKind, Section, SectionKind};
 
 use super::account::microseconds;
 use super::foresee::Foreseen;
-use super::records::{read_manifest, read_names, read_whole_manifest, trace_lookup};
+use super::records::{read_names, read_whole_manifest, trace_lookup};
 use super::{Session, guarded};
 use crate::absent::{self, Group};
 use crate::account::{Account, Differs, Obstacle, Part, plain_path};
@@ -135,19 +135,17 @@ pub(super) fn foresee(session: &Session<'_>) -> Foreseen {
         Ok(job) => job,
         Err(reason) => return Foreseen::Uncached(reason),
     };
-    let manifest = read_manifest(session, &job.direct);
+    let fits = |manifest: &Manifest| {
+        fitting(session, &job, manifest).map(|variant| (variant.result, variant.cost_us))
+    };
     let recache = session.call.config.recache.value;
-    match manifest.as_ref().filter(|_| !recache) {
-        Some(manifest) => {
-            let found = fitting(session, &job, manifest).map(|variant| variant.result);
-            match found {
-                Some(key) if session.store.contains(&key).unwrap_or(false) => {
-                    return Foreseen::Hit(Counter::DirectCacheHit, Some(key));
-                }
-                Some(key) => session.hinder(Obstacle::ResultGone(key)),
-                None => session.hinder(obstacle(session, &job, manifest)),
-            }
+    let manifest = if recache { None } else { session.manifest(&job.direct, fits) };
+    match manifest {
+        Some((_, Some((key, _)))) if session.has_result(&key).unwrap_or(false) => {
+            return Foreseen::Hit(Counter::DirectCacheHit, Some(key));
         }
+        Some((_, Some((key, _)))) => session.hinder(Obstacle::ResultGone(key)),
+        Some((manifest, None)) => session.hinder(obstacle(session, &job, &manifest)),
         None => session.hinder(if recache { Obstacle::Recache } else { Obstacle::NoManifest }),
     }
     Foreseen::Miss(Box::new(job.account(session)))
@@ -232,7 +230,7 @@ fn absent_directory<'a>(
 ) -> Option<&'a Path> {
     let names = OnceCell::new();
     let found = manifest.absent_of(variant).find(|group| {
-        let read = || read_names(session, &job.direct);
+        let read = || read_names(session, &job.direct, manifest);
         let names = || manifest.names_in(names.get_or_init(read), group);
         !absent::hold(&session.digests, job.unit(), group.directory, group.set, names)
     });
@@ -259,15 +257,14 @@ fn obstacle(session: &Session<'_>, job: &Job, manifest: &Manifest) -> Obstacle {
 
 /// Puts the files of a result in place; `None` if it is missing, damaged or cannot be written.
 fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Restorable> {
-    let record = session.result(key)?;
-    let source = session.source_of(&record);
-    let Some(found) = restorable(source, job) else {
-        session.note_damaged_result();
+    let found = session.result(key)?;
+    let Some(files) = restorable(session.source_of(&found), job) else {
+        session.note_damaged_result(&found);
         return None;
     };
-    session.put_in_place(source, &found)?;
-    trace_lookup(session, job.main(), key, || record.head().body_bytes);
-    Some(found)
+    session.put_in_place(&found, &files)?;
+    trace_lookup(session, job.main(), key, || found.record.head().body_bytes);
+    Some(files)
 }
 
 /// The files of a result and what is said; `None` if it is damaged or lacks a part.

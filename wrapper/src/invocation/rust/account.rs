@@ -13,7 +13,6 @@ use larder_engine::{Entry, Key};
 
 use super::super::Session;
 use super::super::foresee::Foreseen;
-use super::super::records::read_manifest;
 use super::{Job, Variables, fitting, inputs};
 use crate::account::{Account, Differs, Obstacle, Part, plain_path};
 use crate::digest::Digest;
@@ -75,19 +74,18 @@ pub(in super::super) fn foresee(session: &Session<'_>) -> Foreseen {
         Ok(job) => job,
         Err(reason) => return Foreseen::Uncached(reason),
     };
-    let manifest = read_manifest(session, &job.direct);
+    let fits = |manifest: &Manifest| {
+        fitting(session, &job, manifest).map(|variant| (variant.result, variant.cost_us))
+    };
     let recache = session.call.config.recache.value;
-    if let Some(manifest) = manifest.as_ref().filter(|_| !recache) {
-        let found = fitting(session, &job, manifest).map(|variant| variant.result);
-        match found {
-            Some(key) if session.store.contains(&key).unwrap_or(false) => {
-                return Foreseen::Hit(Counter::DirectCacheHit, Some(key));
-            }
-            Some(key) => session.hinder(Obstacle::ResultGone(key)),
-            None => session.hinder(obstacle(session, &job, manifest)),
+    let manifest = if recache { None } else { session.manifest(&job.direct, fits) };
+    match manifest {
+        Some((_, Some((key, _)))) if session.has_result(&key).unwrap_or(false) => {
+            return Foreseen::Hit(Counter::DirectCacheHit, Some(key));
         }
-    } else {
-        session.hinder(if recache { Obstacle::Recache } else { Obstacle::NoManifest });
+        Some((_, Some((key, _)))) => session.hinder(Obstacle::ResultGone(key)),
+        Some((manifest, None)) => session.hinder(obstacle(session, &job, &manifest)),
+        None => session.hinder(if recache { Obstacle::Recache } else { Obstacle::NoManifest }),
     }
     Foreseen::Miss(Box::new(account_of(session, &job)))
 }

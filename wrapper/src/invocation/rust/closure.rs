@@ -21,7 +21,7 @@ use std::path::Path;
 use larder_engine::{Entry, RecordKind, Section, SectionKind};
 
 use super::super::Session;
-use super::super::records::read_section;
+use super::super::records::read_known;
 use super::Job;
 use super::coding::{put_number, put_text, take, take_number, take_text};
 use crate::digest::Digest;
@@ -69,7 +69,7 @@ impl Reach {
     pub(super) fn of(session: &Session<'_>, job: &Job) -> Reach {
         let read = |digest: &Digest| {
             let key = crate_key(digest);
-            let bytes = read_section(session, &key, RecordKind::Blob, SectionKind::Data)?;
+            let bytes = read_known(session, &key, RecordKind::Blob, SectionKind::Data)?;
             Known::decode(&bytes)
         };
         let guess = || has_shared_object(&job.made);

@@ -132,7 +132,7 @@ pub(super) fn is_absent(
     variant: &Variant,
 ) -> bool {
     manifest.absent_of(variant).all(|group| {
-        let names = read_names(session, &job.direct);
+        let names = read_names(session, &job.direct, manifest);
         let names = || manifest.names_in(&names, &group);
         let Some(directory) = job.place_directory(group.directory) else { return false };
         absent::hold(&session.digests, job.unit(), &directory, group.set, names)

@@ -192,14 +192,13 @@ fn fitting<'a>(session: &Session<'_>, job: &Job, manifest: &'a Manifest) -> Opti
 
 /// Puts the files of a result in place; `None` if it is missing, damaged or cannot be written.
 fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Said> {
-    let record = session.result(key)?;
-    let source = session.source_of(&record);
-    let Some((files, said)) = store::restorable(source, job) else {
-        session.note_damaged_result();
+    let found = session.result(key)?;
+    let Some((files, said)) = store::restorable(session.source_of(&found), job) else {
+        session.note_damaged_result(&found);
         return None;
     };
-    session.put_in_place(source, &files)?;
-    trace_lookup(session, &job.made.source, key, || record.head().body_bytes);
+    session.put_in_place(&found, &files)?;
+    trace_lookup(session, &job.made.source, key, || found.record.head().body_bytes);
     Some(said)
 }
 
