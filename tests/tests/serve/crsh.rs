@@ -371,5 +371,5 @@ fn entries_are_those_that_conversion_knows() {
     assert_eq!(record.read(2).unwrap(), b"opaque");
     let output = Command::new(larder_binary()).arg("ls").arg(helper.store()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.starts_with(&format!("ccache:{name}  ccache ")), "{text}");
+    assert!(text.starts_with(&format!("ccache:{name}  foreign ")), "{text}");
 }

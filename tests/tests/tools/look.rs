@@ -85,6 +85,14 @@ fn entries_are_listed_and_summed_up_alike_everywhere() {
     assert_eq!(in_store, elsewhere);
     let du = house.json(&["du", "--json"]);
     assert_eq!(du["entries"], in_store.len());
+    // Named by its path, or as an export, a store is shown as if the settings named it.
+    assert!(house.run(&["export", "out"]).status.success());
+    for path in ["own", "out"] {
+        assert_eq!(house.json(&["ls", path, "--json"])["entries"], store["entries"], "{path}");
+        assert_eq!(house.json(&["du", path, "--json"]), du, "{path}");
+        let only = names(&house.json(&["ls", path, "--json", "--namespace", "ns"]));
+        assert_eq!(only.len(), 15, "{path}");
+    }
     let spaces = du["namespaces"].as_array().unwrap();
     assert!(spaces.iter().any(|one| one["name"] == "ns" && one["entries"] == 15), "{du:#}");
     assert!(String::from_utf8(house.good(&["du"])).unwrap().contains("by namespace"));

@@ -32,8 +32,15 @@ pub enum Found {
 /// If there is none.
 pub fn open_store() -> Result<Store, Failure> {
     let config = Config::load();
-    let options = Options::new().read_only(true).create(false);
-    Ok(Store::open(store_directory(&config)?, options)?)
+    open_store_at(store_directory(&config)?)
+}
+
+/// The store, or the export of one, at a path, to be read.
+///
+/// # Errors
+/// If there is none.
+pub fn open_store_at(path: &Path) -> Result<Store, Failure> {
+    Ok(Store::open(path, Options::new().read_only(true).create(false))?)
 }
 
 /// What a word means.

@@ -1,18 +1,19 @@
 //! `larder ls`: the entries of a store, or of a cache of any other layout, a line each.
 
 use std::io::{BufWriter, Write};
+use std::path::Path;
 
 use larder::cli::command::Failure;
 use larder::cli::flags::Given;
 use larder::cli::json::Object;
-use larder_engine::{Record, RecordKind, SectionKind};
+use larder_engine::{Record, RecordKind, SectionKind, Store};
 
 use super::failure;
-use super::find::open_store;
+use super::find::{open_store, open_store_at};
 use super::shown::{moment, printable};
 use crate::entry::Time;
 use crate::place::Source;
-use crate::place::open::{Layout, source};
+use crate::place::open::{Layout, layout_to_read, source};
 
 /// One line.
 pub struct Line {
@@ -62,13 +63,10 @@ pub fn each(
     layout: Option<Layout>,
     mut see: impl FnMut(Line) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let Some(place) = place else {
-        let store = open_store()?;
-        for record in store.snapshot()?.iter() {
-            see(of_record(&record))?;
-        }
-        return Ok(());
-    };
+    let Some(place) = place else { return each_of(&open_store()?, see) };
+    if layout_to_read(place, layout).map_err(failure)? == Layout::Larder {
+        return each_of(&open_store_at(Path::new(place))?, see);
+    }
     let source: Box<dyn Source> = source(place, layout, None).map_err(failure)?;
     for shard in 0..source.shards() {
         for item in source.list(shard).map_err(failure)?.items {
@@ -83,6 +81,10 @@ pub fn each(
         }
     }
     Ok(())
+}
+
+fn each_of(store: &Store, see: impl FnMut(Line) -> Result<(), Failure>) -> Result<(), Failure> {
+    store.snapshot()?.iter().map(|record| of_record(&record)).try_for_each(see)
 }
 
 /// The command.

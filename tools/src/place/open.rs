@@ -192,6 +192,17 @@ pub fn layout_to_write(place: &str, wanted: Option<Layout>) -> Result<Layout, Fa
     }
 }
 
+/// The layout of what is to be read.
+///
+/// # Errors
+/// If nobody knows what it is.
+pub fn layout_to_read(place: &str, wanted: Option<Layout>) -> Result<Layout, Fault> {
+    match said(place, wanted)? {
+        Some(layout) => Ok(layout),
+        None => detect(Path::new(place)),
+    }
+}
+
 /// The source at a path or URL; `keys` is a file with the names on a server that cannot list them.
 ///
 /// # Errors
@@ -201,12 +212,8 @@ pub fn source(
     layout: Option<Layout>,
     keys: Option<&str>,
 ) -> Result<Box<dyn Source>, Fault> {
-    let layout = match said(place, layout)? {
-        Some(layout) => layout,
-        None => detect(Path::new(place))?,
-    };
     let path = Path::new(place);
-    Ok(match layout {
+    Ok(match layout_to_read(place, layout)? {
         Layout::Larder => Box::new(StoreSource::open(path)?),
         Layout::Ccache => Box::new(DirectorySource::open(path, "a ccache directory")?),
         Layout::CcacheStorage | Layout::CcacheStorageFlat => {
