@@ -483,6 +483,20 @@ impl Store {
         export::export(&self.handle, to, how, &mut progress)
     }
 
+    /// As [`Store::export`], to somebody who takes the files of the export one after the other:
+    /// `take` gets the name of each and its bytes, the manifest last. Nothing is written to a disk.
+    ///
+    /// # Errors
+    /// `Limit` if the job is not known or its set is full, `Io`, also where `take` fails.
+    pub fn export_stream(
+        &self,
+        mut take: impl FnMut(&str, &[u8]) -> std::io::Result<()>,
+        how: &Export<'_>,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Exported> {
+        export::stream(&self.handle, &mut take, how, &mut progress)
+    }
+
     /// Disk bytes as the tail knows them: cheaper and less exact than [`Store::stats`].
     ///
     /// # Errors

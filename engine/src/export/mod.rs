@@ -12,16 +12,19 @@
 //! 4. Bodies leave as they do for other machines, each checked in full.
 
 mod piece;
+mod target;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use piece::Part;
+pub use target::Taker;
+use target::{Folder, Stream, Target};
 
 use crate::checksum::xxh3_128;
-use crate::env::{Env, LockByte, LockTable, OpenMode};
+use crate::env::{LockByte, LockTable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::body::Head;
 use crate::format::frame::FRAME_BYTES;
@@ -34,16 +37,12 @@ use crate::limits::{
     EXPORT_EPOCH, EXPORT_SEGMENT_BYTES, EXPORT_SEGMENTS_MAX, EXPORT_WAIT_MS_MAX, PAGE_BYTES,
 };
 use crate::location::Location;
-use crate::log::{Log, Segment};
-use crate::options::ReadMode;
-use crate::sealed::{MANIFEST_NAME, Manifest, PIECES_NAME, Piece, SealedEnv};
+use crate::log::Segment;
+use crate::sealed::{Manifest, Piece};
 use crate::snapshot::{self, Snapshot};
 
 /// The store that every exported segment is of: so that pieces can be in many exports.
 const UUID: [u8; 16] = *b"larder exported ";
-
-/// What the name of a file begins with that is being written.
-const NEW_PREFIX: &str = "new-";
 
 /// What is exported, and how.
 #[derive(Default)]
@@ -89,11 +88,9 @@ struct Wanted {
     placed: Option<Location>,
 }
 
-/// The directory of an export.
-struct Target<'a> {
-    env: &'a Arc<dyn Env>,
-    top: &'a Path,
-    file_mode: u32,
+/// An export in the making.
+struct Making<'a> {
+    target: Box<dyn Target + 'a>,
     done: Exported,
 }
 
@@ -108,20 +105,39 @@ pub fn export(
     how: &Export<'_>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported> {
-    let env = &handle.env;
-    let job = how.job.map(|id| job_of(handle, id)).transpose()?;
-    check_target(&**env, to)?;
-    env.create_dir(&to.join(PIECES_NAME), handle.options.directory_mode())?;
-    let locks = LockTable::open(env, to, handle.options.file_mode)?;
+    let target = Folder::open(&handle.env, to, &handle.options)?;
+    let locks = LockTable::open(&handle.env, to, handle.options.file_mode)?;
     let _lock = locks.lock(LockByte::Janitor, EXPORT_WAIT_MS_MAX)?;
-    let mut target =
-        Target { env, top: to, file_mode: handle.options.file_mode, done: Exported::default() };
+    make(handle, Box::new(target), how, progress)
+}
+
+/// Exports a store to somebody who takes its files: their names, and their bytes.
+///
+/// # Errors
+/// `Limit` if the job is not known or its set is full, `Io`.
+pub fn stream(
+    handle: &Arc<Handle>,
+    to: &mut Taker<'_>,
+    how: &Export<'_>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Exported> {
+    make(handle, Box::new(Stream(to)), how, progress)
+}
+
+fn make(
+    handle: &Arc<Handle>,
+    target: Box<dyn Target + '_>,
+    how: &Export<'_>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Exported> {
+    let mut making = Making { target, done: Exported::default() };
+    let job = how.job.map(|id| job_of(handle, id)).transpose()?;
     let snapshot = snapshot::take(handle)?;
-    let mut wanted = wanted(&snapshot, job.as_ref(), how, &mut target.done, progress)?;
-    let mut segments = target.retain(&mut wanted)?;
-    target.add(&snapshot, how, &mut wanted, &mut segments, progress)?;
-    target.finish(&wanted, segments, how)?;
-    Ok(target.done)
+    let mut wanted = wanted(&snapshot, job.as_ref(), how, &mut making.done, progress)?;
+    let mut segments = making.target.retain(&mut wanted)?;
+    making.add(&snapshot, how, &mut wanted, &mut segments, progress)?;
+    making.finish(&wanted, segments, how)?;
+    Ok(making.done)
 }
 
 fn job_of(handle: &Handle, id: &str) -> Result<Job> {
@@ -130,30 +146,6 @@ fn job_of(handle: &Handle, id: &str) -> Result<Job> {
     match job.is_full() {
         true => Err(unknown("too much was used to be noted by job")),
         false => Ok(job),
-    }
-}
-
-/// Refuses a directory that has something else in it.
-fn check_target(env: &dyn Env, to: &Path) -> Result<()> {
-    match Manifest::read(env, to) {
-        // Nothing of it can be told to be wanted.
-        Err(error) if error.is_corrupt() => {}
-        other => drop(other?),
-    }
-    let names = match env.list(to) {
-        Err(error) if error.is_not_found() => return Ok(()),
-        other => other?,
-    };
-    let is_ours = |name: &str| {
-        [MANIFEST_NAME, PIECES_NAME, crate::env::LOCK_FILE_NAME].contains(&name)
-            || name.starts_with(NEW_PREFIX)
-    };
-    match names.iter().find(|name| !is_ours(name)) {
-        Some(name) => {
-            let what = format!("the directory holds `{name}`, which is no part of an export");
-            Err(Error::new(ErrorKind::NotAStore, what).at_path(to))
-        }
-        None => Ok(()),
     }
 }
 
@@ -216,65 +208,7 @@ fn identity(segment: &Segment, location: Location, head: &Head) -> Result<u128> 
     Ok(xxh3_128(&segment.read(head.head_bytes as usize, at)?))
 }
 
-impl Target<'_> {
-    /// Finds the pieces of an earlier export that stay.
-    fn retain(&mut self, wanted: &mut [Wanted]) -> Result<BTreeMap<u32, Piece>> {
-        let mut stay = BTreeMap::new();
-        let manifest = match Manifest::read(&**self.env, self.top) {
-            // Nothing of it can be told to be wanted.
-            Err(error) if error.is_unreadable() => return Ok(stay),
-            other => other?,
-        };
-        let Some(manifest) = manifest else { return Ok(stay) };
-        let env: Arc<dyn Env> = Arc::new(SealedEnv::new(self.env.clone(), self.top, &manifest));
-        let log = Log::new(env, self.top, UUID, false, ReadMode::Pread, Arc::default());
-        let by_key: HashMap<Key, usize> =
-            wanted.iter().enumerate().map(|(at, wanted)| (wanted.key, at)).collect();
-        for (id, piece) in manifest.segments {
-            let found = log.segment(id).and_then(|segment| match segment {
-                Some(segment) => self.still_wanted(&segment, piece, wanted, &by_key),
-                None => Ok(None),
-            });
-            match found {
-                Ok(Some(found)) => {
-                    found.into_iter().for_each(|(at, place)| wanted[at].placed = Some(place));
-                    stay.insert(id, piece);
-                }
-                Ok(None) => {}
-                Err(error) if error.is_unreadable() => {}
-                Err(error) => return Err(error),
-            }
-            log.forget(id);
-        }
-        Ok(stay)
-    }
-
-    /// What of a piece is wanted, if it is to stay.
-    fn still_wanted(
-        &self,
-        segment: &Segment,
-        piece: Piece,
-        wanted: &[Wanted],
-        by_key: &HashMap<Key, usize>,
-    ) -> Result<Option<Vec<(usize, Location)>>> {
-        let (mut found, mut found_bytes, mut bytes) = (Vec::new(), 0, 0);
-        for entry in segment.entries()? {
-            let record = segment.record_head(entry.location)?;
-            bytes += record.head.body_bytes;
-            let Some(at) = by_key.get(&record.head.key).copied() else { continue };
-            let is_it = wanted[at].placed.is_none()
-                && wanted[at].identity == identity(segment, entry.location, &record.head)?;
-            if is_it {
-                found_bytes += record.head.body_bytes;
-                found.push((at, entry.location));
-            }
-        }
-        if found.is_empty() || found_bytes * 4 < bytes * 3 {
-            return Ok(None);
-        }
-        Ok(piece.is_whole(&**self.env, self.top)?.then_some(found))
-    }
-
+impl Making<'_> {
     /// Writes the pieces for what has no place yet.
     fn add(
         &mut self,
@@ -313,7 +247,7 @@ impl Target<'_> {
             }
             if id >= EXPORT_SEGMENTS_MAX {
                 let what = "too many pieces: export to an empty directory";
-                return Err(Error::new(ErrorKind::Limit, what).at_path(self.top));
+                return Err(Error::new(ErrorKind::Limit, what));
             }
             parts.sort_unstable_by_key(|(at, _)| (wanted[*at].created_secs, wanted[*at].key));
             let made: Vec<Part<'_>> = parts
@@ -366,54 +300,20 @@ impl Target<'_> {
         if let Some(sign) = how.sign {
             manifest.signature = sign(&manifest.digest());
         }
-        let pieces = self.top.join(PIECES_NAME);
-        self.env.sync_dir(&pieces)?;
-        self.write_file(&self.top.join(MANIFEST_NAME), self.top, manifest.encode().as_bytes())?;
-        self.env.sync_dir(self.top)?;
-        let named: BTreeSet<String> = manifest.pieces().map(|p| p.hash.to_string()).collect();
-        self.done.pieces = named.len() as u64;
+        self.done.pieces =
+            manifest.pieces().map(|piece| piece.hash).collect::<BTreeSet<_>>().len() as u64;
         self.done.bytes = manifest.pieces().map(|piece| piece.bytes).sum();
-        for (folder, name) in [(self.top, true), (pieces.as_path(), false)] {
-            for file in self.env.list(folder)? {
-                let is_old = !name && Key::from_hex(&file).is_some() && !named.contains(&file);
-                if is_old || file.starts_with(NEW_PREFIX) {
-                    self.env.remove(&folder.join(&file))?;
-                    self.done.removed_pieces += u64::from(is_old);
-                }
-            }
-        }
+        self.done.removed_pieces = self.target.put_manifest(&manifest)?;
         Ok(())
     }
 
-    /// Writes a piece, unless it is there.
     fn write_piece(&mut self, bytes: &[u8]) -> Result<Piece> {
         let piece = Piece::of(bytes);
-        let path = piece.path(self.top);
-        if self.env.sizes(&path).is_ok_and(|sizes| sizes.len_bytes == piece.bytes) {
-            let mut present = vec![0; bytes.len()];
-            let file = self.env.open(&path, OpenMode::Read)?;
-            if file.read_at(&mut present, 0).is_ok_and(|count| present[..count] == *bytes) {
-                return Ok(piece);
-            }
+        if self.target.put_piece(&piece, bytes)? {
+            self.done.new_pieces += 1;
+            self.done.new_bytes += piece.bytes;
         }
-        self.write_file(&path, &self.top.join(PIECES_NAME), bytes)?;
-        self.done.new_pieces += 1;
-        self.done.new_bytes += piece.bytes;
         Ok(piece)
-    }
-
-    /// Writes a file beside its place in a folder, and renames it once it is on the disk.
-    fn write_file(&self, path: &Path, folder: &Path, bytes: &[u8]) -> Result<()> {
-        let beside = folder.join(format!("{NEW_PREFIX}{:016x}", self.env.random()));
-        let file = self.env.open(&beside, OpenMode::CreateNew(self.file_mode))?;
-        let written = file
-            .write_at(bytes, 0)
-            .and_then(|()| file.sync())
-            .and_then(|()| self.env.rename(&beside, path));
-        if written.is_err() {
-            let _ = self.env.remove(&beside);
-        }
-        written
     }
 }
 

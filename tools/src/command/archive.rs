@@ -1,20 +1,18 @@
 //! An export as one stream: an archive of its manifest and its pieces.
 //!
 //! ```text
-//! archive = tar of "manifest", then of "pieces/HEX" in ascending order
+//! archive = tar of "pieces/HEX", in the order in which they were made, then of "manifest"
 //! ```
 //!
 //! 1. Files belong to nobody and have no time: the same export is the same archive.
 //! 2. What is read is written below a new directory, and only under names of that kind.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use larder_engine::Key;
-use larder_engine::env::RealEnv;
-use larder_engine::sealed::{MANIFEST_NAME, Manifest, PIECES_NAME};
+use larder_engine::sealed::{MANIFEST_NAME, PIECES_NAME};
 use tar::{Archive, Builder, EntryType, Header};
 
 use crate::place::{Fault, fault};
@@ -50,37 +48,40 @@ impl Drop for Folder {
     }
 }
 
-/// Writes the archive of an export.
-pub fn write(top: &Path, to: impl Write) -> Result<(), Fault> {
-    let failed = |error: std::io::Error| Fault(format!("the archive cannot be written: {error}"));
-    let Some(manifest) = Manifest::read(&RealEnv, top)? else {
-        return fault(format!("{} has no manifest", top.display()));
-    };
-    let names: BTreeSet<String> =
-        manifest.pieces().map(|piece| format!("{PIECES_NAME}/{}", piece.hash)).collect();
-    let mut builder = Builder::new(to);
-    for name in std::iter::once(MANIFEST_NAME).chain(names.iter().map(String::as_str)) {
-        let mut file = File::open(top.join(name)).map_err(failed)?;
+/// The archive of an export that is being written.
+pub struct Writer<W: Write>(Builder<W>);
+
+impl<W: Write> Writer<W> {
+    /// An archive without a file yet.
+    pub fn new(to: W) -> Writer<W> {
+        Writer(Builder::new(to))
+    }
+
+    /// Adds a file.
+    pub fn add(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::Regular);
-        header.set_size(file.metadata().map_err(failed)?.len());
+        header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
         header.set_mtime(0);
         header.set_uid(0);
         header.set_gid(0);
-        builder.append_data(&mut header, name, &mut file).map_err(failed)?;
+        self.0.append_data(&mut header, name, bytes)
     }
-    builder.into_inner().and_then(|mut to| to.flush()).map_err(failed)
+
+    /// Ends it.
+    pub fn end(self) -> io::Result<()> {
+        self.0.into_inner()?.flush()
+    }
 }
 
-/// Unpacks an archive below a directory. One that is cut short is taken as far as it goes: which
-/// pieces are missing, the manifest tells.
+/// Unpacks an archive below a directory. One that is cut short has no manifest, which stands last.
 pub fn read(from: impl Read, top: &Path) -> Result<(), Fault> {
     let failed = |error: std::io::Error| Fault(format!("{}: {error}", top.display()));
     fs::create_dir(top.join(PIECES_NAME)).map_err(failed)?;
     let mut archive = Archive::new(from);
     let entries = archive.entries().map_err(failed)?;
-    let mut is_any = false;
+    let (mut is_any, mut has_manifest) = (false, false);
     for entry in entries {
         let Ok(mut entry) = entry else { break };
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -93,6 +94,7 @@ pub fn read(from: impl Read, top: &Path) -> Result<(), Fault> {
             return fault(format!("the archive holds {name:?}, which is no part of an export"));
         }
         is_any = true;
+        has_manifest |= name == MANIFEST_NAME;
         let path = top.join(name);
         let mut file = File::options().write(true).create_new(true).open(&path).map_err(failed)?;
         let mut buffer = vec![0; 1 << 20];
@@ -101,8 +103,9 @@ pub fn read(from: impl Read, top: &Path) -> Result<(), Fault> {
             file.write_all(&buffer[..count]).map_err(failed)?;
         }
     }
-    match is_any {
-        true => Ok(()),
-        false => fault("what comes from stdin is no archive of an export"),
+    match () {
+        () if !is_any => fault("what comes from stdin is no archive of an export"),
+        () if !has_manifest => fault("what comes from stdin is cut short: transfer it again"),
+        () => Ok(()),
     }
 }

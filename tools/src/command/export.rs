@@ -17,7 +17,6 @@ use larder::stats::size;
 use larder_engine::{ErrorKind, Export, Exported, Key, Options, ReadMode, Store};
 
 use super::archive;
-use super::failure;
 use super::progress::Bar;
 use crate::convert::Progress;
 
@@ -49,13 +48,17 @@ pub fn run(given: &Given) -> Result<(), Failure> {
         sign: is_signed.then_some(&sign),
     };
     let done = match is_stream {
-        true => {
-            let folder = archive::Folder::new().map_err(failure)?;
-            let done = export(&store, folder.path(), &how)?;
-            archive::write(folder.path(), BufWriter::new(stdout().lock())).map_err(failure)?;
-            done
+        true => stream(&store, &how)?,
+        false => {
+            shown(|show| store.export(Path::new(to), &how, show)).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::NotAStore => {
+                        Failure::Failed(format!("{error}; it needs one of its own"))
+                    }
+                    _ => error.into(),
+                }
+            })?
         }
-        false => export(&store, Path::new(to), &how)?,
     };
     match is_stream {
         true => eprint!("{}", text(&done, is_signed, "stdout")),
@@ -76,14 +79,26 @@ fn touched_since(given: &Given, config: &Config) -> Result<Option<String>, Failu
     })
 }
 
-fn export(store: &Store, to: &Path, how: &Export<'_>) -> Result<Exported, Failure> {
+/// Exports with a progress bar.
+fn shown(
+    export: impl FnOnce(&mut dyn FnMut(u64, u64)) -> larder_engine::Result<Exported>,
+) -> larder_engine::Result<Exported> {
     let bar = Bar::new("exporting");
-    let done = store.export(to, how, |done, total| bar.show(Progress { done, total, bytes: 0 }));
+    let done = export(&mut |done, total| bar.show(Progress { done, total, bytes: 0 }));
     bar.end();
-    done.map_err(|error| match error.kind() {
-        ErrorKind::NotAStore => Failure::Failed(format!("{error}; it needs one of its own")),
-        _ => error.into(),
-    })
+    done
+}
+
+/// Exports to stdout.
+fn stream(store: &Store, how: &Export<'_>) -> Result<Exported, Failure> {
+    let mut archive = archive::Writer::new(BufWriter::new(stdout().lock()));
+    let done = shown(|show| {
+        let take = |name: &str, bytes: &[u8]| archive.add(name, bytes);
+        store.export_stream(take, how, show)
+    })?;
+    let failed = |error| Failure::Failed(format!("the archive cannot be written: {error}"));
+    archive.end().map_err(failed)?;
+    Ok(done)
 }
 
 fn text(done: &Exported, is_signed: bool, to: &str) -> String {
