@@ -1,13 +1,14 @@
 //! What it takes to save a cache and to restore it, as a CI does before and after each run: a
 //! directory of ccache as an archive of tar, and the same entries as a store or as an export.
 //!
-//! 1. By the clock, with everything in memory; what is restored is put onto the disk.
+//! 1. By the clock, with everything in memory. What is saved goes through a pipe, as to a program
+//!    that sends it away, and nowhere; what is made or restored is put onto the disk.
 //! 2. With `--cold`: the caches stand on a disk of their own, whose requests the kernel tells.
-//!    Saving reads it cold and writes elsewhere, restoring reads what is in memory and writes it.
+//!    Saving reads it cold, restoring reads what is in memory and writes it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::run::{median, remove, run_once};
 use super::settings::Settings;
@@ -50,48 +51,23 @@ fn prepare(settings: &Settings, top: &Path) -> Outcome<u64> {
     Ok(bytes)
 }
 
-/// One measurement: what is done, and where its result goes.
+/// One measurement: what is done, and what it reads.
 struct Step {
     name: String,
     command: Command,
-    to: PathBuf,
-    /// Whether it belongs onto the disk.
-    syncs: bool,
+    from: PathBuf,
+    /// What it makes; it belongs onto the disk.
+    to: Option<PathBuf>,
     /// The step that it is compared with.
     base: usize,
 }
 
-/// Saving everything below `top` to archives in `folder`, and restoring it from there.
-fn steps(settings: &Settings, top: &Path, folder: &Path) -> Vec<Step> {
-    let archive = |name: &str| folder.join(format!("{name}.tar"));
-    let save = THINGS.iter().map(|(what, name)| Step {
-        name: format!("save {what}"),
-        command: tar(&["-cf"], &top.join(name), &[&archive(name), Path::new(".")]),
-        to: archive(name),
-        syncs: false,
-        base: 0,
-    });
-    let stream = archive("stream");
-    let mut export = larder(settings, &top.join("store"), &[]);
-    export = through_shell(&export, &stream);
-    export.env("TMPDIR", folder);
-    let name = "save by `larder export -`".to_owned();
-    let export = Step { name, command: export, to: stream, syncs: false, base: 0 };
-    let base = THINGS.len() + 1;
-    let restore = THINGS.iter().map(|(what, name)| {
-        let to = top.join(format!("restored-{name}"));
-        let command = tar(&["-xf"], &to, &[&archive(name)]);
-        Step { name: format!("restore {what}"), command, to, syncs: true, base }
-    });
-    save.chain([export]).chain(restore).collect()
-}
-
-/// `larder export -` with its output in a file.
-fn through_shell(larder: &Command, to: &Path) -> Command {
+/// A program whose output is read by another one, which keeps nothing.
+fn read_by_another(program: &Command) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", "\"$0\" export - > \"$1\" 2> /dev/null"]);
-    command.arg(larder.get_program()).arg(to);
-    for (name, value) in larder.get_envs() {
+    command.args(["-c", "\"$0\" \"$@\" 2> /dev/null | cat > /dev/null"]);
+    command.arg(program.get_program()).args(program.get_args());
+    for (name, value) in program.get_envs() {
         if let Some(value) = value {
             command.env(name, value);
         }
@@ -99,13 +75,65 @@ fn through_shell(larder: &Command, to: &Path) -> Command {
     command
 }
 
-/// Does it once: seconds. What it makes is left; what it made before goes first.
-fn once(step: &mut Step) -> Outcome<f64> {
-    remove(&step.to)?;
-    if step.syncs {
-        std::fs::create_dir_all(&step.to)?;
+/// Makes the archives of everything below `top` in `folder`.
+fn pack(top: &Path, folder: &Path) -> Outcome<()> {
+    for (_, name) in THINGS {
+        let archive = folder.join(format!("{name}.tar"));
+        run_once(&mut tar(&["-cf"], &top.join(name), &[&archive, Path::new(".")]), None)?;
     }
-    run_once(&mut step.command, step.syncs.then_some(step.to.as_path()))
+    Ok(())
+}
+
+/// Saving everything below `top`, and restoring it from the archives in `folder`.
+fn steps(settings: &Settings, top: &Path, folder: &Path) -> Vec<Step> {
+    let save = |name: String, program: Command, from: &str| {
+        let command = read_by_another(&program);
+        Step { name, command, from: top.join(from), to: None, base: 0 }
+    };
+    let mut steps = THINGS
+        .map(|(what, name)| {
+            let program = tar(&["-cf"], &top.join(name), &[Path::new("-"), Path::new(".")]);
+            save(format!("save {what}"), program, name)
+        })
+        .into_iter()
+        .collect::<Vec<_>>();
+    let stream = larder(settings, &top.join("store"), &["export", "-"]);
+    steps.push(save("save by `larder export -`".to_owned(), stream, "store"));
+    let to = folder.join("made");
+    let mut command = larder(settings, &top.join("store"), &["export"]);
+    command.arg(&to);
+    let name = "make an export, `larder export DIR`".to_owned();
+    steps.push(Step { name, command, from: top.join("store"), to: Some(to), base: 0 });
+    let base = steps.len();
+    steps.extend(THINGS.map(|(what, name)| {
+        let (from, to) = (folder.join(format!("{name}.tar")), top.join(format!("restored-{name}")));
+        let command = tar(&["-xf"], &to, &[&from]);
+        Step { name: format!("restore {what}"), command, from, to: Some(to), base }
+    }));
+    steps
+}
+
+/// Does it once: seconds. What it makes is left.
+fn once(step: &mut Step) -> Outcome<f64> {
+    if let Some(to) = &step.to {
+        std::fs::create_dir_all(to)?;
+    }
+    run_once(&mut step.command, step.to.as_deref())
+}
+
+fn clean(step: &Step) -> Outcome<()> {
+    step.to.as_deref().map_or(Ok(()), remove)
+}
+
+/// Reads files, or all that is in directories; kernels that reclaim what was not used for a while
+/// may have dropped it. What was written is on the disk then.
+fn bring_into_memory(paths: &[&Path]) -> Outcome<()> {
+    for path in paths {
+        let mut command = Command::new("sh");
+        command.args(["-c", "tar -cf - -C \"${0%/*}\" \"${0##*/}\" | cat > /dev/null && sync"]);
+        run_once(command.arg(path), None)?;
+    }
+    Ok(())
 }
 
 /// Measures everything, and makes the tables.
@@ -123,11 +151,14 @@ pub fn run(settings: &Settings, folder: &Path) -> Outcome<String> {
 fn warm(settings: &Settings, folder: &Path) -> Outcome<String> {
     let top = folder.join("warm");
     let bytes = prepare(settings, &top)?;
+    pack(&top, folder)?;
     let mut steps = steps(settings, &top, folder);
     let mut times: Vec<Vec<f64>> = steps.iter().map(|_| Vec::new()).collect();
     for round in 0..=settings.runs {
         for (step, times) in steps.iter_mut().zip(&mut times) {
             eprintln!("carry: {}, round {round} of {}", step.name, settings.runs);
+            clean(step)?;
+            bring_into_memory(&[&step.from])?;
             let seconds = once(step)?;
             // The first round only brings everything into memory.
             if round > 0 {
@@ -136,8 +167,9 @@ fn warm(settings: &Settings, folder: &Path) -> Outcome<String> {
         }
     }
     let mut text = format!(
-        "{} entries, {:.2} GB; medians of {} runs, everything in memory, what is restored put onto \
-         the disk\n\n| what | s | of ccache's directory |\n|---|---|---|\n",
+        "{} entries, {:.2} GB; medians of {} runs, everything in memory, what is saved read\n\
+         through a pipe, what is made put onto the disk\n\n\
+         | what | s | of ccache's directory |\n|---|---|---|\n",
         settings.entries / 2 * 2,
         bytes as f64 / 1e9,
         settings.runs
@@ -149,7 +181,7 @@ fn warm(settings: &Settings, folder: &Path) -> Outcome<String> {
     }
     text.push_str(&again(settings, &top)?);
     for step in &steps {
-        remove(&step.to)?;
+        clean(step)?;
     }
     std::fs::remove_dir_all(&top)?;
     Ok(text)
@@ -163,13 +195,16 @@ fn again(settings: &Settings, top: &Path) -> Outcome<String> {
         larder(settings, &store, &["convert", "--to", "larder"]).arg(&more).arg(&store),
         None,
     )?;
+    bring_into_memory(&[&store, &top.join("export")])?;
+    let begun = Instant::now();
     let output = larder(settings, &store, &["export"]).arg(top.join("export")).output()?;
+    let seconds = begun.elapsed().as_secs_f64();
     let said = String::from_utf8_lossy(&output.stdout);
     let said = said.lines().map(|line| line.split(" in /").next().unwrap_or(line));
     Ok(format!(
-        "\nWith {:.1} MB of new entries the next export has {}.\n",
+        "\nWith {:.1} MB of new entries the next export takes {seconds:.2} s and has:\n\n{}\n",
         bytes as f64 / 1e6,
-        said.collect::<Vec<_>>().join("; ")
+        said.map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n")
     ))
 }
 
@@ -179,6 +214,7 @@ fn cold(settings: &Settings, folder: &Path) -> Outcome<String> {
     let (major, minor) = disk.numbers()?;
     let recorder = Recorder::new(major, minor)?;
     prepare(settings, disk.path())?;
+    pack(disk.path(), folder)?;
     disk.sync()?;
     let mut rows: Vec<(String, usize, Figures)> = Vec::new();
     for mut step in steps(settings, disk.path(), folder) {
@@ -191,10 +227,8 @@ fn cold(settings: &Settings, folder: &Path) -> Outcome<String> {
         std::thread::sleep(Duration::from_millis(200));
         let recording = recorder.stop()?;
         done?;
-        if step.syncs {
-            remove(&step.to)?;
-            disk.sync()?;
-        }
+        clean(&step)?;
+        disk.sync()?;
         rows.push((step.name, step.base, figures(&recording.requests)));
     }
     let mut text = String::from(
