@@ -17,8 +17,12 @@ pub mod sample;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use larder_engine::env::Env;
+use larder_engine::{Options, Store};
 pub use tempfile::TempDir;
 
 /// The root of the workspace.
@@ -50,6 +54,20 @@ fn build_larder() -> PathBuf {
     let status = cargo.status().expect("cargo runs");
     assert!(status.success(), "larder does not build");
     profile_dir.join("larder")
+}
+
+/// Opens a store. One that this process has closed may be locked for a moment yet: by a child that
+/// another test has forked, and that is about to start its program.
+pub fn open_store(env: &Arc<dyn Env>, path: &Path, options: &Options) -> Store {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        match Store::open_with(env.clone(), path, options.clone()) {
+            Err(error) if error.is_busy() && Instant::now() < until => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened.expect("the store opens"),
+        }
+    }
 }
 
 /// A directory that vanishes with the value.

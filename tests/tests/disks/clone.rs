@@ -65,7 +65,7 @@ fn on_disks(test: impl Fn(&Disk, &FaultEnv)) {
 }
 
 fn open(disk: &Disk, env: &FaultEnv, options: Options) -> Store {
-    Store::open_with(env.shared(), &disk.path().join("store"), options).unwrap()
+    larder_tests::open_store(&env.shared(), &disk.path().join("store"), &options)
 }
 
 fn out(disk: &Disk, name: &str) -> PathBuf {

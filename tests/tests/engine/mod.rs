@@ -45,7 +45,7 @@ fn roomy() -> Options {
 }
 
 fn open(env: &Arc<dyn Env>, path: &Path) -> Store {
-    Store::open_with(env.clone(), path, roomy()).expect("the store opens")
+    larder_tests::open_store(env, path, &roomy())
 }
 
 fn put(store: &Store, key: Key, value: &Value) {
