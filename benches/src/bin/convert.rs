@@ -4,8 +4,8 @@ use std::error::Error;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use larder_benches::conversions::run::run;
 use larder_benches::conversions::settings::{Settings, USAGE};
+use larder_benches::conversions::{carry, run};
 use larder_benches::seeks::disk;
 
 /// Said to the program that goes on in a mount namespace of its own.
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 fn work(words: &[String]) -> Result<(), Box<dyn Error>> {
     let is_inside = words.first().is_some_and(|word| word == INSIDE);
     let words = if is_inside { &words[1..] } else { words };
-    let settings = Settings::parse(words.iter().cloned())?;
+    let mut settings = Settings::parse(words.iter().cloned())?;
     if settings.cold && !is_inside {
         let missing = disk::missing();
         if !missing.is_empty() {
@@ -41,6 +41,8 @@ fn work(words: &[String]) -> Result<(), Box<dyn Error>> {
     }
     std::fs::create_dir_all(&settings.directory)?;
     let folder = tempfile::tempdir_in(&settings.directory)?;
-    print!("{}", run(&settings, &folder.path().canonicalize()?)?);
+    settings.larder = settings.larder.canonicalize()?;
+    let measure = if settings.carry { carry::run } else { run::run };
+    print!("{}", measure(&settings, &folder.path().canonicalize()?)?);
     Ok(())
 }

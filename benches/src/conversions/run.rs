@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::settings::Settings;
-use super::{Outcome, cache, carry};
+use super::{Outcome, cache};
 use crate::seeks::disk::{self, Disk};
 use crate::seeks::model::{Figures, Model, figures};
 use crate::seeks::trace::Recorder;
@@ -61,10 +61,6 @@ const MOVERS: [Mover; 5] = [
 /// # Errors
 /// If something cannot be measured.
 pub fn run(settings: &Settings, folder: &Path) -> Outcome<String> {
-    let settings = &Settings { larder: settings.larder.canonicalize()?, ..settings.clone() };
-    if settings.carry {
-        return carry::run(settings, folder);
-    }
     let mut text = warm(settings, folder)?;
     if settings.cold {
         text.push_str(&cold(settings, folder)?);
