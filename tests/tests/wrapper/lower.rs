@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use larder_tests::disk::{Disk, FileSystem};
 use larder_tests::{find_or_skip, larder_binary};
 
 use super::rust::{self, LIB};
@@ -391,6 +392,25 @@ fn a_store_of_another_machine_is_read() {
         assert_eq!(lower(&sandbox), (1, 0, 0));
         assert!(state(&place) == before);
     }
+}
+
+#[test]
+fn a_store_on_a_mount_that_is_only_read_is_read() {
+    let Some(disk) = Disk::new(FileSystem::Ext4) else { return };
+    let mut sandbox = sandbox();
+    let place = disk.path().join("lower");
+    sandbox.set("LARDER_DIR", place.to_str().unwrap());
+    assert_eq!(sandbox.check("gcc", CALL), "miss");
+    sandbox.unset("LARDER_DIR");
+    disk.remount("ro").unwrap();
+    assert!(fs::write(disk.path().join("file"), "").is_err());
+    sandbox.set("LARDER_LOWER", place.to_str().unwrap());
+    assert_eq!(sandbox.check("gcc", CALL), "direct", "{}", sandbox.log());
+    assert_eq!(lower(&sandbox), (1, 0, 0));
+    sandbox.set("LARDER_LOWER_PROMOTE", "1");
+    assert_eq!(sandbox.check("gcc", CALL), "direct", "{}", sandbox.log());
+    drop(disk);
+    assert_eq!(sandbox.check("gcc", CALL), "direct", "{}", sandbox.log());
 }
 
 /// Whoever builds need not own the lower store, nor be able to write to it.
