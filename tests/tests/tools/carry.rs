@@ -105,6 +105,8 @@ fn an_export_is_taken_into_another_store() {
     let (status, page) = house.import("other", &["out", "--check"]);
     assert_eq!((status, &page["stored"]), (Some(0), &0.into()), "{page:#}");
     assert!(!house.at("other").exists(), "nothing is made only to check");
+    let output = house.does("other", &["import", "--check", "out"]);
+    assert!(text_of(&output).contains("all of it is whole"), "{}", text_of(&output));
     let (status, page) = house.import("other", &["out"]);
     assert_eq!((status, &page["stored"]), (Some(0), &records), "{page:#}");
     fs::rename(house.at("out"), house.at("away")).unwrap();

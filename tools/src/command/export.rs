@@ -13,7 +13,7 @@ use larder::cli::command::{Failure, print, store_directory};
 use larder::cli::flags::Given;
 use larder::cli::json::Object;
 use larder::config::Config;
-use larder::stats::size;
+use larder::stats::{counted, counted_past, size};
 use larder_engine::{ErrorKind, Export, Exported, Key, Options, ReadMode, Store};
 
 use super::archive;
@@ -104,22 +104,22 @@ fn stream(store: &Store, how: &Export<'_>) -> Result<Exported, Failure> {
 fn text(done: &Exported, is_signed: bool, to: &str) -> String {
     let signed = if is_signed { ", signed" } else { "" };
     let mut text = format!(
-        "{} records ({}) in {} pieces ({}) in {to}{signed}\n",
-        done.records,
+        "{} ({}) in {} ({}) in {to}{signed}\n",
+        counted(done.records, "record"),
         size(done.record_bytes),
-        done.pieces,
+        counted(done.pieces, "piece"),
         size(done.bytes)
     );
     text.push_str(&format!(
-        "{} pieces ({}) are new, {} are gone\n",
-        done.new_pieces,
+        "{} ({}) new, {} gone\n",
+        counted(done.new_pieces, "piece"),
         size(done.new_bytes),
         done.removed_pieces
     ));
     if done.damaged > 0 {
         text.push_str(&format!(
-            "{} records are damaged and were left out: `larder verify` tells which\n",
-            done.damaged
+            "{} damaged and left out: `larder verify` tells which\n",
+            counted_past(done.damaged, "record")
         ));
     }
     text

@@ -19,7 +19,7 @@ use larder::cli::flags::Given;
 use larder::cli::json::Object;
 use larder::config::Config;
 use larder::keys::PublicKey;
-use larder::stats::size;
+use larder::stats::{counted, counted_past, size};
 use larder_engine::env::RealEnv;
 use larder_engine::sealed::{Manifest, Piece, SealedEnv};
 use larder_engine::{DropReason, Options, Put, ReadMode, Record, Store};
@@ -169,11 +169,11 @@ fn take_one(store: &Store, record: &Record, signer: Option<&PublicKey>) -> Resul
 }
 
 fn text(report: &Report, is_check: bool) -> String {
-    let mut text = format!("{} pieces ({})", report.pieces, size(report.bytes));
-    match &report.signer {
-        Some(signer) => text.push_str(&format!(", signed by {signer}\n")),
-        None => text.push('\n'),
+    let mut text = format!("{} ({})", counted(report.pieces, "piece"), size(report.bytes));
+    if let Some(signer) = &report.signer {
+        text.push_str(&format!(", signed by {signer}"));
     }
+    text.push_str(if report.damaged_pieces.is_empty() { ": all of it is whole\n" } else { "\n" });
     if !is_check {
         text.push_str(&format!(
             "{} of {} records are new, {} were there already\n",
@@ -181,12 +181,12 @@ fn text(report: &Report, is_check: bool) -> String {
         ));
     }
     if !report.damaged_pieces.is_empty() {
-        let count = report.damaged_pieces.len();
-        text.push_str(&format!("{count} pieces are missing or damaged: transfer them again\n"));
+        let count = counted_past(report.damaged_pieces.len() as u64, "piece");
+        text.push_str(&format!("{count} found missing or damaged, and must be sent again:\n"));
         report.damaged_pieces.iter().for_each(|name| text.push_str(&format!("  {name}\n")));
     }
     if report.refused > 0 {
-        text.push_str(&format!("{} records were not taken:\n", report.refused));
+        text.push_str(&format!("{} not taken:\n", counted_past(report.refused, "record")));
         report.reasons.iter().for_each(|why| text.push_str(&format!("  {why}\n")));
     }
     text
