@@ -11,16 +11,7 @@ use crate::config::Config;
 /// # Errors
 /// As [`Store::open`].
 pub fn open_store(config: &Config, path: &Path) -> larder_engine::Result<Store> {
-    let mut options = Options::new()
-        .max_size_bytes(config.max_size_bytes.value)
-        .zstd_level(config.compression_level.value)
-        .job(config.job.value.clone())
-        .file_mode(0o666 & !config.umask.value)
-        .read_only(config.is_read_only());
-    if config.file_clone.value {
-        options = options.layout(RecordLayout::Cloneable).clone_bytes_min(None);
-    }
-    Store::open(path, options)
+    Store::open(path, options(config))
 }
 
 /// Opens a lower store: to read it, and for no job.
@@ -28,8 +19,18 @@ pub fn open_store(config: &Config, path: &Path) -> larder_engine::Result<Store> 
 /// # Errors
 /// As [`Store::open`].
 pub fn open_lower(config: &Config, path: &Path) -> larder_engine::Result<Store> {
-    let mut config = config.clone();
-    config.readonly.value = true;
-    config.job.value = None;
-    open_store(&config, path)
+    Store::open(path, options(config).read_only(true).job(None))
+}
+
+fn options(config: &Config) -> Options {
+    let options = Options::new()
+        .max_size_bytes(config.max_size_bytes.value)
+        .zstd_level(config.compression_level.value)
+        .job(config.job.value.clone())
+        .file_mode(0o666 & !config.umask.value)
+        .read_only(config.is_read_only());
+    match config.file_clone.value {
+        true => options.layout(RecordLayout::Cloneable).clone_bytes_min(None),
+        false => options,
+    }
 }

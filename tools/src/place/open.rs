@@ -7,8 +7,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use larder_engine::env::RealEnv;
-use larder_engine::sealed::Manifest;
+use larder::cli::command::is_export;
 
 use super::directory::{DirectorySource, DirectoryTarget};
 use super::lmdb::{LmdbSource, LmdbTarget};
@@ -114,7 +113,7 @@ pub fn detect(path: &Path) -> Result<Layout, Fault> {
         };
     }
     let is_store = path.join("superblock").is_file() && path.join("log").is_dir();
-    if is_store || matches!(Manifest::read(&RealEnv, path), Ok(Some(_))) {
+    if is_store || is_export(path) {
         return Ok(Layout::Larder);
     }
     if path.join("data.mdb").is_file() {

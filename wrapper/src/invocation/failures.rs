@@ -26,7 +26,7 @@ use larder_engine::{Entry, Key, RecordKind, Section, SectionKind};
 use rustix::fs::{Access, access};
 
 use super::lower::Found;
-use super::records::read_known;
+use super::records::{read_known, section_of};
 use super::text::Text;
 use super::{Answer, Job, Session, complaint, unlisted};
 use crate::capture;
@@ -233,10 +233,7 @@ fn restored(session: &Session<'_>, job: &Job, key: &Key) -> Option<Answer> {
     let own = |record| Found { record, store: &session.store, layer: None };
     let found = record.map(own).or_else(|| session.result_below(key))?;
     let record = &found.record;
-    let section = |kind| {
-        let at = record.sections().iter().position(|info| info.kind == Some(kind))?;
-        record.read(at).ok()
-    };
+    let section = |kind| section_of(record, kind).ok().flatten();
     let status = i32::from_le_bytes(section(SectionKind::ExitStatus)?.try_into().ok()?);
     let fate = section(SectionKind::Data)?;
     let source = Source { store: found.store, record, file_clone: false };

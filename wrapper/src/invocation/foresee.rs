@@ -12,11 +12,13 @@ use std::path::Path;
 use larder_engine::Key;
 use larder_engine::env::clock_ns;
 
+use super::records::Lead;
 use super::{Answer, Call, Session, links, lookup, open_store, rust};
-use crate::account::Account;
+use crate::account::{Account, Obstacle};
 use crate::config::Config;
 use crate::exec;
 use crate::log::Log;
+use crate::manifest::Manifest;
 use crate::outcome::{Counter, Reason};
 
 /// What would happen.
@@ -31,6 +33,28 @@ pub enum Foreseen {
     NoCompiler(String),
     /// `disable` is on.
     Disabled,
+}
+
+impl Session<'_> {
+    /// The hit that a manifest would lead to; else what stands in its way is noted.
+    pub(super) fn foresee_hit(
+        &self,
+        direct: &Key,
+        fits: impl Fn(&Manifest) -> Option<Lead>,
+        obstacle: impl FnOnce(&Manifest) -> Obstacle,
+    ) -> Option<Foreseen> {
+        let recache = self.call.config.recache.value;
+        let manifest = if recache { None } else { self.manifest(direct, fits) };
+        match manifest {
+            Some((_, Some((key, _)))) if self.has_result(&key).unwrap_or(false) => {
+                return Some(Foreseen::Hit(Counter::DirectCacheHit, Some(key)));
+            }
+            Some((_, Some((key, _)))) => self.hinder(Obstacle::ResultGone(key)),
+            Some((manifest, None)) => self.hinder(obstacle(&manifest)),
+            None => self.hinder(if recache { Obstacle::Recache } else { Obstacle::NoManifest }),
+        }
+        None
+    }
 }
 
 /// Foresees `larder PROGRAM ARGUMENTS`.

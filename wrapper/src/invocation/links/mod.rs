@@ -138,15 +138,10 @@ pub(super) fn foresee(session: &Session<'_>) -> Foreseen {
     let fits = |manifest: &Manifest| {
         fitting(session, &job, manifest).map(|variant| (variant.result, variant.cost_us))
     };
-    let recache = session.call.config.recache.value;
-    let manifest = if recache { None } else { session.manifest(&job.direct, fits) };
-    match manifest {
-        Some((_, Some((key, _)))) if session.has_result(&key).unwrap_or(false) => {
-            return Foreseen::Hit(Counter::DirectCacheHit, Some(key));
-        }
-        Some((_, Some((key, _)))) => session.hinder(Obstacle::ResultGone(key)),
-        Some((manifest, None)) => session.hinder(obstacle(session, &job, &manifest)),
-        None => session.hinder(if recache { Obstacle::Recache } else { Obstacle::NoManifest }),
+    if let Some(hit) =
+        session.foresee_hit(&job.direct, fits, |found| obstacle(session, &job, found))
+    {
+        return hit;
     }
     Foreseen::Miss(Box::new(job.account(session)))
 }
