@@ -133,7 +133,12 @@ fn damage(path: &Path, broken: Broken) -> std::io::Result<()> {
     }
     for segment in segments {
         let file = fs::File::options().read(true).write(true).open(segment)?;
-        let (mut byte, middle) = ([0], file.metadata()?.len() / 2);
+        let (mut byte, bytes) = ([0], file.metadata()?.len());
+        // A writer was killed when it had just made it.
+        if bytes == 0 {
+            continue;
+        }
+        let middle = bytes / 2;
         file.read_exact_at(&mut byte, middle)?;
         file.write_all_at(&[byte[0] ^ 1], middle)?;
     }
