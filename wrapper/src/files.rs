@@ -6,6 +6,7 @@
 //! both ways; a directory that is replaced meanwhile is seen as it was a moment ago.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -125,6 +126,37 @@ pub fn behind_links(path: &Path) -> PathBuf {
         path.push(OsStr::from_bytes(target.as_bytes()));
     }
     path
+}
+
+/// Where paths lead to behind all links. Each directory is asked for once: a link reads many files
+/// in few of them, and the kernel is asked about each component of a path.
+#[derive(Debug, Default)]
+pub struct RealPaths {
+    directories: RefCell<HashMap<PathBuf, PathBuf>>,
+}
+
+impl RealPaths {
+    /// As [`Path::canonicalize`].
+    ///
+    /// # Errors
+    /// If there is nothing.
+    pub fn of(&self, path: &Path) -> io::Result<PathBuf> {
+        let is_link = Facts::of_link(path)?.1;
+        let is_plain = !matches!(path.as_os_str().as_bytes(), [.., b'/'] | [.., b'/', b'.']);
+        let (Some(directory), Some(name), false, true) =
+            (path.parent(), path.file_name(), is_link, is_plain)
+        else {
+            return path.canonicalize();
+        };
+        if let Some(real) = self.directories.borrow().get(directory) {
+            return Ok(real.join(name));
+        }
+        let here = if directory == Path::new("") { Path::new(".") } else { directory };
+        let real = here.canonicalize()?;
+        let path = real.join(name);
+        self.directories.borrow_mut().insert(directory.to_path_buf(), real);
+        Ok(path)
+    }
 }
 
 /// The directory of a file: what stands before its last slash, empty for the working directory.
@@ -286,6 +318,49 @@ impl Directories {
 mod tests {
     use super::*;
     use std::fs;
+
+    /// The directory is asked for once, so what stands in it must not be taken for a file there.
+    #[test]
+    fn a_real_path_is_that_of_the_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("real/sub")).unwrap();
+        for file in ["real/file", "real/sub/file"] {
+            fs::write(at(file), "").unwrap();
+        }
+        for (target, link) in [("real", "link"), ("sub/file", "real/far"), ("nothing", "real/bad")]
+        {
+            std::os::unix::fs::symlink(target, at(link)).unwrap();
+        }
+        let real_paths = RealPaths::default();
+        for name in [
+            "real/file",
+            "link/file",
+            "link/far",
+            "link/sub/file",
+            "link/sub/../file",
+            "link",
+            "link/",
+            "link/.",
+            "link/..",
+            "real",
+            "real/bad",
+            "link/bad",
+            "link/none",
+            "none/file",
+            "real/file/",
+            "real/file/x",
+        ] {
+            for _ in 0..2 {
+                let expected = at(name).canonicalize().ok();
+                assert_eq!(real_paths.of(&at(name)).ok(), expected, "{name}");
+            }
+        }
+        for name in ["", ".", "src", "src/lib.rs", "/", "/usr/bin/.."] {
+            let (path, expected) = (Path::new(name), Path::new(name).canonicalize().ok());
+            assert_eq!(real_paths.of(path).ok(), expected, "{name}");
+        }
+    }
 
     #[test]
     fn links_are_followed_to_the_file_and_in_circles_not_for_ever() {

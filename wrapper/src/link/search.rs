@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use super::archive::THIN;
 use crate::absent::Group;
+use crate::files::RealPaths;
 
 /// A text for the linker is short; more of it is not looked at.
 const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -189,6 +190,7 @@ fn names_of(library: &[u8]) -> Vec<Vec<u8>> {
 /// What a link looked for.
 #[derive(Debug, Default)]
 pub struct Search {
+    real_paths: RealPaths,
     /// The files that it has read, behind all links.
     read: BTreeSet<PathBuf>,
     /// Files that it has passed over.
@@ -199,8 +201,9 @@ pub struct Search {
 impl Search {
     /// For a link that has read these files.
     pub fn of<'a>(read: impl Iterator<Item = &'a Path>) -> Search {
-        let read = read.filter_map(|path| path.canonicalize().ok()).collect();
-        Search { read, ..Search::default() }
+        let real_paths = RealPaths::default();
+        let read = read.filter_map(|path| real_paths.of(path).ok()).collect();
+        Search { read, real_paths, ..Search::default() }
     }
 
     /// Looks for a library as the linker does; whether it finds the file that was read.
@@ -236,7 +239,7 @@ impl Search {
     /// Whether the file of this name was read.
     fn name(&mut self, directory: &Path, name: &[u8]) -> bool {
         let path = directory.join(OsStr::from_bytes(name));
-        let Ok(file) = path.canonicalize() else {
+        let Ok(file) = self.real_paths.of(&path) else {
             self.missing.entry(directory.to_path_buf()).or_default().insert(name.to_vec());
             return false;
         };
@@ -293,7 +296,7 @@ impl Search {
 
     /// Whether the file of this name was read.
     fn has_read(&self, directory: &Path, name: &[u8]) -> bool {
-        let file = directory.join(OsStr::from_bytes(name)).canonicalize();
+        let file = self.real_paths.of(&directory.join(OsStr::from_bytes(name)));
         file.is_ok_and(|file| self.read.contains(&file))
     }
 

@@ -34,6 +34,7 @@ use crate::absent::Group;
 use crate::depfile;
 use crate::digest::Digest;
 use crate::exec::is_binary;
+use crate::files::RealPaths;
 use crate::fingerprint::unsupported_variable;
 use crate::identity::linker::{Choice, Linker};
 use crate::link::command::{self, directories_before};
@@ -212,6 +213,7 @@ struct Link<'a> {
     /// The linker's own command line.
     line: Line,
     read: Vec<PathBuf>,
+    real_paths: RealPaths,
 }
 
 impl<'a> Link<'a> {
@@ -242,7 +244,8 @@ impl<'a> Link<'a> {
         let line = command::of_driver(&report.stderr).and_then(|words| Line::of(&words));
         let line = line.ok_or_else(|| uncached("the driver does not tell what it starts"))?;
         let given = printed.words.into_iter().collect();
-        Ok(Link { session, job, choice, linker, given, line, read })
+        let real_paths = RealPaths::default();
+        Ok(Link { session, job, choice, linker, given, line, read, real_paths })
     }
 
     /// Everything that counts. Larder's own files, which the command line names, do not.
@@ -273,9 +276,9 @@ impl<'a> Link<'a> {
         let known = self.known();
         let mut shows_places = self.job.made.link_words.iter().any(|word| is_rpath(word));
         for path in paths {
-            let file = path.canonicalize().unwrap_or_else(|_| path.clone());
+            let file = self.real_paths.of(&path).unwrap_or_else(|_| path.clone());
             let is_shared = path.extension() == Some(OsStr::new("so"));
-            let named = self.job.place_path(&path, &file);
+            let named = self.job.place_path(&path, &file, &self.real_paths);
             shows_places |= is_shared && (named.is_some() || known.contains(&file));
             if known.contains(&file) {
                 continue;
@@ -345,7 +348,7 @@ impl<'a> Link<'a> {
     fn known(&self) -> BTreeSet<PathBuf> {
         let named = self.job.named.iter().map(|(path, _)| path);
         let paths = named.chain(&self.job.toolchain.files);
-        paths.filter_map(|path| path.canonicalize().ok()).collect()
+        paths.filter_map(|path| self.real_paths.of(path).ok()).collect()
     }
 
     fn linker_input(&self) -> Input {
@@ -419,28 +422,27 @@ fn linker_digest(session: &Session<'_>, text: &[u8]) -> Option<Digest> {
 
 impl Job {
     /// The name of a file, which stands at `file` behind all links, in a directory behind `-L`.
-    fn place_path(&self, path: &Path, file: &Path) -> Option<PathBuf> {
+    fn place_path(&self, path: &Path, file: &Path, real: &RealPaths) -> Option<PathBuf> {
         let directory = path.parent()?;
         let name = path.file_name()?.as_bytes();
         let is_same = |place: &Path| {
-            place == directory
-                || place
-                    .canonicalize()
-                    .is_ok_and(|place| place.join(OsStr::from_bytes(name)) == *file)
+            let real = || real.of(place).map(|place| place.join(OsStr::from_bytes(name)));
+            place == directory || real().is_ok_and(|path| path == *file)
         };
         let mut places = self.made.search_paths.iter().filter(|place| is_same(&place.path));
         if places.any(|place| place.kind == "dependency") {
             return Some(OsString::from_vec([CRATE, name].concat()).into());
         }
-        Some(self.place_name(directory, Some(file))?.join(OsStr::from_bytes(name)))
+        Some(self.place_name(directory, Some((file, real)))?.join(OsStr::from_bytes(name)))
     }
 
     /// The name of a directory behind `-L`.
-    fn place_name(&self, directory: &Path, file: Option<&Path>) -> Option<PathBuf> {
+    fn place_name(&self, directory: &Path, file: Option<(&Path, &RealPaths)>) -> Option<PathBuf> {
         let is_same = |place: &Path| {
-            let of_file = file.and_then(Path::parent);
             place == directory
-                || of_file.is_some_and(|of| place.canonicalize().is_ok_and(|place| place == of))
+                || file.is_some_and(|(file, real)| {
+                    real.of(place).is_ok_and(|place| file.parent() == Some(&place))
+                })
         };
         let index = self.made.search_paths.iter().position(|place| is_same(&place.path))?;
         Some(OsString::from_vec([PLACE, index.to_string().as_bytes()].concat()).into())
