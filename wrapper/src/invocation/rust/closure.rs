@@ -18,7 +18,7 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use larder_engine::{Entry, RecordKind, Section, SectionKind};
+use larder_engine::{Entry, Put, RecordKind, Section, SectionKind};
 
 use super::super::Session;
 use super::super::records::read_known;
@@ -118,31 +118,30 @@ impl Reach {
         self.behind.difference(&self.named).map(Vec::as_slice)
     }
 
-    /// What is to be remembered of a crate that was compiled with this, under its contents.
-    pub(super) fn entry(&self, contents: &[u8]) -> Entry<'static> {
+    /// What is to be remembered of a crate that was compiled with this, under the digest of its
+    /// contents.
+    pub(super) fn entry(&self, contents: &Digest) -> Entry<'static> {
         let known = Known {
             has_macros: self.has_macros,
             is_whole: self.is_whole,
             crates: self.named.union(&self.behind).cloned().collect(),
         };
         let section = Section::new(SectionKind::Data, known.encode());
-        let key = crate_key(blake3::hash(contents).as_bytes());
-        Entry::new(key, RecordKind::Blob, vec![section])
+        Entry::new(crate_key(contents), RecordKind::Blob, vec![section])
     }
 
     /// Remembers what stands behind metadata that rustc has just written; not if something that
-    /// they were made of has changed since this process began.
-    pub(super) fn remember(&self, session: &Session<'_>, job: &Job, metadata: &Path) {
+    /// they were made of has changed since this process began. Whether they are remembered.
+    pub(super) fn remember(&self, session: &Session<'_>, job: &Job, metadata: &Path) -> bool {
         let is_old = |(path, _): (&Path, &Digest)| {
             let facts = session.digests.directories().facts(path);
             facts.is_ok_and(|facts| facts.changed_ns() < session.call.started_ns)
         };
         if session.store.is_read_only() || !job.crates().all(is_old) {
-            return;
+            return false;
         }
-        if let Ok(contents) = fs::read(metadata) {
-            let _ = session.store.put(&self.entry(&contents));
-        }
+        let Ok(contents) = session.digests.digest(metadata) else { return false };
+        matches!(session.store.put(&self.entry(&contents)), Ok(Put::Stored))
     }
 }
 
@@ -341,8 +340,7 @@ mod tests {
         let reach = reach(&[("d/libone-1.rmeta", 1), ("d/libtwo-1.rlib", 2)], false);
         assert_eq!(reach.behind().collect::<Vec<_>>(), [&b"libm-1"[..], b"libone-1"]);
         assert_eq!(reach.unnamed().collect::<Vec<_>>(), [b"libm-1"]);
-        let entry = reach.entry(b"contents");
-        assert_eq!(entry.key, crate_key(blake3::hash(b"contents").as_bytes()));
+        assert_eq!(reach.entry(&[7; 32]).key, crate_key(&[7; 32]));
     }
 
     #[test]

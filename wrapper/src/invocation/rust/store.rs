@@ -9,6 +9,7 @@
 //!   directory from the working directory.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -52,9 +53,11 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
         guarded(session.call.log, || Telling::new(session, job)).unwrap_or_else(|| Err(panicked()))
     });
     let metadata = job.output(Emit::Metadata).map(|it| (it, outputs::notification(it)));
+    let is_remembered = Cell::new(false);
     let on_line = |line: &[u8]| {
         if let Some((output, _)) = metadata.as_ref().filter(|(_, told)| told.as_bytes() == line) {
-            guarded(session.call.log, || before.reach.remember(session, job, &output.path));
+            let remember = || before.reach.remember(session, job, &output.path);
+            is_remembered.set(guarded(session.call.log, remember) == Some(true));
         }
     };
     let (ran, told) = run_telling(session, job, telling, on_line)?;
@@ -66,7 +69,8 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     }
     let stored = guarded(session.call.log, || {
         session.check_clock(has_started_after)?;
-        store(session, job, (before, told?), &ran, cost_us)
+        let is_new = |emit| emit != Emit::Metadata || !is_remembered.get();
+        store(session, job, (before, told?), (&ran, cost_us), is_new)
     });
     match stored {
         Some(Ok(())) => session.count(Counter::CacheMiss),
@@ -121,8 +125,8 @@ fn store(
     session: &Session<'_>,
     job: &Job,
     (before, telling): (Before, Option<Telling>),
-    ran: &Ran,
-    cost_us: u32,
+    (ran, cost_us): (&Ran, u32),
+    is_new: impl Fn(Emit) -> bool,
 ) -> Result<(), Reason> {
     let listed = match job.output(Emit::DepInfo) {
         Some(output) => fs::read(&output.path).map_err(|error| unlisted(&output.path, &error)),
@@ -143,7 +147,8 @@ fn store(
         inputs.list.extend(list);
         inputs.absent.extend(absent);
     }
-    let (mut sections, mut crates) = outputs_of(session, job, &reach, &listed)?;
+    let (mut sections, mut crates) =
+        outputs_of(session, job, &listed, |emit| is_new(emit).then_some(&reach))?;
     sections.extend(split_debuginfo(session, job)?);
     let stderr = generic_messages(&ran.stderr, &job.outputs)?;
     if shows_checkout(job, &sections, [&stderr, &ran.stdout]) {
@@ -173,12 +178,13 @@ fn store(
     Ok(())
 }
 
-/// A section for each output, and what is remembered of crates among them.
-fn outputs_of(
+/// A section for each output, and what is to be remembered of crates among them: those for which
+/// `reach` tells what they can reach.
+fn outputs_of<'a>(
     session: &Session<'_>,
     job: &Job,
-    reach: &Reach,
     listed: &[u8],
+    reach: impl Fn(Emit) -> Option<&'a Reach>,
 ) -> Result<(Vec<Section<'static>>, Vec<Entry<'static>>), Reason> {
     let mut sections = Vec::with_capacity(job.outputs.len() + 2);
     let mut crates = Vec::new();
@@ -190,8 +196,8 @@ fn outputs_of(
             let kind = SectionKind::NamedFile;
             let section = capture::read(&output.path, kind, session.call.started_ns)?;
             let section = section.ok_or_else(|| missing(&output.path))?;
-            if closure::is_crate(&output.path) {
-                crates.push(reach.entry(&section.data));
+            if let Some(reach) = reach(output.emit).filter(|_| closure::is_crate(&output.path)) {
+                crates.push(reach.entry(blake3::hash(&section.data).as_bytes()));
             }
             section.name(output.role.as_bytes())
         };
