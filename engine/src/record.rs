@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::checksum::Pieces128;
+use crate::codec::Codec;
 use crate::counters::EngineCounter;
 use crate::error::{Error, Result};
 use crate::format::body::{Head, RecordKind, SectionInfo};
@@ -14,6 +15,7 @@ use crate::key::Key;
 use crate::limits::BLOCK_BYTES;
 use crate::location::Location;
 use crate::log::{RecordHead, Segment};
+use crate::unpack::{Contents, UNPACKED_BYTES_MIN};
 
 /// A section is checked in pieces of this length: what is read by calls then fits the processor's
 /// cache.
@@ -150,6 +152,44 @@ impl Record {
             },
         };
         real.map_err(|error| self.damaged(error.at_offset(self.body_offset() + offset)))
+    }
+
+    /// The contents of a section, read and checked; those of a large one are decompressed when they
+    /// are written.
+    ///
+    /// # Errors
+    /// See [`Record::read`].
+    ///
+    /// # Panics
+    /// If there is no section of that number.
+    pub fn contents(&self, section: usize) -> Result<Contents> {
+        let info = &self.record.head.sections[section];
+        let range = (self.body_offset() + info.offset, info.stored_bytes as usize);
+        let (segment, real_bytes, check) = (&self.segment, info.real_bytes, info.check);
+        let contents = match info.codec {
+            _ if real_bytes < UNPACKED_BYTES_MIN || !info.tail.is_empty() => None,
+            Codec::Zstd => {
+                let start = info.offset as usize;
+                let in_memory = self.record.prefix().get(start..start.saturating_add(range.1));
+                let mapped = || Contents::packed_in(segment, range, real_bytes, check);
+                Some(match in_memory.map(<[u8]>::to_vec) {
+                    Some(packed) => Contents::packed(packed, real_bytes, check),
+                    None => match mapped() {
+                        Some(contents) => contents,
+                        None => {
+                            let packed = segment.read(range.1, range.0)?;
+                            Contents::packed(packed, real_bytes, check)
+                        }
+                    },
+                })
+            }
+            Codec::Raw => Contents::raw_in(segment, range, check),
+            Codec::Grouped => None,
+        };
+        match contents {
+            Some(contents) => contents.map_err(|error| self.damaged(error.at_offset(range.0))),
+            None => self.read(section).map(Contents::real),
+        }
     }
 
     /// Counts damage on its way to the caller.

@@ -11,17 +11,19 @@
 //!    after.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use crate::clones::Place;
 use crate::counters::EngineCounter;
 use crate::env::{File, OpenMode};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::limits::{CLONEABLE_SECTION_BYTES_MIN, CLONES_QUIET_SECS};
 use crate::record::Record;
 use crate::rolling::is_checkpoint_due;
+use crate::unpack::Contents;
 
 /// How a section came to its file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,11 +153,11 @@ pub fn clone_into(
 /// there.
 pub fn restore(handle: &Handle, record: &Record, section: usize, path: &Path) -> Result<Restored> {
     let is_cloneable = can_clone(handle, record, section)?.is_ok();
-    let bytes = if is_cloneable { None } else { Some(record.read(section)?) };
+    let contents = if is_cloneable { None } else { Some(record.contents(section)?) };
     let mode = record.sections()[section].mode;
     let beside = beside(path, handle.env.random());
     let file = handle.env.open(&beside, OpenMode::CreateNew(0o666))?;
-    let outcome = fill(record, section, bytes, &*file)
+    let outcome = fill(record, section, contents, &*file)
         .and_then(|restored| {
             if mode != 0 {
                 // A record may come from anywhere: nothing that it holds runs as somebody else.
@@ -179,19 +181,27 @@ pub fn restore(handle: &Handle, record: &Record, section: usize, path: &Path) ->
     }
 }
 
-/// Writes the bytes, or clones the section if there are none.
+/// Writes the contents, or clones the section if there are none.
 fn fill(
     record: &Record,
     section: usize,
-    bytes: Option<Vec<u8>>,
+    contents: Option<Contents>,
     file: &dyn File,
 ) -> Result<Restored> {
-    let bytes = match bytes {
-        Some(bytes) => bytes,
+    let contents = match contents {
+        Some(contents) => contents,
         None if clone_into(record, section, file)?.is_ok() => return Ok(Restored::Cloned),
-        None => record.read(section)?,
+        None => record.contents(section)?,
     };
-    file.write_at(&bytes, 0)?;
+    let mut refused = None;
+    let write_at = |_: &(), bytes: &[u8], at: u64| {
+        file.write_at(bytes, at).map_err(|error| {
+            refused = Some(error);
+            io::ErrorKind::Other.into()
+        })
+    };
+    let written = Contents::write_all(&[(&contents, ())], write_at);
+    written.map_err(|error| refused.unwrap_or_else(|| Error::corrupt(error.to_string())))?;
     Ok(Restored::Copied)
 }
 

@@ -11,10 +11,15 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use larder_engine::{Section, SectionKind};
+use larder_engine::env::map::Map;
+use larder_engine::{Data, Section, SectionKind};
 
 use crate::compiler::Compile;
 use crate::outcome::{Counter, Reason};
+
+/// From so many bytes on, a file is stored from where the kernel has it: mapping it then costs less
+/// than memory for a copy.
+const MAPPED_BYTES_MIN: u64 = 128 << 10;
 
 /// Reads every output of `compile`, which began at `started_ns`.
 ///
@@ -82,10 +87,21 @@ pub fn read(
     if changed_ns(&metadata) < since_ns {
         return Ok(None);
     }
-    let mut data = Vec::with_capacity(metadata.size() as usize + 1);
-    file.read_to_end(&mut data).map_err(cannot)?;
+    let data = bytes_of(&mut file, metadata.size()).map_err(cannot)?;
     let mode = if metadata.mode() & 0o111 != 0 { 0o777 } else { 0o666 };
     Ok(Some(Section::new(kind, data).mode(mode)))
+}
+
+/// The bytes of a file that was made, and that nobody writes any more.
+fn bytes_of(file: &mut File, bytes: u64) -> io::Result<Data<'static>> {
+    if bytes >= MAPPED_BYTES_MIN
+        && let Ok(map) = Map::of_file(file, bytes as usize)
+    {
+        return Ok(Data::lent(map));
+    }
+    let mut data = Vec::with_capacity(bytes as usize + 1);
+    file.read_to_end(&mut data)?;
+    Ok(data.into())
 }
 
 /// ctime in nanoseconds since 1970.

@@ -44,7 +44,9 @@ const MAX_SIZE_BYTES_DEFAULT: u64 = 10 << 30;
 /// Below this a store has no sensible segment size; the engine refuses it.
 const MAX_SIZE_BYTES_MIN: u64 = 64 << 20;
 /// The fast end of zstd: on a miss the compression time is the build's.
-const COMPRESSION_LEVEL_DEFAULT: i32 = 1;
+const LEVEL_DEFAULT: i32 = 1;
+/// In place of a level: nothing is compressed.
+pub const LEVEL_NONE: i32 = 0;
 /// The engine's limit of a namespace.
 const NAMESPACE_BYTES_MAX: usize = 255;
 /// The engine's limit of a job's id.
@@ -122,7 +124,7 @@ pub struct Config {
     pub max_size_bytes: Setting<u64>,
     /// `umask`: what the modes of the store's files lack.
     pub umask: Setting<u32>,
-    /// `compression_level`: the zstd level of new records, -50 to 22.
+    /// `compression_level`: the zstd level of new records, -50 to 22; at 0 they are not compressed.
     pub compression_level: Setting<i32>,
     /// `file_clone`: large files of new results are stored so that hits can share their blocks.
     pub file_clone: Setting<bool>,
@@ -280,7 +282,7 @@ impl Config {
             dir_problem: None,
             max_size_bytes: Setting::default(MAX_SIZE_BYTES_DEFAULT),
             umask: Setting::default(UMASK_DEFAULT),
-            compression_level: Setting::default(COMPRESSION_LEVEL_DEFAULT),
+            compression_level: Setting::default(LEVEL_DEFAULT),
             file_clone: Setting::default(false),
             namespace: Setting::default(String::new()),
             disable: Setting::default(false),
@@ -476,6 +478,15 @@ impl Config {
     /// own files and most of its own variables do not count.
     pub fn is_of_another_cache(&self) -> bool {
         self.ccache.is_some() || self.sccache.is_some()
+    }
+
+    /// The zstd level where something is compressed all the same: what leaves a store whose files
+    /// are cloned.
+    pub fn zstd_level(&self) -> i32 {
+        match self.compression_level.value {
+            LEVEL_NONE => LEVEL_DEFAULT,
+            level => level,
+        }
     }
 
     /// Whether nothing may be stored.

@@ -1,7 +1,7 @@
 //! A stored result back into the files that the compile would have written.
 //!
 //! 1. Every section is read and checked before the first file is touched; one that is cloned has
-//!    been checked then or before its last clone.
+//!    been checked then or before its last clone. A large one is decompressed as it is written.
 //! 2. Each file is written beside its place under a name of its own and then renamed, so that a
 //!    kill leaves the old file or the new one, never half of one, and a hard link to the old one
 //!    keeps its contents. The dependency file goes first and the object last: a build that sees the
@@ -16,11 +16,11 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use larder_engine::env::{RealFile, clock_ns};
-use larder_engine::{Error, Record, SectionKind, Store, Uncloned};
+use larder_engine::{Contents, Error, Record, SectionKind, Store, Uncloned};
 use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
 
 use crate::compiler::{Compile, Family, Output};
@@ -67,9 +67,7 @@ impl Restorable {
     /// Adds a file with these contents, which is no object and is written into the file that stands
     /// there: a dependency file.
     pub fn add_bytes(&mut self, path: &Path, mode: u32, data: Vec<u8>) {
-        let content = Content::Bytes { data, uncloned: None };
-        let path = path.to_path_buf();
-        self.files.push(Pending { path, mode, writing: Writing::Into, content, is_object: false });
+        self.files.push(Pending::text(path, mode, data));
     }
 }
 
@@ -83,11 +81,21 @@ struct Pending {
     is_object: bool,
 }
 
+impl Pending {
+    /// A file with these contents, which is no object and is written into the file that stands
+    /// there.
+    fn text(path: &Path, mode: u32, data: Vec<u8>) -> Pending {
+        let (path, content) = (path.to_path_buf(), Content::Bytes(data));
+        Pending { path, mode, writing: Writing::Into, content, is_object: false }
+    }
+}
+
 /// Where the bytes of a file come from.
 #[derive(Debug)]
 enum Content {
-    Bytes {
-        data: Vec<u8>,
+    Bytes(Vec<u8>),
+    Section {
+        contents: Contents,
         /// Why they are not cloned, if that was asked for.
         uncloned: Option<Uncloned>,
     },
@@ -104,6 +112,19 @@ pub struct Restored {
     pub copied: u64,
     /// Why these were not cloned, where that was asked for.
     pub uncloned: Vec<Uncloned>,
+}
+
+impl Restored {
+    fn add(&mut self, pending: &Pending, is_cloned: Result<(), Option<Uncloned>>) {
+        match is_cloned {
+            _ if !pending.is_object => {}
+            Ok(()) => self.cloned += 1,
+            Err(uncloned) => {
+                self.copied += 1;
+                self.uncloned.extend(uncloned);
+            }
+        }
+    }
 }
 
 /// What a compiler does with a regular file that stands where an output goes (measured with gcc 12,
@@ -166,14 +187,11 @@ pub fn read(source: Source<'_>, compile: &Compile, place: Option<&Place>) -> Opt
     let mut files = Vec::with_capacity(compile.outputs.len() + 1);
     if let Some(depfile) = &compile.depfile {
         let section = find(SectionKind::Dependencies)?;
-        let source = Source { file_clone: false, ..source };
-        let mut file = pending(source, section, &depfile.path, Writing::Into)?;
-        if let Content::Bytes { data, .. } = &mut file.content
-            && template::is_template(data)
-        {
-            *data = template::render(data, compile.family, place?)?;
+        let mut listed = record.read(section).ok()?;
+        if template::is_template(&listed) {
+            listed = template::render(&listed, compile.family, place?)?;
         }
-        files.push(Pending { is_object: false, ..file });
+        files.push(Pending::text(&depfile.path, mode_of(record, section)?, listed));
     }
     for output in compile.outputs.iter().rev() {
         let writing = Writing::of(output, compile);
@@ -196,25 +214,29 @@ pub fn read_failure(source: Source<'_>, compile: &Compile) -> Option<Restorable>
     let mut files = Vec::new();
     if let Some(depfile) = &compile.depfile {
         let section = find(SectionKind::Dependencies)?;
-        let source = Source { file_clone: false, ..source };
-        let file = pending(source, section, &depfile.path, Writing::Into)?;
-        files.push(Pending { is_object: false, ..file });
+        let listed = record.read(section).ok()?;
+        files.push(Pending::text(&depfile.path, mode_of(record, section)?, listed));
     }
     let (stdout, stderr) = (text(SectionKind::Stdout)?, text(SectionKind::Stderr)?);
     Some(Restorable { files, stdout, stderr })
 }
 
+/// The mode of the file in a section.
+fn mode_of(record: &Record, section: usize) -> Option<u32> {
+    Some(u32::from(record.sections().get(section)?.mode) & 0o777)
+}
+
 fn pending(source: Source<'_>, section: usize, path: &Path, writing: Writing) -> Option<Pending> {
     let record = source.record;
-    let mode = u32::from(record.sections().get(section)?.mode) & 0o777;
+    let mode = mode_of(record, section)?;
     let can_clone = match source.file_clone {
         true => Some(source.store.can_clone(record, section).ok()?),
         false => None,
     };
     let content = match can_clone {
         Some(Ok(())) => Content::Clone(section),
-        other => Content::Bytes {
-            data: record.read(section).ok()?,
+        other => Content::Section {
+            contents: record.contents(section).ok()?,
             uncloned: other.and_then(Result::err),
         },
     };
@@ -225,42 +247,71 @@ fn pending(source: Source<'_>, section: usize, path: &Path, writing: Writing) ->
 /// real compiler runs then and writes them all.
 ///
 /// # Errors
-/// If a file cannot be written beside its place or renamed.
+/// If a file cannot be written beside its place or renamed; `InvalidData` if the result is damaged.
 pub fn write(source: Source<'_>, restorable: &Restorable) -> io::Result<Restored> {
     let mut restored = Restored::default();
-    let mut beside: Vec<Beside> = Vec::with_capacity(restorable.files.len());
-    for file in &restorable.files {
-        beside.push(Beside::write(source, file, &mut restored)?);
+    let files = &restorable.files;
+    let mut beside: Vec<Beside> = Vec::with_capacity(files.len());
+    let (mut unwritten, mut numbers) = (Vec::new(), Vec::new());
+    for (number, pending) in files.iter().enumerate() {
+        let (mut file, new) = Beside::create(pending)?;
+        beside.push(new);
+        let is_cloned = match &pending.content {
+            Content::Bytes(data) => {
+                file.write_all(data)?;
+                Err(None)
+            }
+            Content::Clone(section) => {
+                let cloned;
+                (file, cloned) = clone(source, *section, file, &beside[number].path)?;
+                cloned.map_err(Some)
+            }
+            Content::Section { contents, uncloned } => {
+                unwritten.push((contents, file));
+                numbers.push(number);
+                restored.add(pending, Err(*uncloned));
+                continue;
+            }
+        };
+        restored.add(pending, is_cloned);
+        beside[number].look_at_old(&file, pending)?;
     }
-    beside
-        .into_iter()
-        .zip(&restorable.files)
-        .try_for_each(|(beside, file)| beside.rename(&file.path))?;
+    Contents::write_all(&unwritten, write_at)?;
+    for ((_, file), number) in unwritten.iter().zip(numbers) {
+        beside[number].look_at_old(file, &files[number])?;
+    }
+    beside.into_iter().zip(files).try_for_each(|(beside, file)| beside.rename(&file.path))?;
     Ok(restored)
 }
 
-/// Fills a new file; why not by cloning, if that was asked for.
-fn fill(
+/// Writes a part of a new file.
+fn write_at(mut file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    match at {
+        // Where it stands: most files have one part.
+        0 => file.write_all(bytes),
+        _ => file.write_all_at(bytes, at),
+    }
+}
+
+/// Fills a new file with the blocks of a section, or else with a copy; then why.
+fn clone(
     source: Source<'_>,
-    mut file: File,
-    pending: &Pending,
+    section: usize,
+    file: File,
     path: &Path,
-) -> io::Result<(File, Result<(), Option<Uncloned>>)> {
-    let section = match &pending.content {
-        Content::Bytes { data, uncloned } => {
-            file.write_all(data)?;
-            return Ok((file, Err(*uncloned)));
-        }
-        Content::Clone(section) => *section,
+) -> io::Result<(File, Result<(), Uncloned>)> {
+    let failed = |error: Error| match error.is_corrupt() {
+        true => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+        false => io::Error::other(error.to_string()),
     };
-    let failed = |error: Error| io::Error::other(error.to_string());
     let target = RealFile::adopt(file, path);
     let cloned = source.store.clone_into(source.record, section, &target).map_err(failed)?;
-    file = target.into_file();
+    let file = target.into_file();
     if cloned.is_err() {
-        file.write_all(&source.record.read(section).map_err(failed)?)?;
+        let contents = source.record.contents(section).map_err(failed)?;
+        Contents::write_all(&[(&contents, &file)], |file, bytes, at| write_at(file, bytes, at))?;
     }
-    Ok((file, cloned.map_err(Some)))
+    Ok((file, cloned))
 }
 
 /// A complete file under a name of its own, removed unless it is renamed.
@@ -271,22 +322,13 @@ struct Beside {
 }
 
 impl Beside {
-    fn write(source: Source<'_>, pending: &Pending, restored: &mut Restored) -> io::Result<Beside> {
-        let (file, mut beside) = Beside::create(pending)?;
-        let (file, cloned) = fill(source, file, pending, &beside.path)?;
-        match cloned {
-            _ if !pending.is_object => {}
-            Ok(()) => restored.cloned += 1,
-            Err(uncloned) => {
-                restored.copied += 1;
-                restored.uncloned.extend(uncloned);
-            }
-        }
+    /// Gives the new file what the old one would have kept.
+    fn look_at_old(&mut self, file: &File, pending: &Pending) -> io::Result<()> {
         if let Ok(old) = fs::symlink_metadata(&pending.path) {
-            inherit(&file, &old, pending)?;
-            beside.replaces = old.is_file();
+            inherit(file, &old, pending)?;
+            self.replaces = old.is_file();
         }
-        Ok(beside)
+        Ok(())
     }
 
     fn create(pending: &Pending) -> io::Result<(File, Beside)> {
@@ -386,7 +428,7 @@ mod tests {
             path: path.into(),
             mode: 0o666,
             writing: Writing::IntoEmpty,
-            content: Content::Bytes { data: data.into(), uncloned: None },
+            content: Content::Bytes(data.into()),
             is_object: true,
         };
         Restorable { files: vec![pending(path)], stdout: Vec::new(), stderr: Vec::new() }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use larder_engine::{Options, RecordLayout, Store};
 
-use crate::config::Config;
+use crate::config::{Config, LEVEL_NONE};
 
 /// Opens the store as the configuration says.
 ///
@@ -25,12 +25,13 @@ pub fn open_lower(config: &Config, path: &Path) -> larder_engine::Result<Store> 
 fn options(config: &Config) -> Options {
     let options = Options::new()
         .max_size_bytes(config.max_size_bytes.value)
-        .zstd_level(config.compression_level.value)
+        .zstd_level(config.zstd_level())
         .job(config.job.value.clone())
         .file_mode(0o666 & !config.umask.value)
         .read_only(config.is_read_only());
     match config.file_clone.value {
         true => options.layout(RecordLayout::Cloneable).clone_bytes_min(None),
+        false if config.compression_level.value == LEVEL_NONE => options.layout(RecordLayout::Raw),
         false => options,
     }
 }

@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
+use crate::data::Lent;
 use crate::limits::PAGE_BYTES;
 
 /// Maps that can be registered at once; further ones are refused and their users fall back to
@@ -179,6 +180,18 @@ impl Map {
         Ok(Map { guard, map })
     }
 
+    /// The first `bytes` bytes of a file.
+    ///
+    /// # Errors
+    /// If the file cannot be mapped or is shorter.
+    pub fn of_file(file: &File, bytes: usize) -> io::Result<Self> {
+        let map = Map::new(file, bytes)?;
+        match file.metadata()?.len() < bytes as u64 {
+            true => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter")),
+            false => Ok(map),
+        }
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> usize {
         self.map.len()
@@ -257,6 +270,24 @@ impl Map {
     }
 }
 
+impl Lent for Map {
+    /// All of it, in place. Only for a file that nobody writes any more.
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the map is live as long as the slice, and whoever has mapped the file vouches
+        // that it is not written any more. What is made of bytes that change all the same is
+        // checked by nobody, but bytes have no invalid values, and every reader (hashing,
+        // compression) is bounded by the length of the slice.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::slice::from_raw_parts(self.map.as_ptr(), self.len())
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        !self.guard.faulted()
+    }
+}
+
 /// A small preallocated file, mapped as shared 64-bit words that many processes change at once.
 #[derive(Debug)]
 pub struct SharedWords {
@@ -317,6 +348,7 @@ impl SharedWords {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Data;
     use crate::env::{Env, OpenMode, RealEnv};
     use std::io::Write;
 
@@ -332,6 +364,18 @@ mod tests {
         file.set_len(PAGE_BYTES as u64).unwrap();
         assert!(map.copy_to(&mut page, 2 * PAGE_BYTES as u64).is_err());
         assert_eq!(map.with(1, 2 * PAGE_BYTES as u64, |bytes| bytes[0]), None);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
+    fn a_file_that_is_lent_is_whole_until_it_is_cut_short() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 20_000]).unwrap();
+        assert!(Map::of_file(&file, 20_001).is_err());
+        let data = Data::lent(Map::of_file(&file, 19_000).unwrap());
+        assert_eq!((&data[..], data.is_whole()), (&[7; 19_000][..], true));
+        file.set_len(1).unwrap();
+        assert_eq!((data.len(), data[18_999], data.is_whole()), (19_000, 0, false));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::coding::{
     align_up, read_array, read_u8, read_u16, read_u32, read_u64, read_u128, write_bytes, write_u16,
     write_u32, write_u64, write_u128,
 };
+use crate::data::Data;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FORMAT_VERSION;
 use crate::key::{KEY_BYTES, Key};
@@ -181,12 +182,12 @@ pub struct Section<'a> {
     /// Its name, empty where the kind says enough; at most 4096 bytes.
     pub name: Cow<'a, [u8]>,
     /// Its bytes.
-    pub data: Cow<'a, [u8]>,
+    pub data: Data<'a>,
 }
 
 impl<'a> Section<'a> {
     /// A section without mode and name.
-    pub fn new(kind: SectionKind, data: impl Into<Cow<'a, [u8]>>) -> Self {
+    pub fn new(kind: SectionKind, data: impl Into<Data<'a>>) -> Self {
         Section { kind, mode: 0, name: Cow::Borrowed(b""), data: data.into() }
     }
 
@@ -661,7 +662,10 @@ pub fn encode_from(
             body.extend_from_slice(&section.stored);
         }
     }
-    Ok(body)
+    match entry.sections.iter().all(|section| section.data.is_whole()) {
+        true => Ok(body),
+        false => Err(Error::new(ErrorKind::Io, "a file was cut short while it was stored")),
+    }
 }
 
 fn check_limits(entry: &Entry<'_>) -> Result<()> {
@@ -729,7 +733,9 @@ fn place_sections<'a>(
             place.check = xxh3_128(&section.data);
             (place.stored, place.tail, place.aligned) = (Cow::Borrowed(blocks), tail, true);
         } else {
-            if let Some(packed) = level.and_then(|level| codec::compress(&section.data, level)) {
+            if let Some(packed) =
+                level.and_then(|level| codec::compress_frames(&section.data, level))
+            {
                 (place.codec, place.stored) = (Codec::Zstd, Cow::Owned(packed));
             }
             place.check = xxh3_128(&place.stored);
@@ -741,7 +747,7 @@ fn place_sections<'a>(
 
 fn place_group<'a>(group: Vec<u8>, level: Option<i32>) -> Placed<'a> {
     let real_bytes = group.len() as u64;
-    let (codec, stored) = match level.and_then(|level| codec::compress(&group, level)) {
+    let (codec, stored) = match level.and_then(|level| codec::compress_frames(&group, level)) {
         Some(packed) => (Codec::Zstd, packed),
         None => (Codec::Raw, group),
     };

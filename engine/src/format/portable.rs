@@ -53,7 +53,7 @@ pub fn portable(body: Vec<u8>, zstd_level: i32) -> Result<Vec<u8>> {
             kind,
             mode: info.mode,
             name: Cow::Borrowed(&info.name),
-            data: head.section_bytes(info, Cow::Borrowed(stored))?,
+            data: head.section_bytes(info, Cow::Borrowed(stored))?.into(),
         });
     }
     let namespace = Cow::Borrowed(head.namespace.as_str());
@@ -172,11 +172,10 @@ fn check_sections(head: &Head, body: &[u8]) -> Result<()> {
         if stored.len() as u64 != section.stored_bytes || xxh3_128(stored) != section.check {
             return Err(Error::corrupt("the checksum of a section is wrong"));
         }
-        if section.codec == Codec::Zstd {
-            codec::check_frame(stored, section.real_bytes)?;
-        }
         if section.kind == Some(SectionKind::Group) {
             group = Some(body::checked_bytes(section, stored.into())?);
+        } else if section.codec == Codec::Zstd {
+            codec::check_frames(stored, section.real_bytes)?;
         }
     }
     Ok(())

@@ -6,8 +6,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use larder_engine::{
-    Budget, EngineCounter, Entry, ErrorKind, Key, Options, Put, RecordKind, RecordLayout, Restored,
-    Section, SectionKind, Store,
+    Budget, Data, EngineCounter, Entry, ErrorKind, Key, Lent, Options, Put, ReadMode, RecordKind,
+    RecordLayout, Restored, Section, SectionKind, Store,
 };
 use larder_tests::fault::FaultEnv;
 use larder_tests::sample::{Random, Value, disk_usage};
@@ -116,6 +116,59 @@ fn what_is_put_together_comes_back_whatever_its_size() {
         assert_eq!(store.put_all(&entries).unwrap(), Put::Stored);
         for (number, value) in values.iter().enumerate() {
             assert_eq!(&store.get(&key(number)).unwrap().unwrap().read(0).unwrap(), value);
+        }
+    }
+    assert_eq!(store.verify(|_, _| {}).unwrap().damaged, []);
+}
+
+/// A file that is cut short while it is stored, of which zeros were seen.
+#[derive(Debug)]
+struct Cut(Vec<u8>);
+
+impl Lent for Cut {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn is_whole(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn an_entry_of_bytes_that_were_not_there_is_refused() {
+    let (_folder, store) = open(roomy());
+    let section = Section::new(SectionKind::Object, Data::lent(Cut(vec![0; 200_000])));
+    let error = store.put(&entry("a", vec![data(10), section])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(store.get(&Key::of(b"a")).unwrap().is_none());
+    // That was no failure of the disk.
+    assert_eq!(store.put(&entry("a", vec![data(10)])).unwrap(), Put::Stored);
+}
+
+/// Sections of many frames, of one, and of none.
+#[test]
+fn a_large_restored_file_has_its_bytes() {
+    let (folder, store) = open(roomy());
+    let numbers = |count: u32| (0..count).flat_map(|at| (at / 3).to_le_bytes()).collect();
+    let values: [Vec<u8>; 4] =
+        [numbers(700_000), numbers(262_145), vec![7; 3 << 20], Random::new(1).bytes(2 << 20)];
+    let section = |value: &Vec<u8>| Section::new(SectionKind::Object, value.clone());
+    for (name, options) in [("packed", roomy()), ("raw", roomy().layout(RecordLayout::Raw))] {
+        let path = folder.path().join("store");
+        drop(Store::open(&path, roomy()).unwrap());
+        let writer = Store::open(&path, options).unwrap();
+        let sections = values.iter().map(section).collect();
+        assert_eq!(writer.put(&entry(name, sections)).unwrap(), Put::Stored);
+        for mode in [ReadMode::Pread, ReadMode::Map] {
+            let reader = Store::open(&path, roomy().read_mode(mode)).unwrap();
+            let record = reader.get(&Key::of(name.as_bytes())).unwrap().unwrap();
+            for (number, value) in values.iter().enumerate() {
+                let out = folder.path().join("out");
+                assert_eq!(reader.restore(&record, number, &out).unwrap(), Restored::Copied);
+                assert!(fs::read(&out).unwrap() == *value, "{name} {mode:?} {number}");
+                assert!(record.read(number).unwrap() == *value, "{name} {mode:?} {number}");
+            }
         }
     }
     assert_eq!(store.verify(|_, _| {}).unwrap().damaged, []);

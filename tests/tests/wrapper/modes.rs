@@ -464,6 +464,49 @@ fn system_headers_count_unless_they_need_not() {
     assert!(names_system(&sandbox));
 }
 
+/// An object of two megabytes that compress well.
+const LARGE: &str = "char large[2 << 20] = {1};\n";
+
+#[test]
+fn results_are_stored_as_they_are_at_level_0() {
+    let mut sandbox = sandbox();
+    let mut stored = |level: &str, text: &str| {
+        sandbox.write("a.c", &format!("{LARGE}{text}"));
+        sandbox.set("LARDER_COMPRESSION_LEVEL", level);
+        let before = sandbox.count("engine_put_bytes");
+        sandbox.check_cached("gcc", CALL);
+        sandbox.count("engine_put_bytes") - before
+    };
+    let (packed, raw) = (stored("1", "int one;\n"), stored("0", "int other;\n"));
+    assert!(packed < 1 << 20 && raw > 2 << 20, "{packed} and {raw} bytes");
+    // A result is read as it stands, whatever the level is now.
+    sandbox.set("LARDER_COMPRESSION_LEVEL", "1");
+    assert_eq!(sandbox.check("gcc", CALL), "direct");
+}
+
+/// Large objects are decompressed, or taken from a map, while they are written.
+#[test]
+fn a_large_result_that_is_damaged_is_a_miss_and_leaves_nothing() {
+    for level in ["0", "1"] {
+        let mut sandbox = sandbox_with(&[("LARDER_COMPRESSION_LEVEL", level)]);
+        sandbox.set("LARDER_JANITOR", "off");
+        let numbers = ".data\\n.set i, 0\\n.rept 524288\\n.long i\\n.set i, i + 1\\n.endr";
+        sandbox.write("a.c", &format!("__asm__(\"{numbers}\");\n"));
+        sandbox.check_cached("gcc", CALL);
+        let log = fs::read_dir(sandbox.store().join("log")).unwrap();
+        let path = log.map(|file| file.unwrap().path()).next().unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let is_result = |head: &[u8]| head.starts_with(b"LRDB") && head[6] == 1;
+        let body = bytes.windows(7).rposition(is_result).unwrap();
+        // In the object.
+        bytes[body + (100 << 10)] ^= 0x55;
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(sandbox.check("gcc", CALL), "miss", "level {level}\n{}", sandbox.log());
+        assert_eq!(sandbox.count("store_corrupt"), 1);
+        assert_eq!(sandbox.check("gcc", CALL), "direct");
+    }
+}
+
 /// The header is newer than the compile, as one that a build writes at the same time.
 #[test]
 fn a_header_of_the_future_counts_unless_its_times_need_not() {

@@ -224,7 +224,7 @@ impl Agent {
             store_number: u64::from_le_bytes(number),
             store,
             tiers,
-            zstd_level: config.compression_level.value,
+            zstd_level: config.zstd_level(),
             signing,
             stored: Default::default(),
             flights: Flights::new(),

@@ -139,7 +139,7 @@ pub(super) const KEYS: &[Key] = &[
         "octal; files of a new store get these bits taken away, 077 by default"),
     key("compression_level", "LARDER_COMPRESSION_LEVEL", Any,
         Other(set_level, |c| (c.compression_level.value.to_string(), &c.compression_level.origin)),
-        "zstd level of new results, -50 to 22"),
+        "zstd level of new results, -50 to 22; 0 does not compress"),
     key("file_clone", "LARDER_FILE_CLONE", Any, Switch(|config| &mut config.file_clone),
         "share the blocks of large files with the store, where files can be cloned"),
     key("namespace", "LARDER_NAMESPACE", Any,

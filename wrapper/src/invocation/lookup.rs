@@ -1,6 +1,7 @@
 //! Asking the store: manifest, variants, result; then the preprocessed text.
 
 use std::cell::OnceCell;
+use std::io;
 use std::path::Path;
 
 use larder_engine::{Entry, Key, RecordKind, SectionKind};
@@ -250,6 +251,10 @@ impl Session<'_> {
     pub(super) fn put_in_place(&self, found: &Found<'_>, files: &Restorable) -> Option<()> {
         match restore::write(self.source_of(found), files) {
             Ok(restored) => count_objects(self, &restored),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.note_damaged_result(found);
+                return None;
+            }
             Err(error) => {
                 self.count(Counter::BadOutputFile);
                 self.log(format_args!("cannot restore: {error}"));

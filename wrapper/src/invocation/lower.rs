@@ -185,7 +185,7 @@ impl Session<'_> {
     /// Puts a record of a lower store into the own store, if that is wanted. Whether it is there.
     fn promote(&self, found: &Found<'_>, kind: RecordKind) -> bool {
         let Some(layer) = found.layer.filter(|_| self.promotes()) else { return false };
-        let body = found.record.portable_body(self.call.config.compression_level.value);
+        let body = found.record.portable_body(self.call.config.zstd_level());
         let Some(body) = self.unless_failed(layer, body.map(Some)) else { return false };
         let put = self.store.put_body_of(&found.record.key(), &[kind], &body);
         match put {

@@ -13,8 +13,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use larder_engine::limits::GROUPED_SECTION_BYTES_MAX;
 use larder_engine::{Budget, Entry, ErrorKind, Key, Options, Put, Record, RecordKind};
-use larder_engine::{Section, Store, Trim, Trimmed};
+use larder_engine::{Section, SectionInfo, Store, Trim, Trimmed};
 
 use super::super::command::{Failure, after_janitor, print};
 use super::super::progress::Bar;
@@ -315,10 +316,12 @@ pub fn show_compression(how: &How) -> Result<(), Failure> {
     ))
 }
 
-/// Whether a record was stored uncompressed, to be cloned. What stands raw in others is what
-/// compression made no smaller.
+/// Whether a record was stored uncompressed, to be cloned or because it was to be. (What
+/// compression made no smaller stands raw, too, and is tried again.)
 fn is_worth_it(record: &Record) -> bool {
-    record.kind() == Some(RecordKind::Result) && record.head().cloneable
+    let is_large = |section: &&SectionInfo| section.real_bytes > GROUPED_SECTION_BYTES_MAX as u64;
+    let is_raw = record.sections().iter().filter(is_large).any(SectionInfo::is_raw);
+    record.kind() == Some(RecordKind::Result) && (record.head().cloneable || is_raw)
 }
 
 /// `-X`.

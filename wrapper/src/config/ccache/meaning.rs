@@ -15,7 +15,7 @@ use std::path::{self, PathBuf};
 
 use super::super::keys::KEYS as OWN_KEYS;
 use super::super::value::{CompilerCheck, Sloppiness, Text};
-use super::super::{Config, MAX_SIZE_BYTES_MIN, NAMESPACE_BYTES_MAX, Setting};
+use super::super::{Config, LEVEL_NONE, MAX_SIZE_BYTES_MIN, NAMESPACE_BYTES_MAX, Setting};
 use super::super::{OWN_VARIABLES, Origin as OwnOrigin, UMASK_DEFAULT};
 use super::{Origin, Settings, find};
 
@@ -132,7 +132,7 @@ impl Settings {
         config.umask = Setting::default(umask);
         let level = self.text("compression_level").to_string_lossy().parse().unwrap_or(0);
         let level = match self.switch("compression") {
-            false => LEVEL_FASTEST,
+            false => LEVEL_NONE,
             true if level == 0 => config.compression_level.value,
             true => i32::clamp(level, LEVEL_FASTEST, 22),
         };
