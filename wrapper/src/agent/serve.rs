@@ -375,10 +375,13 @@ impl Agent {
         }
     }
 
-    /// Faster tiers are filled by those who write behind.
+    /// Other tiers are filled by those who write behind. The only one has it: there it is enough
+    /// that the log is looked at now and then.
     fn tell_stored(&self) {
-        *lock(&self.stored.0) += 1;
-        self.stored.1.notify_all();
+        if self.tiers.len() > 1 {
+            *lock(&self.stored.0) += 1;
+            self.stored.1.notify_all();
+        }
     }
 
     fn remember(&self, key: &Key, origin: Origin) {
