@@ -168,8 +168,8 @@ impl Part<'_> {
     }
 }
 
-/// Unpacks each part once, here and in helpers, and writes it, here only: of threads that write one
-/// file each waits for the others, and spins meanwhile.
+/// Unpacks each part once, here and in helpers, and writes it, here only: the kernel lets one write
+/// to a file at a time, and with threads that all write it took as long.
 fn unpack<'a, P: Sync>(
     parts: &'a [P],
     helpers: usize,
