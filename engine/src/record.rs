@@ -171,16 +171,14 @@ impl Record {
             Codec::Zstd => {
                 let start = info.offset as usize;
                 let in_memory = self.record.prefix().get(start..start.saturating_add(range.1));
-                let mapped = || Contents::packed_in(segment, range, real_bytes, check);
-                Some(match in_memory.map(<[u8]>::to_vec) {
-                    Some(packed) => Contents::packed(packed, real_bytes, check),
-                    None => match mapped() {
-                        Some(contents) => contents,
-                        None => {
-                            let packed = segment.read(range.1, range.0)?;
-                            Contents::packed(packed, real_bytes, check)
-                        }
-                    },
+                let of_bytes = |packed| Contents::packed(packed, real_bytes, check);
+                let found = match in_memory {
+                    Some(packed) => Some(of_bytes(packed.to_vec())),
+                    None => Contents::packed_in(segment, range, real_bytes, check),
+                };
+                Some(match found {
+                    Some(contents) => contents,
+                    None => of_bytes(segment.read(range.1, range.0)?),
                 })
             }
             Codec::Raw => Contents::raw_in(segment, range, check),

@@ -252,7 +252,7 @@ pub fn write(source: Source<'_>, restorable: &Restorable) -> io::Result<Restored
     let mut restored = Restored::default();
     let files = &restorable.files;
     let mut beside: Vec<Beside> = Vec::with_capacity(files.len());
-    let (mut unwritten, mut numbers) = (Vec::new(), Vec::new());
+    let mut unwritten: Vec<(&Contents, (usize, File))> = Vec::new();
     for (number, pending) in files.iter().enumerate() {
         let (mut file, new) = Beside::create(pending)?;
         beside.push(new);
@@ -267,8 +267,7 @@ pub fn write(source: Source<'_>, restorable: &Restorable) -> io::Result<Restored
                 cloned.map_err(Some)
             }
             Content::Section { contents, uncloned } => {
-                unwritten.push((contents, file));
-                numbers.push(number);
+                unwritten.push((contents, (number, file)));
                 restored.add(pending, Err(*uncloned));
                 continue;
             }
@@ -276,9 +275,9 @@ pub fn write(source: Source<'_>, restorable: &Restorable) -> io::Result<Restored
         restored.add(pending, is_cloned);
         beside[number].look_at_old(&file, pending)?;
     }
-    Contents::write_all(&unwritten, write_at)?;
-    for ((_, file), number) in unwritten.iter().zip(numbers) {
-        beside[number].look_at_old(file, &files[number])?;
+    Contents::write_all(&unwritten, |(_, file), bytes, at| write_at(file, bytes, at))?;
+    for (_, (number, file)) in &unwritten {
+        beside[*number].look_at_old(file, &files[*number])?;
     }
     beside.into_iter().zip(files).try_for_each(|(beside, file)| beside.rename(&file.path))?;
     Ok(restored)

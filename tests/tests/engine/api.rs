@@ -156,7 +156,6 @@ fn a_large_restored_file_has_its_bytes() {
     let section = |value: &Vec<u8>| Section::new(SectionKind::Object, value.clone());
     for (name, options) in [("packed", roomy()), ("raw", roomy().layout(RecordLayout::Raw))] {
         let path = folder.path().join("store");
-        drop(Store::open(&path, roomy()).unwrap());
         let writer = Store::open(&path, options).unwrap();
         let sections = values.iter().map(section).collect();
         assert_eq!(writer.put(&entry(name, sections)).unwrap(), Put::Stored);

@@ -300,6 +300,11 @@ impl Search {
         file.is_ok_and(|file| self.read.contains(&file))
     }
 
+    /// Where paths lead to, with what was asked of that so far.
+    pub fn real_paths(&self) -> &RealPaths {
+        &self.real_paths
+    }
+
     /// Files that were found and not read.
     pub fn passed(&self) -> impl Iterator<Item = &Path> {
         self.passed.iter().map(PathBuf::as_path)

@@ -213,7 +213,6 @@ struct Link<'a> {
     /// The linker's own command line.
     line: Line,
     read: Vec<PathBuf>,
-    real_paths: RealPaths,
 }
 
 impl<'a> Link<'a> {
@@ -244,8 +243,7 @@ impl<'a> Link<'a> {
         let line = command::of_driver(&report.stderr).and_then(|words| Line::of(&words));
         let line = line.ok_or_else(|| uncached("the driver does not tell what it starts"))?;
         let given = printed.words.into_iter().collect();
-        let real_paths = RealPaths::default();
-        Ok(Link { session, job, choice, linker, given, line, read, real_paths })
+        Ok(Link { session, job, choice, linker, given, line, read })
     }
 
     /// Everything that counts. Larder's own files, which the command line names, do not.
@@ -273,12 +271,13 @@ impl<'a> Link<'a> {
             }
         }
         let mut list = vec![self.linker_input()];
-        let known = self.known();
+        let real_paths = search.real_paths();
+        let known = self.known(real_paths);
         let mut shows_places = self.job.made.link_words.iter().any(|word| is_rpath(word));
         for path in paths {
-            let file = self.real_paths.of(&path).unwrap_or_else(|_| path.clone());
+            let file = real_paths.of(&path).unwrap_or_else(|_| path.clone());
             let is_shared = path.extension() == Some(OsStr::new("so"));
-            let named = self.job.place_path(&path, &file, &self.real_paths);
+            let named = self.job.place_path(&path, &file, real_paths);
             shows_places |= is_shared && (named.is_some() || known.contains(&file));
             if known.contains(&file) {
                 continue;
@@ -345,10 +344,10 @@ impl<'a> Link<'a> {
     }
 
     /// Files whose contents are in the direct key, behind all links.
-    fn known(&self) -> BTreeSet<PathBuf> {
+    fn known(&self, real_paths: &RealPaths) -> BTreeSet<PathBuf> {
         let named = self.job.named.iter().map(|(path, _)| path);
         let paths = named.chain(&self.job.toolchain.files);
-        paths.filter_map(|path| self.real_paths.of(path).ok()).collect()
+        paths.filter_map(|path| real_paths.of(path).ok()).collect()
     }
 
     fn linker_input(&self) -> Input {

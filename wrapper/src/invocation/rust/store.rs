@@ -69,8 +69,7 @@ pub(super) fn run_and_store(session: &Session<'_>, job: &Job) -> Option<ExitStat
     }
     let stored = guarded(session.call.log, || {
         session.check_clock(has_started_after)?;
-        let is_new = |emit| emit != Emit::Metadata || !is_remembered.get();
-        store(session, job, (before, told?), (&ran, cost_us), is_new)
+        store(session, job, (before, told?), (&ran, cost_us), is_remembered.get())
     });
     match stored {
         Some(Ok(())) => session.count(Counter::CacheMiss),
@@ -126,7 +125,7 @@ fn store(
     job: &Job,
     (before, telling): (Before, Option<Telling>),
     (ran, cost_us): (&Ran, u32),
-    is_new: impl Fn(Emit) -> bool,
+    is_remembered: bool,
 ) -> Result<(), Reason> {
     let listed = match job.output(Emit::DepInfo) {
         Some(output) => fs::read(&output.path).map_err(|error| unlisted(&output.path, &error)),
@@ -147,8 +146,7 @@ fn store(
         inputs.list.extend(list);
         inputs.absent.extend(absent);
     }
-    let (mut sections, mut crates) =
-        outputs_of(session, job, &listed, |emit| is_new(emit).then_some(&reach))?;
+    let (mut sections, mut crates) = outputs_of(session, job, &reach, &listed, is_remembered)?;
     sections.extend(split_debuginfo(session, job)?);
     let stderr = generic_messages(&ran.stderr, &job.outputs)?;
     if shows_checkout(job, &sections, [&stderr, &ran.stdout]) {
@@ -178,13 +176,14 @@ fn store(
     Ok(())
 }
 
-/// A section for each output, and what is to be remembered of crates among them: those for which
-/// `reach` tells what they can reach.
-fn outputs_of<'a>(
+/// A section for each output, and what is to be remembered of crates among them; of metadata only
+/// if that is not done yet.
+fn outputs_of(
     session: &Session<'_>,
     job: &Job,
+    reach: &Reach,
     listed: &[u8],
-    reach: impl Fn(Emit) -> Option<&'a Reach>,
+    is_remembered: bool,
 ) -> Result<(Vec<Section<'static>>, Vec<Entry<'static>>), Reason> {
     let mut sections = Vec::with_capacity(job.outputs.len() + 2);
     let mut crates = Vec::new();
@@ -196,7 +195,8 @@ fn outputs_of<'a>(
             let kind = SectionKind::NamedFile;
             let section = capture::read(&output.path, kind, session.call.started_ns)?;
             let section = section.ok_or_else(|| missing(&output.path))?;
-            if let Some(reach) = reach(output.emit).filter(|_| closure::is_crate(&output.path)) {
+            let is_done = is_remembered && output.emit == Emit::Metadata;
+            if !is_done && closure::is_crate(&output.path) {
                 crates.push(reach.entry(blake3::hash(&section.data).as_bytes()));
             }
             section.name(output.role.as_bytes())
