@@ -23,18 +23,18 @@ const APART_BYTES_MAX: usize = 64;
 pub fn joined(text: &[u8]) -> Option<Vec<u8>> {
     let mut joined = Vec::new();
     let mut copied = 0;
-    let mut at = 0;
-    while let Some(found) = text[at..].iter().position(|byte| *byte == b'\n') {
-        let end = at + found;
-        at = end + 1;
-        let line = text[copied..end].trim_ascii_end();
+    let mut next = 0;
+    for end in memchr::memchr_iter(b'\n', text) {
+        let start = std::mem::replace(&mut next, end + 1);
+        let line = text[start..end].trim_ascii_end();
         let line = line.strip_suffix(b"\\").or_else(|| line.strip_suffix(b"??/"));
         let Some(line) = line else { continue };
-        let next = text.get(at).copied().unwrap_or(b'\n');
-        let goes_on = is_of_word(next) || next == b'\\';
-        if line.last().is_some_and(|byte| is_of_word(*byte)) && goes_on {
-            joined.extend_from_slice(line);
-            copied = at;
+        let last = if copied == start && line.is_empty() { joined.last() } else { line.last() };
+        let follows = text.get(next).copied().unwrap_or(b'\n');
+        let goes_on = is_of_word(follows) || follows == b'\\';
+        if last.is_some_and(|byte| is_of_word(*byte)) && goes_on {
+            joined.extend_from_slice(&text[copied..start + line.len()]);
+            copied = next;
         }
     }
     if copied == 0 {
@@ -202,8 +202,9 @@ mod tests {
         let of = |text: &str| joined(text.as_bytes()).map(|text| String::from_utf8(text).unwrap());
         assert_eq!(of("__DA\\\nTE__ a\\ \r\nb\\\n c"), Some("__DATE__ ab\\\n c".to_owned()));
         assert_eq!(of("__TI??/\nME__"), Some("__TIME__".to_owned()));
+        assert_eq!(of("a;\n__DA\\\n\\ \nTE__\n"), Some("a;\n__DATE__\n".to_owned()));
         assert_eq!(of("asm(\".\\\nincbin\")"), Some("asm(\".incbin\")".to_owned()));
-        for text in ["#define A \\\n  b\n", "a;\\\nb", "a\\\n", "a\nb", ""] {
+        for text in ["#define A \\\n  b\n", "a;\\\nb", "a\\\n", "a\\\n\nb", "a\nb", ""] {
             assert_eq!(of(text), None, "{text:?}");
         }
     }
