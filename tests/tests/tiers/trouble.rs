@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -197,6 +198,36 @@ fn a_store_that_is_made_anew_has_an_agent_of_its_own() {
         assert_eq!(machine.counts(), (1, 0), "{}", machine.log());
         fs::remove_dir_all(machine.store()).unwrap();
     }
+}
+
+/// Each caller holds the thread that has accepted it: there is always one more.
+#[test]
+fn callers_that_say_nothing_keep_nobody_waiting() {
+    let sources = Sources::new();
+    let shared = temp_dir();
+    let tier = file_tier(shared.path());
+    let maker = Machine::new(&tier);
+    let made = ["a", "b"].map(|unit| maker.compile(&sources, unit));
+    maker.flush();
+    let machine = Machine::new(&tier);
+    machine.compile(&sources, "c");
+    let agent = machine.agent().expect("an agent runs");
+    let sockets = files_of(&machine.runtime().join("larder"));
+    let socket = sockets.iter().find(|path| path.extension().is_none()).expect("it listens");
+    for (unit, made) in ["a", "b"].iter().zip(&made) {
+        let silent: Vec<_> = (0..50).map(|_| UnixStream::connect(socket).unwrap()).collect();
+        wait_for("a thread for each", || threads(agent) > silent.len());
+        assert_eq!(machine.compile(&sources, unit), *made, "{}", machine.log());
+        drop(silent);
+        assert_eq!(machine.agent(), Some(agent));
+    }
+    assert_eq!(machine.counts(), (2, 1), "{}", machine.log());
+    // Those that have nothing to do end, but for the few that wait for callers.
+    wait_for("the end of most threads", || threads(agent) < 20);
+}
+
+fn threads(pid: u64) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
 #[test]

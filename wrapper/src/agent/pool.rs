@@ -33,8 +33,8 @@ struct State {
 }
 
 impl Pool {
-    /// Runs a job, in a thread that waits or in a new one: at once in any case. A job that panics
-    /// ends alone.
+    /// Runs a job, in a thread that waits or in a new one: at once in any case, or never, if the
+    /// system gives no thread. A job that panics ends alone.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut state = lock(&self.0.state);
         if state.waiting > 0 {
@@ -46,7 +46,7 @@ impl Pool {
         }
         drop(state);
         let shared = self.0.clone();
-        thread::spawn(move || shared.work(Box::new(job)));
+        drop(thread::Builder::new().spawn(move || shared.work(Box::new(job))));
     }
 }
 

@@ -1,7 +1,9 @@
 //! The agent itself: `larder-agent`.
 //!
 //! 1. One process per socket: who does not get the lock beside it ends, because another listens.
-//! 2. A connection is served by a thread, until the wrapper at the other end has ended.
+//! 2. A connection is served by the thread that has accepted it, until the wrapper at the other
+//!    end has ended: to hand it to another one would take as long as a question to a near tier.
+//!    One thread at least always waits for the next connection.
 //! 3. The agent leaves when it is told to, when its store has gone or another one stands in its
 //!    place, and when nobody has been connected for a while and nothing is left to write that can
 //!    be written. First its socket and its lock go, at once, so that the next one may listen; then
@@ -22,7 +24,6 @@ use std::time::{Duration, Instant};
 
 use larder_engine::checksum::xxh3_128;
 use larder_engine::{ErrorKind, Key, Put, RecordKind, Store};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::carry::{self, Merge};
 use super::chain::{Flights, Tiered, Unanswered, Unopened, lock};
@@ -41,6 +42,8 @@ use crate::store::open_store;
 const IDLE_SECS: u64 = 600;
 /// How often the agent looks whether it is idle.
 const LOOK: Duration = Duration::from_millis(250);
+/// So many threads wait for connections when few come.
+const ACCEPTING_MAX: usize = 4;
 /// Of records that came from a tier, so many are remembered.
 const ORIGINS_MAX: usize = 1 << 16;
 
@@ -67,6 +70,8 @@ pub struct Agent {
     log: Mutex<Log>,
     used: Mutex<Instant>,
     connected: AtomicUsize,
+    /// Threads that wait for a connection.
+    accepting: AtomicUsize,
     is_leaving: AtomicBool,
 }
 
@@ -139,9 +144,9 @@ fn serve(config: &Config) -> io::Result<()> {
     let followers: Vec<_> =
         (0..agent.tiers.len()).filter_map(|at| uploads::Follower::new(&agent, at)).collect();
     let _ = fs::remove_file(&socket);
-    let listener = UnixListener::bind(&socket)?;
+    let listener = Arc::new(UnixListener::bind(&socket)?);
     *lock(&agent.seat) = Some(seat);
-    set_socket_timeout(&listener, Timeout::Recv, Some(LOOK))?;
+    agent.attend(&listener);
     agent.log(format_args!("agent: listens at {}", socket.display()));
     for follower in followers {
         thread::spawn(move || follower.run());
@@ -151,13 +156,13 @@ fn serve(config: &Config) -> io::Result<()> {
     // Without its store it is of no use.
     let is_there = || Store::uuid_at(path) == Some(agent.store.uuid());
     while !agent.is_leaving() && !agent.is_idle(idle) && is_there() {
-        agent.accept(&listener);
+        agent.stay(&listener);
     }
     agent.leave();
-    agent.accept(&listener);
     let begun = Instant::now();
+    agent.stay(&listener);
     while agent.connected.load(Ordering::Relaxed) > 0 && begun.elapsed() < IDLE_LAST {
-        agent.accept(&listener);
+        agent.stay(&listener);
     }
     agent.log(format_args!("agent: leaves"));
     Ok(())
@@ -234,6 +239,7 @@ impl Agent {
             log: Mutex::new(log),
             used: Mutex::new(Instant::now()),
             connected: AtomicUsize::new(0),
+            accepting: AtomicUsize::new(0),
             is_leaving: AtomicBool::new(false),
         })
     }
@@ -265,17 +271,43 @@ impl Agent {
             && (0..self.tiers.len()).all(|at| uploads::is_at_rest(self, at))
     }
 
-    fn accept(self: &Arc<Self>, listener: &UnixListener) {
-        let Ok((stream, _)) = listener.accept() else { return };
-        if check_peer(&stream).is_err() {
-            return;
+    /// Waits a moment, and sees that connections are accepted.
+    fn stay(self: &Arc<Self>, listener: &Arc<UnixListener>) {
+        // The system may have had no thread to give.
+        if self.accepting.load(Ordering::Relaxed) == 0 {
+            self.attend(listener);
         }
+        thread::sleep(LOOK);
+    }
+
+    /// Lets one more thread accept connections.
+    fn attend(self: &Arc<Self>, listener: &Arc<UnixListener>) {
+        let (agent, listener) = (self.clone(), listener.clone());
+        self.pool.run(move || while agent.accept(&listener) {});
+    }
+
+    /// Serves the next connection; `false` if enough other threads wait for more.
+    fn accept(self: &Arc<Self>, listener: &Arc<UnixListener>) -> bool {
+        if self.accepting.fetch_add(1, Ordering::Relaxed) >= ACCEPTING_MAX {
+            self.accepting.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        let accepted = listener.accept();
+        if accepted.is_err() {
+            // Without files or memory: perhaps there is some later.
+            thread::sleep(LOOK);
+        }
+        let was_last = self.accepting.fetch_sub(1, Ordering::Relaxed) == 1;
+        let Ok((stream, _)) = accepted else { return true };
         self.connected.fetch_add(1, Ordering::Relaxed);
-        let agent = self.clone();
-        self.pool.run(move || {
-            let _left = Left(&agent);
-            agent.converse(stream);
-        });
+        let _left = Left(self);
+        if was_last {
+            self.attend(listener);
+        }
+        if check_peer(&stream).is_ok() {
+            self.converse(stream);
+        }
+        true
     }
 
     /// Answers until the other side has gone.
