@@ -13,11 +13,17 @@
 //!          below a branch the first three are a page, in a leaf the first two a length
 //! ```
 //!
-//! A database passes if and only if: (1) it has a meta of version 1; (2) every page that its trees
-//! lead to lies within the file, says its own number, and is a leaf at the depth that the tree has
-//! and a branch above; (3) every node lies within its page, behind the table of nodes; (4) every
-//! long value lies within the file; (5) the lists of free pages are as long as they say; (6) no
-//! page is in two places, or beyond the last one.
+//! A database passes if and only if: (1) it has two metas of version 1, and flags that change
+//! nothing; (2) every page that its trees lead to lies within the file, says its own number, and
+//! is a leaf at the depth that the tree has and a branch above, and nothing else; (3) a leaf has a
+//! node and a branch two, which fill their page from `upper` to its end, none over another;
+//! (4) keys ascend, in a page and from page to page; (5) every long value lies within the file;
+//! (6) lists of free pages have numbers of transactions as keys, no later than the last, and
+//! numbers of pages that descend; (7) no page is in two places, or beyond the last one.
+//!
+//! LMDB relies on each unseen: it moves nodes by the lengths that they have, ends the process where
+//! lists of free pages are out of order, and writes to a page that is marked as not yet written
+//! where it is mapped for reading.
 
 use std::io;
 
@@ -36,11 +42,17 @@ const PAGE_BYTES_MAX: u64 = 32768;
 const DEPTH_MAX: u16 = 32;
 const KEY_BYTES_MAX: usize = 511;
 
+/// The transaction of a database that is in use for years.
+const TRANSACTION_MAX: u64 = 1 << 48;
+
 const BRANCH: u16 = 1;
 const LEAF: u16 = 2;
 const LONG: u16 = 4;
 const IS_LONG: u16 = 1;
 const IS_DATABASE: u16 = 2;
+/// Flags of the tree of free pages: keys are numbers, and maybe the database is a file.
+const HAS_NUMBERS: u16 = 8;
+const IS_FILE: u16 = 0x4000;
 
 /// Reads some bytes at a place of the file.
 pub type Read<'a> = &'a mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>;
@@ -51,6 +63,31 @@ struct Db {
     flags: u16,
     depth: u16,
     root: u64,
+}
+
+/// Bytes whose order is that of the keys.
+type Key = Vec<u8>;
+
+/// A page of a tree, with what its keys are bound to.
+struct Place {
+    number: u64,
+    depth: u16,
+    /// The least one that there may be.
+    low: Key,
+    /// The least one that is in the next page.
+    high: Option<Key>,
+}
+
+/// A node of a page.
+struct Node<'a> {
+    flags: u16,
+    key: &'a [u8],
+    /// In a leaf what it says of its value: the bytes of it, wherever they are.
+    bytes: usize,
+    /// In a leaf the value, or where it is.
+    value: &'a [u8],
+    /// In a branch the page below.
+    page: u64,
 }
 
 /// What the nodes of a tree hold.
@@ -71,6 +108,8 @@ struct Pages<'a> {
     is_written: bool,
     /// The last page that the meta knows.
     last: u64,
+    /// The last transaction.
+    transaction: u64,
     /// A bit for each page that was met.
     met: Vec<u64>,
 }
@@ -90,8 +129,12 @@ pub fn check(file_bytes: u64, is_written: bool, read: Read<'_>) -> Result<(), Wr
     let (Some(first), Some(second)) = (first, meta(read, page_bytes)) else {
         return wrong("it is no database of LMDB, or a damaged one: it has no two metas");
     };
-    let transaction = |meta: &[u8]| u64_at(meta, META_BYTES - 8);
-    let newer = if transaction(&second) > transaction(&first) { second } else { first };
+    let transaction_of = |meta: &[u8]| u64_at(meta, META_BYTES - 8);
+    let newer = if transaction_of(&second) > transaction_of(&first) { second } else { first };
+    let transaction = transaction_of(&newer);
+    if transaction > TRANSACTION_MAX {
+        return wrong(format!("its last transaction is {transaction}, which nobody reaches"));
+    }
     if u64::from(u32_at(&newer, 40)) != page_bytes {
         return wrong("its metas have pages of different lengths");
     }
@@ -102,7 +145,7 @@ pub fn check(file_bytes: u64, is_written: bool, read: Read<'_>) -> Result<(), Wr
     }
     let pages = file_bytes / page_bytes;
     let met = vec![0; (last / 64 + 1) as usize];
-    let mut pages = Pages { read, page_bytes, pages, is_written, last, met };
+    let mut pages = Pages { read, page_bytes, pages, is_written, last, transaction, met };
     pages.tree(db_at(&newer, 40), Holds::Free)?;
     pages.tree(db_at(&newer, 40 + DB_BYTES), Holds::Databases)
 }
@@ -139,36 +182,78 @@ fn db_at(bytes: &[u8], at: usize) -> Db {
 impl Pages<'_> {
     /// Checks a tree and those whose names are in it.
     fn tree(&mut self, db: Db, holds: Holds) -> Result<(), Wrong> {
+        // The flags of the lists of free pages are those of the file.
+        let is_right = match holds {
+            Holds::Free => db.flags & !IS_FILE == HAS_NUMBERS,
+            Holds::Databases | Holds::Values => db.flags == 0,
+        };
+        if !is_right {
+            let flags = db.flags;
+            return wrong(format!("a database has flags {flags:#x}, which larder does not set"));
+        }
         if db.root == NO_PAGE {
             return Ok(());
-        }
-        // The lists of free pages have numbers as keys; their flags are those of the file.
-        if holds != Holds::Free && db.flags != 0 {
-            return wrong(format!(
-                "a database has flags {:#x}, which larder does not set",
-                db.flags
-            ));
         }
         if db.depth == 0 || db.depth > DEPTH_MAX {
             return wrong(format!("a tree has a depth of {}", db.depth));
         }
-        let mut open = vec![(db.root, 1)];
-        while let Some((number, depth)) = open.pop() {
-            let page = self.page(number)?;
-            let is_leaf = depth == db.depth;
-            if u16_at(&page, 10) & 0x0f != if is_leaf { LEAF } else { BRANCH } {
-                return wrong(format!("page {number} is none that belongs there"));
+        let mut open = vec![Place { number: db.root, depth: 1, low: Key::new(), high: None }];
+        while let Some(place) = open.pop() {
+            let page = self.page(place.number)?;
+            let kind = if place.depth == db.depth { LEAF } else { BRANCH };
+            let nodes = nodes(&page, place.number, kind)?;
+            // For a moment LMDB itself lets a branch of the free pages lead to one page.
+            if kind == BRANCH && nodes.len() < 2 && holds != Holds::Free {
+                return wrong(format!("page {} leads to one page only", place.number));
             }
-            for at in nodes(&page, number)? {
-                if is_leaf {
-                    self.leaf(&page, number, at, holds)?;
-                } else {
-                    let low = u64::from(u32_at(&page, at));
-                    open.push((low | u64::from(u16_at(&page, at + 4)) << 32, depth + 1));
+            let keys = self.keys(&place, &nodes, kind, holds)?;
+            for (at, node) in nodes.iter().enumerate() {
+                if kind == LEAF {
+                    self.leaf(place.number, node, holds)?;
+                    continue;
                 }
+                let high = keys.get(at + 1).or(place.high.as_ref()).cloned();
+                let (number, depth) = (node.page, place.depth + 1);
+                open.push(Place { number, depth, low: keys[at].clone(), high });
             }
         }
         Ok(())
+    }
+
+    /// The keys of a page, which ascend and are within their bounds.
+    fn keys(
+        &self,
+        place: &Place,
+        nodes: &[Node<'_>],
+        kind: u16,
+        holds: Holds,
+    ) -> Result<Vec<Key>, Wrong> {
+        let damaged = || wrong(format!("a key of page {} is damaged", place.number));
+        let mut keys = Vec::with_capacity(nodes.len());
+        for (at, node) in nodes.iter().enumerate() {
+            // The first one of a branch counts as less than all others.
+            if kind == BRANCH && at == 0 {
+                keys.push(place.low.clone());
+                continue;
+            }
+            let key = match (holds, <[u8; 8]>::try_from(node.key)) {
+                (Holds::Free, Ok(bytes)) => {
+                    let transaction = u64::from_le_bytes(bytes);
+                    if transaction > self.transaction {
+                        return damaged();
+                    }
+                    transaction.to_be_bytes().to_vec()
+                }
+                (Holds::Free, Err(_)) => return damaged(),
+                _ => node.key.to_vec(),
+            };
+            let is_behind = keys.last().map_or(key >= place.low, |last| key > *last);
+            if !is_behind || place.high.as_ref().is_some_and(|high| key >= *high) {
+                return damaged();
+            }
+            keys.push(key);
+        }
+        Ok(keys)
     }
 
     /// A page, which says its number.
@@ -186,42 +271,35 @@ impl Pages<'_> {
     }
 
     /// A node of a leaf, and what it leads to.
-    fn leaf(&mut self, page: &[u8], number: u64, at: usize, holds: Holds) -> Result<(), Wrong> {
-        let damaged = || wrong(format!("a node of page {number} is damaged"));
-        let (bytes, flags) = (u32_at(page, at) as usize, u16_at(page, at + 4));
-        let value_at = at + NODE_BYTES + usize::from(u16_at(page, at + 6));
-        let here = if flags & IS_LONG != 0 { 8 } else { bytes };
-        let Some(value) = page.get(value_at..).and_then(|rest| rest.get(..here)) else {
-            return damaged();
-        };
-        let is_database = flags & IS_DATABASE != 0;
-        match (holds, flags) {
-            (Holds::Databases, _) if is_database => match bytes {
-                DB_BYTES if flags == IS_DATABASE => self.tree(db_at(value, 0), Holds::Values),
-                _ => damaged(),
-            },
-            (_, 0) if holds == Holds::Free => self.free(value, number),
+    fn leaf(&mut self, number: u64, node: &Node<'_>, holds: Holds) -> Result<(), Wrong> {
+        match (holds, node.flags) {
+            (Holds::Databases, IS_DATABASE) if node.bytes == DB_BYTES => {
+                self.tree(db_at(node.value, 0), Holds::Values)
+            }
+            (Holds::Free, 0) => self.free(node.value, number),
             (_, 0) => Ok(()),
-            (_, IS_LONG) => self.long(u64_at(value, 0), bytes, holds),
-            _ => damaged(),
+            (_, IS_LONG) => self.long(u64_at(node.value, 0), node.bytes, holds),
+            _ => wrong(format!("a node of page {number} is damaged")),
         }
     }
 
     /// A value in pages of its own.
     fn long(&mut self, first: u64, bytes: usize, holds: Holds) -> Result<(), Wrong> {
-        let count = (HEAD_BYTES as u64 + bytes as u64).div_ceil(self.page_bytes);
-        if first < 2 || first.checked_add(count).is_none_or(|end| end > self.pages) {
+        let mut count = (HEAD_BYTES as u64 + bytes as u64).div_ceil(self.page_bytes);
+        if self.is_written {
+            let head = (self.read)(first.saturating_mul(self.page_bytes), HEAD_BYTES);
+            let head = head.map_err(|error| Wrong(format!("page {first}: {error}")))?;
+            let (said, flags, pages) = (u64_at(&head, 0), u16_at(&head, 10), u32_at(&head, 12));
+            // A value that got shorter keeps its pages.
+            if said != first || flags != LONG || u64::from(pages) < count {
+                return wrong(format!("page {first} is none of a long value"));
+            }
+            count = u64::from(pages);
+        }
+        if first.checked_add(count).is_none_or(|end| end > self.pages) {
             return wrong(format!("page {first} is missing: the file is cut short or damaged"));
         }
         (first..first + count).try_for_each(|page| self.meet(page))?;
-        if self.is_written {
-            let head = (self.read)(first * self.page_bytes, HEAD_BYTES);
-            let head = head.map_err(|error| Wrong(format!("page {first}: {error}")))?;
-            let said = (u64_at(&head, 0), u16_at(&head, 10), u64::from(u32_at(&head, 12)));
-            if said != (first, LONG, count) {
-                return wrong(format!("page {first} is none of a long value"));
-            }
-        }
         if holds != Holds::Free {
             return Ok(());
         }
@@ -230,14 +308,18 @@ impl Pages<'_> {
         self.free(&value, first)
     }
 
-    /// A list of free pages: how many, and each.
+    /// A list of free pages: how many, each, and maybe room behind them.
     fn free(&mut self, value: &[u8], number: u64) -> Result<(), Wrong> {
-        let mut numbers = value.chunks_exact(8).map(|bytes| u64_at(bytes, 0));
-        let count = numbers.next().unwrap_or(u64::MAX);
-        if count != numbers.len() as u64 || !value.len().is_multiple_of(8) {
-            return wrong(format!("a list of free pages in page {number} is damaged"));
+        let damaged = || wrong(format!("a list of free pages in page {number} is damaged"));
+        let numbers: Vec<u64> = value.chunks_exact(8).map(|bytes| u64_at(bytes, 0)).collect();
+        let Some((count, rest)) = numbers.split_first() else { return damaged() };
+        let Some(free) = usize::try_from(*count).ok().and_then(|count| rest.get(..count)) else {
+            return damaged();
+        };
+        if !value.len().is_multiple_of(8) || !free.is_sorted_by(|one, next| one > next) {
+            return damaged();
         }
-        numbers.try_for_each(|page| self.meet(page))
+        free.iter().try_for_each(|page| self.meet(*page))
     }
 
     /// Notes a page, which stands in one place only.
@@ -254,24 +336,52 @@ impl Pages<'_> {
     }
 }
 
-/// Where the nodes of a page stand.
-fn nodes(page: &[u8], number: u64) -> Result<Vec<usize>, Wrong> {
+/// The nodes of a page of a kind, in the order of their keys.
+fn nodes(page: &[u8], number: u64, kind: u16) -> Result<Vec<Node<'_>>, Wrong> {
+    if u16_at(page, 10) != kind {
+        return wrong(format!("page {number} is none that belongs there"));
+    }
     let (lower, upper) = (usize::from(u16_at(page, 12)), usize::from(u16_at(page, 14)));
     let is_right = HEAD_BYTES < lower && lower.is_multiple_of(2) && lower <= upper;
     if !is_right || upper > page.len() {
         return wrong(format!("page {number} is damaged"));
     }
-    let mut nodes = Vec::with_capacity((lower - HEAD_BYTES) / 2);
+    // LMDB gives a page two nodes at least.
+    let bytes_max = (((page.len() - HEAD_BYTES) / 2) & !1) - 2;
+    let (mut nodes, mut places) = (Vec::new(), Vec::new());
     for slot in (HEAD_BYTES..lower).step_by(2) {
         let at = usize::from(u16_at(page, slot));
-        let key_bytes = usize::from(u16_at(page, at + 6));
-        let end = at + NODE_BYTES + key_bytes;
-        if at < upper || at % 2 != 0 || key_bytes > KEY_BYTES_MAX || end > page.len() {
-            return wrong(format!("a node of page {number} is damaged"));
+        match node(page, at, kind) {
+            Some((node, bytes)) if bytes <= bytes_max => {
+                nodes.push(node);
+                places.push((at, bytes));
+            }
+            _ => return wrong(format!("a node of page {number} is damaged")),
         }
-        nodes.push(at);
     }
-    Ok(nodes)
+    places.sort_unstable();
+    let end = places.iter().try_fold(upper, |end, (at, bytes)| (*at == end).then_some(end + bytes));
+    match end == Some(page.len()) {
+        true => Ok(nodes),
+        false => wrong(format!("the nodes of page {number} do not fill it")),
+    }
+}
+
+/// The node at a place of a page, and how many bytes it takes.
+fn node(page: &[u8], at: usize, kind: u16) -> Option<(Node<'_>, usize)> {
+    let (bytes, flags) = (u32_at(page, at), u16_at(page, at + 4));
+    let key_bytes = usize::from(u16_at(page, at + 6));
+    let rest = page.get(at + NODE_BYTES..)?;
+    let (key, rest) = rest.split_at_checked(key_bytes)?;
+    let here = match (kind, flags) {
+        (BRANCH, _) => 0,
+        (_, IS_LONG) => 8,
+        _ => bytes as usize,
+    };
+    let page = u64::from(bytes) | u64::from(flags) << 32;
+    let node = Node { flags, key, bytes: bytes as usize, value: rest.get(..here)?, page };
+    let is_right = at.is_multiple_of(2) && key_bytes <= KEY_BYTES_MAX;
+    is_right.then_some((node, (NODE_BYTES + key_bytes + here).next_multiple_of(2)))
 }
 
 #[cfg(test)]

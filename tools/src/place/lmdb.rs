@@ -316,3 +316,145 @@ impl Target for LmdbTarget {
         Ok(Finished::default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use super::*;
+
+    const PAGE_BYTES: usize = 4096;
+
+    /// The numbers of a generator that are the same in every run.
+    fn random() -> impl FnMut(u64) -> u64 {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        move |end| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % end
+        }
+    }
+
+    /// A transaction: values put, put again longer or shorter, and deleted.
+    fn change(env: &Env<WithoutTls>, random: &mut impl FnMut(u64) -> u64) {
+        let mut writing = env.write_txn().unwrap();
+        let data: Bytesed = env.create_database(&mut writing, Some("entries")).unwrap();
+        let other: Bytesed = env.create_database(&mut writing, Some("attributes")).unwrap();
+        for _ in 0..random(400) {
+            let key = format!("{:0width$}", random(900), width = 3 + random(60) as usize);
+            let bytes = [0, 30, 900, 2030, 2050, 9000, 60_000][random(7) as usize];
+            match random(5) {
+                0 | 1 => drop(data.delete(&mut writing, &key).unwrap()),
+                2 => other.put(&mut writing, &key, &[0; 24]).unwrap(),
+                _ => data.put(&mut writing, &key, &vec![7; bytes + random(9) as usize]).unwrap(),
+            }
+        }
+        if random(20) == 0 {
+            data.clear(&mut writing).unwrap();
+        }
+        writing.commit().unwrap();
+    }
+
+    /// What is too strict would refuse somebody's cache.
+    #[test]
+    fn whatever_lmdb_writes_passes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lmdb");
+        let mut random = random();
+        let env = open(&path, EnvFlags::NO_SYNC).unwrap();
+        // Pages that somebody reads are not free yet.
+        let mut reader = None;
+        for number in 0..200 {
+            change(&env, &mut random);
+            match random(6) {
+                0 => reader = Some(env.clone().static_read_txn().unwrap()),
+                1 => reader = None,
+                _ => (),
+            }
+            for is_written in [false, true] {
+                let found = check(&path, is_written);
+                assert!(found.is_ok(), "{number} {:?}", found.map_err(|fault| fault.0));
+            }
+        }
+        drop(reader);
+    }
+
+    fn u16_at(bytes: &[u8], at: usize) -> u16 {
+        u16::from_le_bytes([bytes[at], bytes[at + 1]])
+    }
+
+    fn put(bytes: &mut [u8], at: usize, value: u16) {
+        bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    }
+
+    /// What is said of a database in which a page of a kind is changed: of each such page.
+    fn refused(whole: &[u8], kind: u16, harm: impl Fn(&mut [u8])) -> BTreeSet<String> {
+        let mut said = BTreeSet::new();
+        for number in 0..whole.len() / PAGE_BYTES {
+            let at = number * PAGE_BYTES;
+            if u16_at(whole, at + 10) == kind {
+                let mut bytes = whole.to_vec();
+                harm(&mut bytes[at..at + PAGE_BYTES]);
+                let mut read = |at: u64, count: usize| Ok(bytes[at as usize..][..count].to_vec());
+                let found = lmdb_pages::check(bytes.len() as u64, true, &mut read);
+                said.extend(found.err().map(|wrong| wrong.to_string()));
+            }
+        }
+        said
+    }
+
+    /// The kind of the pages, what is done to one, and what is said then.
+    type Row<'a> = (u16, &'a dyn Fn(&mut [u8]), &'a str);
+
+    /// Each could end the process that opens or changes such a database.
+    #[test]
+    fn what_lmdb_relies_on_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lmdb");
+        let env = open(&path, EnvFlags::NO_SYNC).unwrap();
+        for round in 0..3 {
+            let mut writing = env.write_txn().unwrap();
+            let entries: Bytesed = env.create_database(&mut writing, Some("entries")).unwrap();
+            for number in 0..400 {
+                let bytes = vec![round; 100 + number % 5 * 1000];
+                entries.put(&mut writing, &format!("{number:040}"), &bytes).unwrap();
+            }
+            writing.commit().unwrap();
+        }
+        let whole = fs::read(&path).unwrap();
+        let (meta, branch, leaf, long) = (8, 1, 2, 4);
+        let slot = |page: &[u8], number: usize| u16_at(page, 16 + 2 * number) as usize;
+        // Only the node at the end of the page is left.
+        let alone = |page: &mut [u8]| {
+            let nodes = (u16_at(page, 12) as usize - 16) / 2;
+            let last = (0..nodes).map(|number| slot(page, number)).max().unwrap() as u16;
+            put(page, 12, 18);
+            put(page, 14, last);
+            put(page, 16, last);
+        };
+        let rows: [Row<'_>; 13] = [
+            (meta, &|page| put(page, 44, 8 | 4), "flags"),
+            (meta, &|page| page[151] = 1, "nobody reaches"),
+            // Marked as one that is not written yet, as one of values of one length.
+            (leaf, &|page| page[10] |= 0x10, "none that belongs there"),
+            (leaf, &|page| page[10] |= 0x20, "none that belongs there"),
+            (leaf, &|page| page[11] = 0x40, "none that belongs there"),
+            (branch, &|page| page[10] |= 0x10, "none that belongs there"),
+            (long, &|page| page[10] |= 0x10, "none of a long value"),
+            // A node in two places, one that is missing, and one that is longer than it was.
+            (leaf, &|page| put(page, 18, slot(page, 0) as u16), "do not fill it"),
+            (leaf, &|page| put(page, 12, u16_at(page, 12) - 2), "do not fill it"),
+            (leaf, &|page| page[usize::from(u16_at(page, 14)) + 6] += 2, "do not fill it"),
+            // Keys that do not ascend; of free pages, and of values.
+            (leaf, &|page| page[slot(page, 0) + 8 + 6] = 0xff, "a key of page"),
+            (branch, &|page| page[slot(page, 1) + 8] = 0xff, "a key of page"),
+            (branch, &alone, "leads to one page only"),
+        ];
+        for (number, (kind, harm, what)) in rows.into_iter().enumerate() {
+            let said = refused(&whole, kind, harm);
+            assert!(said.iter().any(|said| said.contains(what)), "{number} {what}: {said:?}");
+        }
+    }
+}
