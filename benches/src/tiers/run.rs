@@ -15,9 +15,6 @@ use super::settings::Settings;
 use super::tools::{Kind, Setup, Tool};
 use crate::process::{children_cpu_seconds, cpu_seconds_of};
 
-/// Compiles at a time.
-const JOBS: usize = 2;
-
 /// One unit: the words for gcc.
 type Unit = Vec<OsString>;
 
@@ -44,6 +41,7 @@ struct Row {
 /// # Errors
 /// If a program or server is missing or fails, or a unit was no hit.
 pub fn run(settings: &Settings) -> Outcome<String> {
+    fs::create_dir_all(&settings.directory)?;
     let folder = tempfile::Builder::new().prefix("tiers-").tempdir_in(&settings.directory)?;
     let units = units(settings, folder.path())?;
     let tools = tools(settings, folder.path());
@@ -63,29 +61,30 @@ pub fn run(settings: &Settings) -> Outcome<String> {
         rows.extend(compare(settings, &tools, setup, server, &units)?);
     }
     let mut text = format!(
-        "{} units of C, {JOBS} at a time; medians of {} builds\n\n\
+        "{} units of C, {} at a time; medians of {} builds\n\n\
          | tiers | program | local store empty, s | larder / this | first unit, ms | \
          others: ms each more than a local hit | commands a unit | connections |\n\
          |---|---|---|---|---|---|---|---|\n",
         units.len(),
+        settings.jobs,
         settings.runs
     );
     for row in &rows {
         let first = rows.iter().find(|first| first.setup == row.setup).unwrap_or(row);
-        text.push_str(&line(row, first, units.len()));
+        text.push_str(&line(row, first, units.len(), settings.jobs));
     }
     text.push_str(&write_behind(settings, &tools[0], Setup::Redis(redis.port), &units)?);
     Ok(text)
 }
 
-fn line(row: &Row, first: &Row, units: usize) -> String {
+fn line(row: &Row, first: &Row, units: usize, jobs: usize) -> String {
     let of = |builds: &[Took], part: fn(&Took) -> f64| {
         median(&builds.iter().map(part).collect::<Vec<_>>())
     };
     let whole = |row: &Row| of(&row.remote, |took| took.first + took.others);
     let (remote, local) = (of(&row.remote, |t| t.others), of(&row.local, |t| t.others));
-    // The clock ran for two units at a time.
-    let more_ms = (remote - local) * 1e3 * JOBS as f64 / (units - 1) as f64;
+    // The clock ran for several units at a time.
+    let more_ms = (remote - local) * 1e3 * jobs as f64 / (units - 1) as f64;
     format!(
         "| {} | {} | {:.3} | {:.2} | {:.1} | {more_ms:.2} | {} | {} |\n",
         row.setup,
@@ -115,7 +114,7 @@ fn compare(
     for tool in &tools {
         eprintln!("tiers: {} fills {}", tool.name(), setup.name());
         tool.forget(setup)?;
-        build(tool, setup, units)?;
+        build(settings, tool, setup, units)?;
         tool.flush(setup)?;
         rows.push(Row {
             setup: setup.name(),
@@ -130,10 +129,10 @@ fn compare(
         for (tool, row) in tools.iter().zip(&mut rows) {
             tool.forget(setup)?;
             let before = server.heard()?;
-            row.remote.push(build(tool, setup, units)?);
+            row.remote.push(build(settings, tool, setup, units)?);
             let heard = server.heard()?.since(before);
             row.heard = heard.since(server.own());
-            row.local.push(build(tool, setup, units)?);
+            row.local.push(build(settings, tool, setup, units)?);
             let (hits, expected) = (tool.hits(setup)?, 2 * units.len() as u64);
             if hits != expected {
                 let what = format!("{} hits of {expected}", tool.name());
@@ -161,7 +160,7 @@ fn write_behind(settings: &Settings, tool: &Tool, tiers: Setup, units: &[Unit]) 
                     unit.iter().cloned().chain([mark.into()]).collect()
                 })
                 .collect();
-            build(tool, setup, &fresh)?;
+            build(settings, tool, setup, &fresh)?;
             tool.flush(setup)?;
             let agent = cpu_seconds_of("larder-agent")?;
             seconds.push(children_cpu_seconds()? - before + agent);
@@ -177,19 +176,20 @@ fn write_behind(settings: &Settings, tool: &Tool, tiers: Setup, units: &[Unit]) 
 }
 
 /// One build.
-fn build(tool: &Tool, setup: Setup, units: &[Unit]) -> Outcome<Took> {
+fn build(settings: &Settings, tool: &Tool, setup: Setup, units: &[Unit]) -> Outcome<Took> {
+    let took = |units| build_all(tool, setup, units, settings.jobs);
     let (first, others) = units.split_at(1);
-    Ok(Took { first: build_all(tool, setup, first)?, others: build_all(tool, setup, others)? })
+    Ok(Took { first: took(first)?, others: took(others)? })
 }
 
-/// The seconds of some units, [`JOBS`] at a time.
-fn build_all(tool: &Tool, setup: Setup, units: &[Unit]) -> Outcome<f64> {
+/// The seconds of some units, `jobs` at a time.
+fn build_all(tool: &Tool, setup: Setup, units: &[Unit], jobs: usize) -> Outcome<f64> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let error = Mutex::new(String::new());
     let begun = Instant::now();
     thread::scope(|scope| {
-        for _ in 0..JOBS {
+        for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let mut command = tool.command(setup);

@@ -8,6 +8,7 @@ cargo xtask tiers [OPTION...]
 
   --sources DIR      a directory of C files (those of zstd that Cargo has fetched)
   --copies N         how often each is compiled, with another macro (2)
+  --jobs N           compiles at a time (2)
   --runs N           builds of each kind (5)
   --ccache PROGRAM   (ccache; left out if it is missing)
   --sccache PROGRAM  one that was built with redis, memcached, webdav, s3 (left out)
@@ -23,6 +24,8 @@ pub struct Settings {
     pub sources: Option<PathBuf>,
     /// How often each is compiled.
     pub copies: usize,
+    /// Compiles at a time.
+    pub jobs: usize,
     /// Builds of each kind.
     pub runs: usize,
     /// ccache, if there is one.
@@ -46,6 +49,7 @@ impl Settings {
         let mut settings = Settings {
             sources: None,
             copies: 2,
+            jobs: 2,
             runs: 5,
             ccache: "ccache".into(),
             sccache: None,
@@ -62,6 +66,7 @@ impl Settings {
             match word.as_str() {
                 "--sources" => settings.sources = Some(value.into()),
                 "--copies" => settings.copies = number()?,
+                "--jobs" => settings.jobs = number()?,
                 "--runs" => settings.runs = number()?,
                 "--ccache" => settings.ccache = value.into(),
                 "--s3" => settings.s3 = Some(value.into()),
@@ -85,8 +90,8 @@ mod tests {
 
     #[test]
     fn options_are_understood_or_named() {
-        let settings = parse("--runs 2 --sccache /s --copies 3").unwrap();
-        assert_eq!((settings.runs, settings.copies), (2, 3));
+        let settings = parse("--runs 2 --sccache /s --copies 3 --jobs 1").unwrap();
+        assert_eq!((settings.runs, settings.copies, settings.jobs), (2, 3, 1));
         assert_eq!(settings.sccache, Some("/s".into()));
         for (line, word) in [("--runs", "--runs"), ("--runs x", "x"), ("--colour 1", "--colour")] {
             assert!(parse(line).unwrap_err().contains(word), "{line}");
