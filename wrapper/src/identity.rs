@@ -27,6 +27,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::{self, ScopedJoinHandle};
 
 use larder_engine::{Entry, RecordKind, Section, SectionKind, Store};
 
@@ -288,10 +289,34 @@ struct Asked {
     around: Surroundings,
 }
 
+/// Asks the driver, which takes most of the first call on a machine: what runs the preprocessor is
+/// asked while the programs are found and hashed.
 fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Toolchain, String> {
     if !is_binary(compiler) {
         return Err(format!("{} is no ELF program", compiler.display()));
     }
+    thread::scope(|scope| {
+        let epoch = scope.spawn(|| honours_epoch(compiler));
+        let preincluded = scope.spawn(|| preincluded(compile, compiler));
+        let (parts, witnesses, around) = programs(compile, compiler, digests)?;
+        let epoch_is_honoured = answer(epoch)?;
+        let asked = Asked { epoch_is_honoured, preincluded: answer(preincluded)?, around };
+        Ok(Toolchain::new(parts, witnesses, asked))
+    })
+}
+
+/// What a thread that asks came to.
+fn answer<T>(asking: ScopedJoinHandle<'_, Result<T, String>>) -> Result<T, String> {
+    asking.join().unwrap_or_else(|_| Err("a question to the compiler was not asked".into()))
+}
+
+/// The programs that compile and what they load, the files that witness them, and where others
+/// would be taken instead.
+fn programs(
+    compile: &Compile,
+    compiler: &Path,
+    digests: &Digests,
+) -> Result<(Vec<Input>, Vec<Input>, Surroundings), String> {
     let mut programs = vec![compiler.to_path_buf()];
     let mut files = Vec::new();
     let mut around = Surroundings::default();
@@ -337,12 +362,7 @@ fn discover(compile: &Compile, compiler: &Path, digests: &Digests) -> Result<Too
     };
     let parts = programs.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
     let witnesses = part(LOADER_CACHE.into()).into_iter().collect();
-    let asked = Asked {
-        epoch_is_honoured: honours_epoch(compiler)?,
-        preincluded: preincluded(compile, compiler)?,
-        around,
-    };
-    Ok(Toolchain::new(parts, witnesses, asked))
+    Ok((parts, witnesses, around))
 }
 
 /// A run that tells something; stdin is empty, messages are dropped.
