@@ -28,6 +28,8 @@ mod kept;
 #[cfg(feature = "agent")]
 mod link;
 #[cfg(feature = "agent")]
+mod lookup;
+#[cfg(feature = "agent")]
 mod memcached;
 #[cfg(feature = "agent")]
 mod objects;

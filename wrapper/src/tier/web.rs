@@ -5,7 +5,8 @@
 //! 2. A body is no longer than the limit: that is looked at in Content-Length first, and while it
 //!    is read in any case. One that ends before its length is an error.
 //! 3. No redirect is followed, and no proxy of the environment is used.
-//! 4. No error has a URL in it, or what the server says: there may be a credential in either.
+//! 4. The addresses of a server are looked up every 30 seconds at most.
+//! 5. No error has a URL in it, or what the server says: there may be a credential in either.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,9 +14,12 @@ use std::time::Duration;
 
 use ureq::http::{Method, Request, Response, StatusCode, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, AsSendBody, Body};
 
 use super::deadline::Deadline;
+use super::lookup::{self, Lookup};
 use super::open::too_large;
 use super::pages::PAGE_BYTES_MAX;
 use super::tls;
@@ -83,9 +87,10 @@ impl Web {
             .max_idle_connections_per_host(IDLE_CONNECTIONS_MAX)
             .max_idle_age(IDLE_AGE_MAX)
             .tls_config(tls_config.build());
+        let lookup = Lookup::new(DefaultResolver::default(), lookup::KEPT);
         Ok(Web {
             bytes_max: settings.bytes_max,
-            agent: config.build().new_agent(),
+            agent: Agent::with_parts(config.build(), DefaultConnector::new(), lookup),
             may_be_kept: AtomicBool::new(false),
             name,
         })
