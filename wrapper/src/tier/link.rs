@@ -47,20 +47,7 @@ impl Link {
         tls: Option<&Arc<ClientConfig>>,
         deadline: Deadline,
     ) -> io::Result<Link> {
-        let addresses = resolve(node, deadline)?;
-        let mut socket = Err(io::Error::other("its name has no address"));
-        let count = addresses.len().min(ADDRESSES_MAX);
-        for (index, address) in addresses.iter().take(count).enumerate() {
-            // One that is silent must leave time for the others.
-            let share = deadline.left()? / (count - index) as u32;
-            let share = share.max(Duration::from_millis(1));
-            socket = TcpStream::connect_timeout(address, share);
-            if socket.is_ok() {
-                break;
-            }
-        }
-        let socket = socket?;
-        socket.set_nodelay(true)?;
+        let socket = connect(&resolve(node, deadline)?, deadline)?;
         let mut socket = Timed { socket, deadline };
         let Some(config) = tls else { return Ok(Link::Plain(socket)) };
         let name = ServerName::try_from(node.host.clone()).map_err(io::Error::other)?;
@@ -94,6 +81,42 @@ impl Link {
             Link::Unix(timed) => timed.deadline = deadline,
             Link::Tls(stream) => stream.sock.deadline = deadline,
         }
+    }
+}
+
+/// Connects to the first address that answers.
+///
+/// # Errors
+/// `TimedOut` at the deadline; else as the system, of the last one.
+pub(super) fn connect(addresses: &[SocketAddr], deadline: Deadline) -> io::Result<TcpStream> {
+    let mut socket = Err(io::Error::other("its name has no address"));
+    let count = addresses.len().min(ADDRESSES_MAX);
+    for (index, address) in addresses.iter().take(count).enumerate() {
+        // One that is silent must leave time for the others.
+        let share = deadline.left()? / (count - index) as u32;
+        let share = share.max(Duration::from_millis(1));
+        socket = TcpStream::connect_timeout(address, share);
+        if socket.is_ok() {
+            break;
+        }
+    }
+    let socket = socket?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+impl<S> Timed<S> {
+    pub(super) fn new(socket: S, deadline: Deadline) -> Timed<S> {
+        Timed { socket, deadline }
+    }
+
+    pub(super) fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// From now on everything has to be over by then.
+    pub(super) fn set_deadline(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
     }
 }
 

@@ -42,6 +42,8 @@ mod redis;
 #[cfg(feature = "agent")]
 mod s3;
 #[cfg(feature = "agent")]
+mod socket;
+#[cfg(feature = "agent")]
 mod tls;
 #[cfg(feature = "agent")]
 mod web;

@@ -15,13 +15,14 @@ use std::time::Duration;
 use ureq::http::{Method, Request, Response, StatusCode, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::transport::{Connector, RustlsConnector};
 use ureq::{Agent, AsSendBody, Body};
 
 use super::deadline::Deadline;
 use super::lookup::{self, Lookup};
 use super::open::too_large;
 use super::pages::PAGE_BYTES_MAX;
+use super::socket::Sockets;
 use super::tls;
 use super::{TierError, TierErrorKind, TierSettings};
 
@@ -87,10 +88,11 @@ impl Web {
             .max_idle_connections_per_host(IDLE_CONNECTIONS_MAX)
             .max_idle_age(IDLE_AGE_MAX)
             .tls_config(tls_config.build());
+        let sockets = ().chain(Sockets).chain(RustlsConnector::default());
         let lookup = Lookup::new(DefaultResolver::default(), lookup::KEPT);
         Ok(Web {
             bytes_max: settings.bytes_max,
-            agent: Agent::with_parts(config.build(), DefaultConnector::new(), lookup),
+            agent: Agent::with_parts(config.build(), sockets, lookup),
             may_be_kept: AtomicBool::new(false),
             name,
         })
