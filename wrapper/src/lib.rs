@@ -35,6 +35,7 @@ pub mod disguise;
 pub mod exec;
 pub mod files;
 pub mod keys;
+pub mod lock;
 pub mod log;
 pub mod maps;
 pub mod outcome;

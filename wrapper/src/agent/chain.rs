@@ -17,6 +17,7 @@ use larder_engine::Key;
 
 use super::state::{Count, Side, TierState, now_ms};
 use crate::config::AGENT_PAUSE_VARIABLE;
+use crate::lock::lock;
 use crate::tier::{Tier, TierError, TierErrorKind, TierSettings, Usage};
 
 /// How long a tier that failed is left alone, in milliseconds.
@@ -247,11 +248,6 @@ impl<T: Clone> Flights<T> {
         flight.changed.notify_all();
         result
     }
-}
-
-/// What a mutex guards; that another thread panicked changes nothing of it.
-pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

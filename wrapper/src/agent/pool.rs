@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::chain::lock;
+use crate::lock::lock;
 
 /// How long a thread waits for the next job.
 const IDLE: Duration = Duration::from_secs(10);

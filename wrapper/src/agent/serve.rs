@@ -26,7 +26,7 @@ use larder_engine::checksum::xxh3_128;
 use larder_engine::{ErrorKind, Key, Put, RecordKind, Store};
 
 use super::carry::{self, Merge};
-use super::chain::{Flights, Tiered, Unanswered, Unopened, lock};
+use super::chain::{Flights, Tiered, Unanswered, Unopened};
 use super::client::check_peer;
 use super::pool::Pool;
 use super::protocol::{Reply, Request};
@@ -34,6 +34,7 @@ use super::signing::{self, Signing};
 use super::state::{Count, Side, TierState};
 use super::{PROGRAM, place, uploads};
 use crate::config::{AGENT_IDLE_VARIABLE, Config};
+use crate::lock::lock;
 use crate::log::Log;
 use crate::manifest::Manifest;
 use crate::store::open_store;

@@ -22,10 +22,11 @@ use std::time::{Duration, Instant};
 use larder_engine::format::body::{self, Head};
 use larder_engine::{Entry, Key, LogPosition, Record, RecordKind, SectionKind, Store};
 
-use super::chain::{Tiered, Unanswered, lock};
+use super::chain::{Tiered, Unanswered};
 use super::protocol::Reply;
 use super::serve::{Agent, Origin, fingerprint};
 use super::state::{Count, Side, now_ms};
+use crate::lock::lock;
 use crate::manifest::Manifest;
 use crate::tier::{TierError, TierErrorKind};
 

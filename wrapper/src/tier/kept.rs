@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::deadline::Deadline;
 use super::incoming::Broken;
 use super::link::Link;
 use super::{TierError, TierErrorKind};
+use crate::lock::lock;
 
 /// The connections of one tier that nobody uses at the moment.
 pub(super) struct Kept<S> {
@@ -63,7 +64,7 @@ impl<S: Clone + Eq + Hash> Kept<S> {
     }
 
     fn idle(&self) -> MutexGuard<'_, HashMap<S, Vec<Link>>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle)
     }
 
     fn keep(&self, server: &S, link: Link) {

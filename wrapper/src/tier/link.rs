@@ -48,7 +48,7 @@ impl Link {
         deadline: Deadline,
     ) -> io::Result<Link> {
         let socket = connect(&resolve(node, deadline)?, deadline)?;
-        let mut socket = Timed { socket, deadline };
+        let mut socket = Timed::new(socket, deadline);
         let Some(config) = tls else { return Ok(Link::Plain(socket)) };
         let name = ServerName::try_from(node.host.clone()).map_err(io::Error::other)?;
         let connection = ClientConnection::new(Arc::clone(config), name);
@@ -71,15 +71,15 @@ impl Link {
         // as long as a write may.
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(deadline.left()?))?;
         rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-        Ok(Link::Unix(Timed { socket: socket.into(), deadline }))
+        Ok(Link::Unix(Timed::new(socket.into(), deadline)))
     }
 
     /// From now on everything has to be over by then.
     pub(super) fn set_deadline(&mut self, deadline: Deadline) {
         match self {
-            Link::Plain(timed) => timed.deadline = deadline,
-            Link::Unix(timed) => timed.deadline = deadline,
-            Link::Tls(stream) => stream.sock.deadline = deadline,
+            Link::Plain(timed) => timed.set_deadline(deadline),
+            Link::Unix(timed) => timed.set_deadline(deadline),
+            Link::Tls(stream) => stream.sock.set_deadline(deadline),
         }
     }
 }

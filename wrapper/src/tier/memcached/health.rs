@@ -8,8 +8,10 @@
 //! 3. Where all are in trouble, no one is left alone: then the tier is in trouble as a whole, and
 //!    who calls it knows what to do. So it is with a single server.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::lock::lock;
 
 /// As long as the agent leaves a whole tier alone.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -51,7 +53,7 @@ impl Health {
     }
 
     fn trouble(&self) -> MutexGuard<'_, Vec<Option<Instant>>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.trouble)
     }
 }
 

@@ -8,10 +8,11 @@
 //!    another one, and the command goes to the new owner if there is one.
 //! 4. A node that does not answer makes us forget the list.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::wire::Reply;
 use super::{Command, Deadline, Node, RedisTier, Server, TierError, TierErrorKind, Usage, decimal};
+use crate::lock::lock;
 
 /// Nodes that one command is sent to, one after the other.
 const HOPS_MAX: usize = 5;
@@ -181,7 +182,7 @@ impl Cluster {
     }
 
     fn slots(&self) -> MutexGuard<'_, Option<Arc<Slots>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slots)
     }
 
     fn owner(

@@ -14,7 +14,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +26,7 @@ use super::super::settings::S3Settings;
 use super::super::{TierError, TierErrorKind, TierSettings};
 use super::metadata::{Place, Service};
 use super::profile::Profile;
+use crate::lock::lock;
 
 /// How long before their end others are asked for.
 const EARLY: SignedDuration = SignedDuration::from_mins(5);
@@ -110,7 +111,7 @@ impl Keyring {
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 
     fn keep(&self, credentials: Credentials) -> Arc<Credentials> {
